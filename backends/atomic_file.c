@@ -1,0 +1,180 @@
+/* backends/atomic_file.c - write beside the target, sync, rename, sync the directory.
+ */
+#include "backends/atomic_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ir/arena.h"
+
+/* The most symbolic links that are followed, as the kernel has it. */
+enum { MAX_LINKS = 40 };
+
+struct AtomicFile {
+    qonnx_ctx *cx;
+    char *path;   /* as the caller named it, for messages */
+    char *target; /* the file to replace; NULL: written directly */
+    char *temp;   /* the temporary file; NULL: written directly */
+    int dir;      /* its directory, open; -1: not readable, or written directly */
+    int fd;       /* what is written */
+};
+
+static char *copy_text(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    return memcpy(xmalloc(bytes), text, bytes);
+}
+
+/* "DIR/name": the directory part of `path`, with its slash, followed by `name`. */
+static char *beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t dir = slash ? (size_t)(slash + 1 - path) : 0, bytes = strlen(name) + 1;
+    char *out = xmalloc(dir + bytes);
+    memcpy(out, path, dir);
+    memcpy(out + dir, name, bytes);
+    return out;
+}
+
+/* The contents of the symbolic link at `path`, seen from the working directory; NULL if there is
+ * no link. */
+static char *link_target(const char *path)
+{
+    char text[4096];
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    if (n < 0) return NULL;
+    text[n] = '\0';
+    return text[0] == '/' ? copy_text(text) : beside(path, text);
+}
+
+/* Follows symbolic links by hand, because the last one may lead to a file that is not there yet. */
+static char *follow_links(qonnx_ctx *cx, const char *path)
+{
+    char *at = copy_text(path);
+    for (int i = 0; i < MAX_LINKS; i++) {
+        char *next = link_target(at);
+        if (!next) return at;
+        free(at);
+        at = next;
+    }
+    free(at);
+    qonnx_fail(cx, NULL, "%s: symbolic links lead in a circle; remove them or choose another output",
+               path);
+    return NULL;
+}
+
+/* Says why a file cannot be made beside f->target. */
+static void explain_dir(const AtomicFile *f, int error)
+{
+    char *dir = beside(f->target, ".");
+    if (error == ENOENT || error == ENOTDIR)
+        qonnx_fail(f->cx, NULL, "%s: there is no directory '%s'; create it or choose another output",
+                   f->path, dir);
+    else
+        qonnx_fail(f->cx, NULL, "%s: cannot write in the directory '%s': %s; choose another output",
+                   f->path, dir, strerror(error));
+    free(dir);
+}
+
+/* Makes the temporary file, under a name that nobody else has. */
+static bool make_temp(AtomicFile *f)
+{
+    char *dir = beside(f->target, ".");
+    f->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[64];
+        snprintf(name, sizeof name, ".qonnx-%ld-%u.tmp", (long)getpid(), i);
+        f->temp = beside(f->target, name);
+        f->fd = open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (f->fd >= 0) return true;
+        int error = errno;
+        free(f->temp);
+        f->temp = NULL;
+        errno = error;
+        if (error != EEXIST) break;
+    }
+    explain_dir(f, errno);
+    return false;
+}
+
+static bool open_parts(AtomicFile *f)
+{
+    struct stat st;
+    bool exists = stat(f->path, &st) == 0;
+    if (f->path[0] == '\0') return qonnx_fail(f->cx, NULL, "the output file has no name");
+    if ((exists && S_ISDIR(st.st_mode)) || f->path[strlen(f->path) - 1] == '/')
+        return qonnx_fail(f->cx, NULL, "%s: is a directory; name a file in it", f->path);
+    if (exists && !S_ISREG(st.st_mode)) {
+        f->fd = open(f->path, O_WRONLY | O_CLOEXEC);
+        if (f->fd >= 0) return true;
+        return qonnx_fail(f->cx, NULL, "%s: cannot be written: %s", f->path, strerror(errno));
+    }
+    f->target = follow_links(f->cx, f->path);
+    if (!f->target || !make_temp(f)) return false;
+    if (exists && fchmod(f->fd, st.st_mode & 0777) != 0)
+        return qonnx_fail(f->cx, NULL, "%s: cannot set the mode of its replacement: %s", f->path,
+                          strerror(errno));
+    return true;
+}
+
+AtomicFile *atomic_open(qonnx_ctx *cx, const char *path)
+{
+    AtomicFile *f = xcalloc(1, sizeof *f);
+    *f = (AtomicFile){.cx = cx, .path = copy_text(path), .dir = -1, .fd = -1};
+    if (open_parts(f)) return f;
+    atomic_abort(f);
+    return NULL;
+}
+
+bool atomic_write(AtomicFile *f, const void *data, size_t bytes)
+{
+    const char *p = data;
+    while (bytes > 0) {
+        ssize_t n = write(f->fd, p, bytes);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return qonnx_fail(f->cx, NULL, "%s: cannot write: %s; nothing was replaced", f->path,
+                              strerror(errno));
+        p += n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
+bool atomic_commit(AtomicFile *f)
+{
+    bool ok = true;
+    if (f->temp) {
+        ok = fsync(f->fd) == 0 && rename(f->temp, f->target) == 0;
+        if (ok) {
+            free(f->temp);
+            f->temp = NULL;
+            if (f->dir >= 0) fsync(f->dir); /* whole either way: some file systems cannot */
+        }
+    }
+    if (close(f->fd) != 0) ok = false;
+    f->fd = -1;
+    if (!ok)
+        qonnx_fail(f->cx, NULL, "%s: cannot put the file in its place: %s", f->path,
+                   strerror(errno));
+    atomic_abort(f);
+    return ok;
+}
+
+void atomic_abort(AtomicFile *f)
+{
+    if (!f) return;
+    if (f->fd >= 0) close(f->fd);
+    if (f->temp) unlink(f->temp);
+    if (f->dir >= 0) close(f->dir);
+    free(f->temp);
+    free(f->target);
+    free(f->path);
+    free(f);
+}

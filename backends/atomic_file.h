@@ -1,0 +1,27 @@
+/* backends/atomic_file.h - a file that appears whole or not at all.
+ *
+ * Bytes go to a temporary file beside the target, which is synced and renamed over it when all is
+ * written. Until then, and after any failure, what stood at the target is intact.
+ */
+#ifndef BACKENDS_ATOMIC_FILE_H
+#define BACKENDS_ATOMIC_FILE_H
+
+#include <qonnx/base.h>
+
+typedef struct AtomicFile AtomicFile;
+
+/* Starts a file that will replace `path`, or the file that a symbolic link at `path` leads to. It
+ * gets the mode of the file it replaces, else what open(2) gives a new one. A device or a pipe at
+ * `path` is written directly: there is nothing to replace. NULL on failure. */
+AtomicFile *atomic_open(qonnx_ctx *cx, const char *path);
+
+/* Appends bytes. After a failure only atomic_abort makes sense. */
+QONNX_CHECKED bool atomic_write(AtomicFile *f, const void *data, size_t bytes);
+
+/* Puts the file in its place, on the disk, and frees `f`; on failure too. */
+QONNX_CHECKED bool atomic_commit(AtomicFile *f);
+
+/* Removes the temporary file and frees `f`. NULL is fine. */
+void atomic_abort(AtomicFile *f);
+
+#endif

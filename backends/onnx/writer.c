@@ -1,0 +1,289 @@
+/* backends/onnx/writer.c - a Graph to an ONNX file. Messages that came from the source file are
+ * written again, field by field as they were; only what the graph changed is built anew. So a graph
+ * that nobody edited gives the bytes it was read from, when its writer was canonical.
+ */
+#include "backends/atomic_file.h"
+#include "ir/ir.h"
+#include "onnx.pb-c.h"
+#include <string.h>
+
+typedef struct Writer {
+    Arena *arena; /* of the messages being built */
+} Writer;
+
+/* protobuf-c's strings are not const. */
+static char *str(const char *s) { return (char *)(uintptr_t)s; }
+
+static void *list(Writer *w, size_t n) { return n ? arena_array(w->arena, n, sizeof(void *)) : NULL; }
+
+/* ---- tensors and attributes ------------------------------------------------------------------- */
+
+static Onnx__TensorProto *write_tensor(Writer *w, const Tensor *t, const char *name)
+{
+    Onnx__TensorProto *p = arena_alloc(w->arena, sizeof *p);
+    onnx__tensor_proto__init(p);
+    p->name = str(name);
+    p->has_data_type = 1;
+    p->data_type = (int32_t)t->dtype;
+    p->n_dims = (size_t)t->rank;
+    p->dims = arena_copy(w->arena, t->dims, (size_t)t->rank * sizeof *t->dims);
+    p->has_raw_data = 1;
+    p->raw_data.len = t->bytes;
+    p->raw_data.data = (uint8_t *)(uintptr_t)t->data;
+    return p;
+}
+
+/* A constant as it was in the file, with external data brought in; or built from its contents. */
+static Onnx__TensorProto *write_constant(Writer *w, const Value *v)
+{
+    const Onnx__TensorProto *s = v->source;
+    if (!s) return write_tensor(w, v->data, v->name);
+    Onnx__TensorProto *p = arena_copy(w->arena, s, sizeof *s);
+    if (s->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return p;
+    p->has_data_location = 0;
+    p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
+    p->n_external_data = 0;
+    p->has_raw_data = 1;
+    p->raw_data.len = v->data->bytes;
+    p->raw_data.data = (uint8_t *)(uintptr_t)v->data->data;
+    return p;
+}
+
+static Onnx__GraphProto *write_graph(Writer *w, const Graph *g);
+
+static Onnx__AttributeProto *write_attr(Writer *w, const Attr *a)
+{
+    Onnx__AttributeProto *p = arena_alloc(w->arena, sizeof *p);
+    if (a->source) {
+        *p = *(const Onnx__AttributeProto *)a->source;
+        if (a->type == ATTR_GRAPH) p->g = write_graph(w, a->graphs[0]);
+        if (a->type == ATTR_GRAPHS) {
+            p->graphs = list(w, p->n_graphs);
+            for (size_t i = 0; i < p->n_graphs; i++) p->graphs[i] = write_graph(w, a->graphs[i]);
+        }
+        return p;
+    }
+    onnx__attribute_proto__init(p);
+    p->name = str(a->name);
+    p->has_type = 1;
+    p->type = (Onnx__AttributeProto__AttributeType)a->type;
+    switch (a->type) {
+    case ATTR_FLOAT: p->has_f = 1, p->f = a->f; break;
+    case ATTR_INT: p->has_i = 1, p->i = a->i; break;
+    case ATTR_STRING:
+        p->has_s = 1;
+        p->s.len = strlen(a->s);
+        p->s.data = (uint8_t *)(uintptr_t)a->s;
+        break;
+    case ATTR_INTS:
+        p->n_ints = (size_t)a->count;
+        p->ints = arena_copy(w->arena, a->ints, p->n_ints * sizeof *a->ints);
+        break;
+    case ATTR_FLOATS:
+        p->n_floats = (size_t)a->count;
+        p->floats = arena_copy(w->arena, a->floats, p->n_floats * sizeof *a->floats);
+        break;
+    case ATTR_TENSOR: p->t = write_tensor(w, a->tensor, ""); break;
+    default: break;
+    }
+    return p;
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------ */
+
+static char **write_names(Writer *w, Value *const *values, int n)
+{
+    char **names = list(w, (size_t)n);
+    for (int i = 0; i < n; i++) names[i] = str(values[i] ? values[i]->name : "");
+    return names;
+}
+
+static Onnx__NodeProto *write_node(Writer *w, const Node *n)
+{
+    Onnx__NodeProto *p = arena_alloc(w->arena, sizeof *p);
+    if (n->source) {
+        *p = *(const Onnx__NodeProto *)n->source;
+    } else {
+        onnx__node_proto__init(p);
+        if (n->domain[0]) p->domain = str(n->domain);
+        if (n->name[0]) p->name = str(n->name);
+    }
+    if (!p->op_type || strcmp(p->op_type, n->op)) p->op_type = str(n->op);
+    p->n_input = (size_t)n->nin;
+    p->input = write_names(w, n->in, n->nin);
+    p->n_output = (size_t)n->nout;
+    p->output = write_names(w, n->out, n->nout);
+    p->n_attribute = (size_t)n->nattr;
+    p->attribute = list(w, p->n_attribute);
+    for (int i = 0; i < n->nattr; i++) p->attribute[i] = write_attr(w, &n->attrs[i]);
+    return p;
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+static Onnx__TypeProto *write_type(Writer *w, const Value *v)
+{
+    Onnx__TypeProto *t = arena_alloc(w->arena, sizeof *t);
+    Onnx__TypeProto__Tensor *x = arena_alloc(w->arena, sizeof *x);
+    onnx__type_proto__init(t);
+    onnx__type_proto__tensor__init(x);
+    t->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    t->tensor_type = x;
+    x->has_elem_type = 1;
+    x->elem_type = (int32_t)v->dtype;
+    if (v->shape.rank < 0) return t;
+    Onnx__TensorShapeProto *s = x->shape = arena_alloc(w->arena, sizeof *s);
+    onnx__tensor_shape_proto__init(s);
+    s->n_dim = (size_t)v->shape.rank;
+    s->dim = list(w, s->n_dim);
+    for (size_t i = 0; i < s->n_dim; i++) {
+        Onnx__TensorShapeProto__Dimension *d = s->dim[i] = arena_alloc(w->arena, sizeof *d);
+        onnx__tensor_shape_proto__dimension__init(d);
+        if (v->shape.dim[i] >= 0) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+            d->dim_value = v->shape.dim[i];
+        } else if (v->shape.sym[i]) {
+            d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+            d->dim_param = str(v->shape.sym[i]);
+        }
+    }
+    return t;
+}
+
+/* The value's entry as it was in `entries`, else a new one. */
+static Onnx__ValueInfoProto *write_info(Writer *w, const Value *v, size_t n,
+                                        Onnx__ValueInfoProto *const *entries)
+{
+    for (size_t i = 0; i < n; i++)
+        if (entries[i]->name && !strcmp(entries[i]->name, v->name)) return entries[i];
+    Onnx__ValueInfoProto *p = arena_alloc(w->arena, sizeof *p);
+    onnx__value_info_proto__init(p);
+    p->name = str(v->name);
+    if (v->dtype) p->type = write_type(w, v);
+    return p;
+}
+
+/* Whether a value_info entry still speaks of something in the graph. */
+static bool still_there(const Graph *g, const Onnx__ValueInfoProto *p)
+{
+    const Value *v = graph_own(g, p->name ? p->name : "");
+    return !v || v->def || v->data || v->input_count;
+}
+
+static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
+{
+    Onnx__GraphProto *p = arena_alloc(w->arena, sizeof *p), s;
+    if (g->source) *p = *(const Onnx__GraphProto *)g->source;
+    else onnx__graph_proto__init(p);
+    s = *p;
+
+    size_t nodes = 0;
+    for (const Node *n = g->first; n; n = n->next) nodes++;
+    p->node = list(w, nodes);
+    p->n_node = 0;
+    for (const Node *n = g->first; n; n = n->next) p->node[p->n_node++] = write_node(w, n);
+
+    p->n_initializer = (size_t)g->nconstant;
+    p->initializer = list(w, p->n_initializer);
+    for (int i = 0; i < g->nconstant; i++) p->initializer[i] = write_constant(w, g->constants[i]);
+
+    p->n_input = (size_t)g->ninput;
+    p->input = list(w, p->n_input);
+    for (int i = 0; i < g->ninput; i++)
+        p->input[i] = write_info(w, g->inputs[i], s.n_input, s.input);
+
+    p->n_output = (size_t)g->noutput;
+    p->output = list(w, p->n_output);
+    for (int i = 0; i < g->noutput; i++)
+        p->output[i] = write_info(w, g->outputs[i], s.n_output, s.output);
+
+    p->n_value_info = 0;
+    p->value_info = list(w, s.n_value_info);
+    for (size_t i = 0; i < s.n_value_info; i++)
+        if (still_there(g, s.value_info[i])) p->value_info[p->n_value_info++] = s.value_info[i];
+    return p;
+}
+
+/* ---- the model -------------------------------------------------------------------------------- */
+
+static void write_opsets(Writer *w, const Model *m, Onnx__ModelProto *p)
+{
+    for (size_t i = 0; i < p->n_opset_import; i++) {
+        if (p->opset_import[i]->version == m->opsets[i].version) continue;
+        Onnx__OperatorSetIdProto *o =
+            arena_copy(w->arena, p->opset_import[i], sizeof *p->opset_import[i]);
+        o->has_version = 1;
+        o->version = m->opsets[i].version;
+        Onnx__OperatorSetIdProto **all = list(w, p->n_opset_import);
+        memcpy(all, p->opset_import, p->n_opset_import * sizeof *all);
+        all[i] = o;
+        p->opset_import = all;
+    }
+}
+
+static void write_props(Writer *w, const Model *m, Onnx__ModelProto *p)
+{
+    size_t from_file = p->n_metadata_props;
+    Onnx__StringStringEntryProto **props = list(w, (size_t)m->nprop);
+    for (int i = 0; i < m->nprop; i++) {
+        bool kept = (size_t)i < from_file;
+        if (kept) {
+            props[i] = p->metadata_props[i];
+            const char *value = props[i]->value ? props[i]->value : "";
+            if (!strcmp(value, m->props[i].value)) continue;
+        }
+        Onnx__StringStringEntryProto *e = arena_alloc(w->arena, sizeof *e);
+        if (kept) *e = *props[i];
+        else onnx__string_string_entry_proto__init(e);
+        e->key = str(m->props[i].key);
+        e->value = str(m->props[i].value);
+        props[i] = e;
+    }
+    p->metadata_props = props;
+    p->n_metadata_props = (size_t)m->nprop;
+}
+
+static Onnx__ModelProto *write_model(Writer *w, const Graph *g)
+{
+    const Model *m = g->model;
+    Onnx__ModelProto *p = arena_copy(w->arena, m->source, sizeof *p);
+    if (p->ir_version != m->ir_version) {
+        p->has_ir_version = 1;
+        p->ir_version = m->ir_version;
+    }
+    write_opsets(w, m, p);
+    write_props(w, m, p);
+    p->graph = write_graph(w, g);
+    return p;
+}
+
+/* A protobuf-c sink that writes on to a file. */
+typedef struct Sink {
+    ProtobufCBuffer base;
+    AtomicFile *file;
+    bool failed;
+} Sink;
+
+static void sink_append(ProtobufCBuffer *base, size_t len, const uint8_t *data)
+{
+    Sink *s = (Sink *)base;
+    if (!s->failed && !atomic_write(s->file, data, len)) s->failed = true;
+}
+
+bool qonnx_model_save(Ctx *cx, const Graph *g, const char *path)
+{
+    Writer w = {arena_new()};
+    Onnx__ModelProto *p = write_model(&w, g);
+    size_t bytes = protobuf_c_message_get_packed_size(&p->base);
+    bool ok = bytes <= INT32_MAX ||
+              qonnx_fail(cx, NULL, "%s: the model would take %zu bytes, an ONNX file at most 2 GiB",
+                         path, bytes);
+    AtomicFile *file = ok ? atomic_open(cx, path) : NULL;
+    if (file) {
+        Sink sink = {{sink_append}, file, false};
+        protobuf_c_message_pack_to_buffer(&p->base, &sink.base);
+        ok = atomic_commit(file);
+    }
+    arena_free(w.arena);
+    return ok && file;
+}

@@ -1,0 +1,108 @@
+/* cli/calibrate.c - qonnx calibrate: statistics of a model's activations, from sample data. */
+#include "calibrate.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include <qonnx/qonnx.h>
+#include <stdlib.h>
+
+qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
+                            int nspecs, long limit)
+{
+    qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs);
+    if (d && limit) qonnx_dataset_limit(d, (size_t)limit);
+    return d;
+}
+
+qonnx_session_options session_options(const Args *args)
+{
+    return (qonnx_session_options){.engine = args->engine, .threads = (int)args->jobs};
+}
+
+qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
+                                const char *const *specs, int nspecs, const char *prefix)
+{
+    qonnx_dataset *d = samples_open(cx, g, specs, nspecs, args->limit);
+    if (!d) return NULL;
+    qonnx_session_options o = session_options(args);
+    qonnx_stats *s = qonnx_stats_collect(cx, g, d, &o, prefix);
+    qonnx_dataset_free(d);
+    progress_clear();
+    return s;
+}
+
+static void print_summary(const Args *args, const qonnx_stats *s, double seconds)
+{
+    double samples = (double)qonnx_stats_samples(s), bytes = file_size(args->output);
+    double rate = seconds > 0 ? samples / seconds : 0;
+    if (args->json) {
+        json_print(json_pack("{so sI si ss ss sf sf sI}", "file", json_text(args->output),
+                             "samples", (json_int_t)samples, "activations", qonnx_stats_count(s),
+                             "engine", qonnx_stats_engine(s), "data", qonnx_stats_data_hash(s),
+                             "seconds", seconds, "samples_per_second", rate, "bytes",
+                             (json_int_t)bytes));
+        return;
+    }
+    if (args->quiet) return;
+    char size[SIZE_ROOM];
+    printf("samples      %.0f\n", samples);
+    printf("activations  %d\n", qonnx_stats_count(s));
+    printf("engine       %s\n", qonnx_stats_engine(s));
+    printf("time         %.2f s, %.1f samples/s\n", seconds, rate);
+    printf("written      %s, %s\n", args->output, size_text(size, bytes));
+}
+
+/* The work between reading the command line and printing. Returns the exit status. */
+static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g)
+{
+    const qonnx_pipeline_options o = {0};
+    const char *prefix = qonnx_pipeline_prefix();
+    if (!g || !qonnx_pipeline_run(cx, g, prefix, &o)) return report_failure(cx);
+    double began = seconds_now();
+    qonnx_stats *s = statistics_collect(cx, g, args, (const char *const *)args->operands + 1,
+                                        args->noperand - 1, prefix);
+    double seconds = seconds_now() - began;
+    bool good = s && !interrupted() && qonnx_stats_save(cx, s, args->output);
+    if (good) print_summary(args, s, seconds);
+    qonnx_stats_free(s);
+    return good ? EXIT_DONE : report_failure(cx);
+}
+
+static int calibrate(const Verb *verb, const Args *args)
+{
+    if (!args->output) return options_misuse(verb, "calibrate: name the output with -o M.qcal");
+    if (!output_allowed(args->output, (const char *const *)args->operands, args->noperand))
+        return EXIT_BAD;
+    qonnx_ctx *cx = progress_ctx();
+    qonnx_graph *g = qonnx_model_load(cx, args->operands[0]);
+    int status = collect_and_save(cx, args, g);
+    qonnx_graph_free(g);
+    qonnx_ctx_free(cx);
+    return status;
+}
+
+static const Option options[] = {
+    {"output", 'o', OPTION_TEXT, offsetof(Args, output), "M.qcal", NULL,
+     "the file of statistics to write; required"},
+    {.name = NULL},
+};
+
+const Verb verb_calibrate = {
+    .name = "calibrate",
+    .brief = "statistics of a model's activations, from sample data",
+    .forms = "MODEL DATA... -o M.qcal",
+    .text =
+        "Runs the float model on the samples once and keeps what every observer needs, so that\n"
+        "'qonnx quantize --calibration' can choose ranges without running it again.\n"
+        "DATA is a directory of .npy, .jpg, .png or .pb files, or of one folder a class, or one\n"
+        "file; for a model of several inputs NAME=PATH, once an input.",
+    .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
+                "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
+                "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100",
+    .options = options,
+    .samples = true,
+    .json = true,
+    .least = 2,
+    .most = -1,
+    .run = calibrate,
+};

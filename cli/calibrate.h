@@ -1,0 +1,19 @@
+/* cli/calibrate.h - collecting statistics, which quantize does as well. */
+#ifndef CLI_CALIBRATE_H
+#define CLI_CALIBRATE_H
+
+#include "options.h"
+#include <qonnx/run.h>
+
+/* Opens the samples of DATA arguments, thinned to `limit` when that is not 0. NULL on failure. */
+qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
+                            int nspecs, long limit);
+
+/* The options of a session that the command line asks for. */
+qonnx_session_options session_options(const Args *args);
+
+/* Runs the graph, which the passes `prefix` made, on the samples. NULL on failure. */
+qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
+                                const char *const *specs, int nspecs, const char *prefix);
+
+#endif

@@ -1,0 +1,98 @@
+/* cli/main.c - the command `qonnx`: finds the verb, and makes sure that what was printed arrived.
+ */
+#include "options.h"
+#include "progress.h"
+#include <qonnx/qonnx.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+const Verb *const verbs[] = {
+    &verb_inspect, &verb_calibrate, &verb_quantize, &verb_run, &verb_evaluate, &verb_passes, NULL};
+
+static const Verb *find_verb(const char *name)
+{
+    for (int i = 0; verbs[i]; i++)
+        if (!strcmp(verbs[i]->name, name)) return verbs[i];
+    return NULL;
+}
+
+static int unknown_verb(const char *typed)
+{
+    static const char *const global[] = {"help", "--help", "--version"};
+    const char *names[16];
+    int count = 0;
+    for (; verbs[count]; count++) names[count] = verbs[count]->name;
+    for (size_t i = 0; i < sizeof global / sizeof *global; i++) names[count++] = global[i];
+    const char *near = nearest_word(typed, names, count);
+    const char *what = typed[0] == '-' ? "option" : "verb";
+    return near ? options_misuse(NULL, "unknown %s '%s'; did you mean '%s'?", what, typed, near)
+                : options_misuse(NULL, "unknown %s '%s'", what, typed);
+}
+
+static int help(const char *topic)
+{
+    const Verb *verb = topic ? find_verb(topic) : NULL;
+    if (topic && !verb) return unknown_verb(topic);
+    if (verb)
+        options_help(verb, stdout);
+    else
+        options_overview(stdout);
+    return EXIT_DONE;
+}
+
+static int run_verb(const Verb *verb, int argc, char **argv)
+{
+    Args args;
+    int status = options_parse(verb, argc, argv, &args);
+    if (status < 0) {
+        progress_setup(args.quiet, args.verbose);
+        interrupt_setup();
+        status = verb->run(verb, &args);
+        progress_clear();
+    }
+    options_release(&args);
+    return status;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    if (argc < 2) {
+        options_overview(stderr);
+        return EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) return help(NULL);
+    if (!strcmp(word, "help")) return help(argc > 2 ? argv[2] : NULL);
+    if (!strcmp(word, "--version")) {
+        printf("qonnx %s\n", qonnx_version());
+        return EXIT_DONE;
+    }
+    const Verb *verb = find_verb(word);
+    return verb ? run_verb(verb, argc - 1, argv + 1) : unknown_verb(word);
+}
+
+/* Fills closed standard streams, so that no file of ours gets their numbers: opened the wrong way
+ * round, so that using them stays an error. */
+static void fill_standard_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF &&
+            open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+            _exit(EXIT_BAD);
+}
+
+int main(int argc, char **argv)
+{
+    fill_standard_streams();
+    signal(SIGPIPE, SIG_IGN);
+    int status = dispatch(argc, argv);
+    bool lost = ferror(stdout);
+    if (fclose(stdout) || lost) {
+        complain("standard output: %s", strerror(errno));
+        if (status == EXIT_DONE) status = EXIT_BAD;
+    }
+    return status;
+}

@@ -1,0 +1,305 @@
+/* cli/options.c - see options.h. */
+#include "options.h"
+#include "progress.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_OPTIONS = 32, FIRST_LONG = 256 };
+
+static const Option sample_options[] = {
+    {"jobs", 'j', OPTION_COUNT, offsetof(Args, jobs), "N", "0",
+     "samples in parallel; 0: one a core"},
+    {"engine", 0, OPTION_CHOICE, offsetof(Args, engine), "auto|onednn|portable", "auto",
+     "what computes in float; `portable` gives the same\n"
+     "bytes on every machine, `auto` is oneDNN if built in"},
+    {"limit", 0, OPTION_COUNT, offsetof(Args, limit), "N", "0",
+     "take N samples, spread evenly; 0: all"},
+    {.name = NULL},
+};
+
+static const Option json_options[] = {
+    {"json", 0, OPTION_FLAG, offsetof(Args, json), NULL, NULL,
+     "print one JSON object instead of text"},
+    {.name = NULL},
+};
+
+/* Every verb has these. */
+static const Option common_options[] = {
+    {"quiet", 'q', OPTION_FLAG, offsetof(Args, quiet), NULL, NULL,
+     "no progress, no warnings, no summary"},
+    {"verbose", 'v', OPTION_FLAG, offsetof(Args, verbose), NULL, NULL,
+     "notes, and where the time went"},
+    {"help", 'h', OPTION_FLAG, offsetof(Args, help), NULL, NULL, "print this help"},
+    {.name = NULL},
+};
+
+/* The rows of a verb, its own first. Returns their number. */
+static int rows_of(const Verb *verb, const Option *rows[MAX_OPTIONS])
+{
+    const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
+                                    verb->json ? json_options : NULL, common_options};
+    int count = 0;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (const Option *o = tables[i]; o && o->name && count < MAX_OPTIONS; o++)
+            rows[count++] = o;
+    return count;
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+/* Levenshtein's distance; words longer than the table are compared by their beginnings. */
+static int edit_distance(const char *a, const char *b)
+{
+    enum { LONGEST = 40 };
+    int row[LONGEST + 1], na = (int)strnlen(a, LONGEST), nb = (int)strnlen(b, LONGEST);
+    for (int j = 0; j <= nb; j++) row[j] = j;
+    for (int i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= nb; j++) {
+            int change = diagonal + (a[i - 1] != b[j - 1]);
+            int add = row[j] + 1, drop = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = change < add ? change : add;
+            if (drop < row[j]) row[j] = drop;
+        }
+    }
+    return row[nb];
+}
+
+const char *nearest_word(const char *typed, const char *const *words, int count)
+{
+    int best = 1 + (int)(strlen(typed) / 3);
+    const char *found = NULL;
+    for (int i = 0; i < count; i++) {
+        int d = edit_distance(typed, words[i]);
+        bool begins = typed[0] && typed[1] && !strncmp(words[i], typed, strlen(typed));
+        if (begins) d = 0;
+        if (d <= best && (!found || d < best)) {
+            best = d;
+            found = words[i];
+        }
+    }
+    return found;
+}
+
+int options_misuse(const Verb *verb, const char *fmt, ...)
+{
+    char text[512];
+    va_list list;
+    va_start(list, fmt);
+    vsnprintf(text, sizeof text, fmt, list);
+    va_end(list);
+    complain("%s", text);
+    fprintf(stderr, "Try 'qonnx %s%s--help'.\n", verb ? verb->name : "", verb ? " " : "");
+    return EXIT_USAGE;
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+/* Prints lines, each behind `first` or `next`. */
+static void print_lines(FILE *f, const char *first, const char *next, const char *lines)
+{
+    for (const char *lead = first; lines; lead = next) {
+        const char *end = strchr(lines, '\n');
+        fprintf(f, "%s%.*s\n", lead, end ? (int)(end - lines) : (int)strlen(lines), lines);
+        lines = end ? end + 1 : NULL;
+    }
+}
+
+static void print_option(FILE *f, const Option *o)
+{
+    enum { COLUMN = 30 };
+    static const char indent[] = "                              ";
+    char head[96];
+    int n = snprintf(head, sizeof head, "  %c%c%s --%s%s%s", o->letter ? '-' : ' ',
+                     o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name,
+                     o->value ? " " : "", o->value ? o->value : "");
+    if (n > COLUMN - 2)
+        fprintf(f, "%s\n%s", head, indent);
+    else
+        fprintf(f, "%-*s", COLUMN, head);
+    print_lines(f, "", indent, o->help);
+    bool telling = o->preset && strcmp(o->preset, "0");
+    if (telling) fprintf(f, "%s(default: %s)\n", indent, o->preset);
+}
+
+void options_help(const Verb *verb, FILE *f)
+{
+    char lead[64], next[64];
+    snprintf(lead, sizeof lead, "Usage: qonnx %s ", verb->name);
+    snprintf(next, sizeof next, "       qonnx %s ", verb->name);
+    print_lines(f, lead, next, verb->forms);
+    fprintf(f, "\n%s\n\nOptions:\n", verb->text);
+    const Option *rows[MAX_OPTIONS];
+    int count = rows_of(verb, rows);
+    for (int i = 0; i < count; i++) print_option(f, rows[i]);
+    fprintf(f, "\nExamples:\n");
+    print_lines(f, "  ", "  ", verb->examples);
+}
+
+void options_overview(FILE *f)
+{
+    fprintf(f, "Usage: qonnx VERB [OPTION]... MODEL [OPERAND]...\n\n"
+               "Turns float ONNX models into models that run in integers.\n\nVerbs:\n");
+    for (int i = 0; verbs[i]; i++) fprintf(f, "  %-11s %s\n", verbs[i]->name, verbs[i]->brief);
+    fprintf(f, "\n'qonnx VERB --help' and 'qonnx help VERB' tell the options of a verb;\n"
+               "'qonnx --version' prints the version.\n\nExamples:\n"
+               "  qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
+               "  qonnx evaluate model.onnx model.int8.onnx --data test/\n"
+               "  qonnx inspect model.onnx\n\n"
+               "Exit status: 0 done, 1 bad input or a check failed, 2 usage.\n");
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Whether `word` is one of the words of "a|b|c". */
+static bool is_choice(const char *choices, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = choices; p && n; p = strchr(p, '|'), p = p ? p + 1 : NULL)
+        if (!strncmp(p, word, n) && (p[n] == '|' || !p[n])) return true;
+    return false;
+}
+
+static bool read_count(const char *text, long *out)
+{
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || errno || value < 0 || value > 1000000000) return false;
+    *out = value;
+    return true;
+}
+
+static bool read_real(const char *text, double *out)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value >= 0)) return false;
+    *out = value;
+    return true;
+}
+
+/* Puts one option's text into its field. */
+static bool assign(Args *args, const Option *o, const char *text)
+{
+    char *field = (char *)args + o->field;
+    switch (o->kind) {
+    case OPTION_FLAG:
+        *(bool *)field = true;
+        return true;
+    case OPTION_CHOICE:
+        if (!is_choice(o->value, text)) return false;
+        *(const char **)field = text;
+        return true;
+    case OPTION_TEXT:
+        *(const char **)field = text;
+        return true;
+    case OPTION_LIST:
+        args->data[args->ndata++] = text;
+        return true;
+    case OPTION_COUNT:
+        return read_count(text, (long *)field);
+    case OPTION_REAL:
+        return read_real(text, (double *)field);
+    }
+    return false;
+}
+
+/* A verb's rows in the forms that getopt_long wants. */
+typedef struct Parser {
+    const Option *rows[MAX_OPTIONS];      /* [count] */
+    struct option longs[MAX_OPTIONS + 1]; /* val is FIRST_LONG + index into rows */
+    char shorts[2 * MAX_OPTIONS + 2];     /* begins with ':' */
+    int count;                            /* rows */
+} Parser;
+
+static Parser parser_of(const Verb *verb)
+{
+    Parser p = {.shorts = ":"};
+    p.count = rows_of(verb, p.rows);
+    for (int i = 0; i < p.count; i++) {
+        const Option *o = p.rows[i];
+        size_t at = strlen(p.shorts);
+        int takes = o->kind == OPTION_FLAG ? no_argument : required_argument;
+        if (o->letter) snprintf(p.shorts + at, 3, "%c%s", o->letter, takes ? ":" : "");
+        p.longs[i] = (struct option){o->name, takes, NULL, FIRST_LONG + i};
+    }
+    return p;
+}
+
+/* The row of what getopt returned; NULL when there is none. */
+static const Option *parser_row(const Parser *p, int code)
+{
+    if (code >= FIRST_LONG) return code - FIRST_LONG < p->count ? p->rows[code - FIRST_LONG] : NULL;
+    for (int i = 0; i < p->count; i++)
+        if (p->rows[i]->letter && p->rows[i]->letter == code) return p->rows[i];
+    return NULL;
+}
+
+/* Says what is wrong where getopt returned '?'. */
+static int unknown_option(const Verb *verb, const Parser *p, const char *word)
+{
+    if (optopt >= FIRST_LONG)
+        return options_misuse(verb, "option '--%s' takes no value", parser_row(p, optopt)->name);
+    if (optopt) return options_misuse(verb, "unknown option '-%c'", optopt);
+    const char *names[MAX_OPTIONS];
+    char typed[64];
+    for (int i = 0; i < p->count; i++) names[i] = p->rows[i]->name;
+    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+    const char *near = nearest_word(typed, names, p->count);
+    return near ? options_misuse(verb, "unknown option '--%s'; did you mean '--%s'?", typed, near)
+                : options_misuse(verb, "unknown option '--%s'", typed);
+}
+
+static int check_operands(const Verb *verb, const Args *args)
+{
+    if (args->noperand < verb->least)
+        return options_misuse(verb, "%s: too few operands: wants %.*s", verb->name,
+                              (int)strcspn(verb->forms, "\n"), verb->forms);
+    if (verb->most >= 0 && args->noperand > verb->most)
+        return options_misuse(verb, "%s: unexpected operand '%s'", verb->name,
+                              args->operands[verb->most]);
+    return -1;
+}
+
+int options_parse(const Verb *verb, int argc, char **argv, Args *args)
+{
+    Parser p = parser_of(verb);
+    *args = (Args){.data = calloc((size_t)argc + 1, sizeof *args->data)};
+    if (!args->data) {
+        complain("out of memory");
+        return EXIT_BAD;
+    }
+    for (int i = 0; i < p.count; i++)
+        if (p.rows[i]->preset) assign(args, p.rows[i], p.rows[i]->preset);
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, p.shorts, p.longs, NULL)) != -1;) {
+        const char *word = argv[optind - 1];
+        if (c == '?') return unknown_option(verb, &p, word);
+        const Option *o = parser_row(&p, c == ':' ? optopt : c);
+        if (c == ':') return options_misuse(verb, "option '--%s' wants %s", o->name, o->value);
+        if (!assign(args, o, optarg))
+            return options_misuse(verb, "option '--%s' wants %s, not '%s'", o->name,
+                                  o->kind == OPTION_COUNT  ? "a whole number"
+                                  : o->kind == OPTION_REAL ? "a number >= 0"
+                                                           : o->value,
+                                  optarg);
+    }
+    args->operands = argv + optind;
+    args->noperand = argc - optind;
+    if (args->help) {
+        options_help(verb, stdout);
+        return EXIT_DONE;
+    }
+    return check_operands(verb, args);
+}
+
+void options_release(Args *args)
+{
+    free(args->data);
+}

@@ -1,0 +1,92 @@
+/* cli/options.h - the command line: one table of options a verb, from which the help is printed,
+ * getopt's arrays are built and the defaults are set, so that none can drift from the others.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* Exit statuses of the command. */
+enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* What the command line says, for all verbs; a verb reads the fields its options name. */
+typedef struct Args {
+    char **operands;         /* what is no option, in order */
+    int noperand;            /* number of operands */
+    const char **data;       /* --data, in order; [ndata] */
+    int ndata;               /* number of --data */
+    const char *output;      /* -o */
+    const char *calibration; /* --calibration: a .qcal file */
+    const char *labels;      /* --labels */
+    const char *engine;      /* --engine */
+    const char *target;      /* --target */
+    const char *observer;    /* --observer; NULL: the pass's default */
+    const char *weights;     /* --weights; NULL: the passes' default */
+    const char *pipeline;    /* --pipeline; NULL: made from the other options */
+    const char *dump_after;  /* --dump-after: name of a pass */
+    long jobs;               /* -j; 0: one a core */
+    long limit;              /* --limit; 0: all samples */
+    double rtol, atol;       /* --rtol, --atol */
+    bool no_correct_bias;    /* --no-correct-bias */
+    bool check;              /* --check */
+    bool json;               /* --json */
+    bool quiet;              /* -q */
+    bool verbose;            /* -v */
+    bool help;               /* -h */
+} Args;
+
+typedef enum OptionKind {
+    OPTION_FLAG,   /* bool, set to true */
+    OPTION_TEXT,   /* const char * */
+    OPTION_CHOICE, /* const char *, one of the words in `value` */
+    OPTION_LIST,   /* const char ** and int beside it: may be given again */
+    OPTION_COUNT,  /* long, >= 0 */
+    OPTION_REAL    /* double, >= 0 */
+} OptionKind;
+
+typedef struct Option {
+    const char *name;   /* long name, without the dashes; the table ends with NULL */
+    char letter;        /* short name; 0: none */
+    OptionKind kind;    /* type of the field, and how it is read */
+    size_t field;       /* offset in Args */
+    const char *value;  /* "FILE" or "a|b|c", as the help shows it; NULL for flags */
+    const char *preset; /* default, as one would type it; NULL: zero */
+    const char *help;   /* one line or more, separated by \n */
+} Option;
+
+typedef struct Verb {
+    const char *name;      /* "quantize" */
+    const char *brief;     /* one line for `qonnx --help` */
+    const char *forms;     /* what follows "qonnx NAME ", one form a line */
+    const char *text;      /* what it does: a paragraph */
+    const char *examples;  /* whole command lines, one a line */
+    const Option *options; /* its own */
+    bool samples;          /* has those of verbs that run samples: -j, --engine, --limit */
+    bool json;             /* has --json */
+    int least, most;       /* operands; most -1: any number */
+    int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
+} Verb;
+
+extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_run, verb_evaluate, verb_passes;
+
+/* The verbs in the order of the help; ends with NULL. */
+extern const Verb *const verbs[];
+
+/* Reads argv (argv[0] is the verb) into `args`. Returns -1 to go on, else the exit status: usage
+ * errors have been printed. */
+int options_parse(const Verb *verb, int argc, char **argv, Args *args);
+void options_release(Args *args);
+
+/* The help of the command, and of one verb. */
+void options_overview(FILE *f);
+void options_help(const Verb *verb, FILE *f);
+
+/* Prints a usage error and where the help is; returns EXIT_USAGE. */
+int options_misuse(const Verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The nearest of `count` words to what was typed, by edit distance; NULL when none is near. */
+const char *nearest_word(const char *typed, const char *const *words, int count);
+
+#endif

@@ -1,0 +1,34 @@
+/* cli/pipeline.h - pipelines as text: taken apart at their commas, given options, run in parts.
+ */
+#ifndef CLI_PIPELINE_H
+#define CLI_PIPELINE_H
+
+#include <qonnx/run.h>
+
+/* "a,b{x=1,y=2}" as its passes: "a" and "b{x=1,y=2}". */
+typedef struct Passes {
+    char **text; /* [count], each malloc'd */
+    int count;   /* passes */
+} Passes;
+
+Passes passes_split(const char *pipeline);
+void passes_free(Passes *p);
+/* Passes from..to-1 as one text; malloc'd. */
+char *passes_join(const Passes *p, int from, int to);
+
+/* Index of the pass of that name; -1 when it is not among them. */
+int passes_find(const Passes *p, const char *name);
+/* Gives the pass an option, unless the pass is not among them. */
+void passes_set(Passes *p, const char *name, const char *option, const char *value);
+/* Takes the pass out, if it is there. */
+void passes_drop(Passes *p, const char *name);
+/* The value that the text gives the option of a pass, else the option's default; malloc'd, NULL
+ * when neither is there. */
+char *passes_option(const Passes *p, const char *pass, const char *option);
+
+/* Runs passes from..to-1. Where `dump_after` names one of them, the graph's text goes to standard
+ * error behind it. */
+bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to,
+                const qonnx_pipeline_options *o, const char *dump_after);
+
+#endif

@@ -1,0 +1,161 @@
+/* cli/progress.c - see progress.h. */
+#include "progress.h"
+#include "options.h"
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE = 72 }; /* columns of the progress line, at most */
+
+static volatile sig_atomic_t stop_asked;
+
+static struct {
+    bool quiet, verbose; /* -q, -v */
+    bool live;           /* a terminal that can go back to the start of a line */
+    int shown;           /* columns that the line on the screen has */
+    char what[32];       /* what is being counted */
+    double began;        /* when that began */
+    double drawn;        /* when the line was last drawn */
+} state;
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+void progress_setup(bool quiet, bool verbose)
+{
+    const char *term = getenv("TERM");
+    state.quiet = quiet;
+    state.verbose = verbose;
+    state.live = !quiet && isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb");
+}
+
+void progress_clear(void)
+{
+    if (state.shown) fprintf(stderr, "\r%*s\r", state.shown, "");
+    state.shown = 0;
+}
+
+static void print_message(const char *level, const char *fmt, va_list args)
+{
+    progress_clear();
+    fprintf(stderr, "qonnx: %s", level);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+}
+
+void complain(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_message("", fmt, args);
+    va_end(args);
+}
+
+void warn(const char *fmt, ...)
+{
+    if (state.quiet) return;
+    va_list args;
+    va_start(args, fmt);
+    print_message("warning: ", fmt, args);
+    va_end(args);
+}
+
+static void on_log(void *user, qonnx_level level, const char *text)
+{
+    (void)user;
+    if (level == QONNX_WARNING) warn("%s", text);
+    if (level == QONNX_NOTE && state.verbose && !state.quiet) complain("note: %s", text);
+}
+
+int report_failure(const qonnx_ctx *cx)
+{
+    progress_clear();
+    if (interrupted()) return EXIT_INTERRUPTED;
+    const char *text = qonnx_error(cx);
+    complain("%s", *text ? text : "failed");
+    return EXIT_BAD;
+}
+
+/* ---- the progress line ----------------------------------------------------------------------- */
+
+/* "12 s" or "3:07", into a buffer. */
+static void put_duration(char *out, size_t size, double seconds)
+{
+    long s = seconds < 0 ? 0 : seconds > 359999 ? 359999 : (long)(seconds + 0.5);
+    if (s < 100)
+        snprintf(out, size, "%ld s", s);
+    else if (s < 3600)
+        snprintf(out, size, "%ld:%02ld", s / 60, s % 60);
+    else
+        snprintf(out, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+}
+
+static void draw(size_t done, size_t total, double now)
+{
+    char line[LINE + 1], left[16] = "?";
+    double spent = now - state.began, rate = spent > 0 ? (double)done / spent : 0;
+    if (rate > 0 && total >= done) put_duration(left, sizeof left, (double)(total - done) / rate);
+    int n = snprintf(line, sizeof line, "%s %zu/%zu (%d %%), %.*f/s, %s left", state.what, done,
+                     total, total ? (int)(100.0 * (double)done / (double)total) : 0,
+                     rate < 10 ? 1 : 0, rate, left);
+    if (n > LINE) n = LINE;
+    fprintf(stderr, "\r%s%*s", line, state.shown > n ? state.shown - n : 0, "");
+    fflush(stderr);
+    if (n > state.shown) state.shown = n;
+    state.drawn = now;
+}
+
+static bool on_progress(void *user, const char *what, size_t done, size_t total)
+{
+    (void)user;
+    if (interrupted()) return false;
+    if (!state.live) return true;
+    double now = seconds_now();
+    if (strncmp(what, state.what, sizeof state.what - 1)) {
+        snprintf(state.what, sizeof state.what, "%s", what);
+        state.began = now;
+        state.drawn = 0;
+    }
+    if (now - state.drawn >= 0.1) draw(done, total, now);
+    return true;
+}
+
+qonnx_ctx *progress_ctx(void)
+{
+    qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_ctx_on_log(cx, on_log, NULL);
+    qonnx_ctx_on_progress(cx, on_progress, NULL);
+    state.what[0] = 0;
+    return cx;
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------ */
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    stop_asked = 1;
+}
+
+void interrupt_setup(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    action.sa_flags = (int)(SA_RESTART | SA_RESETHAND);
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool interrupted(void)
+{
+    return stop_asked;
+}

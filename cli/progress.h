@@ -1,0 +1,34 @@
+/* cli/progress.h - standard error: messages, and a progress line where it is a terminal. The state
+ * is the process's, since so is the terminal. Nothing here prints colours or escape sequences.
+ */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
+
+#include <qonnx/base.h>
+
+/* Says what the user wants to see: -q silences all but errors, -v adds notes. */
+void progress_setup(bool quiet, bool verbose);
+
+/* A context whose warnings, notes and progress are shown here. */
+qonnx_ctx *progress_ctx(void);
+
+/* Takes the progress line off the terminal. */
+void progress_clear(void);
+
+/* "qonnx: MESSAGE" and "qonnx: warning: MESSAGE". */
+void complain(const char *fmt, ...) QONNX_PRINTF(1, 2);
+void warn(const char *fmt, ...) QONNX_PRINTF(1, 2);
+
+/* Prints the context's failure and returns the exit status: that of an interrupt, without a
+ * message, when the user asked to stop. */
+int report_failure(const qonnx_ctx *cx);
+
+/* Lets Ctrl-C stop the work at the next progress call; the second one ends the process at once. */
+void interrupt_setup(void);
+/* Whether the user has asked to stop. [any thread] */
+bool interrupted(void);
+
+/* Seconds of a clock that only goes forward. [any thread] */
+double seconds_now(void);
+
+#endif

@@ -1,0 +1,377 @@
+/* cli/quantize.c - qonnx quantize: a float model to one that runs in integers. The options become
+ * the text of a pipeline; the passes before `calibrate` run, then the statistics come from the data
+ * or from a file, then the other passes run.
+ */
+#include "calibrate.h"
+#include "options.h"
+#include "output.h"
+#include "pipeline.h"
+#include "progress.h"
+#include "tally.h"
+#include <qonnx/qonnx.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum Stage { STAGE_LOAD, STAGE_PREFIX, STAGE_STATISTICS, STAGE_PASSES, STAGE_SAVE } Stage;
+enum { STAGES = STAGE_SAVE + 1 };
+
+typedef struct Job {
+    const Args *args;
+    qonnx_ctx *cx;
+    qonnx_graph *g;         /* the model */
+    qonnx_stats *stats;     /* NULL: the pipeline has no `calibrate` */
+    Passes passes;          /* the whole pipeline */
+    int split;              /* index of `calibrate`; passes.count when it is not there */
+    double before;          /* bytes of the model's file */
+    double seconds[STAGES]; /* where the time went */
+} Job;
+
+/* ---- the pipeline ---------------------------------------------------------------------------- */
+
+/* The pipeline that the options ask for. */
+static Passes pipeline_of(const Args *args)
+{
+    Passes p = passes_split(args->pipeline ? args->pipeline : qonnx_pipeline_default());
+    if (args->pipeline) return p;
+    if (args->observer) passes_set(&p, "calibrate", "observer", args->observer);
+    if (args->weights) passes_set(&p, "correct-bias", "weights", args->weights);
+    if (args->weights) passes_set(&p, "insert-qdq", "weights", args->weights);
+    if (args->no_correct_bias) passes_drop(&p, "correct-bias");
+    return p;
+}
+
+static int find_split(const Passes *p)
+{
+    int split = passes_find(p, "calibrate");
+    return split < 0 ? p->count : split;
+}
+
+/* Whether the library has all of the pipeline; the message is in the context. */
+static bool pipeline_good(qonnx_ctx *cx, const Passes *p)
+{
+    char *text = passes_join(p, 0, p->count);
+    bool good = qonnx_pipeline_check(cx, text);
+    free(text);
+    return good;
+}
+
+/* Puts the passes that the statistics were taken behind in front of `calibrate`. */
+static bool replay_prefix(Job *job)
+{
+    char *rest = passes_join(&job->passes, job->split, job->passes.count), *text = NULL;
+    const char *prefix = qonnx_stats_pipeline(job->stats);
+    if (asprintf(&text, "%s%s%s", prefix, *prefix ? "," : "", rest) < 0) text = NULL;
+    free(rest);
+    if (!text) return qonnx_fail(job->cx, NULL, "out of memory");
+    passes_free(&job->passes);
+    job->passes = passes_split(text);
+    job->split = find_split(&job->passes);
+    free(text);
+    return pipeline_good(job->cx, &job->passes);
+}
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+/* "unknown WHAT 'NAME'", with the nearest of the names. */
+static int unknown_name(const Verb *verb, const char *what, const char *name,
+                        const char *const *names, int count)
+{
+    const char *near = nearest_word(name, names, count);
+    return near ? options_misuse(verb, "unknown %s '%s'; did you mean '%s'?", what, name, near)
+                : options_misuse(verb, "unknown %s '%s'; 'qonnx passes' lists them", what, name);
+}
+
+static int check_target(const Verb *verb, const char *target)
+{
+    const char *names[32];
+    int count = 0;
+    for (const qonnx_target *t; count < 32 && (t = qonnx_target_at(count)); count++)
+        names[count] = t->name;
+    return !target || qonnx_target_find(target)
+               ? -1
+               : unknown_name(verb, "target", target, names, count);
+}
+
+static int check_observer(const Verb *verb, const char *observer)
+{
+    const char *names[64];
+    char typed[64];
+    int count = 0;
+    if (!observer) return -1;
+    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(observer, "{"), observer);
+    for (const qonnx_observer *o; count < 64 && (o = qonnx_observer_at(count)); count++) {
+        if (!strcmp(o->name, typed)) return -1;
+        names[count] = o->name;
+    }
+    return unknown_name(verb, "observer", typed, names, count);
+}
+
+/* Whether the options fit together. Returns -1 to go on. */
+static int check_usage(const Verb *verb, const Args *args, const Passes *p)
+{
+    bool needs = passes_find(p, "calibrate") >= 0;
+    if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
+    if (args->calibration && args->ndata)
+        return options_misuse(verb, "quantize: give --calibration or --data, not both");
+    if (needs && !args->calibration && !args->ndata)
+        return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
+    if (args->pipeline && (args->observer || args->weights || args->no_correct_bias))
+        return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
+                                    "--weights and --no-correct-bias");
+    if (args->dump_after && passes_find(p, args->dump_after) < 0)
+        return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
+                              args->dump_after);
+    int status = check_target(verb, args->target);
+    return status < 0 ? check_observer(verb, args->observer) : status;
+}
+
+static bool output_usable(const Args *args)
+{
+    const char *inputs[] = {args->operands[0], args->calibration};
+    return output_allowed(args->output, inputs, 2) &&
+           output_allowed(args->output, args->data, args->ndata);
+}
+
+/* ---- the work -------------------------------------------------------------------------------- */
+
+/* Statistics of the graph as it is behind the passes before `calibrate`. */
+static bool get_statistics(Job *job)
+{
+    if (job->args->calibration) return qonnx_stats_match(job->cx, job->stats, job->g);
+    char *prefix = passes_join(&job->passes, 0, job->split);
+    job->stats =
+        statistics_collect(job->cx, job->g, job->args, job->args->data, job->args->ndata, prefix);
+    free(prefix);
+    return job->stats != NULL;
+}
+
+/* Adds the time since `*clock` to a stage, and passes `good` on unless the user asked to stop. */
+static bool stage_done(Job *job, Stage stage, double *clock, bool good)
+{
+    double now = seconds_now();
+    job->seconds[stage] = now - *clock;
+    *clock = now;
+    return good && !interrupted();
+}
+
+static void set_metadata(const Job *job, const char *key, const char *value)
+{
+    if (value) qonnx_model_set_metadata(job->g, key, value);
+}
+
+/* Says in the model how it was made. No dates and no paths: the same inputs give the same bytes. */
+static void record_provenance(const Job *job)
+{
+    char *pipeline = passes_join(&job->passes, 0, job->passes.count);
+    set_metadata(job, "qonnx.version", qonnx_version());
+    set_metadata(job, "qonnx.pipeline", pipeline);
+    set_metadata(job, "qonnx.target", job->args->target);
+    free(pipeline);
+    if (!job->stats) return;
+    char data[96];
+    char *observer = passes_option(&job->passes, "calibrate", "observer");
+    snprintf(data, sizeof data, "%.48s, %llu samples", qonnx_stats_data_hash(job->stats),
+             (unsigned long long)qonnx_stats_samples(job->stats));
+    set_metadata(job, "qonnx.observer", observer);
+    set_metadata(job, "qonnx.data", data);
+    set_metadata(job, "qonnx.engine", qonnx_stats_engine(job->stats));
+    free(observer);
+}
+
+static bool transform(Job *job)
+{
+    const Args *args = job->args;
+    const qonnx_pipeline_options without = {.target = args->target};
+    double clock = seconds_now();
+    bool calibrates = job->split < job->passes.count;
+    bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
+    if (good && calibrates && args->calibration) {
+        job->stats = qonnx_stats_load(job->cx, args->calibration);
+        good = job->stats && (args->pipeline || replay_prefix(job));
+    }
+    if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
+    good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);
+    if (!stage_done(job, STAGE_PREFIX, &clock, good)) return false;
+    good = !calibrates || get_statistics(job);
+    if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
+    const qonnx_pipeline_options with = {.target = args->target, .stats = job->stats};
+    good = passes_run(job->cx, job->g, &job->passes, job->split, job->passes.count, &with,
+                      args->dump_after);
+    if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
+    if (job->passes.count) record_provenance(job);
+    good = qonnx_model_save(job->cx, job->g, args->output);
+    stage_done(job, STAGE_SAVE, &clock, good);
+    return good;
+}
+
+/* ---- the summary ----------------------------------------------------------------------------- */
+
+/* What became of the operators that compute float values. */
+typedef struct Placement {
+    long integer; /* operators whose operands are all quantized */
+    Tally left;   /* the others, by type */
+} Placement;
+
+static bool is_quantized(const qonnx_value *v)
+{
+    const qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
+    return n && qonnx_node_is(n, "DequantizeLinear");
+}
+
+/* Whether a runtime can compute the node in integers: every activation that its rule names comes
+ * out of a DequantizeLinear, or it is an activation function behind such a node. */
+static bool runs_in_integers(const qonnx_node *n)
+{
+    qonnx_rule rule = qonnx_node_rule(n);
+    while (rule.kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0) &&
+           !is_quantized(qonnx_node_input(n, 0))) {
+        n = qonnx_value_producer(qonnx_node_input(n, 0));
+        if (!n) return false;
+        rule = qonnx_node_rule(n);
+    }
+    if (rule.kind == QONNX_RULE_FLOAT || !rule.activations) return false;
+    for (int i = 0; i < qonnx_node_inputs(n) && i < 32; i++)
+        if ((rule.activations >> i & 1) && qonnx_node_input(n, i) &&
+            !is_quantized(qonnx_node_input(n, i)))
+            return false;
+    return true;
+}
+
+static void place(void *user, const qonnx_node *n)
+{
+    Placement *p = user;
+    const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
+    bool in_float = out && qonnx_value_dtype(out) == QONNX_FLOAT;
+    if (!in_float || qonnx_node_is(n, "DequantizeLinear")) return;
+    if (runs_in_integers(n))
+        p->integer++;
+    else
+        tally_add(&p->left, n);
+}
+
+static void print_text(const Job *job, const Placement *p)
+{
+    static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "save"};
+    char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
+    double bytes = file_size(job->args->output);
+    printf("written      %s, %s from %s (%.1f %%)\n", job->args->output, size_text(after, bytes),
+           size_text(before, job->before), 100 * bytes / job->before);
+    if (job->stats)
+        printf("calibration  %llu samples, %d activations, %s\n",
+               (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
+               qonnx_stats_engine(job->stats));
+    printf("in integers  %ld of %ld float operators\n", p->integer, p->integer + p->left.total);
+    if (p->left.total) printf("in float    ");
+    for (int i = 0; i < p->left.count; i++)
+        printf("%s %ld %s", i ? "," : "", p->left.rows[i].count,
+               clean_name(op, sizeof op, p->left.rows[i].op));
+    if (p->left.total) putchar('\n');
+    if (!job->args->verbose) return;
+    printf("time        ");
+    for (int i = 0; i < STAGES; i++)
+        printf("%s %s %.2f s", i ? "," : "", stages[i], job->seconds[i]);
+    putchar('\n');
+}
+
+static void print_json(const Job *job, const Placement *p)
+{
+    json_t *left = json_object(), *calibration = json_null();
+    for (int i = 0; i < p->left.count; i++)
+        json_object_set_new(left, p->left.rows[i].op, json_integer(p->left.rows[i].count));
+    if (job->stats)
+        calibration =
+            json_pack("{sI si ss ss}", "samples", (json_int_t)qonnx_stats_samples(job->stats),
+                      "activations", qonnx_stats_count(job->stats), "engine",
+                      qonnx_stats_engine(job->stats), "data", qonnx_stats_data_hash(job->stats));
+    double total = 0;
+    for (int i = 0; i < STAGES; i++) total += job->seconds[i];
+    char *pipeline = passes_join(&job->passes, 0, job->passes.count);
+    json_print(json_pack(
+        "{so sI sI so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
+        (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output), "pipeline",
+        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration,
+        "in_integers", (json_int_t)p->integer, "in_float", left, "seconds", total));
+    free(pipeline);
+}
+
+static void print_summary(const Job *job)
+{
+    Placement p = {0};
+    visit_nodes(job->g, place, &p);
+    tally_sort(&p.left);
+    if (job->args->json)
+        print_json(job, &p);
+    else if (!job->args->quiet)
+        print_text(job, &p);
+    tally_free(&p.left);
+}
+
+static int run_job(Job *job)
+{
+    job->split = find_split(&job->passes);
+    job->before = file_size(job->args->operands[0]);
+    if (!pipeline_good(job->cx, &job->passes) || !transform(job)) return report_failure(job->cx);
+    print_summary(job);
+    return EXIT_DONE;
+}
+
+static int quantize(const Verb *verb, const Args *args)
+{
+    Job job = {.args = args, .passes = pipeline_of(args)};
+    int status = check_usage(verb, args, &job.passes);
+    if (status < 0 && !output_usable(args)) status = EXIT_BAD;
+    if (status < 0) {
+        job.cx = progress_ctx();
+        status = run_job(&job);
+        qonnx_stats_free(job.stats);
+        qonnx_graph_free(job.g);
+        qonnx_ctx_free(job.cx);
+    }
+    passes_free(&job.passes);
+    return status;
+}
+
+static const Option options[] = {
+    {"output", 'o', OPTION_TEXT, offsetof(Args, output), "OUT.onnx", NULL,
+     "the model to write; required"},
+    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
+     "samples to calibrate with: PATH, or NAME=PATH\n"
+     "once an input"},
+    {"calibration", 0, OPTION_TEXT, offsetof(Args, calibration), "M.qcal", NULL,
+     "statistics of 'qonnx calibrate', instead of --data"},
+    {"target", 0, OPTION_TEXT, offsetof(Args, target), "T", "ort-x86",
+     "what the model is for; 'qonnx passes' lists them"},
+    {"observer", 0, OPTION_TEXT, offsetof(Args, observer), "NAME", NULL,
+     "how ranges are chosen: minmax, entropy, ..., or\n"
+     "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
+    {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
+     "scales of weights: one a channel, or one in all"},
+    {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
+     "leave the biases as they are"},
+    {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
+     "the passes to run, instead of the default ones;\n"
+     "empty: write the model back as it is"},
+    {"dump-after", 0, OPTION_TEXT, offsetof(Args, dump_after), "PASS", NULL,
+     "print the graph behind that pass on standard error"},
+    {.name = NULL},
+};
+
+const Verb verb_quantize = {
+    .name = "quantize",
+    .brief = "a float model to one that runs in integers",
+    .forms = "MODEL --data DATA -o OUT.onnx\n"
+             "MODEL --calibration M.qcal -o OUT.onnx",
+    .text =
+        "Writes the model with QuantizeLinear and DequantizeLinear where the target wants them.\n"
+        "The same inputs and options give the same bytes, whatever the number of threads.",
+    .examples =
+        "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
+        "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
+        "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx",
+    .options = options,
+    .samples = true,
+    .json = true,
+    .least = 1,
+    .most = 1,
+    .run = quantize,
+};

@@ -1,0 +1,405 @@
+/* cli/run.c - qonnx run: a model's outputs for samples, printed, written, or checked against the
+ * ones that stand beside the inputs, as in ONNX's backend tests.
+ */
+#include "calibrate.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include "tensor.h"
+#include <qonnx/qonnx.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct Run {
+    const Args *args;
+    qonnx_ctx *cx;
+    const qonnx_graph *g;
+    const qonnx_dataset *d; /* NULL: one set of inputs */
+    size_t samples;         /* how many there are */
+    qonnx_tensor *want;     /* --check: one a graph output */
+    int different;          /* --check: outputs that are not as wanted */
+    json_t *report;         /* --check --json: one object an output */
+    bool failed;            /* a message has been printed */
+} Run;
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+/* How one output compares with what is wanted. */
+typedef struct Comparison {
+    bool alike;        /* type and shape are those wanted */
+    int64_t different; /* elements that are not as wanted */
+    int64_t worst;     /* the one that is farthest beyond what is allowed; -1: all are equal */
+    double beyond;     /* by how much */
+    double error;      /* largest absolute error, of the equal ones too */
+} Comparison;
+
+/* Whether element i has the very same bits. */
+static bool same_bits(const qonnx_tensor *a, const qonnx_tensor *b, int64_t i)
+{
+    size_t width = (size_t)qonnx_dtype_bits(a->dtype) / 8;
+    if (!width) return element(a, i) == element(b, i);
+    return !memcmp((const char *)a->data + (size_t)i * width,
+                   (const char *)b->data + (size_t)i * width, width);
+}
+
+static void compare_element(Comparison *c, const Args *args, const qonnx_tensor *got,
+                            const qonnx_tensor *want, int64_t i)
+{
+    double x = element(got, i), y = element(want, i);
+    bool real = is_real(got->dtype), finite = isfinite(x) && isfinite(y);
+    if (real ? x == y || (isnan(x) && isnan(y)) : same_bits(got, want, i)) return;
+    double error = finite ? fabs(x - y) : INFINITY;
+    double allowed = real && finite ? args->atol + args->rtol * fabs(y) : 0;
+    if (error > c->error) c->error = error;
+    if (real && error <= allowed) return;
+    c->different++;
+    if (c->worst >= 0 && error - allowed <= c->beyond) return;
+    c->worst = i;
+    c->beyond = error - allowed;
+}
+
+static Comparison compare(const Args *args, const qonnx_tensor *got, const qonnx_tensor *want)
+{
+    Comparison c = {.alike = got->dtype == want->dtype && got->rank == want->rank, .worst = -1};
+    for (int i = 0; c.alike && i < got->rank; i++) c.alike = got->dims[i] == want->dims[i];
+    if (!c.alike) return c;
+    if (!is_number(got->dtype)) {
+        c.different =
+            got->bytes != want->bytes || (got->bytes && memcmp(got->data, want->data, got->bytes));
+        return c;
+    }
+    int64_t count = qonnx_tensor_elements(got);
+    for (int64_t i = 0; i < count; i++) compare_element(&c, args, got, want, i);
+    return c;
+}
+
+/* Where element `at` stands in the tensor: one index a dimension. */
+static void index_of(int64_t index[QONNX_MAX_RANK], const qonnx_tensor *t, int64_t at)
+{
+    for (int i = t->rank; i-- > 0; at /= t->dims[i]) index[i] = at % t->dims[i];
+}
+
+static void print_worst(const qonnx_tensor *got, const qonnx_tensor *want, const Comparison *c)
+{
+    int64_t index[QONNX_MAX_RANK];
+    index_of(index, got, c->worst);
+    printf("DIFFERS: %lld of %lld elements; worst at [", (long long)c->different,
+           (long long)qonnx_tensor_elements(got));
+    for (int i = 0; i < got->rank; i++) printf("%s%lld", i ? "," : "", (long long)index[i]);
+    printf("]: got %.9g, want %.9g\n", element(got, c->worst), element(want, c->worst));
+}
+
+static void print_comparison(const char *name, const qonnx_tensor *got, const qonnx_tensor *want,
+                             const Comparison *c)
+{
+    char clean[NAME_ROOM], is[NAME_ROOM], should[NAME_ROOM];
+    printf("%s %s: ", clean_name(clean, sizeof clean, name), tensor_text(is, sizeof is, got));
+    if (!c->alike)
+        printf("DIFFERS: want %s\n", tensor_text(should, sizeof should, want));
+    else if (!c->different)
+        printf("equal (largest error %.3g)\n", c->error);
+    else if (c->worst < 0)
+        printf("DIFFERS\n");
+    else
+        print_worst(got, want, c);
+}
+
+static json_t *worst_json(const qonnx_tensor *got, const qonnx_tensor *want, const Comparison *c)
+{
+    int64_t index[QONNX_MAX_RANK];
+    if (c->worst < 0) return json_null();
+    index_of(index, got, c->worst);
+    json_t *list = json_array();
+    for (int i = 0; i < got->rank; i++) json_array_append_new(list, json_integer(index[i]));
+    return json_pack("{so so so}", "index", list, "got", json_number(element(got, c->worst)),
+                     "want", json_number(element(want, c->worst)));
+}
+
+static json_t *comparison_json(const char *name, const qonnx_tensor *got, const qonnx_tensor *want,
+                               const Comparison *c)
+{
+    char is[NAME_ROOM], should[NAME_ROOM];
+    return json_pack("{so ss ss sb sI sI so so}", "name", json_text(name), "type",
+                     tensor_text(is, sizeof is, got), "wanted_type",
+                     tensor_text(should, sizeof should, want), "equal", c->alike && !c->different,
+                     "elements", (json_int_t)qonnx_tensor_elements(got), "different",
+                     (json_int_t)c->different, "largest_error", json_number(c->error), "worst",
+                     worst_json(got, want, c));
+}
+
+static bool check_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
+{
+    Run *run = user;
+    (void)sample;
+    for (int i = 0; i < qonnx_graph_outputs(run->g); i++) {
+        const char *name = qonnx_value_name(qonnx_graph_output(run->g, i));
+        Comparison c = compare(run->args, &outputs[i], &run->want[i]);
+        run->different += !c.alike || c.different;
+        if (run->report)
+            json_array_append_new(run->report,
+                                  comparison_json(name, &outputs[i], &run->want[i], &c));
+        else
+            print_comparison(name, &outputs[i], &run->want[i], &c);
+    }
+    return true;
+}
+
+/* ---- print and write ------------------------------------------------------------------------- */
+
+/* The five largest elements of a vector, largest first. */
+static void print_top(const qonnx_tensor *t)
+{
+    int64_t top[5], count = vector_length(t);
+    int n = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int at = n;
+        for (; at > 0 && element(t, i) > element(t, top[at - 1]); at--)
+            if (at < 5) top[at] = top[at - 1];
+        if (at < 5) top[at] = i;
+        if (n < 5) n++;
+    }
+    if (n) printf("    top:");
+    for (int i = 0; i < n; i++) printf(" %lld (%.6g)", (long long)top[i], element(t, top[i]));
+    if (n) putchar('\n');
+}
+
+static void print_tensor(const char *name, const qonnx_tensor *t)
+{
+    char clean[NAME_ROOM], type[NAME_ROOM];
+    int64_t count = qonnx_tensor_elements(t);
+    printf("  %s %s:", clean_name(clean, sizeof clean, name), tensor_text(type, sizeof type, t));
+    for (int64_t i = 0; i < count && i < 8 && is_number(t->dtype); i++)
+        printf(is_real(t->dtype) ? " %.6g" : " %.0f", element(t, i));
+    printf("%s\n", count > 8 ? " ..." : "");
+    print_top(t);
+}
+
+static bool print_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
+{
+    Run *run = user;
+    char clean[NAME_ROOM];
+    if (run->d) printf("%s\n", clean_name(clean, sizeof clean, qonnx_dataset_name(run->d, sample)));
+    for (int i = 0; i < qonnx_graph_outputs(run->g); i++)
+        print_tensor(qonnx_value_name(qonnx_graph_output(run->g, i)), &outputs[i]);
+    return !ferror(stdout) && !interrupted();
+}
+
+/* Makes a directory unless it is there. */
+static bool make_directory(const char *path)
+{
+    struct stat s;
+    if (!mkdir(path, 0777) || (errno == EEXIST && !stat(path, &s) && S_ISDIR(s.st_mode)))
+        return true;
+    complain("%s: can not be made a directory: %s", path, strerror(errno));
+    return false;
+}
+
+/* OUT/output_K.npy for one sample, OUT/output_K/SAMPLE.npy for several. */
+static bool write_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
+{
+    Run *run = user;
+    if (!sample) run->failed = !make_directory(run->args->output);
+    for (int i = 0; i < qonnx_graph_outputs(run->g) && !run->failed; i++) {
+        char path[PATH_MAX];
+        int n = snprintf(path, sizeof path, "%s/output_%d", run->args->output, i);
+        if (n < 0 || n + 32 > (int)sizeof path) {
+            complain("%s: the path is too long", run->args->output);
+            run->failed = true;
+            break;
+        }
+        if (run->samples == 1)
+            snprintf(path + n, sizeof path - (size_t)n, ".npy");
+        else if (sample || make_directory(path))
+            snprintf(path + n, sizeof path - (size_t)n, "/%06zu.npy", sample);
+        else
+            run->failed = true;
+        if (!run->failed) run->failed = !npy_write(path, &outputs[i]);
+    }
+    return !run->failed && !interrupted();
+}
+
+/* ---- one set of inputs: input_K.pb and output_K.pb ------------------------------------------- */
+
+/* DIR/KIND_INDEX.pb into path[size]; whether it is there. */
+static bool set_file(char *path, size_t size, const char *directory, const char *kind, int index)
+{
+    int n = snprintf(path, size, "%s/%s_%d.pb", directory, kind, index);
+    return n > 0 && (size_t)n < size && !access(path, F_OK);
+}
+
+static bool is_test_set(const char *directory)
+{
+    char path[PATH_MAX];
+    return set_file(path, sizeof path, directory, "input", 0) ||
+           set_file(path, sizeof path, directory, "output", 0);
+}
+
+/* Whether the set has a tensor for every graph input, defaults included; otherwise it has them for
+ * the inputs without a default. */
+static bool set_feeds_defaults(const Run *run, const char *directory)
+{
+    char path[PATH_MAX];
+    int n = qonnx_graph_inputs(run->g);
+    return n && set_file(path, sizeof path, directory, "input", n - 1);
+}
+
+/* Reads the inputs: one tensor a graph input. `loaded` says which are to be freed. */
+static bool load_inputs(Run *run, const char *directory, qonnx_tensor *inputs, bool *loaded)
+{
+    char path[PATH_MAX];
+    bool all = set_feeds_defaults(run, directory);
+    for (int i = 0, file = 0; i < qonnx_graph_inputs(run->g); i++) {
+        const qonnx_tensor *preset = qonnx_value_constant(qonnx_graph_input(run->g, i));
+        if (preset && !all) {
+            inputs[i] = *preset;
+            continue;
+        }
+        set_file(path, sizeof path, directory, "input", file++);
+        if (!qonnx_tensor_load(run->cx, path, &inputs[i])) return false;
+        loaded[i] = true;
+    }
+    return true;
+}
+
+static bool load_wanted(Run *run, const char *directory)
+{
+    char path[PATH_MAX];
+    int n = qonnx_graph_outputs(run->g);
+    if (set_file(path, sizeof path, directory, "output", n)) {
+        complain("%s: there is no output %d; the model has %d", path, n, n);
+        return !(run->failed = true);
+    }
+    for (int i = 0; i < n; i++) {
+        set_file(path, sizeof path, directory, "output", i);
+        if (!qonnx_tensor_load(run->cx, path, &run->want[i])) return false;
+    }
+    return true;
+}
+
+static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_output_fn *fn)
+{
+    int nin = qonnx_graph_inputs(run->g), nout = qonnx_graph_outputs(run->g);
+    qonnx_tensor *inputs = calloc((size_t)nin + 1, sizeof *inputs);
+    bool *loaded = calloc((size_t)nin + 1, sizeof *loaded);
+    run->want = calloc((size_t)nout + 1, sizeof *run->want);
+    run->samples = 1;
+    bool good = inputs && loaded && run->want && load_inputs(run, directory, inputs, loaded) &&
+                (!run->args->check || load_wanted(run, directory)) &&
+                qonnx_session_run_one(run->cx, s, inputs, fn, run);
+    for (int i = 0; inputs && loaded && i < nin; i++)
+        if (loaded[i]) qonnx_sample_free(&inputs[i], 1);
+    if (run->want) qonnx_sample_free(run->want, nout);
+    free(run->want);
+    free(loaded);
+    free(inputs);
+    return good;
+}
+
+/* ---- the verb -------------------------------------------------------------------------------- */
+
+static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
+{
+    qonnx_dataset *d =
+        samples_open(run->cx, run->g, run->args->data, run->args->ndata, run->args->limit);
+    if (!d) return false;
+    run->d = d;
+    run->samples = qonnx_dataset_count(d);
+    bool good = qonnx_session_run(run->cx, s, d, fn, run);
+    qonnx_dataset_free(d);
+    return good;
+}
+
+/* Prints what a check found. Returns the exit status. */
+static int conclude_check(Run *run)
+{
+    if (run->report)
+        json_print(json_pack("{so sb sO}", "file", json_text(run->args->operands[0]), "equal",
+                             !run->different, "outputs", run->report));
+    if (!run->different) return EXIT_DONE;
+    complain("%s: check failed: %d of %d outputs differ", run->args->operands[0], run->different,
+             qonnx_graph_outputs(run->g));
+    return EXIT_BAD;
+}
+
+static int run_model(Run *run)
+{
+    const Args *args = run->args;
+    qonnx_output_fn *fn = args->check    ? check_outputs
+                          : args->output ? write_outputs
+                                         : print_outputs;
+    qonnx_session_options o = session_options(args);
+    bool set = args->ndata == 1 && (args->check || is_test_set(args->data[0]));
+    if (fn == print_outputs) progress_setup(true, false); /* the results are the progress */
+    qonnx_session *s = qonnx_session_new(run->cx, run->g, &o);
+    bool good = s && (set ? run_set(run, s, args->data[0], fn) : run_samples(run, s, fn));
+    qonnx_session_free(s);
+    progress_clear();
+    if (run->failed || ferror(stdout)) return EXIT_BAD;
+    if (!good || interrupted()) return report_failure(run->cx);
+    if (args->check) return conclude_check(run);
+    if (args->output && !args->quiet)
+        printf("written      %s, outputs of %zu samples\n", args->output, run->samples);
+    return EXIT_DONE;
+}
+
+static int run_verb(const Verb *verb, const Args *args)
+{
+    if (!args->ndata) return options_misuse(verb, "run: give the samples with --data");
+    if (args->check && (args->ndata > 1 || args->output))
+        return options_misuse(verb, "run: --check takes one --data DIR and no -o");
+    if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
+    if (args->output &&
+        !(output_apart(args->output, args->data, args->ndata) && make_directory(args->output)))
+        return EXIT_BAD;
+    Run run = {.args = args, .cx = progress_ctx()};
+    if (args->json) run.report = json_array();
+    qonnx_graph *g = qonnx_model_load(run.cx, args->operands[0]);
+    run.g = g;
+    int status = g ? run_model(&run) : report_failure(run.cx);
+    json_decref(run.report);
+    qonnx_graph_free(g);
+    qonnx_ctx_free(run.cx);
+    return status;
+}
+
+static const Option options[] = {
+    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
+     "samples: PATH, or NAME=PATH once an input; a\n"
+     "directory of input_K.pb is one sample"},
+    {"check", 0, OPTION_FLAG, offsetof(Args, check), NULL, NULL,
+     "compare with the output_K.pb beside the inputs;\n"
+     "exit 1 when they differ"},
+    {"rtol", 0, OPTION_REAL, offsetof(Args, rtol), "R", "1e-3",
+     "relative tolerance of --check, for float types"},
+    {"atol", 0, OPTION_REAL, offsetof(Args, atol), "A", "1e-7",
+     "absolute tolerance of --check, for float types"},
+    {"output", 'o', OPTION_TEXT, offsetof(Args, output), "DIR", NULL,
+     "write output_K.npy there (output_K/SAMPLE.npy for\n"
+     "several samples) instead of printing"},
+    {.name = NULL},
+};
+
+const Verb verb_run = {
+    .name = "run",
+    .brief = "a model's outputs for samples: printed, written or checked",
+    .forms = "MODEL --data DATA [-o DIR]\n"
+             "MODEL --data DIR --check [--rtol R] [--atol A]",
+    .text =
+        "Without --check, prints each sample's outputs: type, shape, first values, and the five\n"
+        "largest of a vector. With it, float elements may differ by A + R * |wanted|, NaN equals\n"
+        "NaN, and all other types must be the same.",
+    .examples = "qonnx run model.onnx --data cat.jpg\n"
+                "qonnx run model.onnx --data photos/ -o outputs/\n"
+                "qonnx run model.onnx --data test_data_set_0 --check",
+    .options = options,
+    .samples = true,
+    .json = true,
+    .least = 1,
+    .most = 1,
+    .run = run_verb,
+};

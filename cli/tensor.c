@@ -1,0 +1,89 @@
+/* cli/tensor.c - see tensor.h. */
+#include "tensor.h"
+#include "progress.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+bool is_real(qonnx_dtype t)
+{
+    return t == QONNX_FLOAT || t == QONNX_DOUBLE || t == QONNX_FLOAT16 ||
+           (t >= QONNX_BFLOAT16 && t <= QONNX_FLOAT8E5M2FNUZ) || t == QONNX_FLOAT4E2M1;
+}
+
+bool is_number(qonnx_dtype t)
+{
+    return t != QONNX_STRING && t != QONNX_COMPLEX64 && t != QONNX_COMPLEX128;
+}
+
+double element(const qonnx_tensor *t, int64_t i)
+{
+    if (t->dtype != QONNX_FLOAT) return qonnx_tensor_get(t, i);
+    float x;
+    memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
+    return x;
+}
+
+int64_t vector_length(const qonnx_tensor *t)
+{
+    int64_t longest = 1, count = qonnx_tensor_elements(t);
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] > longest) longest = t->dims[i];
+    return is_real(t->dtype) && count >= 2 && longest == count ? count : 0;
+}
+
+const char *tensor_text(char *out, size_t size, const qonnx_tensor *t)
+{
+    int n = snprintf(out, size, "%s[", qonnx_dtype_name(t->dtype));
+    for (int i = 0; i < t->rank; i++)
+        n += snprintf(out + n, size - (size_t)n, "%s%lld", i ? "," : "", (long long)t->dims[i]);
+    snprintf(out + n, size - (size_t)n, "]");
+    return out;
+}
+
+/* ---- NumPy ----------------------------------------------------------------------------------- */
+
+/* NumPy's names of the types that it has. */
+static const char *const npy_types[] = {
+    [QONNX_FLOAT] = "<f4",     [QONNX_DOUBLE] = "<f8",     [QONNX_FLOAT16] = "<f2",
+    [QONNX_INT8] = "|i1",      [QONNX_UINT8] = "|u1",      [QONNX_INT16] = "<i2",
+    [QONNX_UINT16] = "<u2",    [QONNX_INT32] = "<i4",      [QONNX_UINT32] = "<u4",
+    [QONNX_INT64] = "<i8",     [QONNX_UINT64] = "<u8",     [QONNX_BOOL] = "|b1",
+    [QONNX_COMPLEX64] = "<c8", [QONNX_COMPLEX128] = "<c16"};
+
+static const char *npy_type(qonnx_dtype t)
+{
+    return (size_t)t < sizeof npy_types / sizeof *npy_types ? npy_types[t] : NULL;
+}
+
+/* Magic, version 1.0, length and the dictionary, padded so that the data begins at 64. */
+static bool npy_header(FILE *f, const char *type, const qonnx_tensor *t)
+{
+    char text[256], shape[24 * QONNX_MAX_RANK + 1] = "";
+    for (int i = 0, n = 0; i < t->rank; i++)
+        n += snprintf(shape + n, sizeof shape - (size_t)n, "%lld,%s", (long long)t->dims[i],
+                      i + 1 < t->rank ? " " : "");
+    int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                     type, shape);
+    int length = (10 + n + 1 + 63) / 64 * 64 - 10;
+    unsigned char magic[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
+    magic[8] = (unsigned char)(length & 255);
+    magic[9] = (unsigned char)(length >> 8);
+    return fwrite(magic, 1, 10, f) == 10 && fprintf(f, "%-*s\n", length - 1, text) == length;
+}
+
+bool npy_write(const char *path, const qonnx_tensor *t)
+{
+    const char *type = npy_type(t->dtype);
+    if (!type) {
+        complain("%s: elements of type %s have no form in a NumPy file", path,
+                 qonnx_dtype_name(t->dtype));
+        return false;
+    }
+    FILE *f = fopen(path, "wbe");
+    bool good =
+        f && npy_header(f, type, t) && (!t->bytes || fwrite(t->data, 1, t->bytes, f) == t->bytes);
+    if (f && fclose(f)) good = false;
+    if (!good) complain("%s: can not be written: %s", path, strerror(errno));
+    return good;
+}

@@ -1,0 +1,189 @@
+/* frontend/data/convert.c - from one element type to another without changing values unseen. */
+#include "frontend/data/data.h"
+#include <math.h>
+#include <string.h>
+
+/* A value of any supported type, without loss. */
+typedef struct Number {
+    enum { NUM_INT, NUM_BIG, NUM_REAL } kind;
+    int64_t i;  /* NUM_INT */
+    uint64_t u; /* NUM_BIG: above INT64_MAX */
+    double d;   /* NUM_REAL */
+} Number;
+
+static bool is_number(qonnx_dtype t)
+{
+    switch (t) {
+    case QONNX_FLOAT:
+    case QONNX_DOUBLE:
+    case QONNX_BOOL:
+    case QONNX_UINT8:
+    case QONNX_INT8:
+    case QONNX_UINT16:
+    case QONNX_INT16:
+    case QONNX_UINT32:
+    case QONNX_INT32:
+    case QONNX_UINT64:
+    case QONNX_INT64:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool convert_check(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from)
+{
+    if (from == f->dtype || (is_number(from) && is_number(f->dtype))) return true;
+    return qonnx_fail(cx, NULL, "%s: has elements of type %s, the model's input '%s' wants %s",
+                      path, qonnx_dtype_name(from), f->name, qonnx_dtype_name(f->dtype));
+}
+
+bool convert_fail(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from, size_t at)
+{
+    return qonnx_fail(cx, NULL,
+                      "%s: element %zu, of type %s, has a value that is not one of type %s, which "
+                      "the model's input '%s' wants",
+                      path, at, qonnx_dtype_name(from), qonnx_dtype_name(f->dtype), f->name);
+}
+
+/* `bits` holds the little-endian bytes of an element of type t. */
+static Number decode(qonnx_dtype t, uint64_t bits)
+{
+    uint32_t low = (uint32_t)bits;
+    float f;
+    Number n = {.kind = NUM_INT};
+    switch (t) {
+    case QONNX_FLOAT:
+        memcpy(&f, &low, sizeof f);
+        n.kind = NUM_REAL;
+        n.d = f;
+        break;
+    case QONNX_DOUBLE:
+        n.kind = NUM_REAL;
+        memcpy(&n.d, &bits, sizeof n.d);
+        break;
+    case QONNX_BOOL:
+        n.i = bits != 0;
+        break;
+    case QONNX_INT8:
+        n.i = (int8_t)bits;
+        break;
+    case QONNX_INT16:
+        n.i = (int16_t)bits;
+        break;
+    case QONNX_INT32:
+        n.i = (int32_t)bits;
+        break;
+    case QONNX_UINT64:
+        if (bits > INT64_MAX) n.kind = NUM_BIG;
+        n.u = bits;
+        n.i = (int64_t)bits;
+        break;
+    default:
+        n.i = (int64_t)bits;
+        break; /* int64, and the small unsigned ones */
+    }
+    return n;
+}
+
+/* The integer that a number is, as bits; false when it is none, or outside [min, max]. */
+static bool to_integer(Number n, int64_t min, int64_t max, uint64_t *bits)
+{
+    if (n.kind == NUM_BIG) return false;
+    if (n.kind == NUM_REAL) {
+        if (!(n.d >= -0x1p63 && n.d < 0x1p63) || n.d != trunc(n.d)) return false;
+        n.i = (int64_t)n.d;
+    }
+    *bits = (uint64_t)n.i;
+    return n.i >= min && n.i <= max;
+}
+
+static bool to_uint64(Number n, uint64_t *bits)
+{
+    if (n.kind == NUM_BIG) return *bits = n.u, true;
+    if (n.kind == NUM_REAL && n.d >= 0x1p63 && n.d < 0x1p64) return *bits = (uint64_t)n.d, true;
+    return to_integer(n, 0, INT64_MAX, bits);
+}
+
+/* Integers must be exact in the `digits` bits of the mantissa. */
+static bool to_real(Number n, int digits, double *d)
+{
+    if (n.kind == NUM_REAL) return *d = n.d, true;
+    uint64_t magnitude = n.kind == NUM_BIG ? n.u : n.i < 0 ? 0 - (uint64_t)n.i : (uint64_t)n.i;
+    *d = n.i < 0 && n.kind == NUM_INT ? -(double)magnitude : (double)magnitude;
+    while (magnitude && !(magnitude & 1)) magnitude >>= 1;
+    return magnitude >> digits == 0;
+}
+
+/* The little-endian bytes of n as type t; false when it does not fit. */
+static bool encode(qonnx_dtype t, Number n, uint64_t *bits)
+{
+    double d;
+    float f;
+    uint32_t low;
+    switch (t) {
+    case QONNX_FLOAT:
+        if (!to_real(n, 24, &d)) return false;
+        f = (float)d;
+        memcpy(&low, &f, sizeof low);
+        *bits = low;
+        return isfinite(f) || !isfinite(d);
+    case QONNX_DOUBLE:
+        if (!to_real(n, 53, &d)) return false;
+        memcpy(bits, &d, sizeof d);
+        return true;
+    case QONNX_BOOL:
+        return to_integer(n, 0, 1, bits);
+    case QONNX_UINT8:
+        return to_integer(n, 0, UINT8_MAX, bits);
+    case QONNX_INT8:
+        return to_integer(n, INT8_MIN, INT8_MAX, bits);
+    case QONNX_UINT16:
+        return to_integer(n, 0, UINT16_MAX, bits);
+    case QONNX_INT16:
+        return to_integer(n, INT16_MIN, INT16_MAX, bits);
+    case QONNX_UINT32:
+        return to_integer(n, 0, UINT32_MAX, bits);
+    case QONNX_INT32:
+        return to_integer(n, INT32_MIN, INT32_MAX, bits);
+    case QONNX_INT64:
+        return to_integer(n, INT64_MIN, INT64_MAX, bits);
+    case QONNX_UINT64:
+        return to_uint64(n, bits);
+    default:
+        return false;
+    }
+}
+
+/* The same type: only the bytes' order and place change. */
+static void copy_elements(Elements e, size_t n, size_t size, uint8_t *out)
+{
+    if (!e.swap && e.stride == (ptrdiff_t)size) {
+        if (n) memcpy(out, e.data, n * size);
+        return;
+    }
+    for (size_t i = 0; i < n; i++, out += size) {
+        const uint8_t *p = e.data + (ptrdiff_t)i * e.stride;
+        for (size_t k = 0; k < size; k++) out[k] = p[e.swap ? size - 1 - k : k];
+    }
+}
+
+size_t convert_elements(Elements e, size_t n, qonnx_dtype to, void *dst)
+{
+    size_t from_size = (size_t)qonnx_dtype_bits(e.dtype) / 8,
+           to_size = (size_t)qonnx_dtype_bits(to) / 8;
+    uint8_t *out = dst;
+    if (e.dtype == to) {
+        copy_elements(e, n, to_size, out);
+        return n;
+    }
+    for (size_t i = 0; i < n; i++, out += to_size) {
+        const uint8_t *p = e.data + (ptrdiff_t)i * e.stride;
+        uint64_t bits = 0;
+        for (size_t k = 0; k < from_size; k++)
+            bits |= (uint64_t)p[e.swap ? from_size - 1 - k : k] << (8 * k);
+        if (!encode(to, decode(e.dtype, bits), &bits)) return i;
+        for (size_t k = 0; k < to_size; k++) out[k] = (uint8_t)(bits >> (8 * k));
+    }
+    return n;
+}

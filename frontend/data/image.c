@@ -1,0 +1,121 @@
+/* frontend/data/image.c - pictures as samples: values 0 to 255, as float or uint8, laid out as the
+ * input's shape asks. Nothing is resized or normalised; the size must be the input's.
+ */
+#include "frontend/data/data.h"
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+/* No larger picture is decoded. */
+#define PIXELS_MAX ((size_t)1 << 28)
+
+/* What the input's shape asks for. */
+typedef struct Layout {
+    const Feed *feed;
+    bool channels_last;    /* [1, H, W, C], else [1, C, H, W] */
+    int channels;          /* 1: gray, 3: RGB */
+    int64_t height, width; /* -1: any */
+} Layout;
+
+/* The layout of the input: its second axis is the channel when that is 1 or 3, else its last. */
+static bool layout_of(qonnx_ctx *cx, const Feed *f, const char *path, Layout *out)
+{
+    char text[SHAPE_TEXT];
+    int64_t first = f->rank == 4 ? f->dims[1] : 0, last = f->rank == 4 ? f->dims[3] : 0;
+    bool planar = first == 1 || first == 3;
+    if (!planar && last != 1 && last != 3)
+        return qonnx_fail(cx, NULL,
+                          "%s: a picture needs an input of shape [1,C,H,W] or [1,H,W,C] "
+                          "with C = 3 or 1, the model's input '%s' is %s; use .npy",
+                          path, f->name, shape_text(f->rank, f->dims, text));
+    if (f->dtype != QONNX_FLOAT && f->dtype != QONNX_UINT8)
+        return qonnx_fail(cx, NULL,
+                          "%s: a picture needs an input of type float or uint8, the "
+                          "model's input '%s' has %s; use .npy",
+                          path, f->name, qonnx_dtype_name(f->dtype));
+    const int64_t *size = f->dims + (planar ? 2 : 1);
+    *out = (Layout){f, !planar, (int)(planar ? first : last), size[0], size[1]};
+    return true;
+}
+
+/* A size as text: "224", or "any". */
+static const char *size_text(int64_t n, char text[24])
+{
+    if (n < 0) return "any";
+    snprintf(text, 24, "%lld", (long long)n);
+    return text;
+}
+
+static bool check_size(qonnx_ctx *cx, void *user, const char *path, size_t width, size_t height)
+{
+    const Layout *l = user;
+    char w[24], h[24];
+    if ((l->width >= 0 && (uint64_t)l->width != width) ||
+        (l->height >= 0 && (uint64_t)l->height != height))
+        return qonnx_fail(cx, NULL,
+                          "%s: picture is %zux%zu, the model's input '%s' wants %sx%s; "
+                          "resize it first",
+                          path, width, height, l->feed->name, size_text(l->width, w),
+                          size_text(l->height, h));
+    if (width == 0 || height > PIXELS_MAX / width)
+        return qonnx_fail(cx, NULL, "%s: picture is %zux%zu, more than 2^28 pixels are not read",
+                          path, width, height);
+    return true;
+}
+
+/* Decodes by what the file is, not by what it is called. */
+static bool decode(qonnx_ctx *cx, const char *path, const FileMap *m, Layout *l, Picture *out)
+{
+    if (m->bytes >= 3 && !memcmp(m->data, "\xff\xd8\xff", 3))
+        return jpeg_decode(cx, path, m, check_size, l, out);
+    if (m->bytes >= 8 && !memcmp(m->data, "\x89PNG\r\n\x1a\n", 8))
+        return png_decode(cx, path, m, check_size, l, out);
+    return qonnx_fail(cx, NULL, "%s: is neither a JPEG nor a PNG file, whatever its name says",
+                      path);
+}
+
+/* Channel c of a pixel. RGB becomes gray by ITU-R BT.601's luma in 16-bit fixed point, rounded:
+ * Pillow's convert("L"). */
+static uint8_t channel(const Picture *p, const uint8_t *pixel, int wanted, int c)
+{
+    if (p->channels == wanted) return pixel[c];
+    if (p->channels == 1) return pixel[0];
+    return (uint8_t)((pixel[0] * 19595u + pixel[1] * 38470u + pixel[2] * 7471u + 0x8000u) >> 16);
+}
+
+/* Writes the picture as t->dtype in the layout's order. */
+static void place(const Picture *p, const Layout *l, qonnx_tensor *t)
+{
+    size_t pixels = p->width * p->height, channels = (size_t)l->channels;
+    float *f = (float *)(uintptr_t)t->data;
+    uint8_t *u = (uint8_t *)(uintptr_t)t->data;
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t i = 0; i < pixels; i++) {
+            uint8_t v = channel(p, p->pixels + i * (size_t)p->channels, l->channels, (int)c);
+            size_t at = l->channels_last ? i * channels + c : c * pixels + i;
+            if (t->dtype == QONNX_FLOAT)
+                f[at] = v;
+            else
+                u[at] = v;
+        }
+    }
+}
+
+bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
+{
+    Layout l;
+    FileMap m;
+    Picture p;
+    if (!layout_of(cx, f, path, &l) || !file_map(cx, path, &m)) return false;
+    bool ok = decode(cx, path, &m, &l, &p);
+    file_unmap(&m);
+    if (!ok) return false;
+    Fit fit = {.count = 1, .rank = 4};
+    const int64_t planar[] = {1, l.channels, (int64_t)p.height, (int64_t)p.width};
+    const int64_t last[] = {1, (int64_t)p.height, (int64_t)p.width, l.channels};
+    memcpy(fit.dims, l.channels_last ? last : planar, sizeof planar);
+    ok = sample_new(cx, f, path, &fit, out);
+    if (ok) place(&p, &l, out);
+    free(p.pixels);
+    return ok;
+}

@@ -1,0 +1,87 @@
+/* frontend/data/pb.c - samples in TensorProto files, the form of ONNX's backend tests. */
+#include "frontend/data/data.h"
+#include "frontend/tensor.h"
+#include "frontend/wire.h"
+#include "ir/arena.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A file that was read: the tensor points into the rest. */
+typedef struct Message {
+    Onnx__TensorProto *proto;
+    void *converted; /* values from typed fields, or NULL */
+    qonnx_tensor tensor;
+} Message;
+
+static void *keep(void *user, size_t bytes)
+{
+    Message *m = user;
+    return m->converted = xmalloc(bytes);
+}
+
+static void message_free(Message *m)
+{
+    free(m->converted);
+    if (m->proto) onnx__tensor_proto__free_unpacked(m->proto, NULL);
+}
+
+static bool message_read(qonnx_ctx *cx, const char *path, Message *out)
+{
+    FileMap map;
+    *out = (Message){0};
+    if (!file_map(cx, path, &map)) return false;
+    if (wire_scan(cx, path, &onnx__tensor_proto__descriptor, map.data, map.bytes))
+        out->proto = onnx__tensor_proto__unpack(NULL, map.bytes, map.data);
+    file_unmap(&map);
+    if (!out->proto) return qonnx_fail(cx, NULL, "%s: is no TensorProto file, or damaged", path);
+    if (!tensor_from_proto(cx, NULL, path, out->proto, keep, NULL, out, &out->tensor)) goto fail;
+    if (out->tensor.dtype == QONNX_STRING) {
+        qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
+        goto fail;
+    }
+    return true;
+fail:
+    message_free(out);
+    return false;
+}
+
+/* Copies the message's tensor into a malloc'd one of shape `fit` and the feed's type. */
+static bool message_take(qonnx_ctx *cx, const Feed *f, const char *path, const Message *m,
+                         const Fit *fit, qonnx_tensor *out)
+{
+    const qonnx_tensor *t = &m->tensor;
+    if (!convert_check(cx, f, path, t->dtype) || !sample_new(cx, f, path, fit, out)) return false;
+    if (t->dtype == f->dtype) { /* types of less than 8 bits too */
+        memcpy((void *)(uintptr_t)out->data, t->data, t->bytes);
+        return true;
+    }
+    Elements e = {t->data, qonnx_dtype_bits(t->dtype) / 8, t->dtype, false};
+    size_t n = (size_t)qonnx_tensor_elements(t);
+    size_t done = convert_elements(e, n, f->dtype, (void *)(uintptr_t)out->data);
+    if (done == n) return true;
+    qonnx_sample_free(out, 1);
+    return convert_fail(cx, f, path, t->dtype, done);
+}
+
+bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
+{
+    Message m;
+    Fit fit;
+    if (!message_read(cx, path, &m)) return false;
+    bool ok = feed_fit(cx, f, path, m.tensor.dims, m.tensor.rank, false, &fit) &&
+              message_take(cx, f, path, &m, &fit, out);
+    message_free(&m);
+    return ok;
+}
+
+bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out)
+{
+    Message m;
+    if (!message_read(cx, path, &m)) return false;
+    Feed own = {.name = (char[]){"x"}, .dtype = m.tensor.dtype, .rank = -1};
+    Fit fit;
+    bool ok = feed_fit(cx, &own, path, m.tensor.dims, m.tensor.rank, false, &fit) &&
+              message_take(cx, &own, path, &m, &fit, out);
+    message_free(&m);
+    return ok;
+}

@@ -1,0 +1,327 @@
+/* frontend/reader.c - an ONNX file to a Graph: map, scan, unpack, then build, checking each thing
+ * once, here. The unpacked messages stay in the graph's arena: what we do not read is written back
+ * from them.
+ */
+#include "frontend/external.h"
+#include "frontend/file.h"
+#include "frontend/tensor.h"
+#include "frontend/wire.h"
+#include "ir/ir.h"
+#include "onnx.pb-c.h"
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Reader {
+    Ctx *cx;
+    const char *path;       /* of the model */
+    Arena *arena;           /* the graph's */
+    ExternalFiles *external; /* opened at the first external tensor */
+} Reader;
+
+static const char *text(const char *s) { return s ? s : ""; }
+
+/* ---- tensors and types ------------------------------------------------------------------------ */
+
+static void *tensor_alloc(void *user, size_t bytes)
+{
+    return arena_aligned(((Reader *)user)->arena, bytes);
+}
+
+static void close_external(void *files) { external_free(files); }
+
+static bool external_data(void *user, const Onnx__TensorProto *t, size_t bytes, const void **data)
+{
+    Reader *r = user;
+    if (!r->external) {
+        r->external = external_new(dirname(arena_string(r->arena, r->path)));
+        arena_on_free(r->arena, close_external, r->external);
+    }
+    return external_open(r->cx, r->external, t, bytes, data);
+}
+
+/* `node` is the one it is an attribute of; NULL: an initializer. */
+static const Tensor *read_tensor(Reader *r, const Node *node, const Onnx__TensorProto *p)
+{
+    Tensor *t = arena_alloc(r->arena, sizeof *t);
+    const char *what = node ? arena_printf(r->arena, "tensor '%s'", text(p->name))
+                            : arena_printf(r->arena, "%s: initializer '%s'", r->path, text(p->name));
+    return tensor_from_proto(r->cx, node, what, p, tensor_alloc, external_data, r, t) ? t : NULL;
+}
+
+static bool read_shape(Reader *r, Value *v, const Onnx__TensorShapeProto *p)
+{
+    if (p->n_dim > QONNX_MAX_RANK)
+        return qonnx_fail(r->cx, NULL, "%s: '%s' has rank %zu, at most %d are supported", r->path,
+                          v->name, p->n_dim, QONNX_MAX_RANK);
+    v->shape.rank = (int)p->n_dim;
+    for (size_t i = 0; i < p->n_dim; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = p->dim[i];
+        v->shape.dim[i] = -1;
+        v->shape.sym[i] = NULL;
+        if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM)
+            v->shape.sym[i] = d->dim_param;
+        if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) continue;
+        if (d->dim_value < 0 || d->dim_value > INT32_MAX)
+            return qonnx_fail(r->cx, NULL, "%s: dimension %zu of '%s' is %lld, want 0 to 2^31 - 1",
+                              r->path, i, v->name, (long long)d->dim_value);
+        v->shape.dim[i] = d->dim_value;
+    }
+    return true;
+}
+
+/* Takes type and shape of a value from a ValueInfoProto; types that are no tensors are carried. */
+static bool read_info(Reader *r, Value *v, const Onnx__ValueInfoProto *p)
+{
+    v->info = p;
+    const Onnx__TypeProto *t = p->type;
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || v->data) return true;
+    v->dtype = (DType)t->tensor_type->elem_type;
+    return !t->tensor_type->shape || read_shape(r, v, t->tensor_type->shape);
+}
+
+/* ---- attributes ------------------------------------------------------------------------------- */
+
+static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner);
+
+static bool read_graphs(Reader *r, Node *n, Attr *a, size_t count, Onnx__GraphProto *const *list)
+{
+    a->count = (int)count;
+    Graph **graphs = arena_array(r->arena, count, sizeof *graphs);
+    for (size_t i = 0; i < count; i++)
+        if (!list[i] || !(graphs[i] = read_graph(r, list[i], n->graph, n))) return false;
+    a->graphs = graphs;
+    return true;
+}
+
+/* The type of an attribute from before types were written down: by the field it has. */
+static int guess_type(const Onnx__AttributeProto *p)
+{
+    return p->has_f     ? ATTR_FLOAT
+           : p->has_i   ? ATTR_INT
+           : p->has_s   ? ATTR_STRING
+           : p->t       ? ATTR_TENSOR
+           : p->g       ? ATTR_GRAPH
+           : p->n_floats ? ATTR_FLOATS
+           : p->n_ints  ? ATTR_INTS
+           : p->n_strings ? ATTR_STRINGS
+           : p->n_graphs ? ATTR_GRAPHS
+                        : 0;
+}
+
+static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
+{
+    if (node_attr(n, text(p->name)))
+        return qonnx_fail(r->cx, n, "attribute '%s' is there twice", text(p->name));
+    Attr *a = node_put_attr(n, text(p->name));
+    a->type = p->has_type && p->type ? (int)p->type : guess_type(p);
+    a->source = p;
+    switch (a->type) {
+    case ATTR_FLOAT: a->f = p->f; return true;
+    case ATTR_INT: a->i = p->i; return true;
+    case ATTR_STRING: {
+        char *s = arena_alloc(r->arena, p->s.len + 1);
+        if (p->s.len) memcpy(s, p->s.data, p->s.len);
+        a->s = s;
+        return true;
+    }
+    case ATTR_FLOATS:
+        a->count = (int)p->n_floats;
+        a->floats = p->n_floats ? p->floats : arena_alloc(r->arena, 1);
+        return true;
+    case ATTR_INTS:
+        a->count = (int)p->n_ints;
+        a->ints = p->n_ints ? p->ints : arena_alloc(r->arena, 1);
+        return true;
+    case ATTR_TENSOR:
+        if (!p->t) return qonnx_fail(r->cx, n, "attribute '%s' has no tensor", a->name);
+        return (a->tensor = read_tensor(r, n, p->t)) != NULL;
+    case ATTR_GRAPH:
+        if (!p->g) return qonnx_fail(r->cx, n, "attribute '%s' has no graph", a->name);
+        return read_graphs(r, n, a, 1, &p->g);
+    case ATTR_GRAPHS: return read_graphs(r, n, a, p->n_graphs, p->graphs);
+    default: return true;
+    }
+}
+
+/* ---- graphs ----------------------------------------------------------------------------------- */
+
+static bool read_inputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_input; i++) {
+        const char *name = text(p->input[i]->name);
+        if (graph_own(g, name))
+            return qonnx_fail(r->cx, NULL, "%s: graph input '%s' is there twice", r->path, name);
+        Value *v = graph_value(g, name);
+        graph_put_input(g, v);
+        if (!read_info(r, v, p->input[i])) return false;
+    }
+    return true;
+}
+
+static bool read_initializers(Reader *r, Graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_initializer; i++) {
+        const Onnx__TensorProto *t = p->initializer[i];
+        Value *v = graph_value(g, text(t->name));
+        if (v->data)
+            return qonnx_fail(r->cx, NULL, "%s: initializer '%s' is there twice", r->path, v->name);
+        const Tensor *data = read_tensor(r, NULL, t);
+        if (!data) return false;
+        graph_put_constant(g, v, data);
+        v->source = t;
+    }
+    return true;
+}
+
+/* Makes the nodes and their outputs, so that inputs can be looked up whatever the order. */
+static bool read_outputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_node; i++) {
+        const Onnx__NodeProto *s = p->node[i];
+        if (s->n_input > INT16_MAX || s->n_output > INT16_MAX)
+            return qonnx_fail(r->cx, NULL, "%s: node '%s' has %zu inputs and %zu outputs", r->path,
+                              text(s->name), s->n_input, s->n_output);
+        Node *n = graph_append(g, text(s->op_type), text(s->domain), text(s->name),
+                               (int)s->n_input, (int)s->n_output);
+        n->source = s;
+        for (size_t k = 0; k < s->n_output; k++) {
+            if (!s->output[k][0]) continue;
+            Value *v = graph_value(g, s->output[k]);
+            if (v->def)
+                return qonnx_fail(r->cx, n, "'%s' is an output of two nodes", v->name);
+            if (v->input_count || v->data)
+                return qonnx_fail(r->cx, n, "output '%s' is also a graph input or initializer",
+                                  v->name);
+            qonnx_node_set_output(n, (int)k, v);
+        }
+    }
+    return true;
+}
+
+/* Wires the inputs. A name that nobody produces gets a value without a source, which verify
+ * refuses by name. */
+static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
+{
+    Node *n = g->first;
+    for (size_t i = 0; i < p->n_node; i++, n = n->next) {
+        const Onnx__NodeProto *s = p->node[i];
+        for (size_t k = 0; k < s->n_input; k++) {
+            if (!s->input[k][0]) continue;
+            Value *v = qonnx_graph_find(g, s->input[k]);
+            qonnx_node_set_input(n, (int)k, v ? v : graph_value(g, s->input[k]));
+        }
+        for (size_t k = 0; k < s->n_attribute; k++)
+            if (!read_attr(r, n, s->attribute[k])) return false;
+    }
+    return true;
+}
+
+static bool read_results(Reader *r, Graph *g, const Onnx__GraphProto *p)
+{
+    for (size_t i = 0; i < p->n_value_info; i++) {
+        Value *v = graph_own(g, text(p->value_info[i]->name));
+        if (v && !v->input_count && !read_info(r, v, p->value_info[i])) return false;
+    }
+    for (size_t i = 0; i < p->n_output; i++) {
+        Value *v = qonnx_graph_find(g, text(p->output[i]->name));
+        if (!v) v = graph_value(g, text(p->output[i]->name));
+        graph_put_output(g, v);
+        if (v->graph == g && !v->input_count && !read_info(r, v, p->output[i])) return false;
+    }
+    return true;
+}
+
+static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner)
+{
+    Graph *g = graph_new_sub(parent, owner);
+    g->source = p;
+    return read_inputs(r, g, p) && read_initializers(r, g, p) && read_outputs(r, g, p) &&
+                   read_nodes(r, g, p) && read_results(r, g, p)
+               ? g
+               : NULL;
+}
+
+/* ---- the file --------------------------------------------------------------------------------- */
+
+static void *unpack_alloc(void *arena, size_t bytes) { return arena_alloc(arena, bytes); }
+static void unpack_free(void *arena, void *p) { (void)arena, (void)p; }
+
+/* What a file that is no ONNX model may be, by its first bytes. */
+static const char *sniff(const uint8_t *b, size_t n)
+{
+    static const struct {
+        const char *magic;
+        size_t at, len;
+        const char *what;
+    } kinds[] = {
+        {"PK\3\4", 0, 4, "a zip archive; unpack it first"},
+        {"<!DOCTYPE", 0, 9, "a web page; the download failed"},
+        {"<html", 0, 5, "a web page; the download failed"},
+        {"version https://git-lfs", 0, 23, "a Git LFS pointer; run `git lfs pull`"},
+        {"TFL3", 4, 4, "a TensorFlow Lite model; export it to ONNX"},
+        {"GGUF", 0, 4, "a GGUF file; export the model to ONNX"},
+        {"\x80\x02", 0, 2, "a Python pickle; export the model to ONNX"},
+        {"\x89HDF", 0, 4, "an HDF5 (Keras) file; export the model to ONNX"},
+        {"\x93NUMPY", 0, 6, "a NumPy array, not a model"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (n >= kinds[i].at + kinds[i].len && !memcmp(b + kinds[i].at, kinds[i].magic, kinds[i].len))
+            return kinds[i].what;
+    return NULL;
+}
+
+static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
+{
+    Model *model = g->model;
+    if (!m->graph)
+        return qonnx_fail(r->cx, NULL, "%s: no graph in it; this is no ONNX model", r->path);
+    if (!m->n_opset_import)
+        return qonnx_fail(r->cx, NULL, "%s: it imports no operator set; the file is damaged, or "
+                          "was made by a broken exporter", r->path);
+    model->source = m;
+    model->ir_version = m->ir_version;
+    model->producer = text(m->producer_name);
+    model->producer_version = text(m->producer_version);
+    model->nopset = (int)m->n_opset_import;
+    model->opsets = arena_array(r->arena, m->n_opset_import, sizeof *model->opsets);
+    for (size_t i = 0; i < m->n_opset_import; i++) {
+        const char *domain = text(m->opset_import[i]->domain);
+        model->opsets[i].domain = !strcmp(domain, "ai.onnx") ? "" : domain;
+        model->opsets[i].version = m->opset_import[i]->version;
+    }
+    model->nprop = model->prop_cap = (int)m->n_metadata_props;
+    model->props = arena_array(r->arena, m->n_metadata_props, sizeof *model->props);
+    for (size_t i = 0; i < m->n_metadata_props; i++)
+        model->props[i] = (Property){text(m->metadata_props[i]->key),
+                                     text(m->metadata_props[i]->value)};
+    const Onnx__GraphProto *p = m->graph;
+    g->source = p;
+    return read_inputs(r, g, p) && read_initializers(r, g, p) && read_outputs(r, g, p) &&
+           read_nodes(r, g, p) && read_results(r, g, p) && graph_verify(r->cx, g) &&
+           qonnx_graph_refresh(r->cx, g);
+}
+
+Graph *qonnx_model_load(Ctx *cx, const char *path)
+{
+    FileMap file;
+    if (!file_map(cx, path, &file)) return NULL;
+    Graph *g = NULL;
+    const char *other = sniff(file.data, file.bytes);
+    if (other) {
+        qonnx_fail(cx, NULL, "%s: this is no ONNX model but %s", path, other);
+    } else if (wire_scan(cx, path, &onnx__model_proto__descriptor, file.data, file.bytes)) {
+        g = graph_new(path);
+        Arena *a = g->model->arena;
+        ProtobufCAllocator alloc = {unpack_alloc, unpack_free, a};
+        Onnx__ModelProto *m = onnx__model_proto__unpack(&alloc, file.bytes, file.data);
+        Reader r = {.cx = cx, .path = g->model->path, .arena = a};
+        if (!m) qonnx_fail(cx, NULL, "%s: not a valid ONNX file; it is damaged", path);
+        if (!m || !read_model(&r, g, m)) {
+            qonnx_graph_free(g);
+            g = NULL;
+        }
+    }
+    file_unmap(&file);
+    return g;
+}

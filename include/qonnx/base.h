@@ -1,0 +1,132 @@
+/* qonnx/base.h - what every other public header needs: visibility, data types, tensors, and the
+ * context that carries diagnostics.
+ *
+ * Conventions of the whole API
+ *   ownership  A function that returns a pointer lends it unless its name ends in _new, _open, _load
+ *              or _collect; those are released by the matching _free. NULL is accepted by every _free.
+ *   errors     Functions that can fail on bad input return bool (or NULL) and have put one message
+ *              into the context, where it is found; callers add nothing to it. Running out of
+ *              memory prints one line and ends the process with status 1.
+ *   threads    A context, and whatever was made with it, is used by one thread at a time, except
+ *              where a function says [any thread].
+ */
+#ifndef QONNX_BASE_H
+#define QONNX_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define QONNX_API __attribute__((visibility("default")))
+#define QONNX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define QONNX_CHECKED __attribute__((warn_unused_result))
+
+/** "MAJOR.MINOR.PATCH" of the library that is loaded. [any thread] */
+QONNX_API const char *qonnx_version(void);
+
+/* ---- element types -------------------------------------------------------------------------- */
+
+/** Element types; the numbers are those of ONNX's TensorProto.DataType. */
+typedef enum qonnx_dtype {
+    QONNX_UNDEFINED = 0,
+    QONNX_FLOAT = 1,
+    QONNX_UINT8 = 2,
+    QONNX_INT8 = 3,
+    QONNX_UINT16 = 4,
+    QONNX_INT16 = 5,
+    QONNX_INT32 = 6,
+    QONNX_INT64 = 7,
+    QONNX_STRING = 8,
+    QONNX_BOOL = 9,
+    QONNX_FLOAT16 = 10,
+    QONNX_DOUBLE = 11,
+    QONNX_UINT32 = 12,
+    QONNX_UINT64 = 13,
+    QONNX_COMPLEX64 = 14,
+    QONNX_COMPLEX128 = 15,
+    QONNX_BFLOAT16 = 16,
+    QONNX_FLOAT8E4M3FN = 17,
+    QONNX_FLOAT8E4M3FNUZ = 18,
+    QONNX_FLOAT8E5M2 = 19,
+    QONNX_FLOAT8E5M2FNUZ = 20,
+    QONNX_UINT4 = 21,
+    QONNX_INT4 = 22,
+    QONNX_FLOAT4E2M1 = 23,
+    QONNX_FLOAT8E8M0 = 24,
+    QONNX_UINT2 = 25,
+    QONNX_INT2 = 26,
+    QONNX_FLOAT6E2M3 = 27,
+    QONNX_FLOAT6E3M2 = 28
+} qonnx_dtype;
+
+/** Bits an element takes in raw_data; 0 for strings, undefined and unknown types. [any thread] */
+QONNX_API int qonnx_dtype_bits(qonnx_dtype t);
+
+/** ONNX's lower-case name, "float", "uint8", ...; "type 99" style names are not invented: unknown
+ *  numbers give "unknown". [any thread] */
+QONNX_API const char *qonnx_dtype_name(qonnx_dtype t);
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+/** The highest rank that shapes and tensors may have; a file with more is refused. */
+#define QONNX_MAX_RANK 8
+
+/** A dense, row-major tensor. Who owns `data` is said by the function that hands it over. */
+typedef struct qonnx_tensor {
+    qonnx_dtype dtype;
+    int rank;                     /* 0: a scalar */
+    int64_t dims[QONNX_MAX_RANK]; /* all known, all >= 0 */
+    const void *data;             /* little endian, possibly unaligned: load by memcpy */
+    size_t bytes;                 /* length of data */
+} qonnx_tensor;
+
+/** Product of the dims; 1 for a scalar. The tensor has been checked, so it cannot overflow.
+ *  [any thread] */
+QONNX_API int64_t qonnx_tensor_elements(const qonnx_tensor *t);
+
+/** Element i of a tensor of any integer, bool or float type, as double (exact up to 2^53).
+ *  [any thread] */
+QONNX_API double qonnx_tensor_get(const qonnx_tensor *t, int64_t i);
+
+/* ---- context: diagnostics ------------------------------------------------------------------- */
+
+typedef struct qonnx_ctx qonnx_ctx;
+typedef struct qonnx_node qonnx_node;
+typedef struct qonnx_value qonnx_value;
+typedef struct qonnx_graph qonnx_graph;
+
+typedef enum qonnx_level { QONNX_NOTE, QONNX_WARNING } qonnx_level;
+
+/** Receives warnings and notes; text has no newline and lives for the call only. */
+typedef void qonnx_log_fn(void *user, qonnx_level level, const char *text);
+
+/** Called from the thread that started the work, at most a few times a second: done of total
+ *  samples. Return false to stop: the work then fails with "interrupted". */
+typedef bool qonnx_progress_fn(void *user, const char *what, size_t done, size_t total);
+
+QONNX_API qonnx_ctx *qonnx_ctx_new(void);
+QONNX_API void qonnx_ctx_free(qonnx_ctx *cx);
+QONNX_API void qonnx_ctx_on_log(qonnx_ctx *cx, qonnx_log_fn *fn, void *user);
+QONNX_API void qonnx_ctx_on_progress(qonnx_ctx *cx, qonnx_progress_fn *fn, void *user);
+
+/** The message of the failure, "" when none: "FILE: node 'NAME' (OP): what; what to do". Lives
+ *  until the next failure of this context. */
+QONNX_API const char *qonnx_error(const qonnx_ctx *cx);
+
+/** Records a failure and returns false, so that `return qonnx_fail(...)` reads well. `node` may be
+ *  NULL. Only the first failure is kept: it is the cause. */
+QONNX_API bool qonnx_fail(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
+    QONNX_PRINTF(3, 4);
+QONNX_API void qonnx_warn(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
+    QONNX_PRINTF(3, 4);
+QONNX_API void qonnx_note(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
+    QONNX_PRINTF(3, 4);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,188 @@
+/* qonnx/graph.h - the graph that passes read and edit: ONNX operators with ONNX meaning.
+ *
+ * A graph owns its nodes, values and constants; all of them live until the graph is freed, removed
+ * ones included, so a pass may hold pointers while it edits. Uses follow every edit at once; the
+ * order of the nodes and the inferred shapes are derived again by qonnx_graph_refresh(), which the
+ * pipeline calls after every pass, before the verifier.
+ *
+ * Strings handed in are copied. A graph belongs to one thread while it is edited; reading it from
+ * several is fine.
+ */
+#ifndef QONNX_GRAPH_H
+#define QONNX_GRAPH_H
+
+#include <qonnx/base.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- models --------------------------------------------------------------------------------- */
+
+/** Reads an ONNX file, its external data included. Every size in it has been checked when this
+ *  returns. NULL on failure. Freed by qonnx_graph_free. */
+QONNX_API qonnx_graph *qonnx_model_load(qonnx_ctx *cx, const char *path);
+
+/** Writes the graph as an ONNX file: to a temporary file beside `path`, synced, then renamed. What
+ *  stood at `path` is intact on failure. */
+QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *g,
+                                              const char *path);
+
+QONNX_API void qonnx_graph_free(qonnx_graph *g);
+
+/** Version of the default operator set that the model imports; 0 when it imports none. */
+QONNX_API int64_t qonnx_model_opset(const qonnx_graph *g);
+/** Raises the default operator set's version (and the IR version to what that set needs). */
+QONNX_API void qonnx_model_set_opset(qonnx_graph *g, int64_t version);
+
+/** metadata_props of the model; NULL when the key is absent. */
+QONNX_API const char *qonnx_model_metadata(const qonnx_graph *g, const char *key);
+QONNX_API void qonnx_model_set_metadata(qonnx_graph *g, const char *key, const char *value);
+/** The i-th entry of metadata_props: its key, and its value through `value`; NULL past the end. */
+QONNX_API const char *qonnx_model_metadata_at(const qonnx_graph *g, int i, const char **value);
+
+/** The file's ir_version. */
+QONNX_API int64_t qonnx_model_ir_version(const qonnx_graph *g);
+/** The file's producer_name, and its producer_version through `version`; "" where it has none. */
+QONNX_API const char *qonnx_model_producer(const qonnx_graph *g, const char **version);
+
+/* ---- graph ---------------------------------------------------------------------------------- */
+
+/** Nodes in topological order (as of the last refresh; new nodes where they were put). */
+QONNX_API qonnx_node *qonnx_graph_first(const qonnx_graph *g);
+QONNX_API qonnx_node *qonnx_node_next(const qonnx_node *n);
+
+QONNX_API int qonnx_graph_inputs(const qonnx_graph *g);
+QONNX_API qonnx_value *qonnx_graph_input(const qonnx_graph *g, int i);
+QONNX_API int qonnx_graph_outputs(const qonnx_graph *g);
+QONNX_API qonnx_value *qonnx_graph_output(const qonnx_graph *g, int i);
+/** Takes the i-th input off the graph's signature (an initializer that was also an input). */
+QONNX_API void qonnx_graph_drop_input(qonnx_graph *g, int i);
+
+/** Every value of this graph (constants, inputs, node outputs), in order of creation. */
+QONNX_API int qonnx_graph_values(const qonnx_graph *g);
+QONNX_API qonnx_value *qonnx_graph_value(const qonnx_graph *g, int i);
+/** The value of that name, seen from this graph: its own or an enclosing graph's; NULL if none. */
+QONNX_API qonnx_value *qonnx_graph_find(const qonnx_graph *g, const char *name);
+
+/** The graph this one is a subgraph of; NULL for the model's main graph. */
+QONNX_API qonnx_graph *qonnx_graph_parent(const qonnx_graph *g);
+
+/** Memory that lives as long as the graph, zeroed. */
+QONNX_API void *qonnx_graph_alloc(qonnx_graph *g, size_t bytes);
+
+/** A new constant. `t->data` is copied. The name is taken as it is when free, else numbered. */
+QONNX_API qonnx_value *qonnx_graph_add_constant(qonnx_graph *g, const char *name,
+                                                const qonnx_tensor *t);
+/** A new, not yet produced value; dtype and shape come from the refresh. Name as above. */
+QONNX_API qonnx_value *qonnx_graph_add_value(qonnx_graph *g, const char *name);
+/** A new node in front of `before` (NULL: at the end). Inputs may be NULL where left out. Every
+ *  output must be a value without a producer. `domain` "" is ONNX's own. */
+QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, const char *op,
+                                           const char *domain, const char *name,
+                                           qonnx_value *const *inputs, int ninputs,
+                                           qonnx_value *const *outputs, int noutputs);
+
+/** Sorts the nodes where they are out of order, and infers types and shapes. False: the graph is
+ *  broken or a node's operands are; the message names it. */
+QONNX_API QONNX_CHECKED bool qonnx_graph_refresh(qonnx_ctx *cx, qonnx_graph *g);
+
+/** Removes every node whose outputs nobody uses, and then constants nobody uses. Returns how many
+ *  nodes went. Nodes with subgraphs and unknown operators count as pure, as ONNX has it. */
+QONNX_API int qonnx_graph_sweep(qonnx_graph *g);
+
+/** Writes the graph as text, one node a line, for people. */
+QONNX_API void qonnx_graph_dump(const qonnx_graph *g, FILE *f);
+
+/* ---- nodes ---------------------------------------------------------------------------------- */
+
+QONNX_API const char *qonnx_node_op(const qonnx_node *n);     /* op_type */
+QONNX_API const char *qonnx_node_domain(const qonnx_node *n); /* "" for ONNX's own */
+QONNX_API const char *qonnx_node_name(const qonnx_node *n);   /* "" when it has none */
+QONNX_API qonnx_graph *qonnx_node_graph(const qonnx_node *n);
+/** Whether it is that operator of ONNX's own domain. */
+QONNX_API bool qonnx_node_is(const qonnx_node *n, const char *op);
+/** Whether this library can run it (it has a row in ops/). */
+QONNX_API bool qonnx_node_known(const qonnx_node *n);
+
+QONNX_API int qonnx_node_inputs(const qonnx_node *n);
+QONNX_API qonnx_value *qonnx_node_input(const qonnx_node *n, int i); /* NULL: omitted, or past end */
+QONNX_API int qonnx_node_outputs(const qonnx_node *n);
+QONNX_API qonnx_value *qonnx_node_output(const qonnx_node *n, int i);
+/** Sets input i, growing the list when needed; NULL leaves it out. */
+QONNX_API void qonnx_node_set_input(qonnx_node *n, int i, qonnx_value *v);
+/** Makes `v` the i-th output. A previous producer of `v` loses it, so that a node can take over
+ *  the output of the one behind it, name and graph output included. */
+QONNX_API void qonnx_node_set_output(qonnx_node *n, int i, qonnx_value *v);
+/** Renames the operator (a lowering to another form); attributes stay. */
+QONNX_API void qonnx_node_set_op(qonnx_node *n, const char *op);
+/** Takes the node out of its graph; its outputs have no producer then. */
+QONNX_API void qonnx_node_remove(qonnx_node *n);
+
+/** Multiply-accumulates of the node at its inferred shapes; 0 for operators that have none, -1
+ *  where a shape is unknown. */
+QONNX_API int64_t qonnx_node_macs(const qonnx_node *n);
+
+QONNX_API int qonnx_node_subgraphs(const qonnx_node *n);
+QONNX_API qonnx_graph *qonnx_node_subgraph(const qonnx_node *n, int i);
+
+/* Attributes. The getters return `dflt` (or 0 elements, or NULL) where the attribute is absent or
+ * of another type; the reader has refused wrong types of the operators it knows. */
+QONNX_API bool qonnx_node_has(const qonnx_node *n, const char *attr);
+QONNX_API int64_t qonnx_node_int(const qonnx_node *n, const char *attr, int64_t dflt);
+QONNX_API float qonnx_node_float(const qonnx_node *n, const char *attr, float dflt);
+QONNX_API const char *qonnx_node_string(const qonnx_node *n, const char *attr, const char *dflt);
+QONNX_API int qonnx_node_ints(const qonnx_node *n, const char *attr, const int64_t **values);
+QONNX_API int qonnx_node_floats(const qonnx_node *n, const char *attr, const float **values);
+QONNX_API const qonnx_tensor *qonnx_node_tensor(const qonnx_node *n, const char *attr);
+QONNX_API void qonnx_node_set_int(qonnx_node *n, const char *attr, int64_t value);
+QONNX_API void qonnx_node_set_float(qonnx_node *n, const char *attr, float value);
+QONNX_API void qonnx_node_set_string(qonnx_node *n, const char *attr, const char *value);
+QONNX_API void qonnx_node_set_ints(qonnx_node *n, const char *attr, const int64_t *values,
+                                   int count);
+QONNX_API void qonnx_node_remove_attr(qonnx_node *n, const char *attr);
+
+/** A list of integers that is an attribute in older forms and an input in newer ones (axes of
+ *  Squeeze, pads of Pad, ...). Returns the count, or -1 when it is absent, or -2 when it is an
+ *  input whose values are not constant. At most QONNX_MAX_RANK * 2 are written to `values`. */
+QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
+                              int64_t values[QONNX_MAX_RANK * 2]);
+
+/** Runs a node whose inputs are all constant, with the portable kernels, and makes its outputs
+ *  constants under their own names; the node is removed. False with no message recorded when the
+ *  node cannot be run (unknown operator, subgraphs, inputs not constant). */
+QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+QONNX_API const char *qonnx_value_name(const qonnx_value *v);
+QONNX_API qonnx_dtype qonnx_value_dtype(const qonnx_value *v);
+QONNX_API int qonnx_value_rank(const qonnx_value *v);           /* -1: unknown */
+QONNX_API int64_t qonnx_value_dim(const qonnx_value *v, int i); /* -1: symbolic or unknown */
+/** Name of a symbolic dimension ("batch"); NULL when it has none. */
+QONNX_API const char *qonnx_value_dim_name(const qonnx_value *v, int i);
+/** The contents, for constants; NULL otherwise. The tensor lives as long as the graph. */
+QONNX_API const qonnx_tensor *qonnx_value_constant(const qonnx_value *v);
+/** Replaces the contents of a constant; copied. Every user sees them: check the uses first. */
+QONNX_API void qonnx_value_set_constant(qonnx_value *v, const qonnx_tensor *t);
+QONNX_API qonnx_node *qonnx_value_producer(const qonnx_value *v); /* NULL: input or constant */
+/** The graph the value belongs to. */
+QONNX_API qonnx_graph *qonnx_value_graph(const qonnx_value *v);
+
+/** Inputs of nodes that read it, subgraphs' nodes included; being a graph output is no use. */
+QONNX_API int qonnx_value_uses(const qonnx_value *v);
+QONNX_API qonnx_node *qonnx_value_use(const qonnx_value *v, int i, int *input);
+QONNX_API bool qonnx_value_is_input(const qonnx_value *v);
+QONNX_API bool qonnx_value_is_output(const qonnx_value *v);
+/** The one node that reads it, when it has exactly one use and is no graph output; else NULL. */
+QONNX_API qonnx_node *qonnx_value_only_user(const qonnx_value *v);
+
+/** Every node that reads `v` reads `with` instead. Graph outputs do not move. */
+QONNX_API void qonnx_value_replace_uses(qonnx_value *v, qonnx_value *with);
+QONNX_API void qonnx_value_rename(qonnx_value *v, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

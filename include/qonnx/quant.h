@@ -1,0 +1,99 @@
+/* qonnx/quant.h - quantization: the arithmetic of scales, the operators' rules, target profiles.
+ *
+ * Formulas are ONNX's (QuantizeLinear: saturate(round_half_even(x / scale) + zero_point)) and, where
+ * ONNX leaves a choice, ONNX Runtime's quantizer's, so that equal ranges give equal parameters.
+ */
+#ifndef QONNX_QUANT_H
+#define QONNX_QUANT_H
+
+#include <qonnx/graph.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** How the integers of a tensor are laid over the reals. */
+typedef struct qonnx_grid {
+    qonnx_dtype dtype; /* QONNX_UINT8, QONNX_INT8, ... */
+    int qmin, qmax;    /* the integers used: 0..255, -128..127, -127..127, ... */
+    bool symmetric;    /* the zero point is the middle and the range is widened to +-absmax */
+} qonnx_grid;
+
+/** Scale and zero point for the range [lo, hi], which is first widened to hold 0. Computed in
+ *  double, zero point rounded half to even, the scale last to float. A range too small for a float
+ *  scale gives scale 1, zero point of zero. [any thread] */
+QONNX_API void qonnx_grid_params(const qonnx_grid *grid, double lo, double hi, float *scale,
+                                 int *zero_point);
+
+/** x[0..n) to integers of the grid's dtype: saturate(rint(x / scale) + zero_point). [any thread] */
+QONNX_API void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, float scale,
+                                   int zero_point, void *out);
+
+/* ---- what an operator's quantization means --------------------------------------------------- */
+
+typedef enum qonnx_rule_kind {
+    QONNX_RULE_FLOAT,    /* stays in float */
+    QONNX_RULE_OWN,      /* the output has a range of its own */
+    QONNX_RULE_SAME,     /* data movement: the output has the first input's parameters */
+    QONNX_RULE_UNIFY,    /* all inputs and the output share parameters (Concat) */
+    QONNX_RULE_FIXED,    /* the output's range is a mathematical fact: [lo, hi] (Softmax) */
+    QONNX_RULE_ACTIVATE  /* Relu, Clip: folded into the range of what feeds it, else OWN */
+} qonnx_rule_kind;
+
+typedef struct qonnx_rule {
+    qonnx_rule_kind kind;
+    uint32_t activations; /* bit i: input i is an activation to quantize */
+    int weight;           /* input that is a weight when constant; -1 none */
+    int bias;             /* input that is a bias, int32 at scale sx*sw; -1 none */
+    int weight_axis;      /* per-channel axis of the weight for this very node; -1 none */
+    int channel_axis;     /* axis of the first input that the weight contracts; -1 none */
+    float lo, hi;         /* range of QONNX_RULE_FIXED and of QONNX_RULE_ACTIVATE (Relu: 0, inf) */
+} qonnx_rule;
+
+/** The rule of this node; kind FLOAT for operators without one. [any thread] */
+QONNX_API qonnx_rule qonnx_node_rule(const qonnx_node *n);
+
+/** How a node with a weight is quantized: the weight's scales (one, or one a channel) and, where it
+ *  has a bias, room for the int32 bias at scale sx*sw: a scale is raised where
+ *  |bias| / (sx * scale) would pass 2^31 (ONNX Runtime's rule). */
+typedef struct qonnx_weight_params {
+    int axis;      /* axis of the channels; -1: one scale for all */
+    int count;     /* number of scales */
+    float *scales; /* [count], in the graph's memory; zero points are 0 */
+    int8_t *data;  /* the quantized weight, shape of the weight, in the graph's memory */
+} qonnx_weight_params;
+
+/** Quantizes the constant weight of `n` to `grid` (symmetric). `input_scale` is the scale of the
+ *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or [count] floats.
+ *  False when the weight is not a constant float tensor. */
+QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
+                                          bool per_channel, float input_scale, const float *bias,
+                                          qonnx_weight_params *out);
+
+/* ---- ranges on values: written by the pass `calibrate`, read by `insert-qdq` ------------------ */
+
+/** The range to quantize the value to. False when it has none (it stays float). */
+QONNX_API bool qonnx_value_range(const qonnx_value *v, float *lo, float *hi);
+QONNX_API void qonnx_value_set_range(qonnx_value *v, float lo, float hi);
+
+/* ---- target profiles -------------------------------------------------------------------------- */
+
+/** What a runtime wants to find, so that everything it can run in integers does. */
+typedef struct qonnx_target {
+    const char *name, *brief;
+    qonnx_grid activation; /* activations */
+    qonnx_grid weight;     /* weights, symmetric */
+    bool quantize_outputs; /* a Q/DQ pair on every output of an integer operator, graph outputs too */
+    bool bias_int32;       /* biases as int32 at sx*sw; else they stay float */
+    bool fold_activations; /* Relu and Clip vanish into the range of what feeds them */
+} qonnx_target;
+
+/** The profile of that name; NULL if there is none. [any thread] */
+QONNX_API const qonnx_target *qonnx_target_find(const char *name);
+/** The i-th profile, in the order of the documentation; NULL past the end. [any thread] */
+QONNX_API const qonnx_target *qonnx_target_at(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

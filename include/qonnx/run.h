@@ -1,0 +1,109 @@
+/* qonnx/run.h - samples, sessions that run a graph on them, pipelines of passes.
+ */
+#ifndef QONNX_RUN_H
+#define QONNX_RUN_H
+
+#include <qonnx/pass.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- data sets -------------------------------------------------------------------------------- */
+
+typedef struct qonnx_dataset qonnx_dataset;
+
+/** Opens the samples for a graph's inputs. A spec is "PATH" (a directory of .npy, .jpg, .png, .pb
+ *  files, or of one folder a class; or one file), or "NAME=PATH" once for every input. Files are
+ *  listed and sorted by name, not read. NULL on failure. The graph must outlive it. */
+QONNX_API qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g,
+                                            const char *const *specs, int nspecs);
+QONNX_API void qonnx_dataset_free(qonnx_dataset *d);
+/** Reads "FILE CLASS" lines and gives the samples their classes; FILE is relative to the data set's
+ *  directory. */
+QONNX_API QONNX_CHECKED bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *d,
+                                                  const char *path);
+/** Keeps at most `count` samples, spread evenly over the sorted list, so that every class stays:
+ *  sample i becomes sample i * all / count. */
+QONNX_API void qonnx_dataset_limit(qonnx_dataset *d, size_t count);
+QONNX_API size_t qonnx_dataset_count(const qonnx_dataset *d);
+/** The file of sample i (of its first input). */
+QONNX_API const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i);
+/** The class of sample i: the index of its folder among the sorted folders, or from the labels;
+ *  -1 when unknown. */
+QONNX_API int qonnx_dataset_class(const qonnx_dataset *d, size_t i);
+/** Reads sample i: one tensor a graph input, with a batch axis of 1 where the input has one.
+ *  tensors[] has room for every graph input; their data is freed by qonnx_sample_free.
+ *  [any thread, with a context of its own] */
+QONNX_API QONNX_CHECKED bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i,
+                                                qonnx_tensor *tensors);
+QONNX_API void qonnx_sample_free(qonnx_tensor *tensors, int count);
+
+/** Reads one tensor from an .npy or a TensorProto .pb file. Freed by qonnx_sample_free(t, 1). */
+QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t);
+
+/* ---- sessions --------------------------------------------------------------------------------- */
+
+typedef struct qonnx_session qonnx_session;
+
+typedef struct qonnx_session_options {
+    const char *engine; /* "auto" (or NULL): oneDNN where built in; "portable": the library's own */
+    int threads;        /* samples in parallel; 0: one a core */
+} qonnx_session_options;
+
+/** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
+QONNX_API qonnx_session *qonnx_session_new(qonnx_ctx *cx, const qonnx_graph *g,
+                                           const qonnx_session_options *o);
+QONNX_API void qonnx_session_free(qonnx_session *s);
+
+/** Receives a sample's outputs: one tensor a graph output, valid for the call. Calls come from
+ *  worker threads, one at a time, in order of the samples. Return false to stop. */
+typedef bool qonnx_output_fn(void *user, size_t sample, const qonnx_tensor *outputs);
+
+/** Runs every sample of a data set, in parallel. */
+QONNX_API QONNX_CHECKED bool qonnx_session_run(qonnx_ctx *cx, qonnx_session *s,
+                                               const qonnx_dataset *d, qonnx_output_fn *fn,
+                                               void *user);
+/** Runs one set of inputs (one tensor a graph input). */
+QONNX_API QONNX_CHECKED bool qonnx_session_run_one(qonnx_ctx *cx, qonnx_session *s,
+                                                   const qonnx_tensor *inputs,
+                                                   qonnx_output_fn *fn, void *user);
+
+/** Name of the engine and instruction set that a session of these options would use. */
+QONNX_API const char *qonnx_engine_name(const qonnx_session_options *o);
+
+/** Runs every sample and collects the statistics of every activation that a target could quantize.
+ *  `pipeline` is the text of the passes that made `g`. NULL on failure. */
+QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
+                                           const qonnx_dataset *d, const qonnx_session_options *o,
+                                           const char *pipeline);
+
+/* ---- pipelines -------------------------------------------------------------------------------- */
+
+/** Settings of a pipeline run; zero is a default everywhere. */
+typedef struct qonnx_pipeline_options {
+    const char *target;       /* profile, default "ort-x86" */
+    const qonnx_stats *stats; /* for passes that need statistics */
+} qonnx_pipeline_options;
+
+/** Text of the passes up to calibrate, and of the whole default pipeline. [any thread] */
+QONNX_API const char *qonnx_pipeline_prefix(void);
+QONNX_API const char *qonnx_pipeline_default(void);
+
+/** Runs passes given as text: "fold-constants,calibrate{observer=entropy},insert-qdq". After each
+ *  pass the graph is refreshed and verified; a failure names the pass. */
+QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, const char *text,
+                                                const qonnx_pipeline_options *o);
+
+/** Whether the text is a pipeline of registered passes and of options they have, without running
+ *  any: a typing error shows before the calibration, not after it. */
+QONNX_API QONNX_CHECKED bool qonnx_pipeline_check(qonnx_ctx *cx, const char *text);
+
+/** The registered passes and observers, in the order of registration; NULL past the end. */
+QONNX_API const qonnx_pass *qonnx_pass_at(int i);
+QONNX_API const qonnx_observer *qonnx_observer_at(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+/* qonnx/stats.h - calibration statistics, and how observers read them.
+ *
+ * Statistics are integers, collected in one pass over the samples: they add, so threads, order and
+ * shards do not show. Every observer reads the same statistics afterwards.
+ */
+#ifndef QONNX_STATS_H
+#define QONNX_STATS_H
+
+#include <qonnx/quant.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qonnx_stats qonnx_stats;
+
+/** A bin of the histogram: `count` finite values v with lo <= v <= hi. Its edges are floats whose
+ *  sign, exponent and top 8 mantissa bits agree, so a bin is at most 1/256 of its value wide. */
+typedef struct qonnx_bin {
+    float lo, hi;
+    uint64_t count;
+} qonnx_bin;
+
+/** What was seen of one activation, over all samples. */
+typedef struct qonnx_histogram {
+    uint64_t count;        /* values, all of them */
+    uint64_t nan, inf;     /* of these, not numbers and infinite; not in the bins */
+    uint64_t zero;         /* of these, +0 and -0; they are in the bin [0, 0] too */
+    float min, max;        /* exact extremes of the finite values; 0, 0 when there is none */
+    const qonnx_bin *bins; /* ascending, none empty */
+    int nbins;
+} qonnx_histogram;
+
+/** What was seen of one activation's channels. */
+typedef struct qonnx_channels {
+    int axis;           /* the activation's axis that is the channel */
+    int count;          /* channels */
+    uint64_t values;    /* values in each channel */
+    const float *min;   /* [count] exact extremes of the finite values */
+    const float *max;   /* [count] */
+    const double *mean; /* [count] of the finite values, from sums kept in 128-bit fixed point */
+    const double *mean_square; /* [count] */
+} qonnx_channels;
+
+QONNX_API QONNX_CHECKED bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path);
+QONNX_API qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path);
+QONNX_API void qonnx_stats_free(qonnx_stats *s);
+
+/** Pipeline prefix the statistics were taken behind, as text. */
+QONNX_API const char *qonnx_stats_pipeline(const qonnx_stats *s);
+/** The float engine and instruction set that computed the activations ("onednn 2.6.3 avx512..."). */
+QONNX_API const char *qonnx_stats_engine(const qonnx_stats *s);
+/** Samples counted. */
+QONNX_API uint64_t qonnx_stats_samples(const qonnx_stats *s);
+/** 32 hexadecimal digits: a sum of the samples' content hashes; order and names do not matter. */
+QONNX_API const char *qonnx_stats_data_hash(const qonnx_stats *s);
+/** Whether they were taken on this very graph; a message says what to do if not. */
+QONNX_API QONNX_CHECKED bool qonnx_stats_match(qonnx_ctx *cx, const qonnx_stats *s,
+                                               const qonnx_graph *g);
+
+/** Number of activations observed, and the name of the i-th. */
+QONNX_API int qonnx_stats_count(const qonnx_stats *s);
+QONNX_API const char *qonnx_stats_name(const qonnx_stats *s, int i);
+/** What was seen of the activation of that name; NULL if it was not observed. */
+QONNX_API const qonnx_histogram *qonnx_stats_histogram(const qonnx_stats *s, const char *name);
+QONNX_API const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

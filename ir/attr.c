@@ -1,0 +1,139 @@
+/* ir/attr.c - attributes of nodes: reading and setting. */
+#include "ir/ir.h"
+#include <string.h>
+
+Attr *node_attr(const Node *n, const char *name)
+{
+    for (int i = 0; i < n->nattr; i++)
+        if (!strcmp(n->attrs[i].name, name)) return &n->attrs[i];
+    return NULL;
+}
+
+static const Attr *typed(const Node *n, const char *name, int type)
+{
+    const Attr *a = node_attr(n, name);
+    return a && a->type == type ? a : NULL;
+}
+
+bool qonnx_node_has(const Node *n, const char *name) { return node_attr(n, name) != NULL; }
+
+int64_t qonnx_node_int(const Node *n, const char *name, int64_t dflt)
+{
+    const Attr *a = typed(n, name, ATTR_INT);
+    return a ? a->i : dflt;
+}
+
+float qonnx_node_float(const Node *n, const char *name, float dflt)
+{
+    const Attr *a = typed(n, name, ATTR_FLOAT);
+    return a ? a->f : dflt;
+}
+
+const char *qonnx_node_string(const Node *n, const char *name, const char *dflt)
+{
+    const Attr *a = typed(n, name, ATTR_STRING);
+    return a ? a->s : dflt;
+}
+
+int qonnx_node_ints(const Node *n, const char *name, const int64_t **values)
+{
+    const Attr *a = typed(n, name, ATTR_INTS);
+    *values = a ? a->ints : NULL;
+    return a ? a->count : 0;
+}
+
+int qonnx_node_floats(const Node *n, const char *name, const float **values)
+{
+    const Attr *a = typed(n, name, ATTR_FLOATS);
+    *values = a ? a->floats : NULL;
+    return a ? a->count : 0;
+}
+
+const Tensor *qonnx_node_tensor(const Node *n, const char *name)
+{
+    const Attr *a = typed(n, name, ATTR_TENSOR);
+    return a ? a->tensor : NULL;
+}
+
+int qonnx_node_list(const Node *n, const char *name, int input,
+                    int64_t values[QONNX_MAX_RANK * 2])
+{
+    const int64_t *ints;
+    int count = qonnx_node_ints(n, name, &ints);
+    if (ints) {
+        if (count > QONNX_MAX_RANK * 2) return -2;
+        memcpy(values, ints, (size_t)count * sizeof *values);
+        return count;
+    }
+    const Value *v = qonnx_node_input(n, input);
+    if (!v) return -1;
+    return v->data && tensor_ints(v->data, values, QONNX_MAX_RANK * 2, &count) ? count : -2;
+}
+
+Attr *node_put_attr(Node *n, const char *name)
+{
+    Attr *a = node_attr(n, name);
+    if (!a) {
+        n->attrs = arena_grow(n->graph->model->arena, n->attrs, n->nattr, &n->attr_cap, sizeof *a);
+        a = &n->attrs[n->nattr++];
+    }
+    *a = (Attr){.name = arena_string(n->graph->model->arena, name)};
+    return a;
+}
+
+void qonnx_node_set_int(Node *n, const char *name, int64_t value)
+{
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_INT;
+    a->i = value;
+}
+
+void qonnx_node_set_float(Node *n, const char *name, float value)
+{
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_FLOAT;
+    a->f = value;
+}
+
+void qonnx_node_set_string(Node *n, const char *name, const char *value)
+{
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_STRING;
+    a->s = arena_string(n->graph->model->arena, value);
+}
+
+void qonnx_node_set_ints(Node *n, const char *name, const int64_t *values, int count)
+{
+    int64_t *copy = arena_copy(n->graph->model->arena, values, (size_t)count * sizeof *values);
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_INTS;
+    a->count = count;
+    a->ints = copy;
+}
+
+void qonnx_node_remove_attr(Node *n, const char *name)
+{
+    Attr *a = node_attr(n, name);
+    if (!a) return;
+    n->nattr--;
+    memmove(a, a + 1, (size_t)(n->attrs + n->nattr - a) * sizeof *a);
+}
+
+int qonnx_node_subgraphs(const Node *n)
+{
+    int count = 0;
+    for (int i = 0; i < n->nattr; i++)
+        if (n->attrs[i].graphs) count += n->attrs[i].count;
+    return count;
+}
+
+Graph *qonnx_node_subgraph(const Node *n, int i)
+{
+    for (int k = 0; k < n->nattr; k++) {
+        const Attr *a = &n->attrs[k];
+        if (!a->graphs) continue;
+        if (i < a->count) return a->graphs[i];
+        i -= a->count;
+    }
+    return NULL;
+}

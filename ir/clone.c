@@ -1,0 +1,67 @@
+/* ir/clone.c - a private copy of a graph, for lowering. Constants' bytes are shared. */
+#include "ir/ir.h"
+#include <string.h>
+
+static Graph *clone_into(const Graph *g, Graph *c);
+
+/* The copy's value for `v` of the original, seen from graph `c`. */
+static Value *counterpart(const Graph *c, const Value *v)
+{
+    return v ? qonnx_graph_find(c, v->name) : NULL;
+}
+
+static void clone_value(const Value *v, Graph *c)
+{
+    Value *w = graph_value(c, v->name);
+    w->dtype = v->dtype;
+    w->shape = v->shape;
+    w->ranged = v->ranged;
+    w->lo = v->lo;
+    w->hi = v->hi;
+    w->source = v->source;
+    w->info = v->info;
+}
+
+static void clone_attrs(const Node *n, Node *m, Graph *c)
+{
+    Arena *a = c->model->arena;
+    m->nattr = m->attr_cap = n->nattr;
+    m->attrs = arena_copy(a, n->attrs, (size_t)n->nattr * sizeof *n->attrs);
+    for (int i = 0; i < n->nattr; i++) {
+        Attr *t = &m->attrs[i];
+        if (!t->graphs) continue;
+        t->graphs = arena_array(a, (size_t)t->count, sizeof(Graph *));
+        for (int k = 0; k < t->count; k++)
+            t->graphs[k] = clone_into(n->attrs[i].graphs[k], graph_new_sub(c, m));
+    }
+}
+
+static Graph *clone_into(const Graph *g, Graph *c)
+{
+    c->source = g->source;
+    for (int i = 0; i < g->nvalue; i++) clone_value(g->values[i], c);
+    for (int i = 0; i < g->nconstant; i++)
+        graph_put_constant(c, counterpart(c, g->constants[i]), g->constants[i]->data);
+    for (int i = 0; i < g->ninput; i++) graph_put_input(c, counterpart(c, g->inputs[i]));
+    for (const Node *n = g->first; n; n = n->next) {
+        Node *m = graph_append(c, n->op, n->domain, n->name, n->nin, n->nout);
+        m->source = n->source;
+        for (int i = 0; i < n->nin; i++)
+            if (n->in[i]) qonnx_node_set_input(m, i, counterpart(c, n->in[i]));
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) qonnx_node_set_output(m, i, counterpart(c, n->out[i]));
+        clone_attrs(n, m, c);
+    }
+    for (int i = 0; i < g->noutput; i++) graph_put_output(c, counterpart(c, g->outputs[i]));
+    return c;
+}
+
+Graph *graph_clone(const Graph *g)
+{
+    Graph *c = graph_new(g->model->path);
+    Arena *a = c->model->arena;
+    *c->model = *g->model;
+    c->model->arena = a;
+    c->model->prop_cap = c->model->nprop;
+    return clone_into(g, c);
+}

@@ -1,0 +1,457 @@
+/* ir/graph.c - making, finding and editing: graphs, values, nodes. Every edit of an input goes
+ * through qonnx_node_set_input, so that uses are always right.
+ */
+#include "ir/ir.h"
+#include "ops/op.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+static uint32_t name_hash(const char *s)
+{
+    uint32_t h = 2166136261u;
+    for (; *s; s++) h = (h ^ (uint8_t)*s) * 16777619u;
+    return h;
+}
+
+/* The slot that holds `name`, or the free one where it belongs. */
+static Value **name_slot(const NameTable *t, const char *name)
+{
+    uint32_t mask = (uint32_t)t->size - 1;
+    for (uint32_t i = name_hash(name) & mask;; i = (i + 1) & mask)
+        if (!t->slots[i] || !strcmp(t->slots[i]->name, name)) return &t->slots[i];
+}
+
+static void names_put(Graph *g, Value *v)
+{
+    NameTable *t = &g->names;
+    if (t->used * 2 >= t->size) {
+        NameTable bigger = {.size = t->size ? t->size * 2 : 32};
+        bigger.slots = arena_array(g->model->arena, (size_t)bigger.size, sizeof(Value *));
+        for (int i = 0; i < t->size; i++)
+            if (t->slots[i]) *name_slot(&bigger, t->slots[i]->name) = t->slots[i], bigger.used++;
+        *t = bigger;
+    }
+    Value **slot = name_slot(t, v->name);
+    if (!*slot) t->used++;
+    *slot = v;
+}
+
+/* Builds the table again: after a rename. */
+static void names_rebuild(Graph *g)
+{
+    memset(g->names.slots, 0, (size_t)g->names.size * sizeof(Value *));
+    g->names.used = 0;
+    for (int i = 0; i < g->nvalue; i++) names_put(g, g->values[i]);
+}
+
+Value *graph_own(const Graph *g, const char *name)
+{
+    return g->names.size ? *name_slot(&g->names, name) : NULL;
+}
+
+Value *qonnx_graph_find(const Graph *g, const char *name)
+{
+    for (; g; g = g->parent) {
+        Value *v = graph_own(g, name);
+        if (v) return v;
+    }
+    return NULL;
+}
+
+/* `name` itself when no value has it, else the first free of name_1, name_2, ... */
+static const char *free_name(Graph *g, const char *name)
+{
+    if (!qonnx_graph_find(g, name)) return arena_string(g->model->arena, name);
+    char text[1024];
+    for (int i = 1;; i++) {
+        int n = snprintf(text, sizeof text, "%.990s_%d", name, i);
+        if (n > 0 && !qonnx_graph_find(g, text)) return arena_string(g->model->arena, text);
+    }
+}
+
+/* ---- graphs ----------------------------------------------------------------------------------- */
+
+Graph *graph_new(const char *path)
+{
+    Arena *a = arena_new();
+    Graph *g = arena_alloc(a, sizeof *g);
+    g->model = arena_alloc(a, sizeof *g->model);
+    g->model->arena = a;
+    g->model->path = arena_string(a, path);
+    g->model->producer = g->model->producer_version = "";
+    return g;
+}
+
+Graph *graph_new_sub(Graph *parent, Node *owner)
+{
+    Graph *g = arena_alloc(parent->model->arena, sizeof *g);
+    g->model = parent->model;
+    g->parent = parent;
+    g->owner = owner;
+    return g;
+}
+
+void qonnx_graph_free(Graph *g)
+{
+    if (g) arena_free(g->model->arena);
+}
+
+void *qonnx_graph_alloc(Graph *g, size_t bytes) { return arena_alloc(g->model->arena, bytes); }
+
+Graph *qonnx_graph_parent(const Graph *g) { return g->parent; }
+Node *qonnx_graph_first(const Graph *g) { return g->first; }
+Node *qonnx_node_next(const Node *n) { return n->next; }
+int qonnx_graph_inputs(const Graph *g) { return g->ninput; }
+int qonnx_graph_outputs(const Graph *g) { return g->noutput; }
+int qonnx_graph_values(const Graph *g) { return g->nvalue; }
+
+Value *qonnx_graph_input(const Graph *g, int i)
+{
+    return i >= 0 && i < g->ninput ? g->inputs[i] : NULL;
+}
+
+Value *qonnx_graph_output(const Graph *g, int i)
+{
+    return i >= 0 && i < g->noutput ? g->outputs[i] : NULL;
+}
+
+Value *qonnx_graph_value(const Graph *g, int i)
+{
+    return i >= 0 && i < g->nvalue ? g->values[i] : NULL;
+}
+
+void qonnx_graph_drop_input(Graph *g, int i)
+{
+    g->inputs[i]->input_count--;
+    g->ninput--;
+    memmove(g->inputs + i, g->inputs + i + 1, (size_t)(g->ninput - i) * sizeof *g->inputs);
+}
+
+#define PUSH(g, list, n, cap, item)                                                                \
+    ((g)->list = arena_grow((g)->model->arena, (g)->list, (g)->n, &(g)->cap, sizeof *(g)->list),    \
+     (g)->list[(g)->n++] = (item))
+
+void graph_put_input(Graph *g, Value *v)
+{
+    PUSH(g, inputs, ninput, input_cap, v);
+    v->input_count++;
+}
+
+void graph_put_output(Graph *g, Value *v)
+{
+    PUSH(g, outputs, noutput, output_cap, v);
+    v->output_count++;
+}
+
+void graph_put_constant(Graph *g, Value *v, const Tensor *t)
+{
+    if (!v->data) PUSH(g, constants, nconstant, constant_cap, v);
+    v->data = t;
+    v->dtype = t->dtype;
+    v->shape = shape_of(t);
+}
+
+int64_t qonnx_model_opset(const Graph *g)
+{
+    const Model *m = g->model;
+    for (int i = 0; i < m->nopset; i++)
+        if (!m->opsets[i].domain[0]) return m->opsets[i].version;
+    return 0;
+}
+
+/* The IR version that came with an operator set, for the sets that this program raises to. */
+static int64_t ir_version_of(int64_t opset)
+{
+    return opset >= 21 ? 10 : opset >= 19 ? 9 : opset >= 15 ? 8 : opset >= 13 ? 7 : 3;
+}
+
+void qonnx_model_set_opset(Graph *g, int64_t version)
+{
+    Model *m = g->model;
+    for (int i = 0; i < m->nopset; i++)
+        if (!m->opsets[i].domain[0]) m->opsets[i].version = version;
+    if (m->ir_version < ir_version_of(version)) m->ir_version = ir_version_of(version);
+}
+
+const char *qonnx_model_metadata(const Graph *g, const char *key)
+{
+    for (int i = 0; i < g->model->nprop; i++)
+        if (!strcmp(g->model->props[i].key, key)) return g->model->props[i].value;
+    return NULL;
+}
+
+void qonnx_model_set_metadata(Graph *g, const char *key, const char *value)
+{
+    Model *m = g->model;
+    for (int i = 0; i < m->nprop; i++)
+        if (!strcmp(m->props[i].key, key)) {
+            m->props[i].value = arena_string(m->arena, value);
+            return;
+        }
+    m->props = arena_grow(m->arena, m->props, m->nprop, &m->prop_cap, sizeof *m->props);
+    m->props[m->nprop++] = (Property){arena_string(m->arena, key), arena_string(m->arena, value)};
+}
+
+const char *qonnx_model_metadata_at(const Graph *g, int i, const char **value)
+{
+    if (i < 0 || i >= g->model->nprop) return NULL;
+    *value = g->model->props[i].value;
+    return g->model->props[i].key;
+}
+
+int64_t qonnx_model_ir_version(const Graph *g) { return g->model->ir_version; }
+
+const char *qonnx_model_producer(const Graph *g, const char **version)
+{
+    *version = g->model->producer_version;
+    return g->model->producer;
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+Value *graph_value(Graph *g, const char *name)
+{
+    Value *v = graph_own(g, name);
+    if (v) return v;
+    v = arena_alloc(g->model->arena, sizeof *v);
+    v->name = arena_string(g->model->arena, name);
+    v->graph = g;
+    v->shape.rank = -1;
+    v->id = g->nvalue;
+    PUSH(g, values, nvalue, value_cap, v);
+    names_put(g, v);
+    return v;
+}
+
+Value *qonnx_graph_add_value(Graph *g, const char *name)
+{
+    return graph_value(g, free_name(g, name));
+}
+
+Value *qonnx_graph_add_constant(Graph *g, const char *name, const Tensor *t)
+{
+    Value *v = qonnx_graph_add_value(g, name);
+    graph_put_constant(g, v, tensor_copy(g->model->arena, t));
+    return v;
+}
+
+void qonnx_value_set_constant(Value *v, const Tensor *t)
+{
+    v->source = NULL;
+    graph_put_constant(v->graph, v, tensor_copy(v->graph->model->arena, t));
+}
+
+void qonnx_value_rename(Value *v, const char *name)
+{
+    if (!strcmp(v->name, name)) return;
+    v->name = free_name(v->graph, name);
+    v->source = v->info = NULL;
+    names_rebuild(v->graph);
+}
+
+const char *qonnx_value_name(const Value *v) { return v->name; }
+DType qonnx_value_dtype(const Value *v) { return v->dtype; }
+int qonnx_value_rank(const Value *v) { return v->shape.rank; }
+const Tensor *qonnx_value_constant(const Value *v) { return v->data; }
+Node *qonnx_value_producer(const Value *v) { return v->def; }
+Graph *qonnx_value_graph(const Value *v) { return v->graph; }
+int qonnx_value_uses(const Value *v) { return v->nuse; }
+bool qonnx_value_is_input(const Value *v) { return v->input_count > 0; }
+bool qonnx_value_is_output(const Value *v) { return v->output_count > 0; }
+
+int64_t qonnx_value_dim(const Value *v, int i)
+{
+    return i >= 0 && i < v->shape.rank ? v->shape.dim[i] : -1;
+}
+
+const char *qonnx_value_dim_name(const Value *v, int i)
+{
+    return i >= 0 && i < v->shape.rank ? v->shape.sym[i] : NULL;
+}
+
+Node *qonnx_value_use(const Value *v, int i, int *input)
+{
+    if (i < 0 || i >= v->nuse) return NULL;
+    if (input) *input = v->uses[i].input;
+    return v->uses[i].node;
+}
+
+Node *qonnx_value_only_user(const Value *v)
+{
+    return v->nuse == 1 && !v->output_count ? v->uses[0].node : NULL;
+}
+
+bool qonnx_value_range(const Value *v, float *lo, float *hi)
+{
+    if (!v->ranged) return false;
+    *lo = v->lo;
+    *hi = v->hi;
+    return true;
+}
+
+void qonnx_value_set_range(Value *v, float lo, float hi)
+{
+    v->ranged = true;
+    v->lo = lo;
+    v->hi = hi;
+}
+
+void qonnx_value_replace_uses(Value *v, Value *with)
+{
+    if (v == with) return;
+    while (v->nuse) qonnx_node_set_input(v->uses[v->nuse - 1].node, v->uses[v->nuse - 1].input, with);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------ */
+
+static void use_add(Value *v, Node *n, int input)
+{
+    v->uses = arena_grow(v->graph->model->arena, v->uses, v->nuse, &v->use_cap, sizeof *v->uses);
+    v->uses[v->nuse++] = (Use){n, input};
+}
+
+static void use_drop(Value *v, const Node *n, int input)
+{
+    for (int i = v->nuse - 1; i >= 0; i--)
+        if (v->uses[i].node == n && v->uses[i].input == input) {
+            v->nuse--;
+            memmove(v->uses + i, v->uses + i + 1, (size_t)(v->nuse - i) * sizeof *v->uses);
+            return;
+        }
+}
+
+void qonnx_node_set_input(Node *n, int i, Value *v)
+{
+    while (n->nin <= i) {
+        n->in = arena_grow(n->graph->model->arena, n->in, n->nin, &n->in_cap, sizeof *n->in);
+        n->in[n->nin++] = NULL;
+    }
+    if (n->in[i]) use_drop(n->in[i], n, i);
+    n->in[i] = v;
+    if (v) use_add(v, n, i);
+    while (n->nin && !n->in[n->nin - 1] && n->nin - 1 == i) n->nin--, i--;
+}
+
+void qonnx_node_set_output(Node *n, int i, Value *v)
+{
+    if (v->def) v->def->out[v->def_index] = NULL;
+    if (n->out[i]) n->out[i]->def = NULL;
+    n->out[i] = v;
+    v->def = n;
+    v->def_index = i;
+}
+
+void qonnx_node_set_op(Node *n, const char *op)
+{
+    n->op = arena_string(n->graph->model->arena, op);
+    n->row = op_find(n->domain, op);
+}
+
+static void link_before(Graph *g, Node *n, Node *before)
+{
+    n->next = before;
+    n->prev = before ? before->prev : g->last;
+    *(n->prev ? &n->prev->next : &g->first) = n;
+    *(before ? &before->prev : &g->last) = n;
+}
+
+static Node *node_new(Graph *g, const char *op, const char *domain, const char *name, int nin,
+                      int nout)
+{
+    Arena *a = g->model->arena;
+    Node *n = arena_alloc(a, sizeof *n);
+    n->graph = g;
+    n->op = arena_string(a, op);
+    n->domain = !strcmp(domain, "ai.onnx") ? "" : arena_string(a, domain);
+    n->name = arena_string(a, name);
+    n->row = op_find(n->domain, op);
+    n->nin = n->in_cap = nin;
+    n->in = arena_array(a, (size_t)nin, sizeof *n->in);
+    n->nout = nout;
+    n->out = arena_array(a, (size_t)nout, sizeof *n->out);
+    return n;
+}
+
+Node *graph_append(Graph *g, const char *op, const char *domain, const char *name, int nin,
+                   int nout)
+{
+    Node *n = node_new(g, op, domain, name, nin, nout);
+    link_before(g, n, NULL);
+    return n;
+}
+
+Node *qonnx_graph_add_node(Graph *g, Node *before, const char *op, const char *domain,
+                           const char *name, Value *const *inputs, int ninputs,
+                           Value *const *outputs, int noutputs)
+{
+    Node *n = node_new(g, op, domain, name, ninputs, noutputs);
+    link_before(g, n, before);
+    for (int i = 0; i < ninputs; i++)
+        if (inputs[i]) n->in[i] = inputs[i], use_add(inputs[i], n, i);
+    for (int i = 0; i < noutputs; i++)
+        if (outputs[i]) qonnx_node_set_output(n, i, outputs[i]);
+    return n;
+}
+
+/* Ends every use that the node, and nodes of its subgraphs, make of values. */
+static void release_inputs(Node *n)
+{
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i]) use_drop(n->in[i], n, i), n->in[i] = NULL;
+    for (int i = 0; i < n->nattr; i++)
+        if (n->attrs[i].graphs)
+            for (int k = 0; k < n->attrs[i].count; k++)
+                for (Node *m = n->attrs[i].graphs[k]->first; m; m = m->next) release_inputs(m);
+}
+
+void qonnx_node_remove(Node *n)
+{
+    release_inputs(n);
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && n->out[i]->def == n) n->out[i]->def = NULL;
+    *(n->prev ? &n->prev->next : &n->graph->first) = n->next;
+    *(n->next ? &n->next->prev : &n->graph->last) = n->prev;
+}
+
+/* Whether anybody reads one of its outputs. */
+static bool is_used(const Node *n)
+{
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && (n->out[i]->nuse || n->out[i]->output_count)) return true;
+    return false;
+}
+
+int qonnx_graph_sweep(Graph *g)
+{
+    int removed = 0;
+    for (Node *n = g->last, *prev; n; n = prev) {
+        prev = n->prev;
+        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
+            removed += qonnx_graph_sweep(qonnx_node_subgraph(n, i));
+        if (!is_used(n)) qonnx_node_remove(n), removed++;
+    }
+    int kept = 0;
+    for (int i = 0; i < g->nconstant; i++) {
+        Value *v = g->constants[i];
+        if (v->nuse || v->output_count || v->input_count) g->constants[kept++] = v;
+        else v->data = NULL;
+    }
+    g->nconstant = kept;
+    return removed;
+}
+
+const char *qonnx_node_op(const Node *n) { return n->op; }
+const char *qonnx_node_domain(const Node *n) { return n->domain; }
+const char *qonnx_node_name(const Node *n) { return n->name; }
+Graph *qonnx_node_graph(const Node *n) { return n->graph; }
+bool qonnx_node_known(const Node *n) { return n->row != NULL; }
+int qonnx_node_inputs(const Node *n) { return n->nin; }
+int qonnx_node_outputs(const Node *n) { return n->nout; }
+
+bool qonnx_node_is(const Node *n, const char *op) { return !n->domain[0] && !strcmp(n->op, op); }
+
+Value *qonnx_node_input(const Node *n, int i) { return i >= 0 && i < n->nin ? n->in[i] : NULL; }
+
+Value *qonnx_node_output(const Node *n, int i) { return i >= 0 && i < n->nout ? n->out[i] : NULL; }

@@ -1,0 +1,174 @@
+/* ir/ir.h - the graph inside: what include/qonnx/graph.h shows as handles.
+ *
+ * A Graph owns everything in it through its model's arena. `uses` follow every edit; the order of
+ * nodes and the shapes are derived by qonnx_graph_refresh(). What came from a file keeps a pointer
+ * to the message it came from (`source`), so that the writer loses nothing that we do not read.
+ */
+#ifndef IR_IR_H
+#define IR_IR_H
+
+#include <qonnx/quant.h>
+#include "ir/arena.h"
+
+typedef qonnx_ctx Ctx;
+typedef qonnx_graph Graph;
+typedef qonnx_node Node;
+typedef qonnx_value Value;
+typedef qonnx_tensor Tensor;
+typedef qonnx_dtype DType;
+
+/* Dimensions of a value, as far as they are known. */
+typedef struct Shape {
+    int rank;                        /* -1: unknown */
+    int64_t dim[QONNX_MAX_RANK];     /* -1: unknown or symbolic */
+    const char *sym[QONNX_MAX_RANK]; /* name of a symbolic dimension, or NULL */
+} Shape;
+
+/* One place that reads a value. */
+typedef struct Use {
+    Node *node;
+    int input;
+} Use;
+
+struct qonnx_value {
+    const char *name;    /* unique in its graph */
+    Graph *graph;        /* the graph that owns it */
+    DType dtype;         /* QONNX_UNDEFINED: unknown, or no tensor at all */
+    Shape shape;         /* as inferred, or as the file says */
+    const Tensor *data;  /* contents of a constant, or NULL */
+    bool ranged;         /* lo and hi are set */
+    float lo, hi;        /* range to quantize to */
+    Node *def;           /* the node that produces it; NULL: input or constant */
+    int def_index;       /* which of its outputs */
+    Use *uses;           /* inputs that read it */
+    int nuse, use_cap;   /* used, and room */
+    int id;              /* index in graph->values */
+    int input_count;     /* times it stands in graph->inputs (0 or 1) */
+    int output_count;    /* times it stands in graph->outputs */
+    const void *source;  /* Onnx__TensorProto of an initializer that was not changed, or NULL */
+    const void *info;    /* Onnx__ValueInfoProto that the file gives it, or NULL */
+};
+
+/* Attribute types; the numbers are ONNX's AttributeProto.AttributeType. */
+enum { ATTR_FLOAT = 1, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_GRAPH, ATTR_FLOATS, ATTR_INTS,
+       ATTR_STRINGS, ATTR_TENSORS, ATTR_GRAPHS };
+
+typedef struct Attr {
+    const char *name;
+    int type;              /* ATTR_...; others are carried by `source` alone */
+    float f;               /* ATTR_FLOAT */
+    int64_t i;             /* ATTR_INT */
+    const char *s;         /* ATTR_STRING, with a NUL behind it */
+    int count;             /* elements of the lists below */
+    const float *floats;   /* ATTR_FLOATS */
+    const int64_t *ints;   /* ATTR_INTS */
+    const Tensor *tensor;  /* ATTR_TENSOR */
+    Graph **graphs;        /* ATTR_GRAPH (one), ATTR_GRAPHS */
+    const void *source;    /* Onnx__AttributeProto, NULL when it was set or changed here */
+} Attr;
+
+struct Op;
+
+struct qonnx_node {
+    const char *op, *domain, *name; /* op_type; "" for ONNX's own domain; "" for no name */
+    const struct Op *row;           /* its row in ops/, NULL when unknown */
+    Graph *graph;
+    Value **in;            /* inputs; NULL where an optional one is left out */
+    int nin, in_cap;
+    Value **out;           /* outputs; NULL where an optional one is left out */
+    int nout;
+    Attr *attrs;
+    int nattr, attr_cap;
+    Node *prev, *next;     /* order in the graph */
+    const void *source;    /* Onnx__NodeProto, or NULL */
+    int mark;              /* scratch of whoever walks the graph; no meaning between calls */
+};
+
+typedef struct Opset {
+    const char *domain;
+    int64_t version;
+} Opset;
+
+typedef struct Property {
+    const char *key, *value;
+} Property;
+
+/* What a file holds beside its graph; one for the main graph and all its subgraphs. */
+typedef struct Model {
+    Arena *arena;           /* everything */
+    const char *path;       /* of the file, for messages */
+    const void *source;     /* Onnx__ModelProto, or NULL */
+    int64_t ir_version;
+    const char *producer, *producer_version; /* "" where the file has none */
+    Opset *opsets;
+    int nopset;
+    Property *props;        /* metadata_props */
+    int nprop, prop_cap;
+} Model;
+
+/* Names to values: open addressing, at most half full. */
+typedef struct NameTable {
+    Value **slots;
+    int used, size;
+} NameTable;
+
+struct qonnx_graph {
+    Model *model;
+    Graph *parent;         /* NULL: the main graph */
+    Node *owner;           /* the node of the parent that this graph is an attribute of */
+    Node *first, *last;    /* nodes in order */
+    Value **values;        /* all, in order of creation */
+    int nvalue, value_cap;
+    Value **inputs;
+    int ninput, input_cap;
+    Value **outputs;
+    int noutput, output_cap;
+    Value **constants;     /* initializers in order */
+    int nconstant, constant_cap;
+    NameTable names;
+    const void *source;    /* Onnx__GraphProto, or NULL */
+};
+
+/* graph.c */
+Graph *graph_new(const char *path);                /* an empty main graph with a model of its own */
+Graph *graph_new_sub(Graph *parent, Node *owner);
+Value *graph_own(const Graph *g, const char *name); /* its own value of that name, or NULL */
+Value *graph_value(Graph *g, const char *name);     /* found here or made, without a suffix */
+void graph_put_input(Graph *g, Value *v);
+void graph_put_output(Graph *g, Value *v);
+void graph_put_constant(Graph *g, Value *v, const Tensor *t); /* t is not copied */
+Node *graph_append(Graph *g, const char *op, const char *domain, const char *name, int nin,
+                   int nout);
+Attr *node_attr(const Node *n, const char *name);
+Attr *node_put_attr(Node *n, const char *name);    /* found and cleared, or new */
+
+/* clone.c: a copy with an arena of its own that shares the constants' bytes: `g` must outlive it */
+Graph *graph_clone(const Graph *g);
+
+/* refresh.c */
+bool graph_infer(Ctx *cx, Graph *g);               /* shapes alone, nodes being in order */
+
+/* verify.c: whether every invariant of this header holds; the message says which not */
+bool graph_verify(Ctx *cx, const Graph *g);
+
+/* hash.c: 128 bits over operators, attributes, wiring and constants; names of nodes and the doc
+ * strings do not count */
+void graph_hash(const Graph *g, uint8_t out[16]);
+
+/* ctx.c */
+Ctx *ctx_quiet(void);                              /* a context whose messages nobody sees */
+bool ctx_failed(const Ctx *cx);
+void ctx_take_error(Ctx *cx, const Ctx *from);     /* the other's failure becomes this one's */
+void ctx_prefix_error(Ctx *cx, const char *prefix); /* "pass 'x': " in front of the message */
+bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* false: stop */
+
+/* tensor.c */
+int64_t tensor_count(const Tensor *t);
+bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count); /* int32 or int64, 1-D */
+Tensor *tensor_copy(Arena *a, const Tensor *t);
+Shape shape_of(const Tensor *t);
+bool shape_known(const Shape *s);
+int64_t shape_elements(const Shape *s);            /* -1: unknown or more than 2^31 - 1 */
+Shape shape_make(int rank, const int64_t *dims);
+
+#endif

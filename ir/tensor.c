@@ -1,0 +1,138 @@
+/* ir/tensor.c - element types, and small reads of constant tensors. */
+#include "ir/ir.h"
+#include "ir/size.h"
+#include <math.h>
+#include <string.h>
+
+/* Row t describes element type t: bits in raw_data, and ONNX's name. */
+static const struct {
+    int bits;
+    const char *name;
+} dtypes[] = {
+    {0, "undefined"},      {32, "float"},         {8, "uint8"},
+    {8, "int8"},           {16, "uint16"},        {16, "int16"},
+    {32, "int32"},         {64, "int64"},         {0, "string"},
+    {8, "bool"},           {16, "float16"},       {64, "double"},
+    {32, "uint32"},        {64, "uint64"},        {64, "complex64"},
+    {128, "complex128"},   {16, "bfloat16"},      {8, "float8e4m3fn"},
+    {8, "float8e4m3fnuz"}, {8, "float8e5m2"},     {8, "float8e5m2fnuz"},
+    {4, "uint4"},          {4, "int4"},           {4, "float4e2m1"},
+    {8, "float8e8m0"},     {2, "uint2"},          {2, "int2"},
+    {6, "float6e2m3"},     {6, "float6e3m2"},
+};
+
+static bool known(DType t) { return (unsigned)t < sizeof dtypes / sizeof *dtypes; }
+
+int qonnx_dtype_bits(DType t) { return known(t) ? dtypes[t].bits : 0; }
+
+const char *qonnx_dtype_name(DType t) { return known(t) ? dtypes[t].name : "unknown"; }
+
+int64_t tensor_count(const Tensor *t)
+{
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->dims[i];
+    return n;
+}
+
+int64_t qonnx_tensor_elements(const Tensor *t) { return tensor_count(t); }
+
+static float half_to_float(uint16_t h)
+{
+    int exponent = h >> 10 & 31, mantissa = h & 1023;
+    double v = exponent == 31  ? (mantissa ? NAN : INFINITY)
+               : exponent == 0 ? ldexp(mantissa, -24)
+                               : ldexp(1024 + mantissa, exponent - 25);
+    return (float)(h >> 15 ? -v : v);
+}
+
+#define LOAD(type)                                                                                 \
+    do {                                                                                           \
+        type v;                                                                                    \
+        memcpy(&v, p + (size_t)i * sizeof v, sizeof v);                                            \
+        return (double)v;                                                                          \
+    } while (0)
+
+double qonnx_tensor_get(const Tensor *t, int64_t i)
+{
+    const uint8_t *p = t->data;
+    switch (t->dtype) {
+    case QONNX_FLOAT: LOAD(float);
+    case QONNX_DOUBLE: LOAD(double);
+    case QONNX_UINT8:
+    case QONNX_BOOL: LOAD(uint8_t);
+    case QONNX_INT8: LOAD(int8_t);
+    case QONNX_UINT16: LOAD(uint16_t);
+    case QONNX_INT16: LOAD(int16_t);
+    case QONNX_INT32: LOAD(int32_t);
+    case QONNX_UINT32: LOAD(uint32_t);
+    case QONNX_INT64: LOAD(int64_t);
+    case QONNX_UINT64: LOAD(uint64_t);
+    case QONNX_FLOAT16: {
+        uint16_t h;
+        memcpy(&h, p + (size_t)i * 2, 2);
+        return half_to_float(h);
+    }
+    case QONNX_BFLOAT16: {
+        uint16_t h;
+        memcpy(&h, p + (size_t)i * 2, 2);
+        uint32_t bits = (uint32_t)h << 16;
+        float f;
+        memcpy(&f, &bits, 4);
+        return f;
+    }
+    default: return 0;
+    }
+}
+
+bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count)
+{
+    if (t->rank > 1 || (t->dtype != QONNX_INT64 && t->dtype != QONNX_INT32)) return false;
+    int64_t n = tensor_count(t);
+    if (n > room) return false;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t v;
+        int32_t w;
+        if (t->dtype == QONNX_INT64) {
+            memcpy(&v, (const char *)t->data + i * 8, 8);
+        } else {
+            memcpy(&w, (const char *)t->data + i * 4, 4);
+            v = w;
+        }
+        values[i] = v;
+    }
+    *count = (int)n;
+    return true;
+}
+
+Tensor *tensor_copy(Arena *a, const Tensor *t)
+{
+    Tensor *c = arena_copy(a, t, sizeof *t);
+    void *data = arena_aligned(a, t->bytes);
+    if (t->bytes) memcpy(data, t->data, t->bytes);
+    c->data = data;
+    return c;
+}
+
+Shape shape_make(int rank, const int64_t *dims)
+{
+    Shape s = {.rank = rank};
+    for (int i = 0; i < rank; i++) s.dim[i] = dims[i];
+    return s;
+}
+
+Shape shape_of(const Tensor *t) { return shape_make(t->rank, t->dims); }
+
+bool shape_known(const Shape *s)
+{
+    if (s->rank < 0) return false;
+    for (int i = 0; i < s->rank; i++)
+        if (s->dim[i] < 0) return false;
+    return true;
+}
+
+int64_t shape_elements(const Shape *s)
+{
+    size_t n;
+    if (!shape_known(s) || !size_elements(s->dim, s->rank, &n) || n > INT32_MAX) return -1;
+    return (int64_t)n;
+}

@@ -1,0 +1,73 @@
+/* ir/verify.c - the invariants of ir.h, checked after every pass so that a broken one is named. */
+#include "ir/ir.h"
+#include <string.h>
+
+/* Whether `v` may be read in graph `g`: its own or an enclosing graph's. */
+static bool visible(const Graph *g, const Value *v)
+{
+    for (; g; g = g->parent)
+        if (v->graph == g) return true;
+    return false;
+}
+
+static bool has_use(const Value *v, const Node *n, int input)
+{
+    for (int i = v->nuse - 1; i >= 0; i--)
+        if (v->uses[i].node == n && v->uses[i].input == input) return true;
+    return false;
+}
+
+/* A value that is read must come from somewhere. */
+static bool has_source(const Value *v) { return v->data || v->def || v->input_count; }
+
+static bool check_node(Ctx *cx, const Graph *g, const Node *n)
+{
+    if (n->graph != g) return qonnx_fail(cx, n, "broken graph: the node belongs to another graph");
+    for (int i = 0; i < n->nin; i++) {
+        const Value *v = n->in[i];
+        if (!v) continue;
+        if (!visible(g, v))
+            return qonnx_fail(cx, n, "broken graph: input '%s' is not visible here", v->name);
+        if (!has_source(v))
+            return qonnx_fail(cx, n, "input '%s' is neither an output of a node, nor a graph "
+                              "input, nor an initializer", v->name);
+        if (!has_use(v, n, i))
+            return qonnx_fail(cx, n, "broken graph: '%s' does not know its use here", v->name);
+    }
+    for (int i = 0; i < n->nout; i++) {
+        const Value *v = n->out[i];
+        if (v && (v->def != n || v->def_index != i || v->graph != g))
+            return qonnx_fail(cx, n, "broken graph: output '%s' does not know its node", v->name);
+        if (v && v->data)
+            return qonnx_fail(cx, n, "output '%s' is also an initializer", v->name);
+    }
+    return true;
+}
+
+static bool check_uses(Ctx *cx, const Value *v)
+{
+    for (int i = 0; i < v->nuse; i++) {
+        const Node *n = v->uses[i].node;
+        if (v->uses[i].input >= n->nin || n->in[v->uses[i].input] != v)
+            return qonnx_fail(cx, n, "broken graph: '%s' lists a use that is none", v->name);
+    }
+    return true;
+}
+
+bool graph_verify(Ctx *cx, const Graph *g)
+{
+    for (const Node *n = g->first; n; n = n->next) {
+        if (n->next ? n->next->prev != n : g->last != n)
+            return qonnx_fail(cx, n, "broken graph: the list of nodes is torn");
+        if (!check_node(cx, g, n)) return false;
+        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
+            if (!graph_verify(cx, qonnx_node_subgraph(n, i))) return false;
+    }
+    for (int i = 0; i < g->nvalue; i++)
+        if (!check_uses(cx, g->values[i])) return false;
+    for (int i = 0; i < g->noutput; i++)
+        if (!visible(g, g->outputs[i]) || !has_source(g->outputs[i]))
+            return qonnx_fail(cx, NULL, "%s: graph output '%s' is produced by no node; the file is "
+                              "damaged or was cut", g->model->path, g->outputs[i]->name);
+    return true;
+}

@@ -1,0 +1,47 @@
+/* kernels/f_softmax.h - Softmax and LogSoftmax along one axis.
+ *
+ * e^(x - max) / sum, the sum in ascending order, or x - max - ln(sum).
+ */
+#ifndef KERNELS_F_SOFTMAX_H
+#define KERNELS_F_SOFTMAX_H
+
+#include "f_math.h"
+#include "params.h"
+
+/* `lanes` neighbours at once, each along its own line of `count` elements `inner` apart. */
+KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict x,
+                            float *restrict y, ptrdiff_t inner, int32_t lanes)
+{
+    float max[F_CHUNK], sum[F_CHUNK];
+    for (int32_t j = 0; j < lanes; j++) {
+        max[j] = -INFINITY;
+        sum[j] = 0.0f;
+    }
+    for (ptrdiff_t i = 0; i < p->count; i++)
+        for (int32_t j = 0; j < lanes; j++)
+            max[j] = x[i * inner + j] > max[j] ? x[i * inner + j] : max[j];
+    for (ptrdiff_t i = 0; i < p->count; i++)
+        for (int32_t j = 0; j < lanes; j++) y[i * inner + j] = f_exp(x[i * inner + j] - max[j]);
+    for (ptrdiff_t i = 0; i < p->count; i++)
+        for (int32_t j = 0; j < lanes; j++) sum[j] += y[i * inner + j];
+    for (int32_t j = 0; j < lanes && p->log; j++) sum[j] = f_log(sum[j]);
+    if (p->log)
+        for (ptrdiff_t i = 0; i < p->count; i++)
+            for (int32_t j = 0; j < lanes; j++)
+                y[i * inner + j] = x[i * inner + j] - max[j] - sum[j];
+    else
+        for (ptrdiff_t i = 0; i < p->count; i++)
+            for (int32_t j = 0; j < lanes; j++) y[i * inner + j] /= sum[j];
+}
+
+KERNEL void f_softmax(const f_softmax_p *restrict p, const float *restrict x, float *restrict y)
+{
+    const ptrdiff_t size = (ptrdiff_t)p->count * p->inner;
+    for (int32_t o = 0; o < p->outer; o++, x += size, y += size) {
+        if (p->inner == 1) f_softmax_lines(p, x, y, 1, 1);
+        for (ptrdiff_t j = 0; j < p->inner && p->inner > 1; j += F_CHUNK)
+            f_softmax_lines(p, x + j, y + j, p->inner, f_chunk(j, p->inner));
+    }
+}
+
+#endif

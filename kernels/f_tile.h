@@ -1,0 +1,78 @@
+/* kernels/f_tile.h - the register tile of the float matrix kernels: F_TILE rows of F_LANES sums.
+ *
+ * Weights are packed in blocks of F_LANES output channels: [block][k][F_LANES], the last block
+ * filled up with zeros. Every sum adds its products one by one in ascending k.
+ */
+#ifndef KERNELS_F_TILE_H
+#define KERNELS_F_TILE_H
+
+#include "common.h"
+
+enum { F_LANES = 16 }; /* output channels in a block */
+
+/* Rows that keep the sums in registers: as many as the instruction set has room for. */
+#if defined(__AVX512F__)
+enum { F_TILE = 8 };
+#elif defined(__AVX__) || defined(__aarch64__)
+enum { F_TILE = 4 };
+#else
+enum { F_TILE = 2 };
+#endif
+
+/* sum[i][j] += x[i][k] * w[k][j] for k = 0..n-1. */
+KERNEL void f_tile_rows(float sum[F_TILE][F_LANES], const float *const x[F_TILE],
+                        const float *restrict w, ptrdiff_t n)
+{
+    for (ptrdiff_t k = 0; k < n; k++)
+        for (int j = 0; j < F_LANES; j++)
+#pragma GCC unroll 8
+            for (int i = 0; i < F_TILE; i++) sum[i][j] += x[i][k] * w[k * F_LANES + j];
+}
+
+/* sum[i][j] += x[k] * w[i][k][j] for k = 0..n-1: one row, F_TILE blocks of output channels. */
+KERNEL void f_tile_blocks(float sum[F_TILE][F_LANES], const float *restrict x,
+                          const float *const w[F_TILE], ptrdiff_t n)
+{
+    for (ptrdiff_t k = 0; k < n; k++)
+        for (int j = 0; j < F_LANES; j++)
+#pragma GCC unroll 8
+            for (int i = 0; i < F_TILE; i++) sum[i][j] += x[k] * w[i][k * F_LANES + j];
+}
+
+/* The first `count` lanes of the tile to y[i], clamped. */
+KERNEL void f_tile_store(float *const y[F_TILE], float sum[F_TILE][F_LANES], int32_t count,
+                         float lo, float hi)
+{
+    for (int i = 0; i < F_TILE; i++) {
+        for (int j = 0; j < F_LANES; j++) sum[i][j] = f_clamp(sum[i][j], lo, hi);
+        if (count == F_LANES)
+            for (int j = 0; j < F_LANES; j++) y[i][j] = sum[i][j];
+        else
+            for (int32_t j = 0; j < count; j++) y[i][j] = sum[i][j];
+    }
+}
+
+/* `count` values (NULL: zeros) filled up with zeros to a whole block. */
+KERNEL void f_block_load(float block[F_LANES], const float *values, int32_t count)
+{
+    for (int32_t j = 0; j < F_LANES; j++) block[j] = 0.0f;
+    if (values && count == F_LANES)
+        for (int32_t j = 0; j < F_LANES; j++) block[j] = values[j];
+    else if (values)
+        for (int32_t j = 0; j < count; j++) block[j] = values[j];
+}
+
+/* Every row of the tile set to `block`. */
+KERNEL void f_tile_init(float sum[F_TILE][F_LANES], const float block[F_LANES])
+{
+    for (int i = 0; i < F_TILE; i++)
+        for (int j = 0; j < F_LANES; j++) sum[i][j] = block[j];
+}
+
+/* Channels of the block that starts at channel `c` of `n`. */
+KERNEL int32_t f_block_count(int32_t c, int32_t n)
+{
+    return n - c < F_LANES ? n - c : F_LANES;
+}
+
+#endif

@@ -1,0 +1,37 @@
+/* kernels/kernel.h - what a kernel is to the rest of the program: a name, a function and the shape
+ * of its parameters.
+ *
+ * A kernel proper is a C99 header beside this one: `static inline void f_conv(const f_conv_p
+ * *restrict p, inputs..., outputs...)`. Its parameter struct is int32_t fields first, float fields
+ * last, nothing else, so that it can be printed as a table. kernels.c compiles each one and lists
+ * it; the executor calls `run`, the C backend prints a call of the same name.
+ */
+#ifndef KERNELS_KERNEL_H
+#define KERNELS_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Kernel {
+    const char *name; /* "f_conv": also the C function's name */
+    int nint, nfloat; /* fields of the parameter struct: int32_t first, then float */
+    int nin, nout;    /* pointers the function takes, inputs first; inputs may be NULL (no bias) */
+    /* Runs it: `p` is the kernel's parameter struct. [any thread] */
+    void (*run)(const void *p, const void *const *in, void *const *out);
+    /* For kernels whose input 1 is a constant in a layout of their own (conv, gemm): bytes of the
+     * packed form, and the packing from ONNX's layout. NULL where input 1 is taken as it is. */
+    size_t (*pack_bytes)(const void *p);
+    void (*pack)(const void *p, const void *raw, void *packed);
+} Kernel;
+
+/* kernels.c is built once for each level; all levels give the same bytes. */
+typedef enum KernelLevel { KERNEL_BASE, KERNEL_V3, KERNEL_V4 } KernelLevel;
+
+/* Every kernel, ended by a NULL name, for that instruction set (x86-64-v3, x86-64-v4); NULL where
+ * this machine does not have it. */
+const Kernel *kernel_table(KernelLevel level);
+
+/* The kernel of that name for the best level there is; asserts that it exists. [any thread] */
+const Kernel *kernel_find(const char *name);
+
+#endif

@@ -1,0 +1,118 @@
+/* kernels/params.h - the parameter structs of the kernels: int32_t fields first, then float fields.
+ *
+ * Spatial operators have three axes d, h, w; a 2-D one has d = 1, a 1-D one d = h = 1. Tensors are
+ * channels-last: [n][d][h][w][c]. `lo` and `hi` clamp the result: -INFINITY and INFINITY for none.
+ */
+#ifndef KERNELS_PARAMS_H
+#define KERNELS_PARAMS_H
+
+#include <stdint.h>
+
+/* One window sliding over d, h, w: shared by convolutions and pools. */
+typedef struct f_conv_p {
+    int32_t n;             /* batch */
+    int32_t id, ih, iw;    /* input size */
+    int32_t od, oh, ow;    /* output size */
+    int32_t ic, oc, group; /* channels in and out, all groups together; group divides both */
+    int32_t kd, kh, kw;    /* kernel size */
+    int32_t sd, sh, sw;    /* strides */
+    int32_t dd, dh, dw;    /* dilations */
+    int32_t pd, ph, pw;    /* padding in front; behind follows from the output size */
+    float lo, hi;
+} f_conv_p; /* f_conv(p, x, w, bias or NULL, y); w packed from ONNX's [oc][ic/group][kd][kh][kw] */
+
+typedef struct f_pool_p {
+    int32_t n, id, ih, iw, od, oh, ow, c;
+    int32_t kd, kh, kw, sd, sh, sw, dd, dh, dw, pd, ph, pw;
+    int32_t ed, eh, ew;  /* padding behind, as far as it counts for count_include_pad */
+    int32_t include_pad; /* average: divide by the window's padded size (clipped to the padded
+                            input), else by the elements inside the input */
+} f_pool_p;              /* f_maxpool(p, x, y), f_avgpool(p, x, y) */
+
+typedef struct f_gemm_p {
+    int32_t m, n, k; /* y[m][n] = x[m][k] * w[k][n] + bias[n] */
+    int32_t transb;  /* the raw weight is [n][k] */
+    float lo, hi;
+} f_gemm_p; /* f_gemm(p, x, w, bias or NULL, y); w packed. alpha and beta are folded beforehand */
+
+typedef struct f_matmul_p {
+    int32_t batch, m, n, k;
+    int32_t transa, transb; /* a is [batch][k][m], b is [batch][n][k] */
+    int32_t astep, bstep;   /* elements from one matrix to the next; 0: the same for all */
+} f_matmul_p; /* f_matmul(p, a, b, y): both operands are activations, plain row-major */
+
+enum { F_ADD, F_SUB, F_MUL, F_DIV, F_MIN, F_MAX, F_POW };
+
+typedef struct f_binary_p {
+    int32_t op;                     /* F_ADD ... */
+    int32_t d0, d1, d2, d3, d4, d5; /* output dims, 1 in front where there are fewer */
+    int32_t a0, a1, a2, a3, a4, a5; /* strides of a in elements, 0 where it broadcasts */
+    int32_t b0, b1, b2, b3, b4, b5;
+    float lo, hi;
+} f_binary_p; /* f_binary(p, a, b, y) */
+
+enum {
+    F_CLIP, /* clamp only: Relu, Clip, Identity */
+    F_LEAKY_RELU,
+    F_SIGMOID,
+    F_TANH,
+    F_HARD_SIGMOID,
+    F_HARD_SWISH,
+    F_ELU,
+    F_SOFTPLUS,
+    F_EXP,
+    F_LOG,
+    F_SQRT,
+    F_ABS,
+    F_NEG,
+    F_RECIPROCAL,
+    F_ERF,
+    F_FLOOR,
+    F_CEIL,
+    F_ROUND,
+    F_GELU
+};
+
+typedef struct f_unary_p {
+    int32_t op;        /* F_CLIP ... */
+    int32_t count;     /* elements */
+    float alpha, beta; /* LeakyRelu, Elu: alpha; HardSigmoid: alpha, beta */
+    float lo, hi;      /* clamp of the result */
+} f_unary_p;           /* f_unary(p, x, y); y may be x */
+
+typedef struct f_softmax_p {
+    int32_t outer, count, inner; /* over `count`, whose elements are `inner` apart */
+    int32_t log;                 /* LogSoftmax */
+} f_softmax_p;                   /* f_softmax(p, x, y) */
+
+typedef struct f_affine_p {
+    int32_t outer, channels, inner; /* y[o][c][i] = x[o][c][i] * scale[c] + shift[c] */
+    float lo, hi;
+} f_affine_p; /* f_affine(p, x, scale, shift, y): BatchNormalization */
+
+enum { F_RSUM, F_RMEAN, F_RMAX, F_RMIN, F_RPROD, F_RSUMSQ, F_RL2 };
+
+typedef struct f_reduce_p {
+    int32_t op;
+    int32_t d0, d1, d2, d3, d4, d5; /* input dims */
+    int32_t r0, r1, r2, r3, r4, r5; /* 1 where the axis is reduced */
+} f_reduce_p;                       /* f_reduce(p, x, y) */
+
+typedef struct copy_p {
+    int32_t d0, d1, d2, d3, d4, d5, d6, d7; /* dims of the copied box */
+    int32_t x0, x1, x2, x3, x4, x5, x6, x7; /* source strides in elements; may be negative */
+    int32_t y0, y1, y2, y3, y4, y5, y6, y7; /* destination strides */
+    int32_t xoff, yoff;                     /* first element of each */
+    int32_t size;                           /* bytes an element: 1, 2, 4, 8 */
+} copy_p; /* copy(p, x, y): transpose, concat, slice, expand, layout changes */
+
+typedef struct fill_p {
+    int32_t count, size; /* elements, bytes an element */
+} fill_p;                /* fill(p, value (one element), y) */
+
+typedef struct quantize_p {
+    int32_t outer, channels, inner; /* one scale a channel; per tensor: channels = 1 */
+    int32_t dtype;                  /* of the integers: ONNX's number */
+} quantize_p; /* quantize(p, x, scale, zero point or NULL, y), dequantize(...) */
+
+#endif

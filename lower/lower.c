@@ -1,0 +1,227 @@
+/* lower/lower.c - places, layouts and calls: the vocabulary of the lowering functions in ops/. */
+#include "lower/lower.h"
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static Arena *arena_of(Lower *l) { return l->program->arena; }
+
+void *lower_alloc(Lower *l, size_t bytes) { return arena_aligned(arena_of(l), bytes); }
+
+/* ---- layouts ---------------------------------------------------------------------------------- */
+
+void layout_order(int rank, Layout layout, int order[QONNX_MAX_RANK])
+{
+    for (int i = 0; i < rank; i++) order[i] = i;
+    if (layout != LAST || rank < 3) return;
+    for (int i = 1; i + 1 < rank; i++) order[i] = i + 1;
+    order[rank - 1] = 1;
+}
+
+void layout_strides(const Shape *s, Layout layout, int64_t strides[QONNX_MAX_RANK])
+{
+    int order[QONNX_MAX_RANK];
+    layout_order(s->rank, layout, order);
+    int64_t step = 1;
+    for (int i = s->rank - 1; i >= 0; i--) {
+        strides[order[i]] = step;
+        step *= s->dim[order[i]];
+    }
+}
+
+/* Whether both layouts of this shape have the elements in the same order. */
+static bool layouts_agree(const Shape *s)
+{
+    if (s->rank < 3 || s->dim[1] == 1) return true;
+    for (int i = 2; i < s->rank; i++)
+        if (s->dim[i] != 1) return false;
+    return true;
+}
+
+/* ---- buffers ---------------------------------------------------------------------------------- */
+
+Buf *lower_const(Lower *l, const void *data, size_t bytes)
+{
+    Buf *b = arena_alloc(arena_of(l), sizeof *b);
+    b->bytes = bytes;
+    b->data = data;
+    return b;
+}
+
+Buf *lower_temp(Lower *l, size_t bytes)
+{
+    Program *p = l->program;
+    Buf *b = arena_alloc(p->arena, sizeof *b);
+    b->bytes = bytes;
+    b->born = p->ncall;
+    b->dies = p->ncall;
+    p->bufs = arena_grow(p->arena, p->bufs, p->nbuf, &p->buf_cap, sizeof *p->bufs);
+    return p->bufs[p->nbuf++] = b;
+}
+
+static size_t value_bytes(const Value *v)
+{
+    return (size_t)shape_elements(&v->shape) * (size_t)qonnx_dtype_bits(v->dtype) / 8;
+}
+
+void lower_view(Lower *l, Value *v, Buf *of, Layout layout)
+{
+    Place *p = &l->places[v->id];
+    if (!p->buf[PLAIN] && !p->buf[LAST]) p->first = layout;
+    p->buf[layout] = of;
+    if (layouts_agree(&v->shape)) p->buf[PLAIN] = p->buf[LAST] = of;
+}
+
+Buf *lower_out(Lower *l, Value *v, Layout layout)
+{
+    Buf *b = lower_temp(l, value_bytes(v));
+    lower_view(l, v, b, layout);
+    return b;
+}
+
+Layout lower_layout(const Lower *l, const Node *n, int i)
+{
+    const Value *v = qonnx_node_input(n, i);
+    return v ? l->places[v->id].first : PLAIN;
+}
+
+/* A constant's bytes in that layout, aligned for the kernels. */
+static Buf *const_in(Lower *l, const Value *v, Layout layout)
+{
+    const Tensor *t = v->data;
+    char *data = lower_alloc(l, t->bytes);
+    if (layout == PLAIN || layouts_agree(&v->shape)) {
+        if (t->bytes) memcpy(data, t->data, t->bytes);
+        return lower_const(l, data, t->bytes);
+    }
+    size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    int64_t inner = 1;
+    for (int i = 2; i < t->rank; i++) inner *= t->dims[i];
+    char *to = data;
+    for (int64_t b = 0; b < t->dims[0]; b++)
+        for (int64_t i = 0; i < inner; i++)
+            for (int64_t c = 0; c < t->dims[1]; c++, to += size)
+                memcpy(to, (const char *)t->data + (size_t)((b * t->dims[1] + c) * inner + i) * size,
+                       size);
+    return lower_const(l, data, t->bytes);
+}
+
+Buf *lower_in(Lower *l, const Node *n, int i, Layout layout)
+{
+    Value *v = qonnx_node_input(n, i);
+    return v ? lower_value(l, n, v, layout) : NULL;
+}
+
+Buf *lower_value(Lower *l, const Node *n, Value *v, Layout layout)
+{
+    Place *p = &l->places[v->id];
+    if (p->buf[layout]) return p->buf[layout];
+    if (v->data) {
+        lower_view(l, v, const_in(l, v, layout), layout);
+        return p->buf[layout];
+    }
+    Buf *from = p->buf[p->first];
+    assert(from);
+    Buf *to = lower_temp(l, from->bytes);
+    int64_t a[QONNX_MAX_RANK], b[QONNX_MAX_RANK];
+    layout_strides(&v->shape, p->first, a);
+    layout_strides(&v->shape, layout, b);
+    lower_copy(l, n, v->shape.rank, v->shape.dim, from, a, 0, to, b, 0,
+               qonnx_dtype_bits(v->dtype) / 8);
+    p->buf[layout] = to;
+    return to;
+}
+
+/* ---- calls ------------------------------------------------------------------------------------ */
+
+void lower_touch(Buf *b, int call)
+{
+    if (!b) return;
+    if (b->born > call) b->born = call;
+    if (b->dies < call) b->dies = call;
+}
+
+void lower_call(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
+                int nin, Buf *out)
+{
+    Program *p = l->program;
+    p->calls = arena_grow(p->arena, p->calls, p->ncall, &p->call_cap, sizeof *p->calls);
+    Call *c = &p->calls[p->ncall];
+    *c = (Call){.kernel = kernel_find(kernel), .out = out, .node = n};
+    assert(nin <= CALL_MAX_IN && nin <= c->kernel->nin);
+    c->params = arena_copy(p->arena, params, 4u * (size_t)(c->kernel->nint + c->kernel->nfloat));
+    for (int i = 0; i < nin; i++) {
+        c->in[i] = in[i];
+        lower_touch(in[i], p->ncall);
+    }
+    lower_touch(out, p->ncall);
+    p->ncall++;
+}
+
+enum { COPY_RANK = 8 };
+
+void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *from,
+                const int64_t *from_strides, int64_t from_offset, Buf *to,
+                const int64_t *to_strides, int64_t to_offset, int element_bytes)
+{
+    copy_p p = {.xoff = (int32_t)from_offset, .yoff = (int32_t)to_offset, .size = element_bytes};
+    int32_t *d = &p.d0, *x = &p.x0, *y = &p.y0;
+    for (int i = 0; i < COPY_RANK; i++) d[i] = 1;
+    /* innermost the axis with the smallest step in the destination: kernels like that */
+    int order[COPY_RANK];
+    for (int i = 0; i < rank; i++) {
+        int k = i;
+        for (; k > 0 && to_strides[order[k - 1]] < to_strides[i]; k--) order[k] = order[k - 1];
+        order[k] = i;
+    }
+    for (int i = 0; i < rank; i++) {
+        d[COPY_RANK - rank + i] = (int32_t)dims[order[i]];
+        x[COPY_RANK - rank + i] = (int32_t)from_strides[order[i]];
+        y[COPY_RANK - rank + i] = (int32_t)to_strides[order[i]];
+    }
+    lower_call(l, n, "copy", &p, (Buf *[]){from}, 1, to);
+}
+
+bool lower_want(Lower *l, const Node *n, int i, DType t)
+{
+    const Value *v = qonnx_node_input(n, i);
+    return !v || v->dtype == t ||
+           qonnx_fail(l->cx, n, "input %d is %s; this library runs the operator on %s only", i,
+                      qonnx_dtype_name(v->dtype), qonnx_dtype_name(t));
+}
+
+/* ---- fusion ----------------------------------------------------------------------------------- */
+
+bool activation_bounds(const Node *n, float *lo, float *hi)
+{
+    *lo = -INFINITY;
+    *hi = INFINITY;
+    if (qonnx_node_is(n, "Relu")) {
+        *lo = 0;
+        return true;
+    }
+    if (!qonnx_node_is(n, "Clip")) return false;
+    for (int i = 1; i < 3; i++) {
+        const Value *v = qonnx_node_input(n, i);
+        if (!v) continue;
+        if (!v->data || v->data->dtype != QONNX_FLOAT || tensor_count(v->data) != 1) return false;
+        *(i == 1 ? lo : hi) = (float)qonnx_tensor_get(v->data, 0);
+    }
+    return *lo <= *hi;
+}
+
+Value *lower_fused(Lower *l, const Node *n, float *lo, float *hi)
+{
+    Value *v = n->out[0];
+    Node *next = qonnx_value_only_user(v);
+    *lo = -INFINITY;
+    *hi = INFINITY;
+    if (!next || l->observed[v->id] || next->graph != n->graph || next->in[0] != v ||
+        v->dtype != QONNX_FLOAT || !activation_bounds(next, lo, hi)) {
+        *lo = -INFINITY;
+        *hi = INFINITY;
+        return v;
+    }
+    l->absorbed[next->out[0]->id] = true;
+    return next->out[0];
+}

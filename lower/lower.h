@@ -1,0 +1,70 @@
+/* lower/lower.h - what an operator's lowering function is written with: where its values lie, and
+ * how to emit a kernel call.
+ */
+#ifndef LOWER_LOWER_H
+#define LOWER_LOWER_H
+
+#include "kernels/params.h"
+#include "lower/program.h"
+#include "ops/op.h"
+
+/* PLAIN is ONNX's order of axes. LAST has axis 1 moved to the end; below rank 3 they are one. */
+typedef enum Layout { PLAIN, LAST } Layout;
+
+/* Where a value is: in one layout or both. */
+typedef struct Place {
+    Buf *buf[2];  /* by Layout; NULL: not there in that layout */
+    Layout first; /* the layout it was made in */
+} Place;
+
+struct Lower {
+    Ctx *cx;
+    Program *program;
+    Place *places;   /* by Value.id */
+    bool *observed;  /* by Value.id: must exist in memory */
+    bool *absorbed;  /* by Value.id of a node's first output: fused into its producer */
+};
+
+/* The layout that input i is in (made in). */
+Layout lower_layout(const Lower *l, const Node *n, int i);
+/* Input i in that layout, converted where needed. NULL for an input that is left out. */
+Buf *lower_in(Lower *l, const Node *n, int i, Layout layout);
+/* The same for any value; `n` is the node that asks. */
+Buf *lower_value(Lower *l, const Node *n, Value *v, Layout layout);
+/* Memory for a value in that layout. */
+Buf *lower_out(Lower *l, Value *v, Layout layout);
+/* Makes `v` another name for the memory of `of`, in that layout. */
+void lower_view(Lower *l, Value *v, Buf *of, Layout layout);
+/* A constant; `data` is not copied. */
+Buf *lower_const(Lower *l, const void *data, size_t bytes);
+/* Memory that only lives from one call to the next. */
+Buf *lower_temp(Lower *l, size_t bytes);
+/* Notes that the call with that number reads or writes the buffer. */
+void lower_touch(Buf *b, int call);
+/* Emits a call of the kernel: `params` is copied. */
+void lower_call(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
+                int nin, Buf *out);
+/* Memory for tables made by lowering; lives with the program. */
+void *lower_alloc(Lower *l, size_t bytes);
+
+/* The value that the kernel of `n` writes: its output 0, or, where that only feeds a Relu or Clip
+ * which is fused into the kernel's clamp, that one's output. lo, hi: the clamp. */
+Value *lower_fused(Lower *l, const Node *n, float *lo, float *hi);
+
+/* Strides in elements of a value of that shape by ONNX's axes, when it lies in that layout. */
+void layout_strides(const Shape *s, Layout layout, int64_t strides[QONNX_MAX_RANK]);
+/* The axes in the order of memory. */
+void layout_order(int rank, Layout layout, int order[QONNX_MAX_RANK]);
+
+/* Emits a strided copy of the box `dims` (by ONNX's axes, `rank` of them). */
+void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *from,
+                const int64_t *from_strides, int64_t from_offset, Buf *to,
+                const int64_t *to_strides, int64_t to_offset, int element_bytes);
+
+/* Fails unless input i is of that type. */
+bool lower_want(Lower *l, const Node *n, int i, DType t);
+
+/* The bounds of a Relu or Clip, whose inputs must be constant. */
+bool activation_bounds(const Node *n, float *lo, float *hi);
+
+#endif

@@ -1,0 +1,152 @@
+/* lower/program.c - Graph to Program: infer shapes, lower each node, tap what is observed, plan. */
+#include "lower/lower.h"
+#include <string.h>
+
+bool graph_is_fed(const Graph *g, int i) { return !g->inputs[i]->data; }
+
+/* Gives the graph's inputs the shapes of a sample. */
+static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
+{
+    for (int i = 0, k = 0; i < g->ninput; i++) {
+        if (!graph_is_fed(g, i)) continue;
+        const Tensor *t = &inputs[k++];
+        Value *v = g->inputs[i];
+        if (v->dtype != t->dtype)
+            return qonnx_fail(cx, NULL, "%s: input '%s' is %s, the sample is %s", g->model->path,
+                              v->name, qonnx_dtype_name(v->dtype), qonnx_dtype_name(t->dtype));
+        v->shape = shape_of(t);
+    }
+    return true;
+}
+
+/* Every value that is computed must have a known size that kernels can index with int32. */
+static bool check_shapes(Ctx *cx, const Graph *g)
+{
+    for (const Node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->nout; i++) {
+            const Value *v = n->out[i];
+            if (!v || (!v->nuse && !v->output_count)) continue;
+            if (!qonnx_dtype_bits(v->dtype) || shape_elements(&v->shape) < 0)
+                return qonnx_fail(cx, n, "type or shape of its output '%s' is not known, or too "
+                                  "large (2^31 elements)", v->name);
+        }
+    return true;
+}
+
+static bool lower_node(Lower *l, Node *n)
+{
+    if (n->nout && n->out[0] && l->absorbed[n->out[0]->id]) return true;
+    if (!n->row || !n->row->lower)
+        return qonnx_fail(l->cx, n, "this library cannot run operator %s%s%s yet", n->domain,
+                          n->domain[0] ? "." : "", n->op);
+    return n->row->lower(l, n);
+}
+
+static Port port_of(const Value *v, Buf *b)
+{
+    Port p = {b, {.dtype = v->dtype, .rank = v->shape.rank, .bytes = b->bytes}};
+    memcpy(p.tensor.dims, v->shape.dim, sizeof p.tensor.dims);
+    return p;
+}
+
+static void lower_inputs(Lower *l, Graph *g)
+{
+    Program *p = l->program;
+    p->inputs = arena_array(p->arena, (size_t)g->ninput, sizeof *p->inputs);
+    for (int i = 0; i < g->ninput; i++) {
+        if (!graph_is_fed(g, i)) continue;
+        Buf *b = lower_out(l, g->inputs[i], PLAIN);
+        b->born = -1;
+        p->inputs[p->ninput++] = port_of(g->inputs[i], b);
+    }
+}
+
+static bool lower_outputs(Lower *l, Graph *g)
+{
+    Program *p = l->program;
+    p->outputs = arena_array(p->arena, (size_t)g->noutput, sizeof *p->outputs);
+    for (int i = 0; i < g->noutput; i++) {
+        Value *v = g->outputs[i];
+        if (!v->data && !l->places[v->id].buf[l->places[v->id].first])
+            return qonnx_fail(l->cx, NULL, "%s: output '%s' is computed by nothing", g->model->path,
+                              v->name);
+        Buf *b = lower_value(l, v->def, v, PLAIN);
+        b->dies = INT32_MAX;
+        p->outputs[p->noutput++] = port_of(v, b);
+    }
+    return true;
+}
+
+/* Notes the value for whoever observes, if it lies in memory. */
+static void tap(Lower *l, const Value *v, int after, int axis)
+{
+    Program *p = l->program;
+    const Place *at = &l->places[v->id];
+    Buf *b = at->buf[at->first];
+    if (!b || b->data) return;
+    int rank = v->shape.rank;
+    Tap t = {.name = v->name, .after = after, .buf = b, .outer = 1, .channels = 1, .inner = 1};
+    t.batch = rank ? v->shape.dim[0] : 1;
+    int order[QONNX_MAX_RANK];
+    layout_order(rank, at->first, order);
+    int where = -1;
+    for (int i = 0; i < rank; i++) {
+        if (order[i] == axis) where = i;
+        *(order[i] == axis ? &t.channels : where < 0 ? &t.outer : &t.inner) *= v->shape.dim[order[i]];
+    }
+    p->taps = arena_grow(p->arena, p->taps, p->ntap, &p->tap_cap, sizeof *p->taps);
+    p->taps[p->ntap++] = t;
+    lower_touch(b, after);
+}
+
+/* Taps what the calls since `before` have made. */
+static void tap_outputs(Lower *l, const Node *n, bool (*observe)(const Value *, int *))
+{
+    int axis;
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && observe && observe(n->out[i], &axis))
+            tap(l, n->out[i], l->program->ncall - 1, axis);
+}
+
+static bool lower_graph(Lower *l, Graph *g, bool (*observe)(const Value *, int *))
+{
+    int axis;
+    lower_inputs(l, g);
+    for (int i = 0; i < g->ninput; i++)
+        if (graph_is_fed(g, i) && observe && observe(g->inputs[i], &axis))
+            tap(l, g->inputs[i], -1, axis);
+    for (Node *n = g->first; n; n = n->next) {
+        if (!lower_node(l, n)) return false;
+        tap_outputs(l, n, observe);
+    }
+    return lower_outputs(l, g);
+}
+
+Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
+                     bool (*observe)(const Value *v, int *channel_axis))
+{
+    Arena *a = arena_new();
+    Program *p = arena_alloc(a, sizeof *p);
+    *p = (Program){.arena = a, .graph = g};
+    int axis;
+    Lower l = {.cx = cx, .program = p};
+    l.places = arena_array(a, (size_t)g->nvalue, sizeof *l.places);
+    l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
+    l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
+    for (int i = 0; i < g->nvalue; i++)
+        l.observed[i] = observe && observe(g->values[i], &axis);
+    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g) || !check_shapes(cx, g) ||
+        !lower_graph(&l, g, observe)) {
+        program_free(p);
+        return NULL;
+    }
+    program_plan(p);
+    return p;
+}
+
+void program_free(Program *p)
+{
+    if (!p) return;
+    qonnx_graph_free(p->graph);
+    arena_free(p->arena);
+}

@@ -1,0 +1,71 @@
+/* lower/program.h - a Program: what a graph has become for one set of input shapes. Buffers with a
+ * place in one arena, constants, and a list of kernel calls. The runtime executes it.
+ */
+#ifndef LOWER_PROGRAM_H
+#define LOWER_PROGRAM_H
+
+#include "ir/ir.h"
+#include "kernels/kernel.h"
+
+/* A piece of memory that calls read and write. */
+typedef struct Buf {
+    size_t bytes;
+    size_t offset;    /* place in the arena; set by program_plan */
+    const void *data; /* contents of a constant, or NULL */
+    int born, dies;   /* first and last call that touches it; inputs are born at -1 */
+} Buf;
+
+enum { CALL_MAX_IN = 4 };
+
+typedef struct Call {
+    const Kernel *kernel;
+    const void *params;         /* the kernel's parameter struct */
+    Buf *in[CALL_MAX_IN], *out; /* kernel->nin inputs; NULL where one is left out */
+    const Node *node;           /* where it comes from, for messages */
+} Call;
+
+/* A graph input or output: its buffer holds plain row-major data. */
+typedef struct Port {
+    Buf *buf;
+    Tensor tensor; /* dtype, dims and bytes; data is not used */
+} Port;
+
+/* A value that somebody wants to see while the program runs. */
+typedef struct Tap {
+    const char *name;                /* of the value */
+    int after;                       /* the call that makes it; -1: a graph input */
+    Buf *buf;                        /* valid right after that call */
+    int64_t batch;                   /* size of its first axis, 1 for rank 0 */
+    int64_t outer, channels, inner;  /* element (o, c, i) at (o * channels + c) * inner + i */
+} Tap;
+
+typedef struct Program {
+    Arena *arena;      /* everything below */
+    Graph *graph;      /* the lowered graph, owned; calls point into it */
+    Call *calls;
+    int ncall, call_cap;
+    Buf **bufs;        /* all that are not constant */
+    int nbuf, buf_cap;
+    Port *inputs;      /* one a fed input of the graph (constants are not fed) */
+    int ninput;
+    Port *outputs;     /* one a graph output */
+    int noutput;
+    Tap *taps;
+    int ntap, tap_cap;
+    size_t memory;     /* bytes of the arena that holds the buffers; set by program_plan */
+} Program;
+
+/* Lowers a graph. `g` is consumed, failing too: its shapes are inferred from `inputs` (one tensor a
+ * fed input, dtype and dims only), and it is freed with the program. `observe` says which values
+ * are kept to be seen and tapped; NULL: none. NULL on failure. */
+Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
+                     bool (*observe)(const Value *v, int *channel_axis));
+void program_free(Program *p);
+
+/* Gives every buffer its offset so that buffers alive at the same time do not overlap (plan.c). */
+void program_plan(Program *p);
+
+/* Whether input i of the graph is fed by samples: it is no initializer. */
+bool graph_is_fed(const Graph *g, int i);
+
+#endif

@@ -1,0 +1,115 @@
+/* ops/activation.c - elementwise operators of one operand, and Softmax. */
+#include "lower/lower.h"
+#include <math.h>
+#include <string.h>
+
+/* What a unary operator is to the kernel: its code, and its attributes with their defaults. */
+static const struct {
+    const char *op;
+    int code;
+    float alpha, beta;
+} unary[] = {
+    {"LeakyRelu", F_LEAKY_RELU, 0.01f, 0}, {"Sigmoid", F_SIGMOID, 0, 0},
+    {"Tanh", F_TANH, 0, 0},                {"HardSigmoid", F_HARD_SIGMOID, 0.2f, 0.5f},
+    {"HardSwish", F_HARD_SWISH, 0, 0},     {"Elu", F_ELU, 1, 0},
+    {"Softplus", F_SOFTPLUS, 0, 0},        {"Exp", F_EXP, 0, 0},
+    {"Log", F_LOG, 0, 0},                  {"Sqrt", F_SQRT, 0, 0},
+    {"Abs", F_ABS, 0, 0},                  {"Neg", F_NEG, 0, 0},
+    {"Reciprocal", F_RECIPROCAL, 0, 0},    {"Erf", F_ERF, 0, 0},
+    {"Floor", F_FLOOR, 0, 0},              {"Ceil", F_CEIL, 0, 0},
+    {"Round", F_ROUND, 0, 0},
+};
+
+static bool emit_unary(Lower *l, Node *n, f_unary_p p)
+{
+    Layout at = lower_layout(l, n, 0);
+    p.count = (int32_t)shape_elements(&n->in[0]->shape);
+    lower_call(l, n, "f_unary", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
+               lower_out(l, n->out[0], at));
+    return true;
+}
+
+static bool unary_lower(Lower *l, Node *n)
+{
+    size_t i = 0;
+    while (strcmp(unary[i].op, n->op)) i++;
+    f_unary_p p = {unary[i].code, 0, qonnx_node_float(n, "alpha", unary[i].alpha),
+                   qonnx_node_float(n, "beta", unary[i].beta), -INFINITY, INFINITY};
+    return lower_want(l, n, 0, QONNX_FLOAT) && emit_unary(l, n, p);
+}
+
+static bool clamp_lower(Lower *l, Node *n)
+{
+    f_unary_p p = {.op = F_CLIP};
+    if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
+    if (!activation_bounds(n, &p.lo, &p.hi))
+        return qonnx_fail(l->cx, n, "its bounds must be constants, the lower one not above the upper");
+    return emit_unary(l, n, p);
+}
+
+static void clamp_refine(const Node *n, qonnx_rule *r)
+{
+    if (!activation_bounds(n, &r->lo, &r->hi)) *r = (qonnx_rule)RULE_FLOAT;
+}
+
+/* ---- Softmax ---------------------------------------------------------------------------------- */
+
+static bool softmax_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis;
+    return (!x || check_axis(cx, n, qonnx_node_int(n, "axis", -1), x->rank, &axis)) &&
+           same_shape(cx, n);
+}
+
+static bool softmax_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis;
+    if (!lower_want(l, n, 0, QONNX_FLOAT) ||
+        !check_axis(l->cx, n, qonnx_node_int(n, "axis", -1), x->rank, &axis))
+        return false;
+    /* channels are next to each other in LAST; other axes are taken plain */
+    Layout at = axis == 1 && x->rank > 2 ? lower_layout(l, n, 0) : PLAIN;
+    int order[QONNX_MAX_RANK];
+    layout_order(x->rank, at, order);
+    f_softmax_p p = {1, (int32_t)x->dim[axis], 1, qonnx_node_is(n, "LogSoftmax")};
+    bool behind = false;
+    for (int i = 0; i < x->rank; i++) {
+        if (order[i] == axis) behind = true;
+        else *(behind ? &p.inner : &p.outer) *= (int32_t)x->dim[order[i]];
+    }
+    lower_call(l, n, "f_softmax", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
+               lower_out(l, n->out[0], at));
+    return true;
+}
+
+/* A probability in 8 bits: scale 1/256, zero point 0. */
+#define PROBABILITY                                                                                \
+    {QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256}
+
+const Op ops_activation[] = {
+    /* name  inputs  shape  rule  refine  lower */
+    {"Relu", 1, 1, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower},
+    {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower},
+    {"Softmax", 1, 1, softmax_shape, PROBABILITY, NULL, softmax_lower},
+    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower},
+    {"Sigmoid", 1, 1, same_shape, PROBABILITY, NULL, unary_lower},
+    {"LeakyRelu", 1, 1, same_shape, RULE(QONNX_RULE_OWN, 1), NULL, unary_lower},
+    {"Tanh", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"HardSigmoid", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"HardSwish", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Elu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Softplus", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Exp", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Log", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Sqrt", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Abs", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Neg", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Reciprocal", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Erf", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Floor", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Ceil", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Round", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {0},
+};

@@ -1,0 +1,427 @@
+/* ops/movement.c - operators that only move data or name it anew. */
+#include "lower/lower.h"
+#include <string.h>
+
+/* ---- one shape from another, the elements staying in order ------------------------------------- */
+
+/* The memory of input 0, plain, under the output's shape. */
+static bool view_lower(Lower *l, Node *n)
+{
+    lower_view(l, n->out[0], lower_in(l, n, 0, PLAIN), PLAIN);
+    return true;
+}
+
+static bool identity_lower(Lower *l, Node *n)
+{
+    Layout at = lower_layout(l, n, 0);
+    lower_view(l, n->out[0], lower_in(l, n, 0, at), at);
+    return true;
+}
+
+static bool reshape_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t want[QONNX_MAX_RANK * 2];
+    int rank = qonnx_node_list(n, "", 1, want), unknown = -1;
+    if (rank < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    bool zero = qonnx_node_int(n, "allowzero", 0) != 0;
+    Shape y = {.rank = rank};
+    int64_t known = 1;
+    for (int i = 0; i < rank; i++) {
+        y.dim[i] = want[i];
+        if (want[i] == 0 && !zero) {
+            if (x && i >= x->rank) return qonnx_fail(cx, n, "shape copies axis %d of rank %d", i, x->rank);
+            y.dim[i] = x ? x->dim[i] : -1;
+            y.sym[i] = x ? x->sym[i] : NULL;
+        }
+        if (want[i] < -1 || (want[i] == -1 && unknown >= 0))
+            return qonnx_fail(cx, n, "shape has %lld at axis %d", (long long)want[i], i);
+        if (want[i] == -1) unknown = i;
+        else if (y.dim[i] >= 0 && known >= 0 && __builtin_mul_overflow(known, y.dim[i], &known))
+            return qonnx_fail(cx, n, "shape overflows");
+        else if (y.dim[i] < 0) known = -1;
+    }
+    int64_t total = x ? shape_elements(x) : -1;
+    if (total >= 0 && known >= 0 && unknown >= 0) {
+        if (known ? total % known : total) return qonnx_fail(cx, n, "%lld elements do not fit the shape", (long long)total);
+        y.dim[unknown] = known ? total / known : 0;
+    } else if (total >= 0 && known >= 0 && known != total) {
+        return qonnx_fail(cx, n, "%lld elements do not fit a shape of %lld", (long long)total, (long long)known);
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+/* Product of dims[from..to), -1 when one is unknown. */
+static int64_t product(const Shape *s, int from, int to)
+{
+    int64_t p = 1;
+    for (int i = from; i < to; i++)
+        if (s->dim[i] < 0 || __builtin_mul_overflow(p, s->dim[i], &p)) return -1;
+    return p;
+}
+
+static bool flatten_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    int64_t axis = qonnx_node_int(n, "axis", 1);
+    if (axis < -x->rank || axis > x->rank)
+        return qonnx_fail(cx, n, "axis %lld is out of range for rank %d", (long long)axis, x->rank);
+    int at = (int)(axis < 0 ? axis + x->rank : axis);
+    Shape y = {.rank = 2, .dim = {product(x, 0, at), product(x, at, x->rank)}};
+    if (at == 1) y.sym[0] = x->sym[0];
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+/* Marks the axes of Squeeze and Unsqueeze. */
+static bool mark_axes(Ctx *cx, const Node *n, int rank, int count, const int64_t *axes,
+                      bool marked[QONNX_MAX_RANK])
+{
+    memset(marked, 0, QONNX_MAX_RANK * sizeof *marked);
+    for (int i = 0; i < count; i++) {
+        int at;
+        if (!check_axis(cx, n, axes[i], rank, &at)) return false;
+        if (marked[at]) return qonnx_fail(cx, n, "axis %d is there twice", at);
+        marked[at] = true;
+    }
+    return true;
+}
+
+static bool squeeze_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t axes[QONNX_MAX_RANK * 2];
+    int count = qonnx_node_list(n, "axes", 1, axes);
+    bool gone[QONNX_MAX_RANK];
+    if (!x || count == -2) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!mark_axes(cx, n, x->rank, count < 0 ? 0 : count, axes, gone)) return false;
+    Shape y = {.rank = 0};
+    for (int i = 0; i < x->rank; i++) {
+        if (gone[i] && x->dim[i] > 1)
+            return qonnx_fail(cx, n, "axis %d has size %lld, want 1", i, (long long)x->dim[i]);
+        if (gone[i] || (count < 0 && x->dim[i] == 1)) continue;
+        y.dim[y.rank] = x->dim[i];
+        y.sym[y.rank++] = x->sym[i];
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool unsqueeze_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t axes[QONNX_MAX_RANK * 2];
+    int count = qonnx_node_list(n, "axes", 1, axes);
+    bool fresh[QONNX_MAX_RANK];
+    if (!x || count < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    int rank = x->rank + count;
+    if (rank > QONNX_MAX_RANK) return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    if (!mark_axes(cx, n, rank, count, axes, fresh)) return false;
+    Shape y = {.rank = rank};
+    for (int i = 0, k = 0; i < rank; i++) {
+        y.dim[i] = fresh[i] ? 1 : x->dim[k];
+        y.sym[i] = fresh[i] ? NULL : x->sym[k];
+        if (!fresh[i]) k++;
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool dropout_shape(Ctx *cx, Node *n)
+{
+    return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
+}
+
+static bool dropout_lower(Lower *l, Node *n)
+{
+    const Value *training = qonnx_node_input(n, 2);
+    if ((n->nout > 1 && n->out[1] && n->out[1]->nuse) ||
+        (training && (!training->data || qonnx_tensor_get(training->data, 0) != 0)))
+        return qonnx_fail(l->cx, n, "only its inference form, without the mask, can be run");
+    return identity_lower(l, n);
+}
+
+/* ---- copies ----------------------------------------------------------------------------------- */
+
+static bool read_perm(Ctx *cx, const Node *n, int rank, int perm[QONNX_MAX_RANK])
+{
+    const int64_t *p;
+    int count = qonnx_node_ints(n, "perm", &p);
+    bool seen[QONNX_MAX_RANK] = {0};
+    if (p && count != rank) return qonnx_fail(cx, n, "perm has %d axes for rank %d", count, rank);
+    for (int i = 0; i < rank; i++) {
+        int64_t at = p ? p[i] : rank - 1 - i;
+        if (at < 0 || at >= rank || seen[at]) return qonnx_fail(cx, n, "perm is no permutation");
+        seen[at] = true;
+        perm[i] = (int)at;
+    }
+    return true;
+}
+
+static bool transpose_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int perm[QONNX_MAX_RANK];
+    if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!read_perm(cx, n, x->rank, perm)) return false;
+    Shape y = {.rank = x->rank};
+    for (int i = 0; i < x->rank; i++) y.dim[i] = x->dim[perm[i]], y.sym[i] = x->sym[perm[i]];
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
+
+/* Types of less than a byte an element cannot be moved one by one. */
+static bool want_bytes(Lower *l, const Node *n)
+{
+    return element_bytes(n) > 0 || qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
+                                              qonnx_dtype_name(in_dtype(n, 0)));
+}
+
+static bool transpose_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
+    int perm[QONNX_MAX_RANK];
+    int64_t from[QONNX_MAX_RANK], own[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    if (!want_bytes(l, n) || !read_perm(l->cx, n, x->rank, perm)) return false;
+    Layout at = lower_layout(l, n, 0);
+    layout_strides(x, at, own);
+    layout_strides(y, PLAIN, to);
+    for (int i = 0; i < x->rank; i++) from[i] = own[perm[i]];
+    Buf *in = lower_in(l, n, 0, at);
+    lower_copy(l, n, y->rank, y->dim, in, from, 0, lower_out(l, n->out[0], PLAIN), to, 0,
+               element_bytes(n));
+    return true;
+}
+
+static bool concat_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis;
+    if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!qonnx_node_has(n, "axis")) return qonnx_fail(cx, n, "attribute axis is missing");
+    if (!check_axis(cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
+    Shape y = *x;
+    for (int i = 1; i < n->nin; i++) {
+        const Shape *s = in_shape(n, i);
+        if (!s) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+        if (s->rank != y.rank) return qonnx_fail(cx, n, "input %d has rank %d, want %d", i, s->rank, y.rank);
+        for (int k = 0; k < y.rank; k++) {
+            if (k == axis) {
+                y.sym[k] = NULL;
+                if (y.dim[k] < 0 || s->dim[k] < 0) y.dim[k] = -1;
+                else if (__builtin_add_overflow(y.dim[k], s->dim[k], &y.dim[k]))
+                    return qonnx_fail(cx, n, "axis %d overflows", k);
+            } else if (y.dim[k] < 0) {
+                y.dim[k] = s->dim[k];
+            } else if (s->dim[k] >= 0 && s->dim[k] != y.dim[k]) {
+                return qonnx_fail(cx, n, "input %d has size %lld at axis %d, want %lld", i,
+                                  (long long)s->dim[k], k, (long long)y.dim[k]);
+            }
+        }
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool concat_lower(Lower *l, Node *n)
+{
+    const Shape *y = &n->out[0]->shape;
+    int axis;
+    if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis))
+        return false;
+    Layout layout = PLAIN;
+    for (int i = 0; i < n->nin; i++)
+        if (!n->in[i]->data && lower_layout(l, n, i) == LAST) layout = LAST;
+    int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
+    layout_strides(y, layout, to);
+    Buf *out = lower_out(l, n->out[0], layout);
+    for (int i = 0; i < n->nin; i++) {
+        const Shape *s = in_shape(n, i);
+        Layout own = n->in[i]->data ? PLAIN : lower_layout(l, n, i);
+        if (in_dtype(n, i) != in_dtype(n, 0))
+            return qonnx_fail(l->cx, n, "inputs of different types");
+        layout_strides(s, own, from);
+        lower_copy(l, n, s->rank, s->dim, lower_in(l, n, i, own), from, 0, out, to, at * to[axis],
+                   element_bytes(n));
+        at += s->dim[axis];
+    }
+    return true;
+}
+
+/* ---- Slice ------------------------------------------------------------------------------------ */
+
+/* Start, step and count of a Slice by axes; false with a message, or known false when the inputs
+ * are not constant. */
+typedef struct Box {
+    int64_t start[QONNX_MAX_RANK], step[QONNX_MAX_RANK], count[QONNX_MAX_RANK];
+} Box;
+
+/* ONNX's clamping rules for one axis of size `d`. */
+static void slice_axis(int64_t d, int64_t start, int64_t end, int64_t step, int64_t *from,
+                       int64_t *count)
+{
+    if (start < 0) start += d;
+    if (end < 0) end += d;
+    int64_t least = step < 0 ? -1 : 0, most = step < 0 ? d - 1 : d;
+    start = start < 0 ? 0 : start > most ? most : start;
+    end = end < least ? least : end > d ? d : end;
+    int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
+    *from = start;
+    *count = span <= 0 || d == 0 ? 0 : (span - 1) / stride + 1;
+}
+
+static bool slice_read(Ctx *cx, const Node *n, Box *b, bool *known)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t start[QONNX_MAX_RANK * 2], end[QONNX_MAX_RANK * 2], axes[QONNX_MAX_RANK * 2],
+        step[QONNX_MAX_RANK * 2];
+    int ns = qonnx_node_list(n, "", 1, start), ne = qonnx_node_list(n, "", 2, end),
+        na = qonnx_node_list(n, "", 3, axes), np = qonnx_node_list(n, "", 4, step);
+    *known = x && ns >= 0 && ne >= 0 && na != -2 && np != -2;
+    if (!*known) return true;
+    if (ne != ns || (na >= 0 && na != ns) || (np >= 0 && np != ns) || ns > x->rank)
+        return qonnx_fail(cx, n, "starts, ends, axes and steps have different lengths");
+    for (int i = 0; i < x->rank; i++) b->start[i] = 0, b->step[i] = 1, b->count[i] = x->dim[i];
+    for (int i = 0; i < ns; i++) {
+        int at;
+        if (!check_axis(cx, n, na >= 0 ? axes[i] : i, x->rank, &at)) return false;
+        int64_t s = np >= 0 ? step[i] : 1;
+        if (!s || s == INT64_MIN) return qonnx_fail(cx, n, "step %lld", (long long)s);
+        b->step[at] = s;
+        if (x->dim[at] < 0) b->count[at] = -1;
+        else if (start[i] < -INT64_MAX / 2 && s < 0) b->count[at] = 0;
+        else slice_axis(x->dim[at], start[i] < -INT64_MAX / 2 ? 0 : start[i],
+                        end[i] < -INT64_MAX / 2 ? -INT64_MAX / 2 : end[i], s, &b->start[at],
+                        &b->count[at]);
+    }
+    return true;
+}
+
+static bool slice_shape(Ctx *cx, Node *n)
+{
+    Box b;
+    bool known;
+    if (!slice_read(cx, n, &b, &known)) return false;
+    if (!known) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    Shape y = shape_make(in_shape(n, 0)->rank, b.count);
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool slice_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
+    Box b;
+    bool known;
+    if (!want_bytes(l, n) || !slice_read(l->cx, n, &b, &known)) return false;
+    if (!known) return qonnx_fail(l->cx, n, "starts and ends must be constant to run it");
+    Layout at = lower_layout(l, n, 0);
+    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK], offset = 0;
+    layout_strides(x, at, from);
+    layout_strides(y, at, to);
+    for (int i = 0; i < x->rank; i++) {
+        offset += b.start[i] * from[i];
+        from[i] *= b.step[i];
+    }
+    Buf *in = lower_in(l, n, 0, at);
+    lower_copy(l, n, y->rank, y->dim, in, from, offset, lower_out(l, n->out[0], at), to, 0,
+               element_bytes(n));
+    return true;
+}
+
+/* ---- Gather, Shape, Constant ------------------------------------------------------------------- */
+
+static bool gather_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    int axis;
+    if (!x || !k) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!check_axis(cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
+    if (x->rank - 1 + k->rank > QONNX_MAX_RANK) return qonnx_fail(cx, n, "the result has too many axes");
+    Shape y = {.rank = 0};
+    for (int i = 0; i < x->rank; i++) {
+        if (i != axis) {
+            y.dim[y.rank] = x->dim[i];
+            y.sym[y.rank++] = x->sym[i];
+            continue;
+        }
+        for (int j = 0; j < k->rank; j++) y.dim[y.rank] = k->dim[j], y.sym[y.rank++] = k->sym[j];
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+/* One copy for each constant index. */
+static bool gather_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    const Tensor *k = n->in[1]->data;
+    int axis;
+    if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
+        return false;
+    if (!k) return qonnx_fail(l->cx, n, "indices must be constant to run it");
+    int64_t outer = product(x, 0, axis), inner = product(x, axis + 1, x->rank), d = x->dim[axis],
+            count = tensor_count(k);
+    Buf *in = lower_in(l, n, 0, PLAIN), *out = lower_out(l, n->out[0], PLAIN);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = (int64_t)qonnx_tensor_get(k, i);
+        if (at < -d || at >= d) return qonnx_fail(l->cx, n, "index %lld is out of range", (long long)at);
+        lower_copy(l, n, 2, (int64_t[]){outer, inner}, in, (int64_t[]){d * inner, 1},
+                   (at < 0 ? at + d : at) * inner, out, (int64_t[]){count * inner, 1}, i * inner,
+                   element_bytes(n));
+    }
+    return true;
+}
+
+static bool shape_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    if (!x) return out_shape(cx, n, 0, QONNX_INT64, NULL);
+    int64_t from = qonnx_node_int(n, "start", 0), to = qonnx_node_int(n, "end", x->rank), count;
+    slice_axis(x->rank, from, to, 1, &from, &count);
+    Shape y = shape_make(1, &count);
+    return out_shape(cx, n, 0, QONNX_INT64, &y);
+}
+
+static bool shape_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t from = qonnx_node_int(n, "start", 0), to = qonnx_node_int(n, "end", x->rank), count;
+    slice_axis(x->rank, from, to, 1, &from, &count);
+    int64_t *dims = lower_alloc(l, (size_t)count * sizeof *dims);
+    for (int64_t i = 0; i < count; i++) dims[i] = x->dim[from + i];
+    lower_view(l, n->out[0], lower_const(l, dims, (size_t)count * sizeof *dims), PLAIN);
+    return true;
+}
+
+static bool constant_shape(Ctx *cx, Node *n)
+{
+    const Tensor *t = qonnx_node_tensor(n, "value");
+    Shape y = t ? shape_of(t) : (Shape){.rank = -1};
+    return out_shape(cx, n, 0, t ? t->dtype : QONNX_UNDEFINED, &y);
+}
+
+static bool constant_lower(Lower *l, Node *n)
+{
+    const Tensor *t = qonnx_node_tensor(n, "value");
+    if (!t || !t->data) return qonnx_fail(l->cx, n, "only its attribute value can be run");
+    void *data = lower_alloc(l, t->bytes);
+    if (t->bytes) memcpy(data, t->data, t->bytes);
+    lower_view(l, n->out[0], lower_const(l, data, t->bytes), PLAIN);
+    return true;
+}
+
+const Op ops_movement[] = {
+    /* name  inputs  shape  rule  refine  lower */
+    {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
+    {"Flatten", 1, 1, flatten_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
+    {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
+    {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
+    {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower},
+    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower},
+    {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower},
+    {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower},
+    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower},
+    {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower},
+    {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
+    {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower},
+    {0},
+};

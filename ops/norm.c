@@ -1,0 +1,56 @@
+/* ops/norm.c - BatchNormalization in its inference form. */
+#include "lower/lower.h"
+#include <math.h>
+
+static bool bn_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    for (int i = 1; i < 5; i++) {
+        const Shape *s = in_shape(n, i);
+        if (s && s->rank != 1) return qonnx_fail(cx, n, "input %d has rank %d, want 1", i, s->rank);
+        if (s && x && x->rank > 1 && s->dim[0] >= 0 && x->dim[1] >= 0 && s->dim[0] != x->dim[1])
+            return qonnx_fail(cx, n, "input %d has %lld elements for %lld channels", i,
+                              (long long)s->dim[0], (long long)x->dim[1]);
+    }
+    if (x && x->rank < 2) return qonnx_fail(cx, n, "input of rank %d, want 2 or more", x->rank);
+    return same_shape(cx, n);
+}
+
+/* y = x * scale / sqrt(var + eps) + (bias - mean * scale / sqrt(var + eps)), the factors computed
+ * in double here, once. */
+static bool bn_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
+    if (qonnx_node_int(n, "training_mode", 0))
+        return qonnx_fail(l->cx, n, "training mode cannot be run");
+    for (int i = 1; i < 5; i++)
+        if (!n->in[i]->data) return qonnx_fail(l->cx, n, "input %d must be constant to run it", i);
+    int64_t channels = x->dim[1];
+    double eps = (double)qonnx_node_float(n, "epsilon", 1e-5f);
+    float *scale = lower_alloc(l, (size_t)channels * 4), *shift = lower_alloc(l, (size_t)channels * 4);
+    for (int64_t c = 0; c < channels; c++) {
+        double f = qonnx_tensor_get(n->in[1]->data, c) /
+                   sqrt(qonnx_tensor_get(n->in[4]->data, c) + eps);
+        scale[c] = (float)f;
+        shift[c] = (float)(qonnx_tensor_get(n->in[2]->data, c) -
+                           f * qonnx_tensor_get(n->in[3]->data, c));
+    }
+    Layout at = lower_layout(l, n, 0);
+    int32_t pixels = 1;
+    for (int i = 2; i < x->rank; i++) pixels *= (int32_t)x->dim[i];
+    bool last = at == LAST && x->rank > 2;
+    f_affine_p p = {last ? (int32_t)x->dim[0] * pixels : (int32_t)x->dim[0], (int32_t)channels,
+                    last ? 1 : pixels, 0, 0};
+    Value *y = lower_fused(l, n, &p.lo, &p.hi);
+    Buf *in[3] = {lower_in(l, n, 0, at), lower_const(l, scale, (size_t)channels * 4),
+                  lower_const(l, shift, (size_t)channels * 4)};
+    lower_call(l, n, "f_affine", &p, in, 3, lower_out(l, y, at));
+    return true;
+}
+
+const Op ops_norm[] = {
+    /* name  inputs  shape  rule  refine  lower */
+    {"BatchNormalization", 5, 5, bn_shape, RULE_FLOAT, NULL, bn_lower},
+    {0},
+};

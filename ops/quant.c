@@ -1,0 +1,207 @@
+/* ops/quant.c - the arithmetic of quantization: scales and zero points, integers from floats,
+ * quantized weights, and the table of target profiles. include/qonnx/quant.h states the formulas.
+ */
+#include <qonnx/quant.h>
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- grids ----------------------------------------------------------------------------------- */
+
+/* The steps follow ONNX Runtime's compute_scale_zp, so that equal ranges give equal bits: the zero
+ * point is rounded with the scale still in double. */
+void qonnx_grid_params(const qonnx_grid *grid, double lo, double hi, float *scale, int *zero_point)
+{
+    lo = fmin(lo, 0);
+    hi = fmax(hi, 0);
+    if (grid->symmetric) {
+        hi = fmax(-lo, hi);
+        lo = -hi;
+    }
+    double step = (hi - lo) / ((double)grid->qmax - grid->qmin);
+    if (step < FLT_MIN) {
+        *scale = 1;
+        *zero_point = 0;
+        return;
+    }
+    double middle = ((double)grid->qmax + grid->qmin) / 2;
+    *zero_point = (int)rint(grid->symmetric ? middle : grid->qmin - lo / step);
+    *scale = (float)step;
+}
+
+/* One value, saturated to [qmin, qmax]; NaN gives qmin. */
+static int quantize_one(const qonnx_grid *grid, float x, float scale, int zero_point)
+{
+    double q = (double)rintf(x / scale) + zero_point;
+    return q > grid->qmin ? q < grid->qmax ? (int)q : grid->qmax : grid->qmin;
+}
+
+void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, float scale,
+                         int zero_point, void *out)
+{
+    bool wide = qonnx_dtype_bits(grid->dtype) == 16;
+    assert(wide || qonnx_dtype_bits(grid->dtype) == 8);
+    for (int64_t i = 0; i < n; i++) {
+        int q = quantize_one(grid, x[i], scale, zero_point);
+        if (wide)
+            ((uint16_t *)out)[i] = (uint16_t)q;
+        else
+            ((uint8_t *)out)[i] = (uint8_t)q;
+    }
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* A weight as [outer][channels][inner], the channels being what has scales of its own. */
+typedef struct WeightView {
+    int64_t outer, channels, inner;
+} WeightView;
+
+static WeightView weight_view(const qonnx_tensor *w, int axis)
+{
+    WeightView v = {1, 1, 1};
+    for (int i = 0; i < w->rank; i++)
+        *(axis < 0 || i > axis ? &v.inner : i < axis ? &v.outer : &v.channels) *= w->dims[i];
+    return v;
+}
+
+/* Element i of a float tensor, whose data may be unaligned. */
+static float load_float(const qonnx_tensor *t, int64_t i)
+{
+    float x;
+    memcpy(&x, (const char *)t->data + (size_t)i * sizeof x, sizeof x);
+    return x;
+}
+
+/* The largest finite magnitude in channel c. */
+static double channel_absmax(const qonnx_tensor *w, WeightView v, int64_t c)
+{
+    float max = 0;
+    for (int64_t o = 0; o < v.outer; o++)
+        for (int64_t i = 0; i < v.inner; i++) {
+            float x = fabsf(load_float(w, (o * v.channels + c) * v.inner + i));
+            if (x > max && x <= FLT_MAX) max = x;
+        }
+    return max;
+}
+
+/* The weight scale, raised where |bias| would not fit 32 bits at scale input_scale * scale: ONNX
+ * Runtime's rule (base_quantizer.py, _adjust_weight_scale_for_int32_bias). */
+static float raise_for_bias(float scale, float input_scale, double bias)
+{
+    double steps = 2.0 * INT32_MAX, least = 1.0001 * (2.0 * bias) / steps;
+    double now = (double)input_scale * scale;
+    return now > 0 && now < least ? (float)(scale * (least / now)) : scale;
+}
+
+static void quantize_channel(const qonnx_tensor *w, WeightView v, int64_t c, const qonnx_grid *grid,
+                             float scale, int8_t *out)
+{
+    for (int64_t o = 0; o < v.outer; o++) {
+        int64_t at = (o * v.channels + c) * v.inner;
+        for (int64_t i = 0; i < v.inner; i++)
+            out[at + i] = (int8_t)quantize_one(grid, load_float(w, at + i), scale, 0);
+    }
+}
+
+bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, bool per_channel,
+                                float input_scale, const float *bias, qonnx_weight_params *out)
+{
+    qonnx_rule rule = qonnx_node_rule(n);
+    const qonnx_value *value = rule.weight >= 0 ? qonnx_node_input(n, rule.weight) : NULL;
+    const qonnx_tensor *w = value ? qonnx_value_constant(value) : NULL;
+    if (!w || w->dtype != QONNX_FLOAT || rule.weight_axis >= w->rank) return false;
+    assert(grid->symmetric && qonnx_dtype_bits(grid->dtype) == 8);
+
+    /* A stack of matrices gets one scale: ONNX Runtime's QLinearMatMul takes no more. */
+    bool stack = qonnx_node_is(n, "MatMul") && w->rank > 2;
+    int axis = per_channel && !stack ? rule.weight_axis : -1;
+    WeightView v = weight_view(w, axis);
+    qonnx_graph *g = qonnx_node_graph(n);
+    *out = (qonnx_weight_params){
+        .axis = axis,
+        .count = (int)v.channels,
+        .scales = qonnx_graph_alloc(g, (size_t)v.channels * sizeof(float)),
+        .data = qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w)),
+    };
+    for (int64_t c = 0; c < v.channels; c++) {
+        int zero_point;
+        double absmax = channel_absmax(w, v, c);
+        qonnx_grid_params(grid, -absmax, absmax, &out->scales[c], &zero_point);
+        if (bias && input_scale > 0)
+            out->scales[c] = raise_for_bias(out->scales[c], input_scale, fabs((double)bias[c]));
+        quantize_channel(w, v, c, grid, out->scales[c], out->data);
+    }
+    return true;
+}
+
+/* ---- target profiles ------------------------------------------------------------------------- */
+
+#define UINT8_ASYMMETRIC                                                                           \
+    {                                                                                              \
+        QONNX_UINT8, 0, 255, false                                                                 \
+    }
+#define INT8_ASYMMETRIC                                                                            \
+    {                                                                                              \
+        QONNX_INT8, -128, 127, false                                                               \
+    }
+#define INT8_SYMMETRIC                                                                             \
+    {                                                                                              \
+        QONNX_INT8, -127, 127, true                                                                \
+    }
+#define INT7_SYMMETRIC                                                                             \
+    {                                                                                              \
+        QONNX_INT8, -64, 64, true                                                                  \
+    }
+
+static const qonnx_target targets[] = {
+    {
+        .name = "ort-x86",
+        .brief = "ONNX Runtime on x86-64 with VNNI: uint8 activations, int8 weights",
+        .activation = UINT8_ASYMMETRIC,
+        .weight = INT8_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+    },
+    {
+        .name = "ort-x86-avx2",
+        .brief = "ONNX Runtime on x86-64 without VNNI: 7-bit weights, so that no pair saturates",
+        .activation = UINT8_ASYMMETRIC,
+        .weight = INT7_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+    },
+    {
+        .name = "ort-arm",
+        .brief = "ONNX Runtime on ARM: int8 activations, int8 weights",
+        .activation = INT8_ASYMMETRIC,
+        .weight = INT8_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+    },
+    {
+        .name = "c",
+        .brief = "generated C: uint8 activations, int8 weights, all operators in integers",
+        .activation = UINT8_ASYMMETRIC,
+        .weight = INT8_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+    },
+};
+
+const qonnx_target *qonnx_target_at(int i)
+{
+    return i >= 0 && (size_t)i < sizeof targets / sizeof *targets ? &targets[i] : NULL;
+}
+
+const qonnx_target *qonnx_target_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
+        if (!strcmp(targets[i].name, name)) return &targets[i];
+    return NULL;
+}

@@ -1,0 +1,82 @@
+/* ops/shapes.c - what shape functions share. */
+#include "ir/size.h"
+#include "ops/op.h"
+
+const Shape *in_shape(const Node *n, int i)
+{
+    const Value *v = qonnx_node_input(n, i);
+    return v && v->shape.rank >= 0 ? &v->shape : NULL;
+}
+
+DType in_dtype(const Node *n, int i)
+{
+    const Value *v = qonnx_node_input(n, i);
+    return v ? v->dtype : QONNX_UNDEFINED;
+}
+
+bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s)
+{
+    Value *v = qonnx_node_output(n, i);
+    if (!v) return true;
+    if (dtype) v->dtype = dtype;
+    if (!s || s->rank < 0) return true;
+    Shape old = v->shape;
+    v->shape = *s;
+    for (int k = 0; k < s->rank; k++)
+        if (s->dim[k] < 0 && old.rank == s->rank) {
+            v->shape.dim[k] = old.dim[k];
+            if (!v->shape.sym[k]) v->shape.sym[k] = old.sym[k];
+        }
+    size_t bytes;
+    if (shape_known(&v->shape) && qonnx_dtype_bits(v->dtype) &&
+        !tensor_bytes(v->shape.dim, v->shape.rank, v->dtype, &bytes))
+        return qonnx_fail(cx, n, "the size of output '%s' overflows", v->name);
+    return true;
+}
+
+bool same_shape(Ctx *cx, Node *n) { return out_shape(cx, n, 0, in_dtype(n, 0), in_shape(n, 0)); }
+
+bool check_axis(Ctx *cx, const Node *n, int64_t axis, int rank, int *out)
+{
+    if (axis < -rank || axis >= rank)
+        return qonnx_fail(cx, n, "axis %lld is out of range for rank %d", (long long)axis, rank);
+    *out = (int)(axis < 0 ? axis + rank : axis);
+    return true;
+}
+
+/* Joins one dimension of two operands; false when they do not broadcast. */
+static bool join(int64_t *a, const char **sym, int64_t b, const char *bsym)
+{
+    if (b == 1) return true;
+    if (*a == 1) {
+        *a = b;
+        *sym = bsym;
+        return true;
+    }
+    if (*a < 0 && b >= 0) *a = b, *sym = NULL;
+    return b < 0 || *a == b;
+}
+
+bool broadcast_shape(Ctx *cx, Node *n)
+{
+    Shape out = {.rank = 0};
+    for (int i = 0; i < n->nin; i++) {
+        const Shape *s = in_shape(n, i);
+        if (!s) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+        if (s->rank > out.rank) {
+            int shift = s->rank - out.rank;
+            for (int k = s->rank - 1; k >= 0; k--) {
+                out.dim[k] = k >= shift ? out.dim[k - shift] : 1;
+                out.sym[k] = k >= shift ? out.sym[k - shift] : NULL;
+            }
+            out.rank = s->rank;
+        }
+        int shift = out.rank - s->rank;
+        for (int k = 0; k < s->rank; k++)
+            if (!join(&out.dim[k + shift], &out.sym[k + shift], s->dim[k], s->sym[k]))
+                return qonnx_fail(cx, n, "input %d does not broadcast: %lld against %lld at axis %d",
+                                  i, (long long)s->dim[k], (long long)out.dim[k + shift],
+                                  k + shift);
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &out);
+}

@@ -1,0 +1,93 @@
+/* ops/window.c - formulas of the ONNX operator specification: Conv, AveragePool, MaxPool. */
+#include "ops/window.h"
+#include <string.h>
+
+/* A list attribute with one number a spatial axis; `dflt` where it is absent. */
+static bool read_list(Ctx *cx, const Node *n, const char *name, int axes, int64_t dflt,
+                      int64_t least, int64_t out[3])
+{
+    const int64_t *v;
+    int count = qonnx_node_ints(n, name, &v);
+    if (v && count != axes)
+        return qonnx_fail(cx, n, "%s has %d numbers, want %d", name, count, axes);
+    for (int i = 0; i < 3; i++) out[i] = dflt;
+    for (int i = 0; v && i < axes; i++) {
+        if (v[i] < least || v[i] > INT32_MAX)
+            return qonnx_fail(cx, n, "%s holds %lld, want at least %lld", name, (long long)v[i],
+                              (long long)least);
+        out[3 - axes + i] = v[i];
+    }
+    return true;
+}
+
+static bool read_pads(Ctx *cx, const Node *n, Window *w)
+{
+    const int64_t *v;
+    int count = qonnx_node_ints(n, "pads", &v);
+    memset(w->front, 0, sizeof w->front);
+    memset(w->back, 0, sizeof w->back);
+    if (v && count != 2 * w->axes)
+        return qonnx_fail(cx, n, "pads has %d numbers, want %d", count, 2 * w->axes);
+    for (int i = 0; v && i < count; i++) {
+        if (v[i] < 0 || v[i] > INT32_MAX)
+            return qonnx_fail(cx, n, "pads holds %lld, want 0 or more", (long long)v[i]);
+        (i < w->axes ? w->front : w->back)[3 - w->axes + i % w->axes] = v[i];
+    }
+    return true;
+}
+
+/* SAME_UPPER and SAME_LOWER: pads so that out = ceil(in / stride). */
+static void pad_same(Window *w, int i, bool upper)
+{
+    int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
+    w->out[i] = (w->in[i] + w->stride[i] - 1) / w->stride[i];
+    int64_t total = (w->out[i] - 1) * w->stride[i] + span - w->in[i];
+    if (total < 0) total = 0;
+    w->front[i] = upper ? total / 2 : total - total / 2;
+    w->back[i] = total - w->front[i];
+}
+
+static bool output_size(Ctx *cx, const Node *n, Window *w, int i, bool ceil_mode)
+{
+    int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
+    int64_t room = w->in[i] + w->front[i] + w->back[i] - span;
+    if (room < 0)
+        return qonnx_fail(cx, n, "the kernel spans %lld, the padded input only %lld", (long long)span,
+                          (long long)(room + span));
+    w->out[i] = room / w->stride[i] + 1;
+    /* one more for a rest, unless that window would begin behind the input and its front padding */
+    if (ceil_mode && room % w->stride[i] && w->out[i] * w->stride[i] < w->in[i] + w->front[i])
+        w->out[i]++;
+    return true;
+}
+
+bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w)
+{
+    if (x->rank < 3 || x->rank > 5)
+        return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
+    w->axes = x->rank - 2;
+    const char *pad = qonnx_node_string(n, "auto_pad", "NOTSET");
+    bool same = !strncmp(pad, "SAME_", 5), ceil_mode = qonnx_node_int(n, "ceil_mode", 0) != 0;
+    if (!kernel && !qonnx_node_has(n, "kernel_shape"))
+        return qonnx_fail(cx, n, "attribute kernel_shape is missing");
+    if (!read_list(cx, n, "kernel_shape", w->axes, 1, 1, w->kernel) ||
+        !read_list(cx, n, "strides", w->axes, 1, 1, w->stride) ||
+        !read_list(cx, n, "dilations", w->axes, 1, 1, w->dilation) || !read_pads(cx, n, w))
+        return false;
+    for (int i = 0; i < 3; i++) {
+        int axis = i - (3 - w->axes);
+        w->in[i] = axis < 0 ? 1 : x->dim[2 + axis];
+        w->out[i] = axis < 0 ? 1 : -1;
+        if (axis < 0) continue;
+        if (kernel && qonnx_node_has(n, "kernel_shape") && kernel[axis] != w->kernel[i])
+            return qonnx_fail(cx, n, "kernel_shape says %lld where the weight has %lld",
+                              (long long)w->kernel[i], (long long)kernel[axis]);
+        if (kernel) w->kernel[i] = kernel[axis];
+        if (w->kernel[i] < 1 || (w->kernel[i] - 1) > INT32_MAX / w->dilation[i])
+            return qonnx_fail(cx, n, "the kernel is too small or too large");
+        if (w->in[i] < 0) continue;
+        if (same) pad_same(w, i, !strcmp(pad, "SAME_UPPER"));
+        else if (!output_size(cx, n, w, i, ceil_mode)) return false;
+    }
+    return true;
+}

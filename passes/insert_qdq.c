@@ -1,0 +1,421 @@
+/* passes/insert_qdq.c - puts QuantizeLinear and DequantizeLinear around every operator that can run
+ * in integers, as the target profile wants them, with ONNX Runtime's names for what it adds.
+ */
+#include "quantizable.h"
+#include <stdlib.h>
+
+/* How far an operator's output goes in integers. */
+enum { EATEN_NOT, EATEN_OUTPUT /* to a graph output */, EATEN_INTEGER /* to a matrix product */ };
+
+/* A node, and what becomes of it. */
+typedef struct Site {
+    qonnx_node *node;
+    qonnx_rule rule;
+    bool candidate; /* could run in integers */
+    bool heavy;     /* a matrix product: worth it by itself */
+    bool fed;       /* heavy, or an input comes out of one in integers */
+    int eaten;      /* EATEN_... */
+    bool quantized; /* runs in integers */
+} Site;
+
+/* A weight that was quantized, for other nodes that want the very same. */
+typedef struct Weight {
+    const qonnx_value *from; /* the float weight */
+    qonnx_weight_params params;
+    qonnx_value *out; /* behind its DequantizeLinear */
+} Weight;
+
+typedef struct Insert {
+    qonnx_ctx *cx;
+    qonnx_graph *g;
+    const qonnx_target *target;
+    const qonnx_stats *stats;
+    bool per_channel;
+    Site *sites;     /* in order of the nodes */
+    Site **by_node;  /* sorted by the nodes' addresses: to find them only */
+    int count;       /* sites */
+    Weight *weights; /* room for one a site */
+    int nweights;
+} Insert;
+
+/* ---- sites ----------------------------------------------------------------------------------- */
+
+static int compare_sites(const void *a, const void *b)
+{
+    const Site *x = *(Site *const *)a, *y = *(Site *const *)b;
+    return ((uintptr_t)x->node > (uintptr_t)y->node) - ((uintptr_t)x->node < (uintptr_t)y->node);
+}
+
+/* The site of a node; NULL for none, and for nodes of subgraphs. */
+static Site *site_of(const Insert *in, qonnx_node *n)
+{
+    Site key = {.node = n}, *at = &key;
+    Site **found =
+        n ? bsearch(&at, in->by_node, (size_t)in->count, sizeof at, compare_sites) : NULL;
+    return found ? *found : NULL;
+}
+
+static void list_sites(Insert *in)
+{
+    for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n)) in->count++;
+    size_t room = (size_t)in->count;
+    in->sites = qonnx_graph_alloc(in->g, room * sizeof *in->sites);
+    in->by_node = qonnx_graph_alloc(in->g, room * sizeof(Site *));
+    in->weights = qonnx_graph_alloc(in->g, room * sizeof *in->weights);
+    Site *s = in->sites;
+    for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n), s++) {
+        s->node = n;
+        s->rule = qonnx_node_rule(n);
+        s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+        in->by_node[s - in->sites] = s;
+    }
+    qsort(in->by_node, room, sizeof(Site *), compare_sites);
+}
+
+/* Finds who could run in integers, and says why the others cannot. */
+static void judge(Insert *in)
+{
+    for (Site *s = in->sites; s < in->sites + in->count; s++) {
+        Reason why;
+        Verdict verdict = quantizable(s->node, &s->rule, in->stats, &why);
+        s->candidate = verdict == VERDICT_QUANTIZE;
+        if (verdict == VERDICT_WARN) qonnx_warn(in->cx, s->node, "stays in float: %s", why.text);
+        if (verdict == VERDICT_NOTE) qonnx_note(in->cx, s->node, "stays in float: %s", why.text);
+    }
+}
+
+static bool find_fed(const Insert *in, const Site *s)
+{
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
+        if (!quantizable_activation(s->node, &s->rule, i)) continue;
+        const Site *p = site_of(in, qonnx_value_producer(qonnx_node_input(s->node, i)));
+        if (p && p->fed) return true;
+    }
+    return false;
+}
+
+static int find_eaten(const Insert *in, const Site *s)
+{
+    int eaten = EATEN_NOT;
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
+        const qonnx_value *v = qonnx_node_output(s->node, i);
+        if (!v) continue;
+        if (qonnx_value_is_output(v) && !eaten) eaten = EATEN_OUTPUT;
+        for (int k = 0; k < qonnx_value_uses(v); k++) {
+            int input;
+            const Site *u = site_of(in, qonnx_value_use(v, k, &input));
+            if (u && u->eaten > eaten && quantizable_activation(u->node, &u->rule, input))
+                eaten = u->eaten;
+        }
+    }
+    return eaten;
+}
+
+/* A matrix product is worth it by itself. Element-wise operators and pools are only between
+ * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing. Data
+ * movement may stand in front, too, for it commutes with the quantization. */
+static void decide(Insert *in)
+{
+    int alone = 0;
+    for (Site *s = in->sites; s < in->sites + in->count; s++)
+        s->fed = s->candidate && (s->heavy || find_fed(in, s));
+    for (Site *s = in->sites + in->count; s-- > in->sites;) {
+        int eaten = s->heavy ? EATEN_INTEGER : find_eaten(in, s);
+        if (s->candidate) s->eaten = eaten;
+    }
+    for (Site *s = in->sites; s < in->sites + in->count; s++) {
+        bool moves = s->rule.kind == QONNX_RULE_SAME && s->eaten == EATEN_INTEGER;
+        s->quantized = s->candidate && ((s->fed && s->eaten) || moves);
+        alone += s->candidate && !s->quantized;
+    }
+    if (alone)
+        qonnx_note(in->cx, NULL,
+                   "%d light operators stay in float, for what is around them is float", alone);
+}
+
+/* ---- Relu and Clip --------------------------------------------------------------------------- */
+
+/* Whether quantizing to the value's range clamps as the activation does: its ends must be the
+ * grid's ends. */
+static bool clamps_alike(const Insert *in, const Site *s, const qonnx_value *v)
+{
+    const qonnx_grid *grid = &in->target->activation;
+    float scale, ends[2] = {s->rule.lo, s->rule.hi};
+    int zero_point;
+    int16_t wide[2];
+    qonnx_grid all = {QONNX_INT16, grid->qmin, grid->qmax, false};
+    if (!quantizable_params(v, grid, &scale, &zero_point)) return false;
+    qonnx_grid_quantize(&all, ends, 2, scale, zero_point, wide);
+    return wide[0] == grid->qmin && wide[1] == grid->qmax;
+}
+
+static int output_index(const qonnx_node *n, const qonnx_value *v)
+{
+    int i = 0;
+    while (qonnx_node_output(n, i) != v) i++;
+    return i;
+}
+
+/* Lets the operator in front produce the activation's output, where nothing is lost. */
+static void fold_activation(const Insert *in, Site *s)
+{
+    qonnx_value *v = qonnx_node_input(s->node, 0), *out = qonnx_node_output(s->node, 0);
+    Site *p = site_of(in, qonnx_value_producer(v));
+    if (!p || !p->quantized || p->rule.kind == QONNX_RULE_SAME ||
+        p->rule.kind == QONNX_RULE_FIXED || qonnx_value_only_user(v) != s->node ||
+        !clamps_alike(in, s, out))
+        return;
+    qonnx_node_remove(s->node);
+    qonnx_node_set_output(p->node, output_index(p->node, v), out);
+    s->candidate = s->quantized = false;
+}
+
+static void fold_activations(Insert *in)
+{
+    for (Site *s = in->sites; s < in->sites + in->count; s++)
+        if (s->candidate && s->rule.kind == QONNX_RULE_ACTIVATE) fold_activation(in, s);
+}
+
+/* ---- constants and Q/DQ nodes ---------------------------------------------------------------- */
+
+/* "<base><suffix>", in the graph's memory. */
+static const char *join(const Insert *in, const char *base, const char *suffix)
+{
+    size_t n = strlen(base) + strlen(suffix) + 1;
+    char *text = qonnx_graph_alloc(in->g, n);
+    snprintf(text, n, "%s%s", base, suffix);
+    return text;
+}
+
+/* Scales and zero points: one (a scalar, axis < 0) or one a channel; all zero points alike. */
+typedef struct Params {
+    const float *scales;
+    int count, axis;
+    qonnx_dtype dtype;
+    int zero_point;
+} Params;
+
+static qonnx_value *add_scales(const Insert *in, const char *base, const Params *p)
+{
+    qonnx_tensor t = {
+        QONNX_FLOAT, p->axis >= 0, {p->count}, p->scales, (size_t)p->count * sizeof(float)};
+    return qonnx_graph_add_constant(in->g, join(in, base, "_scale"), &t);
+}
+
+static qonnx_value *add_zero_points(const Insert *in, const char *base, const Params *p)
+{
+    size_t size = (size_t)qonnx_dtype_bits(p->dtype) / 8, bytes = (size_t)p->count * size;
+    char *data = qonnx_graph_alloc(in->g, bytes);
+    for (int i = 0; i < p->count; i++) memcpy(data + (size_t)i * size, &p->zero_point, size);
+    qonnx_tensor t = {p->dtype, p->axis >= 0, {p->count}, data, bytes};
+    return qonnx_graph_add_constant(in->g, join(in, base, "_zero_point"), &t);
+}
+
+/* A QuantizeLinear or DequantizeLinear in front of `before`. */
+static void add_qdq(const Insert *in, qonnx_node *before, const char *op, const char *name,
+                    qonnx_value *const inputs[3], qonnx_value *out, int axis)
+{
+    qonnx_node *n = qonnx_graph_add_node(in->g, before, op, "", name, inputs, 3, &out, 1);
+    if (axis >= 0) qonnx_node_set_int(n, "axis", axis);
+}
+
+/* Puts the quantized form of a constant into the graph, and a DequantizeLinear of it in front of
+ * `before`. The names are those of ONNX Runtime's quantizer: it calls the scale of a bias
+ * B_quantized_scale, all others T_scale. Returns the dequantized value. */
+static qonnx_value *add_quantized(const Insert *in, qonnx_node *before, const char *base,
+                                  const qonnx_tensor *t, const Params *p)
+{
+    const char *name = join(in, base, "_quantized");
+    const char *params = t->dtype == QONNX_INT32 ? name : base;
+    qonnx_value *inputs[3] = {qonnx_graph_add_constant(in->g, name, t), add_scales(in, params, p),
+                              add_zero_points(in, params, p)};
+    qonnx_value *out = qonnx_graph_add_value(in->g, join(in, base, "_DequantizeLinear_Output"));
+    add_qdq(in, before, "DequantizeLinear", join(in, base, "_DequantizeLinear"), inputs, out,
+            p->axis);
+    return out;
+}
+
+/* ---- weights and biases ---------------------------------------------------------------------- */
+
+static const Weight *find_weight(const Insert *in, const qonnx_value *from,
+                                 const qonnx_weight_params *p)
+{
+    for (const Weight *w = in->weights; w < in->weights + in->nweights; w++)
+        if (w->from == from && w->params.axis == p->axis && w->params.count == p->count &&
+            !memcmp(w->params.scales, p->scales, (size_t)p->count * sizeof(float)))
+            return w;
+    return NULL;
+}
+
+static void quantize_weight(Insert *in, const Site *s, const qonnx_weight_params *params)
+{
+    qonnx_value *from = qonnx_node_input(s->node, s->rule.weight);
+    const Weight *same = find_weight(in, from, params);
+    if (!same) {
+        const qonnx_tensor *t = qonnx_value_constant(from);
+        qonnx_tensor q = *t;
+        q.dtype = in->target->weight.dtype;
+        q.data = params->data;
+        q.bytes = (size_t)qonnx_tensor_elements(t);
+        Params p = {params->scales, params->count, params->axis, q.dtype, 0};
+        qonnx_value *out = add_quantized(in, s->node, qonnx_value_name(from), &q, &p);
+        Weight *w = &in->weights[in->nweights++];
+        *w = (Weight){from, *params, out};
+        same = w;
+    }
+    qonnx_node_set_input(s->node, s->rule.weight, same->out);
+}
+
+/* The bias as int32 at scale sx * sw, both computed as ONNX Runtime's quantizer does. */
+static void quantize_bias(const Insert *in, const Site *s, const float *bias, int64_t channels,
+                          float input_scale, const qonnx_weight_params *w)
+{
+    float *scales = qonnx_graph_alloc(in->g, (size_t)w->count * sizeof *scales);
+    int32_t *data = qonnx_graph_alloc(in->g, (size_t)channels * sizeof *data);
+    for (int i = 0; i < w->count; i++) scales[i] = input_scale * w->scales[i];
+    for (int64_t i = 0; i < channels; i++) {
+        double q = rint((double)bias[i] / scales[w->count > 1 ? i : 0]);
+        data[i] = (int32_t)fmin(fmax(q, INT32_MIN), INT32_MAX);
+    }
+    qonnx_tensor t = {QONNX_INT32, 1, {channels}, data, (size_t)channels * sizeof *data};
+    Params p = {scales, w->count, w->axis >= 0 ? 0 : -1, QONNX_INT32, 0};
+    const char *name = qonnx_value_name(qonnx_node_input(s->node, s->rule.bias));
+    qonnx_node_set_input(s->node, s->rule.bias, add_quantized(in, s->node, name, &t, &p));
+}
+
+/* Quantizes the constant weight of a node, and its bias. */
+static bool quantize_weighted(Insert *in, const Site *s)
+{
+    float input_scale;
+    int zero_point;
+    if (!quantizable_weight(s->node, &s->rule)) return true;
+    if (!quantizable_params(qonnx_node_input(s->node, 0), &in->target->activation, &input_scale,
+                            &zero_point))
+        return qonnx_fail(in->cx, s->node, "insert-qdq: the input lost its range");
+    qonnx_weight_params params;
+    int64_t channels = quantizable_channels(s->node, &s->rule);
+    const float *bias =
+        in->target->bias_int32 ? quantizable_bias(s->node, &s->rule, channels) : NULL;
+    if (!qonnx_node_quantize_weight(s->node, &in->target->weight, in->per_channel, input_scale,
+                                    bias, &params))
+        return qonnx_fail(in->cx, s->node, "insert-qdq: the weight cannot be quantized");
+    quantize_weight(in, s, &params);
+    if (bias) quantize_bias(in, s, bias, channels, input_scale, &params);
+    return true;
+}
+
+/* ---- activations ----------------------------------------------------------------------------- */
+
+/* The uses of a value, copied, for they change while it is rewired. */
+typedef struct Reader {
+    qonnx_node *node;
+    int input;
+    bool integer; /* reads it as an activation, in integers */
+} Reader;
+
+static int list_readers(const Insert *in, const qonnx_value *v, Reader **out)
+{
+    int n = qonnx_value_uses(v), integers = 0;
+    Reader *r = *out = qonnx_graph_alloc(in->g, (size_t)n * sizeof *r);
+    for (int i = 0; i < n; i++, r++) {
+        r->node = qonnx_value_use(v, i, &r->input);
+        const Site *s = site_of(in, r->node);
+        r->integer = s && s->quantized && quantizable_activation(s->node, &s->rule, r->input);
+        integers += r->integer;
+    }
+    return integers;
+}
+
+static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
+                              const Reader *readers, int count)
+{
+    const qonnx_tensor *t = qonnx_value_constant(v);
+    int64_t n = qonnx_tensor_elements(t);
+    size_t bytes = (size_t)n * (size_t)qonnx_dtype_bits(p->dtype) / 8;
+    float *x = qonnx_graph_alloc(in->g, (size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = (float)qonnx_tensor_get(t, i);
+    void *data = qonnx_graph_alloc(in->g, bytes);
+    qonnx_grid_quantize(&in->target->activation, x, n, p->scales[0], p->zero_point, data);
+    qonnx_tensor q = *t;
+    q.dtype = p->dtype;
+    q.data = data;
+    q.bytes = bytes;
+    qonnx_value *out = NULL;
+    for (int i = 0; i < count; i++) {
+        if (!readers[i].integer) continue;
+        if (!out) out = add_quantized(in, readers[i].node, qonnx_value_name(v), &q, p);
+        qonnx_node_set_input(readers[i].node, readers[i].input, out);
+    }
+}
+
+/* Puts Q and DQ behind a computed value or a graph input. Where the producer runs in integers every
+ * reader reads the DQ, so that the producer has the Q as its only reader; else only the integer
+ * operators do, and the others keep the float. */
+static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, const Reader *readers,
+                           int count, bool integer_producer)
+{
+    const char *name = qonnx_value_name(v);
+    qonnx_node *producer = qonnx_value_producer(v);
+    qonnx_node *next = producer ? qonnx_node_next(producer) : qonnx_graph_first(in->g);
+    qonnx_value *from = v, *to = v;
+    if (integer_producer && qonnx_value_is_output(v)) {
+        from = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Input"));
+        qonnx_node_set_output(producer, output_index(producer, v), from);
+    } else {
+        to = qonnx_graph_add_value(in->g, join(in, name, "_DequantizeLinear_Output"));
+        for (int i = 0; i < count; i++)
+            if (integer_producer || readers[i].integer)
+                qonnx_node_set_input(readers[i].node, readers[i].input, to);
+    }
+    qonnx_value *scale = add_scales(in, name, p), *zero = add_zero_points(in, name, p);
+    qonnx_value *mid = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Output"));
+    add_qdq(in, next, "QuantizeLinear", join(in, name, "_QuantizeLinear"),
+            (qonnx_value *[]){from, scale, zero}, mid, -1);
+    add_qdq(in, next, "DequantizeLinear", join(in, name, "_DequantizeLinear"),
+            (qonnx_value *[]){mid, scale, zero}, to, -1);
+}
+
+static void quantize_activation(const Insert *in, qonnx_value *v)
+{
+    float scale;
+    Reader *readers;
+    Params p = {&scale, 1, -1, in->target->activation.dtype, 0};
+    if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point)) return;
+    const Site *s = site_of(in, qonnx_value_producer(v));
+    bool integer_producer = s && s->quantized && in->target->quantize_outputs;
+    int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
+    if (qonnx_value_constant(v))
+        quantize_constant(in, v, &p, readers, count);
+    else if (integers || integer_producer)
+        quantize_value(in, v, &p, readers, count, integer_producer);
+}
+
+/* ---- the pass -------------------------------------------------------------------------------- */
+
+static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
+{
+    Insert in = {.cx = cx, .g = g, .target = qonnx_job_target(job), .stats = qonnx_job_stats(job)};
+    if (!quantizable_weights_option(cx, job, &in.per_channel)) return false;
+    list_sites(&in);
+    judge(&in);
+    decide(&in);
+    if (in.target->fold_activations) fold_activations(&in);
+    for (Site *s = in.sites; s < in.sites + in.count; s++)
+        if (s->quantized && s->heavy && !quantize_weighted(&in, s)) return false;
+    for (int i = 0, n = qonnx_graph_values(g); i < n; i++)
+        quantize_activation(&in, qonnx_graph_value(g, i));
+    qonnx_graph_sweep(g);
+    return true;
+}
+
+static const qonnx_option options[] = {
+    {"weights", "per-channel", "scales of the weights: per-channel or per-tensor"},
+    {NULL, NULL, NULL},
+};
+
+const qonnx_pass pass_insert_qdq = {
+    .name = "insert-qdq",
+    .brief = "put QuantizeLinear/DequantizeLinear where the target runs integers",
+    .options = options,
+    .run = insert_qdq,
+};

@@ -1,0 +1,255 @@
+/* passes/pipeline.c - the order of the passes, and running a pipeline given as text. The list of
+ * passes and observers is meson.build's.
+ */
+#include <qonnx/run.h>
+#include "ir/ir.h"
+#include "pass_list.h" /* generated: builtin_passes[], builtin_observers[] */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What happens to a float model before statistics are taken, and after. Biases are corrected while
+ * the float weights are still there. */
+#define PREFIX "raise-opset,fold-constants,remove-identity,fold-batchnorm,fuse-bias-add"
+#define SUFFIX "calibrate,correct-bias,insert-qdq"
+
+const char *qonnx_pipeline_prefix(void) { return PREFIX; }
+const char *qonnx_pipeline_default(void) { return PREFIX "," SUFFIX; }
+
+enum { MAX_SETTINGS = 16 };
+
+/* `name=value` as given. */
+typedef struct Setting {
+    const char *name, *value;
+} Setting;
+
+struct qonnx_job {
+    const qonnx_option *options; /* of the descriptor; may be NULL */
+    Setting settings[MAX_SETTINGS];
+    int nsetting;
+    const qonnx_target *target;
+    const qonnx_stats *stats;
+};
+
+/* ---- registry --------------------------------------------------------------------------------- */
+
+const qonnx_pass *qonnx_pass_at(int i)
+{
+    return i >= 0 && i < (int)(sizeof builtin_passes / sizeof *builtin_passes) ? builtin_passes[i]
+                                                                              : NULL;
+}
+
+const qonnx_observer *qonnx_observer_at(int i)
+{
+    return i >= 0 && i < (int)(sizeof builtin_observers / sizeof *builtin_observers)
+               ? builtin_observers[i]
+               : NULL;
+}
+
+static const qonnx_pass *find_pass(const char *name)
+{
+    const qonnx_pass *p;
+    for (int i = 0; (p = qonnx_pass_at(i)); i++)
+        if (!strcmp(p->name, name)) return p;
+    return NULL;
+}
+
+static const qonnx_observer *find_observer(const char *name)
+{
+    const qonnx_observer *o;
+    for (int i = 0; (o = qonnx_observer_at(i)); i++)
+        if (!strcmp(o->name, name)) return o;
+    return NULL;
+}
+
+/* ---- options ---------------------------------------------------------------------------------- */
+
+static const qonnx_option *find_option(const qonnx_option *options, const char *name)
+{
+    for (; options && options->name; options++)
+        if (!strcmp(options->name, name)) return options;
+    return NULL;
+}
+
+const char *qonnx_job_text(const qonnx_job *job, const char *option)
+{
+    for (int i = job->nsetting - 1; i >= 0; i--)
+        if (!strcmp(job->settings[i].name, option)) return job->settings[i].value;
+    const qonnx_option *o = find_option(job->options, option);
+    assert(o);
+    return o ? o->value : "";
+}
+
+/* A number with nothing behind it; the locale does not matter to the command, which never sets it. */
+static bool is_number(const char *text, double *value)
+{
+    char *end;
+    *value = strtod(text, &end);
+    return end != text && !*end;
+}
+
+double qonnx_job_number(const qonnx_job *job, const char *option)
+{
+    double v = 0;
+    is_number(qonnx_job_text(job, option), &v);
+    return v;
+}
+
+static const char *const truths[] = {"true", "yes", "1", "on"};
+static const char *const lies[] = {"false", "no", "0", "off"};
+
+static bool is_word(const char *text, const char *const words[4])
+{
+    for (int i = 0; i < 4; i++)
+        if (!strcmp(text, words[i])) return true;
+    return false;
+}
+
+bool qonnx_job_flag(const qonnx_job *job, const char *option)
+{
+    return is_word(qonnx_job_text(job, option), truths);
+}
+
+const qonnx_target *qonnx_job_target(const qonnx_job *job) { return job->target; }
+const qonnx_stats *qonnx_job_stats(const qonnx_job *job) { return job->stats; }
+
+/* Checks one setting against the descriptor's options: known, and of the default's kind. */
+static bool check_setting(Ctx *cx, const char *what, const qonnx_option *options, const Setting *s)
+{
+    const qonnx_option *o = find_option(options, s->name);
+    double number;
+    if (!o)
+        return qonnx_fail(cx, NULL, "%s has no option '%s'; `qonnx passes` lists them", what, s->name);
+    if (is_number(o->value, &number) && !is_number(s->value, &number))
+        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want a number", what, s->name, s->value);
+    bool flag = is_word(o->value, truths) || is_word(o->value, lies);
+    if (flag && !is_number(o->value, &number) && !is_word(s->value, truths) && !is_word(s->value, lies))
+        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want true or false", what, s->name, s->value);
+    return true;
+}
+
+/* ---- text ------------------------------------------------------------------------------------- */
+
+/* The end of `name{...}`: the first of `stop` outside braces, or the end of the text. */
+static char *item_end(char *s, char stop)
+{
+    int depth = 0;
+    for (; *s; s++) {
+        if (*s == '{') depth++;
+        else if (*s == '}') depth--;
+        else if (*s == stop && depth <= 0) break;
+    }
+    return s;
+}
+
+static char *trim(char *s)
+{
+    while (*s == ' ' || *s == '\n' || *s == '\t') s++;
+    for (char *e = s + strlen(s); e > s && (e[-1] == ' ' || e[-1] == '\n' || e[-1] == '\t');) *--e = 0;
+    return s;
+}
+
+/* Splits "name{a=1,b=2}" in place: returns the trimmed name, fills the job's settings. */
+static const char *parse_item(Ctx *cx, char *text, qonnx_job *job)
+{
+    text = trim(text);
+    char *brace = strchr(text, '{');
+    if (!brace) return text;
+    char *close = text + strlen(text) - 1;
+    if (*close != '}') return qonnx_fail(cx, NULL, "pipeline: '%s' lacks its closing brace", text), NULL;
+    *brace = *close = 0;
+    for (char *s = brace + 1; *s;) {
+        char *end = item_end(s, ','), *next = *end ? end + 1 : end;
+        *end = 0;
+        char *eq = strchr(s, '=');
+        if (!eq || job->nsetting == MAX_SETTINGS)
+            return qonnx_fail(cx, NULL, "pipeline: '%s' in %s is no name=value", trim(s), text), NULL;
+        *eq = 0;
+        job->settings[job->nsetting++] = (Setting){trim(s), trim(eq + 1)};
+        s = next;
+    }
+    return trim(text);
+}
+
+static bool check_settings(Ctx *cx, const char *kind, const char *name, const qonnx_job *job)
+{
+    char what[128];
+    snprintf(what, sizeof what, "%s '%.80s'", kind, name);
+    for (int i = 0; i < job->nsetting; i++)
+        if (!check_setting(cx, what, job->options, &job->settings[i])) return false;
+    return true;
+}
+
+/* ---- running ---------------------------------------------------------------------------------- */
+
+bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, const qonnx_grid *grid,
+                   float *lo, float *hi)
+{
+    char *text = strdup(observer);
+    if (!text) return qonnx_fail(cx, NULL, "out of memory");
+    qonnx_job job = {0};
+    const char *name = parse_item(cx, text, &job);
+    const qonnx_observer *o = name ? find_observer(name) : NULL;
+    bool ok = name != NULL;
+    if (ok && !o)
+        ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", name);
+    if (o) job.options = o->options;
+    ok = ok && check_settings(cx, "observer", name, &job) && o->range(cx, h, grid, &job, lo, hi);
+    free(text);
+    return ok;
+}
+
+/* Finds the pass of one item and checks its settings; NULL on failure. */
+static const qonnx_pass *resolve(Ctx *cx, char *text, qonnx_job *job)
+{
+    const char *name = parse_item(cx, text, job);
+    if (!name) return NULL;
+    const qonnx_pass *p = find_pass(name);
+    if (!p) return qonnx_fail(cx, NULL, "no pass '%s'; `qonnx passes` lists them", name), NULL;
+    job->options = p->options;
+    return check_settings(cx, "pass", name, job) ? p : NULL;
+}
+
+static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
+{
+    if (p->run(cx, g, job) && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
+    if (!ctx_failed(cx)) qonnx_fail(cx, NULL, "failed without a reason");
+    char prefix[128];
+    snprintf(prefix, sizeof prefix, "pass '%.80s': ", p->name);
+    ctx_prefix_error(cx, prefix);
+    return false;
+}
+
+/* Goes through a pipeline's items; runs them on `g` when it is not NULL. */
+static bool each_pass(Ctx *cx, Graph *g, const char *text, const qonnx_job *with)
+{
+    char *copy = strdup(text);
+    if (!copy) return qonnx_fail(cx, NULL, "out of memory");
+    bool ok = true;
+    for (char *s = copy; ok && *s;) {
+        char *end = item_end(s, ','), *next = *end ? end + 1 : end;
+        *end = 0;
+        qonnx_job job = *with;
+        if (*trim(s)) {
+            const qonnx_pass *p = resolve(cx, s, &job);
+            ok = p && (!g || run_pass(cx, g, p, &job));
+        }
+        s = next;
+    }
+    free(copy);
+    return ok;
+}
+
+bool qonnx_pipeline_check(Ctx *cx, const char *text)
+{
+    return each_pass(cx, NULL, text, &(qonnx_job){0});
+}
+
+bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipeline_options *o)
+{
+    static const qonnx_pipeline_options defaults;
+    if (!o) o = &defaults;
+    const qonnx_target *target = qonnx_target_find(o->target ? o->target : "ort-x86");
+    if (!target) return qonnx_fail(cx, NULL, "no target '%s'; `qonnx passes` lists them", o->target);
+    return each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
+}

@@ -1,0 +1,193 @@
+/* runtime/exec.c - calls in order, taps in between. */
+#include "runtime/exec.h"
+#include "kernels/kernel.h"
+#ifdef HAVE_ONEDNN
+#include "runtime/onednn.h"
+#endif
+#include <stdlib.h>
+#include <string.h>
+
+/* How one call is made. */
+typedef struct Step {
+    const void *packed; /* constant weight in the kernel's own layout, or NULL */
+    size_t pack_at;     /* weights that are computed: where in scratch they are packed, each run */
+    void *op;           /* OnednnOp instead of the kernel, or NULL */
+} Step;
+
+struct Image {
+    Program *program;
+    Step *steps;    /* one a call */
+    size_t scratch; /* bytes that a worker needs beside the program's memory */
+};
+
+struct Exec {
+    const Image *image;
+    uint8_t *memory;  /* the program's buffers */
+    uint8_t *scratch; /* for engines and packing */
+};
+
+bool engine_find(Ctx *cx, const char *name, Engine *out)
+{
+#ifdef HAVE_ONEDNN
+    *out = ENGINE_ONEDNN;
+    if (name && !strcmp(name, "onednn")) return true;
+#else
+    *out = ENGINE_PORTABLE;
+    if (name && !strcmp(name, "onednn"))
+        return qonnx_fail(cx, NULL, "engine 'onednn' is not built in; use 'portable'");
+#endif
+    if (!name || !strcmp(name, "auto")) return true;
+    *out = ENGINE_PORTABLE;
+    return !strcmp(name, "portable") ||
+           qonnx_fail(cx, NULL, "unknown engine '%s'; there are auto, onednn, portable", name);
+}
+
+const char *qonnx_engine_name(const qonnx_session_options *o)
+{
+    Ctx *cx = ctx_quiet();
+    Engine e;
+    bool ok = engine_find(cx, o->engine, &e);
+    qonnx_ctx_free(cx);
+    if (!ok) return NULL;
+#ifdef HAVE_ONEDNN
+    if (e == ENGINE_ONEDNN) return onednn_name();
+#endif
+    return "portable";
+}
+
+void engine_thread_init(Engine e)
+{
+#ifdef HAVE_ONEDNN
+    if (e == ENGINE_ONEDNN) onednn_thread_init();
+#else
+    (void)e;
+#endif
+}
+
+static size_t aligned(size_t n) { return (n + 63) / 64 * 64; }
+
+#ifdef HAVE_ONEDNN
+static void free_op(void *op) { onednn_op_free(op); }
+
+/* oneDNN's form of a call whose weights are constant, or NULL. */
+static void *onednn_step(Image *m, const Call *c)
+{
+    const Buf *w = c->kernel->nin > 1 ? c->in[1] : NULL, *b = c->kernel->nin > 2 ? c->in[2] : NULL;
+    if (c->kernel->pack && !w->data) return NULL;
+    if (c->kernel->pack && b && !b->data) return NULL;
+    OnednnOp *op = onednn_op_new(c->kernel, c->params, c->kernel->pack ? w->data : NULL,
+                                 c->kernel->pack && b ? b->data : NULL);
+    if (!op) return NULL;
+    arena_on_free(m->program->arena, free_op, op);
+    if (onednn_op_scratch(op) > m->scratch) m->scratch = onednn_op_scratch(op);
+    return op;
+}
+#endif
+
+static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes)
+{
+    if (!c->kernel->pack) return;
+    size_t bytes = c->kernel->pack_bytes(c->params);
+    if (!c->in[1]->data) {
+        s->pack_at = *pack_bytes;
+        *pack_bytes += aligned(bytes);
+        return;
+    }
+    void *packed = arena_aligned(m->program->arena, bytes);
+    c->kernel->pack(c->params, c->in[1]->data, packed);
+    s->packed = packed;
+}
+
+Image *image_new(Program *p, Engine engine)
+{
+    Image *m = arena_alloc(p->arena, sizeof *m);
+    m->program = p;
+    m->steps = arena_array(p->arena, (size_t)p->ncall, sizeof *m->steps);
+    size_t pack_bytes = 0;
+    for (int i = 0; i < p->ncall; i++) {
+#ifdef HAVE_ONEDNN
+        if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, &p->calls[i]);
+#else
+        (void)engine;
+#endif
+        if (!m->steps[i].op) pack_step(m, &p->calls[i], &m->steps[i], &pack_bytes);
+    }
+    /* packed weights live in scratch behind what engines use */
+    size_t engine_bytes = aligned(m->scratch);
+    for (int i = 0; i < p->ncall; i++) m->steps[i].pack_at += engine_bytes;
+    m->scratch = engine_bytes + pack_bytes;
+    return m;
+}
+
+void image_free(Image *m)
+{
+    if (m) program_free(m->program);
+}
+
+const Program *image_program(const Image *m) { return m->program; }
+
+/* 64-byte aligned, never NULL. Not zeroed: every buffer is written before it is read. */
+static void *aligned_memory(size_t bytes)
+{
+    void *p = aligned_alloc(64, aligned(bytes ? bytes : 1));
+    if (!p) p = xmalloc(SIZE_MAX); /* says that memory is out */
+    return p;
+}
+
+Exec *exec_new(const Image *m)
+{
+    Exec *x = xcalloc(1, sizeof *x);
+    x->image = m;
+    x->memory = aligned_memory(m->program->memory);
+    x->scratch = aligned_memory(m->scratch);
+    return x;
+}
+
+void exec_free(Exec *x)
+{
+    if (!x) return;
+    free(x->memory);
+    free(x->scratch);
+    free(x);
+}
+
+static void *at(const Exec *x, const Buf *b)
+{
+    return !b ? NULL : b->data ? (void *)(uintptr_t)b->data : x->memory + b->offset;
+}
+
+static void run_call(Exec *x, const Call *c, const Step *s)
+{
+    const void *in[CALL_MAX_IN];
+    void *out[1] = {at(x, c->out)};
+    for (int i = 0; i < c->kernel->nin; i++) in[i] = at(x, c->in[i]);
+#ifdef HAVE_ONEDNN
+    if (s->op) {
+        onednn_op_run(s->op, in[0], out[0], x->scratch);
+        return;
+    }
+#endif
+    if (s->packed) {
+        in[1] = s->packed;
+    } else if (c->kernel->pack) {
+        c->kernel->pack(c->params, in[1], x->scratch + s->pack_at);
+        in[1] = x->scratch + s->pack_at;
+    }
+    c->kernel->run(c->params, in, out);
+}
+
+void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)
+{
+    const Program *p = x->image->program;
+    for (int i = 0; i < p->ninput; i++)
+        if (p->inputs[i].tensor.bytes)
+            memcpy(at(x, p->inputs[i].buf), inputs[i].data, p->inputs[i].tensor.bytes);
+    int tap = 0;
+    for (int i = -1; i < p->ncall; i++) {
+        if (i >= 0) run_call(x, &p->calls[i], &x->image->steps[i]);
+        for (; fn && tap < p->ntap && p->taps[tap].after == i; tap++)
+            fn(user, tap, at(x, p->taps[tap].buf));
+    }
+}
+
+const void *exec_output(const Exec *x, int i) { return at(x, x->image->program->outputs[i].buf); }

@@ -1,0 +1,36 @@
+/* runtime/exec.h - running a Program: an Image is the program made ready for an engine, shared by
+ * all workers; an Exec is one worker's memory.
+ */
+#ifndef RUNTIME_EXEC_H
+#define RUNTIME_EXEC_H
+
+#include <qonnx/run.h>
+#include "lower/program.h"
+
+typedef enum Engine { ENGINE_PORTABLE, ENGINE_ONEDNN } Engine;
+
+typedef struct Image Image;
+typedef struct Exec Exec;
+
+/* Packs the constant weights, or hands them to oneDNN. Takes the program over. */
+Image *image_new(Program *p, Engine engine);
+void image_free(Image *m);
+const Program *image_program(const Image *m);
+
+Exec *exec_new(const Image *m);
+void exec_free(Exec *x);
+
+/* Sees a tap's contents right after the call that made them. */
+typedef void TapFn(void *user, int tap, const void *data);
+
+/* Runs once. `inputs` are the fed inputs, of the program's shapes; `fn` may be NULL. Outputs are
+ * at exec_output until the next run. */
+void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user);
+const void *exec_output(const Exec *x, int i);
+
+/* "auto", "onednn", "portable" or NULL; false with a message for others. */
+bool engine_find(Ctx *cx, const char *name, Engine *out);
+/* Once on every thread that will run. */
+void engine_thread_init(Engine e);
+
+#endif

@@ -1,0 +1,360 @@
+/* runtime/onednn.c - convolutions, matrix products and pools by oneDNN 2.6's C API.
+ *
+ * One primitive an operator, made once, with its weights in the layout that it likes best. A run
+ * makes handles of its own for its tensors, so that runs on several threads share nothing that
+ * changes.
+ */
+#include <math.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <oneapi/dnnl/dnnl.h>
+#include "kernels/params.h"
+#include "runtime/onednn.h"
+
+struct OnednnOp {
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_t prim;
+    const dnnl_memory_desc_t *src, *dst, *scratch; /* belong to desc */
+    dnnl_memory_t weights, bias;                   /* NULL where there are none */
+};
+
+/* An operator in oneDNN's terms. */
+typedef struct Spec {
+    dnnl_memory_desc_t src, dst;           /* plain layouts */
+    dnnl_memory_desc_t weights, any, bias; /* the raw weights, the same in any layout, the bias */
+    union {
+        dnnl_convolution_desc_t conv;
+        dnnl_inner_product_desc_t product;
+        dnnl_pooling_v2_desc_t pool;
+    } op;
+    float lo, hi; /* clamp of the result */
+} Spec;
+
+/* One axis of a sliding window. */
+typedef struct Window {
+    int32_t in, out, k, stride, dilation, front, behind;
+} Window;
+
+/* ---- oneDNN's objects --------------------------------------------------------------------------
+ */
+
+/* Ends the program where oneDNN refuses what it has accepted before: it is out of memory. */
+static void check(dnnl_status_t status, const char *what)
+{
+    if (status == dnnl_success) return;
+    fprintf(stderr, "qonnx: oneDNN cannot %s (status %d)\n", what, (int)status);
+    exit(1);
+}
+
+static dnnl_engine_t the_engine;
+
+static void engine_start(void)
+{
+    check(dnnl_engine_create(&the_engine, dnnl_cpu, 0), "start");
+}
+
+static dnnl_engine_t engine(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, engine_start);
+    return the_engine;
+}
+
+/* A memory over `data`, or over memory of its own for DNNL_MEMORY_ALLOCATE. */
+static dnnl_memory_t memory_new(const dnnl_memory_desc_t *md, void *data)
+{
+    dnnl_memory_t memory;
+    check(dnnl_memory_create(&memory, md, engine(), data), "make a memory");
+    return memory;
+}
+
+static dnnl_stream_t stream_new(void)
+{
+    dnnl_stream_t stream;
+    check(dnnl_stream_create(&stream, engine(), dnnl_stream_default_flags), "make a stream");
+    return stream;
+}
+
+/* A copy of `data`, laid out as `from`, in memory laid out as `to`. */
+static dnnl_memory_t reordered(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
+                               const float *data)
+{
+    dnnl_primitive_desc_t desc;
+    dnnl_primitive_t prim;
+    dnnl_stream_t stream = stream_new();
+    dnnl_memory_t src = memory_new(from, (void *)(uintptr_t)data);
+    dnnl_memory_t dst = memory_new(to, DNNL_MEMORY_ALLOCATE);
+    const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, src}, {DNNL_ARG_TO, dst}};
+    check(dnnl_reorder_primitive_desc_create(&desc, from, engine(), to, engine(), NULL), "reorder");
+    check(dnnl_primitive_create(&prim, desc), "reorder");
+    check(dnnl_primitive_execute(prim, stream, 2, args), "reorder");
+    check(dnnl_stream_wait(stream), "reorder");
+    dnnl_primitive_destroy(prim);
+    dnnl_primitive_desc_destroy(desc);
+    dnnl_memory_destroy(src);
+    dnnl_stream_destroy(stream);
+    return dst;
+}
+
+/* ---- describing operators ----------------------------------------------------------------------
+ */
+
+/* Channels-last [n][d][h][w][c] in oneDNN's order of dims; without d where rank is 4. */
+static bool tensor_desc(dnnl_memory_desc_t *md, int rank, int32_t n, int32_t c, int32_t d,
+                        int32_t h, int32_t w)
+{
+    const dnnl_dims_t flat = {n, c, h, w}, deep = {n, c, d, h, w};
+    return dnnl_memory_desc_init_by_tag(md, rank, rank == 5 ? deep : flat, dnnl_f32,
+                                        rank == 5 ? dnnl_ndhwc : dnnl_nhwc) == dnnl_success;
+}
+
+/* The same dims and type, in whatever layout the primitive prefers. */
+static bool any_desc(dnnl_memory_desc_t *any, const dnnl_memory_desc_t *md)
+{
+    return dnnl_memory_desc_init_by_tag(any, md->ndims, md->dims, md->data_type,
+                                        dnnl_format_tag_any) == dnnl_success;
+}
+
+static bool bias_desc(dnnl_memory_desc_t *md, int32_t count)
+{
+    const dnnl_dims_t dims = {count};
+    return dnnl_memory_desc_init_by_tag(md, 1, dims, dnnl_f32, dnnl_a) == dnnl_success;
+}
+
+/* Padding behind the input that the last window reaches into; negative where it does not reach
+ * the input's end. */
+static dnnl_dim_t reach(const Window *w)
+{
+    const int64_t last = (int64_t)(w->out - 1) * w->stride + (int64_t)(w->k - 1) * w->dilation;
+    return last + 1 - w->in - w->front;
+}
+
+/* Strides, dilations (0 is none) and paddings of `axes` windows. */
+static void window_dims(const Window *w, int axes, dnnl_dims_t strides, dnnl_dims_t dilations,
+                        dnnl_dims_t front, dnnl_dims_t behind)
+{
+    for (int i = 0; i < axes; i++) {
+        strides[i] = w[i].stride;
+        dilations[i] = w[i].dilation - 1;
+        front[i] = w[i].front;
+        behind[i] = reach(&w[i]);
+    }
+}
+
+static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
+{
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, 0},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, 0},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, 0}};
+    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
+    const int rank = deep ? 5 : 4;
+    const int32_t oc = p->oc / p->group, ic = p->ic / p->group;
+    const dnnl_dims_t flat_w = {p->group, oc, ic, p->kh, p->kw};
+    const dnnl_dims_t deep_w = {p->group, oc, ic, p->kd, p->kh, p->kw};
+    const dnnl_format_tag_t tag = deep ? dnnl_abcdef : dnnl_abcde;
+    /* Without groups the first dim and the first letter go. */
+    const int skip = p->group == 1;
+    const dnnl_format_tag_t plain = deep ? dnnl_abcde : dnnl_abcd;
+    dnnl_dims_t strides, dilations, front, behind;
+    window_dims(deep ? all : all + 1, rank - 2, strides, dilations, front, behind);
+    s->lo = p->lo;
+    s->hi = p->hi;
+    return tensor_desc(&s->src, rank, p->n, p->ic, p->id, p->ih, p->iw) &&
+           tensor_desc(&s->dst, rank, p->n, p->oc, p->od, p->oh, p->ow) &&
+           dnnl_memory_desc_init_by_tag(&s->weights, rank + 1 - skip,
+                                        (deep ? deep_w : flat_w) + skip, dnnl_f32,
+                                        skip ? plain : tag) == dnnl_success &&
+           any_desc(&s->any, &s->weights) && bias_desc(&s->bias, p->oc) &&
+           dnnl_dilated_convolution_forward_desc_init(&s->op.conv, dnnl_forward_inference,
+                                                      dnnl_convolution_direct, &s->src, &s->any,
+                                                      has_bias ? &s->bias : NULL, &s->dst, strides,
+                                                      dilations, front, behind) == dnnl_success;
+}
+
+static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
+{
+    const dnnl_dims_t src = {p->m, p->k}, weights = {p->n, p->k}, dst = {p->m, p->n};
+    s->lo = p->lo;
+    s->hi = p->hi;
+    return dnnl_memory_desc_init_by_tag(&s->src, 2, src, dnnl_f32, dnnl_ab) == dnnl_success &&
+           dnnl_memory_desc_init_by_tag(&s->dst, 2, dst, dnnl_f32, dnnl_ab) == dnnl_success &&
+           dnnl_memory_desc_init_by_tag(&s->weights, 2, weights, dnnl_f32,
+                                        p->transb ? dnnl_ab : dnnl_ba) == dnnl_success &&
+           any_desc(&s->any, &s->weights) && bias_desc(&s->bias, p->n) &&
+           dnnl_inner_product_forward_desc_init(&s->op.product, dnnl_forward_inference, &s->src,
+                                                &s->any, has_bias ? &s->bias : NULL,
+                                                &s->dst) == dnnl_success;
+}
+
+/* Whether oneDNN's pools mean the same: every window reaches the input and, where padding counts,
+ * none reaches beyond the padding (oneDNN always divides by the whole window then). */
+static bool pool_agrees(const Window *w, bool include_pad)
+{
+    const int64_t last = (int64_t)(w->out - 1) * w->stride - w->front;
+    const bool all_reach = (int64_t)(w->k - 1) * w->dilation >= w->front && last < w->in;
+    return all_reach && (!include_pad || reach(w) <= w->behind);
+}
+
+static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
+{
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, p->ed},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, p->eh},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, p->ew}};
+    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1, include_pad = average && p->include_pad;
+    const int rank = deep ? 5 : 4;
+    const dnnl_dims_t flat_k = {p->kh, p->kw}, deep_k = {p->kd, p->kh, p->kw};
+    const dnnl_alg_kind_t kind = !average      ? dnnl_pooling_max
+                                 : include_pad ? dnnl_pooling_avg_include_padding
+                                               : dnnl_pooling_avg_exclude_padding;
+    dnnl_dims_t strides, dilations, front, behind;
+    for (int i = 0; i < 3; i++)
+        if (!pool_agrees(&all[i], include_pad)) return false;
+    window_dims(deep ? all : all + 1, rank - 2, strides, dilations, front, behind);
+    s->lo = -INFINITY;
+    s->hi = INFINITY;
+    return tensor_desc(&s->src, rank, p->n, p->c, p->id, p->ih, p->iw) &&
+           tensor_desc(&s->dst, rank, p->n, p->c, p->od, p->oh, p->ow) &&
+           dnnl_pooling_v2_forward_desc_init(&s->op.pool, dnnl_forward_inference, kind, &s->src,
+                                             &s->dst, strides, deep ? deep_k : flat_k, dilations,
+                                             front, behind) == dnnl_success;
+}
+
+static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
+{
+    if (!strcmp(kernel, "f_conv") || !strcmp(kernel, "f_dwconv")) return spec_conv(s, p, has_bias);
+    if (!strcmp(kernel, "f_gemm")) return spec_gemm(s, p, has_bias);
+    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p, false);
+    if (!strcmp(kernel, "f_avgpool")) return spec_pool(s, p, true);
+    return false;
+}
+
+/* ---- operators ---------------------------------------------------------------------------------
+ */
+
+/* The attributes of every operator: scratch memory is the caller's; the clamp is a post-op. */
+static dnnl_primitive_attr_t attributes(const Spec *s)
+{
+    dnnl_primitive_attr_t attr;
+    dnnl_post_ops_t ops;
+    const bool relu = s->lo == 0.0f && s->hi == INFINITY;
+    check(dnnl_primitive_attr_create(&attr), "make attributes");
+    check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "set one");
+    if (s->lo == -INFINITY && s->hi == INFINITY) return attr;
+    check(dnnl_post_ops_create(&ops), "make attributes");
+    check(dnnl_post_ops_append_eltwise(ops, 1.0f, relu ? dnnl_eltwise_relu : dnnl_eltwise_clip,
+                                       relu ? 0.0f : s->lo, relu ? 0.0f : s->hi),
+          "add a clamp");
+    check(dnnl_primitive_attr_set_post_ops(attr, ops), "add a clamp");
+    dnnl_post_ops_destroy(ops);
+    return attr;
+}
+
+/* The primitive's descriptor; NULL where oneDNN has nothing faster than its reference. */
+static dnnl_primitive_desc_t describe(const Spec *s)
+{
+    dnnl_primitive_desc_t desc = NULL;
+    const char *name = "ref";
+    dnnl_primitive_attr_t attr = attributes(s);
+    if (dnnl_primitive_desc_create(&desc, &s->op, attr, engine(), NULL) != dnnl_success)
+        desc = NULL;
+    dnnl_primitive_attr_destroy(attr);
+    if (!desc) return NULL;
+    check(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name), "name a primitive");
+    if (!strstr(name, "ref") && !strstr(name, "simple")) return desc;
+    dnnl_primitive_desc_destroy(desc);
+    return NULL;
+}
+
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias)
+{
+    Spec s;
+    memset(&s, 0, sizeof s);
+    dnnl_primitive_desc_t desc = spec_init(&s, k->name, p, bias != NULL) ? describe(&s) : NULL;
+    if (!desc) return NULL;
+    OnednnOp *op = calloc(1, sizeof *op);
+    if (!op) check(dnnl_out_of_memory, "make an operator");
+    op->desc = desc;
+    op->src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
+    op->dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
+    op->scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    check(dnnl_primitive_create(&op->prim, desc), "make a primitive");
+    if (weights) {
+        const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+        op->weights = reordered(&s.weights, to, weights);
+    }
+    if (bias) op->bias = reordered(&s.bias, &s.bias, bias);
+    return op;
+}
+
+void onednn_op_free(OnednnOp *op)
+{
+    if (!op) return;
+    if (op->weights) dnnl_memory_destroy(op->weights);
+    if (op->bias) dnnl_memory_destroy(op->bias);
+    dnnl_primitive_destroy(op->prim);
+    dnnl_primitive_desc_destroy(op->desc);
+    free(op);
+}
+
+size_t onednn_op_scratch(const OnednnOp *op)
+{
+    return dnnl_memory_desc_get_size(op->scratch);
+}
+
+void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
+{
+    dnnl_stream_t stream = stream_new();
+    dnnl_memory_t own[] = {memory_new(op->src, (void *)(uintptr_t)x), memory_new(op->dst, y),
+                           memory_new(op->scratch, scratch)};
+    dnnl_exec_arg_t args[5] = {
+        {DNNL_ARG_SRC, own[0]}, {DNNL_ARG_DST, own[1]}, {DNNL_ARG_SCRATCHPAD, own[2]}};
+    int n = 3;
+    if (op->weights) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, op->weights};
+    if (op->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, op->bias};
+    check(dnnl_primitive_execute(op->prim, stream, n, args), "run a primitive");
+    check(dnnl_stream_wait(stream), "run a primitive");
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) dnnl_memory_destroy(own[i]);
+    dnnl_stream_destroy(stream);
+}
+
+void onednn_thread_init(void)
+{
+    omp_set_num_threads(1);
+}
+
+/* ---- its name ----------------------------------------------------------------------------------
+ */
+
+static char the_name[64];
+
+static void name_start(void)
+{
+    static const struct {
+        dnnl_cpu_isa_t isa;
+        const char *name;
+    } isas[] = {{dnnl_cpu_isa_sse41, "sse41"},
+                {dnnl_cpu_isa_avx, "avx"},
+                {dnnl_cpu_isa_avx2, "avx2"},
+                {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+                {dnnl_cpu_isa_avx512_core, "avx512_core"},
+                {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+                {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+                {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"}};
+    const dnnl_version_t *v = dnnl_version();
+    const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    const char *name = "generic";
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if (isa == isas[i].isa) name = isas[i].name;
+    snprintf(the_name, sizeof the_name, "onednn %d.%d.%d %s", v->major, v->minor, v->patch, name);
+}
+
+const char *onednn_name(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, name_start);
+    return the_name;
+}

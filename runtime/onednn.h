@@ -1,0 +1,31 @@
+/* runtime/onednn.h - oneDNN as a second implementation of some float kernels (f_conv, f_gemm,
+ * f_maxpool, f_avgpool), by the kernel's own parameter struct and plain channels-last tensors.
+ */
+#ifndef RUNTIME_ONEDNN_H
+#define RUNTIME_ONEDNN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "kernels/kernel.h"
+
+typedef struct OnednnOp OnednnOp;
+
+/* oneDNN's form of one call of kernel `k` with parameters `p`. `weights` is the raw weight in
+ * ONNX's layout (reordered here, once) and `bias` its bias or NULL; both NULL for pools. NULL when
+ * oneDNN has no fast form of it: the caller uses the portable kernel then. */
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias);
+void onednn_op_free(OnednnOp *op);
+
+/* Bytes of scratch memory, 64-byte aligned, that a run needs: one per worker, contents unused. */
+size_t onednn_op_scratch(const OnednnOp *op);
+
+/* y = op(x). [any thread, each with a scratch of its own; call onednn_thread_init() once on it] */
+void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch);
+
+/* Makes oneDNN compute on the calling thread alone. */
+void onednn_thread_init(void);
+
+/* "onednn 2.6.3 avx512_core_amx" (version and effective instruction set). */
+const char *onednn_name(void);
+
+#endif

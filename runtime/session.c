@@ -1,0 +1,374 @@
+/* runtime/session.c - sessions: one image per set of input shapes, one worker per thread, samples
+ * handed out in order.
+ */
+#include "runtime/session.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A program for one set of input shapes. */
+typedef struct Variant {
+    struct Variant *next;
+    Image *image;
+} Variant;
+
+struct qonnx_session {
+    Graph *graph;      /* a copy with constants folded */
+    Engine engine;
+    int threads;
+    int fed;           /* inputs that samples feed */
+    int64_t batch;     /* samples that run together: the model's fixed batch, else 1 */
+    bool (*observe)(const Value *v, int *channel_axis);
+    pthread_mutex_t lock; /* guards variants */
+    Variant *variants;
+};
+
+/* ---- preparing -------------------------------------------------------------------------------- */
+
+/* Folds what is constant: dequantized weights, shape arithmetic. */
+static void fold_constants(Ctx *cx, Graph *g)
+{
+    for (Node *n = g->first, *next; n; n = next) {
+        next = n->next;
+        qonnx_node_fold(cx, n);
+    }
+    qonnx_graph_sweep(g);
+}
+
+/* The batch that the model fixes: axis 0 of every fed input, when they agree and it is over 1. */
+static int64_t fixed_batch(const Graph *g)
+{
+    int64_t batch = 0;
+    for (int i = 0; i < g->ninput; i++) {
+        const Shape *s = &g->inputs[i]->shape;
+        if (!graph_is_fed(g, i)) continue;
+        int64_t d = s->rank > 1 ? s->dim[0] : 1;
+        if (batch && d != batch) return 1;
+        batch = d;
+    }
+    return batch > 1 ? batch : 1;
+}
+
+qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o,
+                           bool (*observe)(const Value *v, int *channel_axis))
+{
+    static const qonnx_session_options defaults;
+    if (!o) o = &defaults;
+    Engine engine;
+    if (!engine_find(cx, o->engine, &engine)) return NULL;
+    qonnx_session *s = xcalloc(1, sizeof *s);
+    s->engine = engine;
+    s->threads = o->threads > 0 ? o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (s->threads < 1) s->threads = 1;
+    s->observe = observe;
+    s->graph = graph_clone(g);
+    fold_constants(cx, s->graph);
+    for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
+    s->batch = fixed_batch(s->graph);
+    pthread_mutex_init(&s->lock, NULL);
+    return s;
+}
+
+qonnx_session *qonnx_session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o)
+{
+    return session_new(cx, g, o, NULL);
+}
+
+void qonnx_session_free(qonnx_session *s)
+{
+    if (!s) return;
+    for (Variant *v = s->variants, *next; v; v = next) {
+        next = v->next;
+        image_free(v->image);
+        free(v);
+    }
+    pthread_mutex_destroy(&s->lock);
+    qonnx_graph_free(s->graph);
+    free(s);
+}
+
+static bool same_shapes(const Program *p, const Tensor *inputs)
+{
+    for (int i = 0; i < p->ninput; i++) {
+        const Tensor *t = &p->inputs[i].tensor;
+        if (t->rank != inputs[i].rank || t->dtype != inputs[i].dtype ||
+            memcmp(t->dims, inputs[i].dims, (size_t)t->rank * sizeof *t->dims))
+            return false;
+    }
+    return true;
+}
+
+/* The image for these input shapes, made when it is new. */
+static const Image *session_image(Ctx *cx, qonnx_session *s, const Tensor *inputs)
+{
+    pthread_mutex_lock(&s->lock);
+    Variant *v = s->variants;
+    while (v && !same_shapes(image_program(v->image), inputs)) v = v->next;
+    if (!v) {
+        Program *p = program_new(cx, graph_clone(s->graph), inputs, s->observe);
+        if (p) {
+            v = xcalloc(1, sizeof *v);
+            v->image = image_new(p, s->engine);
+            v->next = s->variants;
+            s->variants = v;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    return v ? v->image : NULL;
+}
+
+/* ---- running ---------------------------------------------------------------------------------- */
+
+/* One run over a data set, shared by its workers. */
+typedef struct Job {
+    qonnx_session *s;
+    const qonnx_dataset *d;
+    const Visitor *v;
+    size_t count;          /* samples */
+    pthread_mutex_t lock;  /* guards what follows */
+    pthread_cond_t turn;   /* `delivered` or `running` changed */
+    size_t next;           /* first sample that nobody has taken */
+    size_t delivered;      /* samples whose outputs were handed on: they go in order */
+    int running;           /* workers */
+    bool stop;             /* a failure, or the visitor has seen enough */
+    Ctx *error;            /* failure of the earliest sample that failed, or NULL */
+    size_t error_sample;
+} Job;
+
+/* One thread's own things. */
+typedef struct Worker {
+    Job *job;
+    Ctx *cx;
+    void *state;        /* the visitor's */
+    Exec *exec;         /* for the image of the last sample */
+    const Image *image;
+    size_t valid;       /* samples in the batch being run */
+} Worker;
+
+static void see_tap(void *user, int i, const void *data)
+{
+    Worker *w = user;
+    const Tap *t = &image_program(w->image)->taps[i];
+    int64_t batch = w->job->s->batch, size = t->outer * t->channels * t->inner;
+    if (batch == 1 || t->batch != batch || t->outer % batch) {
+        w->job->v->tap(w->state, t, data, t->outer);
+        return;
+    }
+    for (size_t k = 0; k < w->valid; k++)
+        w->job->v->tap(w->state, t, (const float *)data + (int64_t)k * (size / batch),
+                       t->outer / batch);
+}
+
+/* Joins the tensors of `valid` samples along axis 0, the last one repeated to fill the batch. */
+static void join_batch(const Worker *w, Tensor *const *samples, Tensor *joined)
+{
+    const qonnx_session *s = w->job->s;
+    for (int i = 0; i < s->fed; i++) {
+        joined[i] = samples[0][i];
+        joined[i].dims[0] = s->batch;
+        joined[i].bytes = samples[0][i].bytes * (size_t)s->batch;
+        char *data = xmalloc(joined[i].bytes);
+        for (size_t k = 0; k < (size_t)s->batch; k++)
+            memcpy(data + k * samples[0][i].bytes, samples[k < w->valid ? k : w->valid - 1][i].data,
+                   samples[0][i].bytes);
+        joined[i].data = data;
+    }
+}
+
+/* Hands the outputs of sample `k` of the batch on. */
+static bool deliver(Worker *w, size_t sample, size_t k)
+{
+    const Program *p = image_program(w->image);
+    int64_t batch = w->job->s->batch;
+    Tensor *out = xmalloc((size_t)p->noutput * sizeof *out);
+    for (int i = 0; i < p->noutput; i++) {
+        out[i] = p->outputs[i].tensor;
+        out[i].data = exec_output(w->exec, i);
+        if (batch == 1 || !out[i].rank || out[i].dims[0] != batch) continue;
+        out[i].dims[0] = 1;
+        out[i].bytes /= (size_t)batch;
+        out[i].data = (const char *)out[i].data + k * out[i].bytes;
+    }
+    bool more = w->job->v->output(w->job->v->user, sample, out);
+    free(out);
+    return more;
+}
+
+/* Runs inputs that lie ready, on this worker's memory. */
+static bool run_inputs(Worker *w, const Tensor *inputs)
+{
+    const Image *m = session_image(w->cx, w->job->s, inputs);
+    if (!m) return false;
+    if (m != w->image) {
+        exec_free(w->exec);
+        w->exec = exec_new(m);
+        w->image = m;
+    }
+    exec_run(w->exec, inputs, w->job->v->tap ? see_tap : NULL, w);
+    return true;
+}
+
+/* Reads the samples [first, first + valid) and runs them. */
+static bool run_batch(Worker *w, size_t first)
+{
+    Job *j = w->job;
+    int fed = j->s->fed;
+    Tensor **samples = xcalloc(w->valid, sizeof *samples);
+    size_t have = 0;
+    bool ok = true;
+    for (; ok && have < w->valid; have++) {
+        samples[have] = xcalloc((size_t)fed + 1, sizeof **samples);
+        ok = qonnx_dataset_read(w->cx, j->d, first + have, samples[have]);
+        if (ok && j->v->sample) j->v->sample(w->state, samples[have], fed);
+    }
+    if (ok && j->s->batch > 1 && fed && samples[0][0].rank && samples[0][0].dims[0] == 1) {
+        Tensor *joined = xcalloc((size_t)fed, sizeof *joined);
+        join_batch(w, samples, joined);
+        ok = run_inputs(w, joined);
+        for (int i = 0; i < fed; i++) free((void *)(uintptr_t)joined[i].data);
+        free(joined);
+    } else if (ok) {
+        ok = run_inputs(w, samples[0]);
+    }
+    for (size_t k = 0; k < have; k++) {
+        qonnx_sample_free(samples[k], fed);
+        free(samples[k]);
+    }
+    free(samples);
+    return ok;
+}
+
+/* Takes the next samples, at most a batch. False: there are none left. */
+static bool take(Job *j, size_t *first, size_t *count)
+{
+    pthread_mutex_lock(&j->lock);
+    *first = j->next;
+    *count = j->count - j->next < (size_t)j->s->batch ? j->count - j->next : (size_t)j->s->batch;
+    if (j->stop) *count = 0;
+    j->next += *count;
+    pthread_mutex_unlock(&j->lock);
+    return *count > 0;
+}
+
+/* Notes a failure: the earliest sample's is the one that is told. */
+static void note_error(Job *j, Worker *w, size_t sample)
+{
+    j->stop = true;
+    if (ctx_failed(w->cx) && (!j->error || sample < j->error_sample)) {
+        qonnx_ctx_free(j->error);
+        j->error = w->cx;
+        j->error_sample = sample;
+        w->cx = qonnx_ctx_new();
+    }
+}
+
+/* Waits until all earlier samples were handed on, then hands these on. */
+static void finish(Worker *w, size_t first, bool ok)
+{
+    Job *j = w->job;
+    pthread_mutex_lock(&j->lock);
+    if (!ok) note_error(j, w, first);
+    while (j->v->output && !j->stop && j->delivered != first) pthread_cond_wait(&j->turn, &j->lock);
+    bool go = j->v->output && !j->stop;
+    pthread_mutex_unlock(&j->lock);
+    for (size_t k = 0; go && k < w->valid; k++) go = deliver(w, first + k, k);
+    pthread_mutex_lock(&j->lock);
+    if (j->v->output && !go) j->stop = true;
+    j->delivered += w->valid;
+    pthread_cond_broadcast(&j->turn);
+    pthread_mutex_unlock(&j->lock);
+}
+
+static void *work(void *user)
+{
+    Job *j = user;
+    Worker w = {.job = j, .cx = qonnx_ctx_new()};
+    engine_thread_init(j->s->engine);
+    if (j->v->begin) w.state = j->v->begin(j->v->user);
+    for (size_t first; take(j, &first, &w.valid);) {
+        bool ok = run_batch(&w, first);
+        finish(&w, first, ok);
+    }
+    pthread_mutex_lock(&j->lock);
+    if (j->v->end) j->v->end(j->v->user, w.state);
+    j->running--;
+    pthread_cond_broadcast(&j->turn);
+    pthread_mutex_unlock(&j->lock);
+    exec_free(w.exec);
+    qonnx_ctx_free(w.cx);
+    return NULL;
+}
+
+/* Waits for the workers, telling progress now and then. False: the user wants to stop. */
+static bool watch(Ctx *cx, Job *j)
+{
+    bool go = true;
+    pthread_mutex_lock(&j->lock);
+    while (j->running) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        t.tv_nsec += 100000000;
+        if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+        pthread_cond_timedwait(&j->turn, &j->lock, &t);
+        size_t done = j->delivered;
+        pthread_mutex_unlock(&j->lock);
+        if (go && !ctx_progress(cx, "samples", done, j->count)) go = false;
+        pthread_mutex_lock(&j->lock);
+        if (!go) j->stop = true, pthread_cond_broadcast(&j->turn);
+    }
+    pthread_mutex_unlock(&j->lock);
+    return go;
+}
+
+bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
+{
+    Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d)};
+    size_t groups = (j.count + (size_t)s->batch - 1) / (size_t)s->batch;
+    int threads = (size_t)s->threads < groups ? s->threads : (int)groups;
+    pthread_mutex_init(&j.lock, NULL);
+    pthread_cond_init(&j.turn, NULL);
+    pthread_t *ids = xcalloc((size_t)threads, sizeof *ids);
+    int started = 0;
+    j.running = threads;
+    while (started < threads && !pthread_create(&ids[started], NULL, work, &j)) started++;
+    pthread_mutex_lock(&j.lock);
+    j.running -= threads - started;
+    pthread_mutex_unlock(&j.lock);
+    bool ok = started || !threads || qonnx_fail(cx, NULL, "cannot start a thread");
+    if (started) ok = watch(cx, &j);
+    for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
+    if (ok && j.error) ctx_take_error(cx, j.error), ok = false;
+    qonnx_ctx_free(j.error);
+    free(ids);
+    pthread_cond_destroy(&j.turn);
+    pthread_mutex_destroy(&j.lock);
+    return ok;
+}
+
+bool qonnx_session_run(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, qonnx_output_fn *fn,
+                       void *user)
+{
+    return session_visit(cx, s, d, &(Visitor){.user = user, .output = fn});
+}
+
+bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonnx_output_fn *fn,
+                           void *user)
+{
+    engine_thread_init(s->engine);
+    const Image *m = session_image(cx, s, inputs);
+    if (!m) return false;
+    const Program *p = image_program(m);
+    Exec *x = exec_new(m);
+    exec_run(x, inputs, NULL, NULL);
+    Tensor *out = xmalloc((size_t)p->noutput * sizeof *out);
+    for (int i = 0; i < p->noutput; i++) {
+        out[i] = p->outputs[i].tensor;
+        out[i].data = exec_output(x, i);
+    }
+    fn(user, 0, out);
+    free(out);
+    exec_free(x);
+    return true;
+}

@@ -1,0 +1,29 @@
+/* runtime/session.h - the inside of sessions: samples in parallel over shared images. */
+#ifndef RUNTIME_SESSION_H
+#define RUNTIME_SESSION_H
+
+#include <qonnx/run.h>
+#include "runtime/exec.h"
+
+/* What is done with each sample beside running it; one of the two may be NULL. */
+typedef struct Visitor {
+    void *user;
+    /* A worker begins: gives it a state of its own. [any thread] */
+    void *(*begin)(void *user);
+    /* A worker ended. [one at a time] */
+    void (*end)(void *user, void *state);
+    /* A sample was read; its fed inputs. [the worker's thread] */
+    void (*sample)(void *state, const Tensor *inputs, int count);
+    /* A tap of one sample: x points at its part of a batch. [the worker's thread] */
+    void (*tap)(void *state, const Tap *tap, const float *x, int64_t outer);
+    /* The outputs, as qonnx_output_fn has it. [one at a time, in order of samples] */
+    qonnx_output_fn *output;
+} Visitor;
+
+/* A session whose programs tap what `observe` names. */
+qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o,
+                           bool (*observe)(const Value *v, int *channel_axis));
+
+bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v);
+
+#endif

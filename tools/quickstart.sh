@@ -1,0 +1,21 @@
+#!/bin/sh
+# Builds qonnx and takes the bundled digits model to int8: calibrate, quantize, evaluate.
+set -eu
+cd "$(dirname "$0")/.."
+
+show() {
+    echo "\$ $*"
+    "$@"
+    echo
+}
+
+tools/setup.sh build
+[ -f build/build.ninja ] || meson setup build
+meson compile -C build
+echo
+
+show build/qonnx calibrate testdata/digits.onnx testdata/digits/calibration -o build/digits.qcal
+show build/qonnx quantize testdata/digits.onnx --calibration build/digits.qcal -o build/digits.int8.onnx
+show build/qonnx evaluate testdata/digits.onnx build/digits.int8.onnx --data testdata/digits/test
+
+echo "float: $(wc -c <testdata/digits.onnx) bytes, int8: $(wc -c <build/digits.int8.onnx) bytes"

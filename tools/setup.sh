@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs the Debian packages that building (and testing) needs; does nothing when all are there.
+#   tools/setup.sh [build] [test]      default: build
+set -eu
+
+build="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler libprotobuf-c-dev
+       libjansson-dev libjpeg-dev libpng-dev zlib1g-dev libdnnl-dev libxxhash-dev"
+test="libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
+
+wanted=
+for group in "${@:-build}"; do
+    case $group in
+    build) wanted="$wanted $build" ;;
+    test) wanted="$wanted $test" ;;
+    *) echo "setup.sh: unknown group '$group'; want build or test" >&2; exit 2 ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "setup.sh: not a Debian system, nothing installed; needed:" $wanted >&2
+    exit 0
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "setup.sh: as root, install:$missing" >&2; exit 1; }
+    as_root=sudo
+fi
+echo "setup.sh: installing$missing"
+$as_root apt-get -q update
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing
