@@ -63,8 +63,8 @@ static char *follow_links(qonnx_ctx *cx, const char *path)
         at = next;
     }
     free(at);
-    qonnx_fail(cx, NULL, "%s: symbolic links lead in a circle; remove them or choose another output",
-               path);
+    qonnx_fail(cx, NULL,
+               "%s: symbolic links lead in a circle; remove them or choose another output", path);
     return NULL;
 }
 
@@ -73,8 +73,9 @@ static void explain_dir(const AtomicFile *f, int error)
 {
     char *dir = beside(f->target, ".");
     if (error == ENOENT || error == ENOTDIR)
-        qonnx_fail(f->cx, NULL, "%s: there is no directory '%s'; create it or choose another output",
-                   f->path, dir);
+        qonnx_fail(f->cx, NULL,
+                   "%s: there is no directory '%s'; create it or choose another output", f->path,
+                   dir);
     else
         qonnx_fail(f->cx, NULL, "%s: cannot write in the directory '%s': %s; choose another output",
                    f->path, dir, strerror(error));

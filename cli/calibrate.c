@@ -6,6 +6,15 @@
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
 
+qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path)
+{
+    const qonnx_pipeline_options o = {0};
+    qonnx_graph *g = qonnx_model_load(cx, path);
+    if (!g || qonnx_pipeline_run(cx, g, "raise-opset", &o)) return g;
+    qonnx_graph_free(g);
+    return NULL;
+}
+
 qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
                             int nspecs, long limit)
 {

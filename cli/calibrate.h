@@ -1,9 +1,13 @@
-/* cli/calibrate.h - collecting statistics, which quantize does as well. */
+/* cli/calibrate.h - what the verbs that run a model on samples share. */
 #ifndef CLI_CALIBRATE_H
 #define CLI_CALIBRATE_H
 
 #include "options.h"
 #include <qonnx/run.h>
+
+/* Reads a model that is to be run: one of an older operator set is raised first, since a session
+ * knows the newer forms alone. NULL on failure. */
+qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path);
 
 /* Opens the samples of DATA arguments, thinned to `limit` when that is not 0. NULL on failure. */
 qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,

@@ -186,7 +186,7 @@ static void warn_about(const Score *s)
 static int evaluate_model(const Args *args, FILE *reference, Score *score, bool first, int *outputs)
 {
     qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = qonnx_model_load(cx, score->path);
+    qonnx_graph *g = runnable_load(cx, score->path);
     Evaluation e = {.score = score, .g = g, .reference = reference, .writing = first};
     if (first && g) *outputs = qonnx_graph_outputs(g);
     bool alike = g && qonnx_graph_outputs(g) == *outputs;

@@ -6,7 +6,10 @@
 #include <qonnx/qonnx.h>
 #include <string.h>
 
-enum { TYPES = 32 }; /* element types that have a number below this */
+enum {
+    TYPES = 32,       /* element types have a number below this */
+    VALUE_ROOM = 1000 /* bytes shown of a metadata value */
+};
 
 /* What is counted over the graph and its subgraphs. */
 typedef struct Census {
@@ -66,12 +69,20 @@ static void count_initializers(Census *c, const qonnx_graph *g)
     }
 }
 
+/* Whether a node only unpacks a quantized parameter. */
+static bool unpacks_parameter(const qonnx_node *n)
+{
+    const qonnx_value *x = qonnx_node_input(n, 0);
+    return qonnx_node_is(n, "DequantizeLinear") && x && qonnx_value_constant(x);
+}
+
 /* What a node computes; a Constant's tensor is a parameter instead. */
 static void count_outputs(Census *c, const qonnx_node *n)
 {
     const qonnx_tensor *t = qonnx_node_is(n, "Constant") ? qonnx_node_tensor(n, "value") : NULL;
     if (t) count_tensor(c, t);
-    for (int i = 0; !t && i < qonnx_node_outputs(n); i++)
+    if (t || unpacks_parameter(n)) return;
+    for (int i = 0; i < qonnx_node_outputs(n); i++)
         if (qonnx_node_output(n, i)) count_output(c, qonnx_node_output(n, i));
 }
 
@@ -108,8 +119,8 @@ static void print_head(const char *path, const qonnx_graph *g)
     printf("%-12sIR %lld, opset %lld\n", "format", (long long)qonnx_model_ir_version(g),
            (long long)qonnx_model_opset(g));
     if (*producer)
-        printf("%-12s%s %s\n", "producer", clean_name(name, sizeof name, producer),
-               clean_name(release, sizeof release, version));
+        printf("%-12s%s%s%s\n", "producer", clean_name(name, sizeof name, producer),
+               *version ? " " : "", clean_name(release, sizeof release, version));
     for (int i = 0; i < qonnx_graph_inputs(g); i++)
         if (!qonnx_value_constant(qonnx_graph_input(g, i)))
             print_value("input", qonnx_graph_input(g, i));
@@ -166,7 +177,7 @@ static void print_text(const char *path, const qonnx_graph *g, const Census *c)
     print_work(c);
     const char *key, *value;
     for (int i = 0; (key = qonnx_model_metadata_at(g, i, &value)); i++) {
-        char name[NAME_ROOM], text[NAME_ROOM];
+        char name[NAME_ROOM], text[VALUE_ROOM];
         printf("%-12s%s = %s\n", "metadata", clean_name(name, sizeof name, key),
                clean_name(text, sizeof text, value));
     }

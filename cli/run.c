@@ -239,44 +239,19 @@ static bool is_test_set(const char *directory)
            set_file(path, sizeof path, directory, "output", 0);
 }
 
-/* Whether the set has a tensor for every graph input, defaults included; otherwise it has them for
- * the inputs without a default. */
-static bool set_feeds_defaults(const Run *run, const char *directory)
+/* Reads DIR/KIND_0.pb up to KIND_COUNT-1.pb; there must be no more of them. */
+static bool load_set(Run *run, const char *directory, const char *kind, int count,
+                     qonnx_tensor *tensors)
 {
     char path[PATH_MAX];
-    int n = qonnx_graph_inputs(run->g);
-    return n && set_file(path, sizeof path, directory, "input", n - 1);
-}
-
-/* Reads the inputs: one tensor a graph input. `loaded` says which are to be freed. */
-static bool load_inputs(Run *run, const char *directory, qonnx_tensor *inputs, bool *loaded)
-{
-    char path[PATH_MAX];
-    bool all = set_feeds_defaults(run, directory);
-    for (int i = 0, file = 0; i < qonnx_graph_inputs(run->g); i++) {
-        const qonnx_tensor *preset = qonnx_value_constant(qonnx_graph_input(run->g, i));
-        if (preset && !all) {
-            inputs[i] = *preset;
-            continue;
-        }
-        set_file(path, sizeof path, directory, "input", file++);
-        if (!qonnx_tensor_load(run->cx, path, &inputs[i])) return false;
-        loaded[i] = true;
+    if (set_file(path, sizeof path, directory, kind, count)) {
+        complain("%s: there is no such %s; the model has %d", path, kind, count);
+        run->failed = true;
+        return false;
     }
-    return true;
-}
-
-static bool load_wanted(Run *run, const char *directory)
-{
-    char path[PATH_MAX];
-    int n = qonnx_graph_outputs(run->g);
-    if (set_file(path, sizeof path, directory, "output", n)) {
-        complain("%s: there is no output %d; the model has %d", path, n, n);
-        return !(run->failed = true);
-    }
-    for (int i = 0; i < n; i++) {
-        set_file(path, sizeof path, directory, "output", i);
-        if (!qonnx_tensor_load(run->cx, path, &run->want[i])) return false;
+    for (int i = 0; i < count; i++) {
+        set_file(path, sizeof path, directory, kind, i);
+        if (!qonnx_tensor_load(run->cx, path, &tensors[i])) return false;
     }
     return true;
 }
@@ -285,17 +260,14 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
 {
     int nin = qonnx_graph_inputs(run->g), nout = qonnx_graph_outputs(run->g);
     qonnx_tensor *inputs = calloc((size_t)nin + 1, sizeof *inputs);
-    bool *loaded = calloc((size_t)nin + 1, sizeof *loaded);
     run->want = calloc((size_t)nout + 1, sizeof *run->want);
     run->samples = 1;
-    bool good = inputs && loaded && run->want && load_inputs(run, directory, inputs, loaded) &&
-                (!run->args->check || load_wanted(run, directory)) &&
+    bool good = inputs && run->want && load_set(run, directory, "input", nin, inputs) &&
+                (!run->args->check || load_set(run, directory, "output", nout, run->want)) &&
                 qonnx_session_run_one(run->cx, s, inputs, fn, run);
-    for (int i = 0; inputs && loaded && i < nin; i++)
-        if (loaded[i]) qonnx_sample_free(&inputs[i], 1);
+    if (inputs) qonnx_sample_free(inputs, nin);
     if (run->want) qonnx_sample_free(run->want, nout);
     free(run->want);
-    free(loaded);
     free(inputs);
     return good;
 }
@@ -358,7 +330,7 @@ static int run_verb(const Verb *verb, const Args *args)
         return EXIT_BAD;
     Run run = {.args = args, .cx = progress_ctx()};
     if (args->json) run.report = json_array();
-    qonnx_graph *g = qonnx_model_load(run.cx, args->operands[0]);
+    qonnx_graph *g = runnable_load(run.cx, args->operands[0]);
     run.g = g;
     int status = g ? run_model(&run) : report_failure(run.cx);
     json_decref(run.report);

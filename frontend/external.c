@@ -21,7 +21,7 @@ enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK }; /* a pipe mu
 typedef struct Mapping {
     struct Mapping *next; /* mapped before */
     char *location;       /* as the model writes it */
-    FileMap map;
+    FileMap map;          /* the whole file */
 } Mapping;
 
 struct ExternalFiles {

@@ -62,6 +62,8 @@ Graph *graph_clone(const Graph *g)
     Arena *a = c->model->arena;
     *c->model = *g->model;
     c->model->arena = a;
+    c->model->main = c;
+    c->model->nsub = 0;
     c->model->prop_cap = c->model->nprop;
     return clone_into(g, c);
 }

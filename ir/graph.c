@@ -60,14 +60,30 @@ Value *qonnx_graph_find(const Graph *g, const char *name)
     return NULL;
 }
 
+/* Whether a graph or one of its subgraphs has a value of that name. */
+static bool taken_below(const Graph *g, const char *name)
+{
+    if (graph_own(g, name)) return true;
+    for (const Node *n = g->first; n; n = n->next)
+        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
+            if (taken_below(qonnx_node_subgraph(n, i), name)) return true;
+    return false;
+}
+
+/* Names are unique in the whole model: a new one must not be captured by a subgraph either. */
+static bool taken(const Graph *g, const char *name)
+{
+    return qonnx_graph_find(g, name) || (g->model->nsub && taken_below(g->model->main, name));
+}
+
 /* `name` itself when no value has it, else the first free of name_1, name_2, ... */
 static const char *free_name(Graph *g, const char *name)
 {
-    if (!qonnx_graph_find(g, name)) return arena_string(g->model->arena, name);
+    if (!taken(g, name)) return arena_string(g->model->arena, name);
     char text[1024];
     for (int i = 1;; i++) {
         int n = snprintf(text, sizeof text, "%.990s_%d", name, i);
-        if (n > 0 && !qonnx_graph_find(g, text)) return arena_string(g->model->arena, text);
+        if (n > 0 && !taken(g, text)) return arena_string(g->model->arena, text);
     }
 }
 
@@ -79,6 +95,7 @@ Graph *graph_new(const char *path)
     Graph *g = arena_alloc(a, sizeof *g);
     g->model = arena_alloc(a, sizeof *g->model);
     g->model->arena = a;
+    g->model->main = g;
     g->model->path = arena_string(a, path);
     g->model->producer = g->model->producer_version = "";
     return g;
@@ -88,6 +105,7 @@ Graph *graph_new_sub(Graph *parent, Node *owner)
 {
     Graph *g = arena_alloc(parent->model->arena, sizeof *g);
     g->model = parent->model;
+    g->model->nsub++;
     g->parent = parent;
     g->owner = owner;
     return g;
@@ -170,8 +188,15 @@ static int64_t ir_version_of(int64_t opset)
 void qonnx_model_set_opset(Graph *g, int64_t version)
 {
     Model *m = g->model;
-    for (int i = 0; i < m->nopset; i++)
-        if (!m->opsets[i].domain[0]) m->opsets[i].version = version;
+    int i = 0;
+    while (i < m->nopset && m->opsets[i].domain[0]) i++;
+    if (i == m->nopset) {
+        Opset *all = arena_array(m->arena, (size_t)m->nopset + 1, sizeof *all);
+        memcpy(all, m->opsets, (size_t)m->nopset * sizeof *all);
+        m->opsets = all;
+        m->opsets[m->nopset++] = (Opset){"", 0};
+    }
+    m->opsets[i].version = version;
     if (m->ir_version < ir_version_of(version)) m->ir_version = ir_version_of(version);
 }
 

@@ -104,6 +104,8 @@ typedef struct Model {
     int nopset;
     Property *props;        /* metadata_props */
     int nprop, prop_cap;
+    Graph *main;            /* the main graph */
+    int nsub;               /* subgraphs that were ever made */
 } Model;
 
 /* Names to values: open addressing, at most half full. */

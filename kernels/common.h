@@ -14,9 +14,11 @@
 #endif
 
 #if defined(__GNUC__)
-#define KERNEL static inline __attribute__((always_inline))
+#define KERNEL        static inline __attribute__((always_inline))
+#define KERNEL_CALLED static __attribute__((noinline, unused))
 #else
-#define KERNEL static inline
+#define KERNEL        static inline
+#define KERNEL_CALLED static inline
 #endif
 
 /* Elements that an elementwise kernel works on at once, in a buffer on the stack. */

@@ -25,6 +25,21 @@ KERNEL float f_from_bits(uint32_t u)
     return x;
 }
 
+/* `which` ? a : b, by masks: compilers turn the conditional into a branch, and then do not
+ * vectorize. `which` is 0 or 1. */
+KERNEL float f_select(int32_t which, float a, float b)
+{
+    const uint32_t mask = 0u - (uint32_t)which;
+    return f_from_bits((f_bits(a) & mask) | (f_bits(b) & ~mask));
+}
+
+/* v limited to [0, 1]; NaN gives 0. */
+KERNEL float f_unit(float v)
+{
+    const float low = f_select(v > 0.0f, v, 0.0f);
+    return f_select(low < 1.0f, low, 1.0f);
+}
+
 /* 2^n, n in -126..127. */
 KERNEL float f_exp2i(int32_t n)
 {
@@ -52,28 +67,33 @@ KERNEL int32_t f_rint_int(float x)
            ((rest < -0.5f) | ((rest == -0.5f) & odd));
 }
 
-/* Whether x, being finite, may have a fraction. */
-KERNEL int f_has_fraction(float x)
+/* Whether x, being a number, may have a fraction. */
+KERNEL int32_t f_has_fraction(float x)
 {
     return f_abs(x) < 8388608.0f;
 }
 
 KERNEL float f_round(float x)
 {
-    const float v = f_has_fraction(x) ? x : 0.0f;
-    return f_has_fraction(x) ? f_copysign((float)f_rint_int(v), x) : x;
+    const int32_t small = f_has_fraction(x);
+    const float v = f_select(small, x, 0.0f);
+    return f_select(small, f_copysign((float)f_rint_int(v), x), x);
 }
 
 KERNEL float f_floor(float x)
 {
-    const float v = f_has_fraction(x) ? x : 0.0f, t = (float)(int32_t)v;
-    return f_has_fraction(x) ? f_copysign(t > v ? t - 1.0f : t, x) : x;
+    const int32_t small = f_has_fraction(x);
+    const float v = f_select(small, x, 0.0f);
+    const int32_t t = (int32_t)v;
+    return f_select(small, f_copysign((float)(t - ((float)t > v)), x), x);
 }
 
 KERNEL float f_ceil(float x)
 {
-    const float v = f_has_fraction(x) ? x : 0.0f, t = (float)(int32_t)v;
-    return f_has_fraction(x) ? f_copysign(t < v ? t + 1.0f : t, x) : x;
+    const int32_t small = f_has_fraction(x);
+    const float v = f_select(small, x, 0.0f);
+    const int32_t t = (int32_t)v;
+    return f_select(small, f_copysign((float)(t + ((float)t < v)), x), x);
 }
 
 /* exp(r) - 1 - r over r*r, for |r| <= ln(2)/2. */
@@ -89,36 +109,37 @@ KERNEL float f_exp_tail(float r)
 /* e^x; 1 ulp. x = n ln(2) + r, ln(2) in two parts of which n times the first is exact. */
 KERNEL float f_exp(float x)
 {
-    float v = x == x ? x : 0.0f;
-    v = f_clamp(v, -104.0f, 89.0f);
-    const int32_t n = (int32_t)(v * 1.44269504f + (v < 0.0f ? -0.5f : 0.5f)), half = n / 2;
+    const int32_t number = x == x;
+    const float low = f_select(x > -104.0f, x, f_select(number, -104.0f, 0.0f));
+    const float v = f_select(low < 89.0f, low, 89.0f);
+    const int32_t n = (int32_t)(v * 1.44269504f + f_copysign(0.5f, v)), half = n / 2;
     const float fn = (float)n, r = (v - fn * 0.693145752f) - fn * 1.42860677e-6f;
     const float y = 1.0f + (r + r * r * f_exp_tail(r));
-    const float scaled = y * f_exp2i(half) * f_exp2i(n - half);
-    return x == x ? scaled : x;
+    return f_select(number, y * f_exp2i(half) * f_exp2i(n - half), x);
 }
 
 /* e^x - 1; 2 ulp. */
 KERNEL float f_expm1(float x)
 {
-    const float v = f_abs(x) < 0.5f ? x : 0.0f;
+    const int32_t near = f_abs(x) < 0.5f;
+    const float v = f_select(near, x, 0.0f);
     float q = 1.9954023e-4f;
     q = q * v + 1.4010702e-3f;
     q = q * v + 8.333198e-3f;
     q = q * v + 4.166496e-2f;
     q = q * v + 0.16666667f;
     q = q * v + 0.50000006f;
-    const float near = v + v * v * q, far = f_exp(x) - 1.0f;
-    return f_abs(x) < 0.5f ? (x == 0.0f ? x : near) : far;
+    const float y = f_select(near, v + v * v * q, f_exp(x) - 1.0f);
+    return f_select(x == 0.0f, x, y);
 }
 
 /* ln(x); 1 ulp. x = 2^k (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), and with s = f / (2 + f)
  * ln(1 + f) = 2 artanh(s) = f - f^2/2 + s (f^2/2 + R(s^2)). */
 KERNEL float f_log(float x)
 {
-    const int tiny = x < 1.17549435e-38f;
-    const uint32_t u = f_bits(tiny ? x * 8388608.0f : x) - 0x3f3504f3u;
-    const float k = (float)((int32_t)u >> 23) - (tiny ? 23.0f : 0.0f);
+    const int32_t tiny = x < 1.17549435e-38f, regular = (x > 0.0f) & (x < INFINITY);
+    const uint32_t u = f_bits(f_select(tiny, x * 8388608.0f, x)) - 0x3f3504f3u;
+    const float k = (float)(((int32_t)u >> 23) - 23 * tiny);
     const float f = f_from_bits((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
     const float s = f / (2.0f + f), z = s * s, half = 0.5f * f * f;
     float q = 0.2427948f;
@@ -126,29 +147,28 @@ KERNEL float f_log(float x)
     q = q * z + 0.40000972f;
     q = q * z + 0.6666666f;
     const float y = k * 0.693145752f - ((half - (s * (half + z * q) + k * 1.42860677e-6f)) - f);
-    const float special = x == 0.0f ? -INFINITY : x < 0.0f ? NAN : x;
-    return x > 0.0f && x < INFINITY ? y : special;
+    const float outside = f_select(x < 0.0f, NAN, f_select(x == 0.0f, -INFINITY, x));
+    return f_select(regular, y, outside);
 }
 
 /* ln(1 + x) for x >= 0; 2 ulp: what 1 + x lost is put back. */
 KERNEL float f_log1p(float x)
 {
-    const float u = 1.0f + x, lost = u < INFINITY ? (x - (u - 1.0f)) / u : 0.0f;
-    return f_log(u) + lost;
+    const float u = 1.0f + x, lost = (x - (u - 1.0f)) / u;
+    return f_log(u) + f_select(u < INFINITY, lost, 0.0f);
 }
 
 /* tanh(x); 3 ulp. */
 KERNEL float f_tanh(float x)
 {
     const float t = f_expm1(-2.0f * f_abs(x));
-    const float y = -t / (t + 2.0f);
-    return x == x ? f_copysign(y, x) : x;
+    return f_select(x == x, f_copysign(-t / (t + 2.0f), x), x);
 }
 
 /* erf(x); 2 ulp: x + x P(x^2), and 1 - exp(P(x)) from 0.9 on. */
 KERNEL float f_erf(float x)
 {
-    const float a = f_abs(x), b = a < 4.0f ? a : 4.0f, z = b * b;
+    const float a = f_abs(x), b = f_select(a < 4.0f, a, 4.0f), z = b * b;
     float p = 7.963019e-5f;
     p = p * z - 8.043635e-4f;
     p = p * z + 5.192021e-3f;
@@ -164,16 +184,15 @@ KERNEL float f_erf(float x)
     q = q * b - 0.63338673f;
     q = q * b - 1.1294951f;
     q = q * b + 1.7055204e-4f;
-    const float y = a < 0.9f ? a + a * p : 1.0f - f_exp(q);
-    return x == x ? f_copysign(y, x) : x;
+    const float y = f_select(a < 0.9f, a + a * p, 1.0f - f_exp(q));
+    return f_select(x == x, f_copysign(y, x), x);
 }
 
 /* 1 / (1 + e^-x); 3 ulp, without overflow on either side. */
 KERNEL float f_sigmoid(float x)
 {
     const float e = f_exp(-f_abs(x));
-    const float y = (x < 0.0f ? e : 1.0f) / (1.0f + e);
-    return x == x ? y : x;
+    return f_select(x == x, f_select(x < 0.0f, e, 1.0f) / (1.0f + e), x);
 }
 
 /* log2(x) of a positive finite float, as a double good to about 1e-12 of itself. */

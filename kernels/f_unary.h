@@ -19,7 +19,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
     const float alpha = p->alpha, beta = p->beta;
     switch (p->op) {
     case F_LEAKY_RELU:
-        F_UNARY(x < 0.0f ? alpha * x : x);
+        F_UNARY(f_select(x < 0.0f, alpha * x, x));
     case F_SIGMOID:
         F_UNARY(f_sigmoid(x));
     case F_TANH:
@@ -27,11 +27,11 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
     case F_HARD_SIGMOID:
         F_UNARY(f_clamp(alpha * x + beta, 0.0f, 1.0f));
     case F_HARD_SWISH:
-        F_UNARY(x * f_clamp(x * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
+        F_UNARY(x * f_unit(x * (1.0f / 6.0f) + 0.5f));
     case F_ELU:
-        F_UNARY(x < 0.0f ? alpha * f_expm1(x) : x);
+        F_UNARY(f_select(x < 0.0f, alpha * f_expm1(x), x));
     case F_SOFTPLUS:
-        F_UNARY((x < 0.0f ? 0.0f : x) + f_log1p(f_exp(-f_abs(x))));
+        F_UNARY(f_select(x < 0.0f, 0.0f, x) + f_log1p(f_exp(-f_abs(x))));
     case F_EXP:
         F_UNARY(f_exp(x));
     case F_LOG:

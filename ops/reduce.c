@@ -43,6 +43,7 @@ static bool reduce_lower(Lower *l, Node *n)
     bool reduced[QONNX_MAX_RANK], known;
     if (!lower_want(l, n, 0, QONNX_FLOAT) || !read_axes(l->cx, n, x->rank, reduced, &known))
         return false;
+    if (!known) return qonnx_fail(l->cx, n, "axes must be constant to run it");
     if (x->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", x->rank);
     f_reduce_p p = {.d0 = 1, .d1 = 1, .d2 = 1, .d3 = 1, .d4 = 1, .d5 = 1};
     while (strcmp(names[p.op], n->op)) p.op++;

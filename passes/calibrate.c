@@ -83,10 +83,14 @@ static const qonnx_value *origin(const qonnx_value *v)
     return v;
 }
 
-static bool is_fixed(const qonnx_value *v)
+/* Whether a value must not follow its Concat to [lo, hi]: its range is a mathematical fact, or it
+ * comes out of a Relu or Clip that vanishes only while the range ends where it clamps. */
+static bool stands_alone(const qonnx_value *v, float lo, float hi)
 {
     const qonnx_node *p = qonnx_value_producer(origin(v));
-    return p && qonnx_node_rule(p).kind == QONNX_RULE_FIXED;
+    qonnx_rule rule = p ? qonnx_node_rule(p) : (qonnx_rule){.kind = QONNX_RULE_OWN};
+    return rule.kind == QONNX_RULE_FIXED ||
+           (rule.kind == QONNX_RULE_ACTIVATE && (lo < rule.lo || hi > rule.hi));
 }
 
 /* ---- ranges of their own --------------------------------------------------------------------- */
@@ -169,8 +173,8 @@ static bool follow_same(qonnx_node *n)
     return changed;
 }
 
-/* Concat: its inputs and its output share the union. Fixed ranges stay what they are, and values
- * without a range stay so. */
+/* Concat: its inputs and its output share the union, but for those that stand alone; what has no
+ * range stays so. */
 static bool follow_unify(qonnx_node *n)
 {
     float lo, hi, min = INFINITY, max = -INFINITY;
@@ -189,7 +193,8 @@ static bool follow_unify(qonnx_node *n)
     if (min > max) return false;
     for (int i = 0; i < qonnx_node_inputs(n); i++) {
         qonnx_value *v = qonnx_node_input(n, i);
-        if (v && qonnx_value_range(v, &lo, &hi) && !is_fixed(v)) changed |= widen(v, min, max);
+        if (v && qonnx_value_range(v, &lo, &hi) && !stands_alone(v, min, max))
+            changed |= widen(v, min, max);
     }
     return widen(out, min, max) || changed;
 }
@@ -206,8 +211,8 @@ static bool follow(const Calibrate *c, int i)
     }
 }
 
-/* Ranges only ever widen to other ranges' ends, so this ends, and at the same ranges whatever the
- * order; sweeps in both directions make it end soon. */
+/* Ranges only ever widen, to other ranges' ends, so this ends; sweeps in both directions make it
+ * end soon. */
 static void follow_all(const Calibrate *c)
 {
     for (bool changed = true; changed;) {

@@ -13,7 +13,7 @@ typedef struct Site {
     qonnx_rule rule;
     bool candidate; /* could run in integers */
     bool heavy;     /* a matrix product: worth it by itself */
-    bool fed;       /* heavy, or an input comes out of one in integers */
+    bool fed;       /* heavy, or its inputs are there in integers anyway */
     int eaten;      /* EATEN_... */
     bool quantized; /* runs in integers */
 } Site;
@@ -84,14 +84,27 @@ static void judge(Insert *in)
     }
 }
 
+/* Whether the value is there in integers anyway: it is a constant, comes out of integers, or a
+ * matrix product reads it. */
+static bool is_integer(const Insert *in, const qonnx_value *v)
+{
+    const Site *p = site_of(in, qonnx_value_producer(v));
+    bool integer = qonnx_value_constant(v) || (p && p->fed);
+    for (int i = 0; i < qonnx_value_uses(v) && !integer; i++) {
+        int input;
+        const Site *u = site_of(in, qonnx_value_use(v, i, &input));
+        integer = u && u->heavy && u->candidate && quantizable_activation(u->node, &u->rule, input);
+    }
+    return integer;
+}
+
 static bool find_fed(const Insert *in, const Site *s)
 {
-    for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
-        if (!quantizable_activation(s->node, &s->rule, i)) continue;
-        const Site *p = site_of(in, qonnx_value_producer(qonnx_node_input(s->node, i)));
-        if (p && p->fed) return true;
-    }
-    return false;
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
+        if (quantizable_activation(s->node, &s->rule, i) &&
+            !is_integer(in, qonnx_node_input(s->node, i)))
+            return false;
+    return true;
 }
 
 static int find_eaten(const Insert *in, const Site *s)
@@ -112,8 +125,9 @@ static int find_eaten(const Insert *in, const Site *s)
 }
 
 /* A matrix product is worth it by itself. Element-wise operators and pools are only between
- * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing. Data
- * movement may stand in front, too, for it commutes with the quantization. */
+ * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
+ * the product of a GELU computed in float. Data movement may stand in front, too, for it commutes
+ * with the quantization. */
 static void decide(Insert *in)
 {
     int alone = 0;

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What happens to a float model before statistics are taken, and after. Biases are corrected while
- * the float weights are still there. */
-#define PREFIX "raise-opset,fold-constants,remove-identity,fold-batchnorm,fuse-bias-add"
+/* What happens to a float model before statistics are taken, and after. Bias adds are fused before
+ * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add vanish.
+ * Biases are corrected while the float weights are still there. */
+#define PREFIX                                                                                     \
+    "raise-opset,fold-constants,remove-identity,fuse-bias-add,fold-batchnorm,fuse-bias-add"
 #define SUFFIX "calibrate,correct-bias,insert-qdq"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }

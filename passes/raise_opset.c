@@ -41,6 +41,7 @@ static const char *derived_name(const qonnx_node *n, const char *suffix)
     return name;
 }
 
+/* A new constant [count] for a node. */
 static qonnx_value *add_list(qonnx_node *n, const char *suffix, qonnx_dtype dtype,
                              const void *values, int count)
 {
@@ -78,6 +79,7 @@ static bool update(Raise *r)
     return qonnx_graph_refresh(r->cx, r->main);
 }
 
+/* The rank of an input, without which an older form has no meaning. */
 static bool known_rank(Raise *r, const qonnx_node *n, int input, int *rank)
 {
     const qonnx_value *v = qonnx_node_input(n, input);
@@ -112,8 +114,7 @@ static bool scalar_to_input(Raise *r, qonnx_node *n, const char *attr, float x, 
     return true;
 }
 
-/* Gives an input `count` axes of size 1 behind its `rank` own, so that it broadcasts from the left.
- */
+/* Gives an input `count` axes of size 1 behind its `rank` own. */
 static void append_axes(qonnx_node *n, int input, int rank, int count)
 {
     int64_t axes[QONNX_MAX_RANK];
@@ -206,8 +207,7 @@ static bool raise_concat(Raise *r, qonnx_node *n)
     return true;
 }
 
-/* Below 12 the ratio is an attribute, which inference ignores. What the mask is then was not said.
- */
+/* Below 12 the ratio is an attribute, which inference ignores; what the mask then is, was open. */
 static bool raise_dropout(Raise *r, qonnx_node *n)
 {
     const qonnx_value *mask = qonnx_node_output(n, 1);

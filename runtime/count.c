@@ -48,8 +48,8 @@ struct StatsWorker {
 /* Zeroed pages of their own, which become memory when they are touched, and small ones. */
 static void *lazy_pages(size_t bytes)
 {
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     if (p == MAP_FAILED) return xcalloc(bytes, SIZE_MAX); /* ends the process: out of memory */
     madvise(p, bytes, MADV_NOHUGEPAGE);
     return p;
@@ -58,7 +58,8 @@ static void *lazy_pages(size_t bytes)
 static const size_t table_bytes = sizeof(uint32_t) * COUNT_KEYS * TURNS;
 static const size_t wide_bytes = sizeof(uint64_t) * COUNT_KEYS;
 
-/* ---- keys ------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------
+ */
 
 static uint32_t key_of(float x)
 {
@@ -118,7 +119,8 @@ static void count_keys(StatsWorker *w, Tally *t, const float *x, size_t n, uint3
     }
 }
 
-/* ---- sums ------------------------------------------------------------------------------------- */
+/* ---- sums -------------------------------------------------------------------------------------
+ */
 
 /* One walk over a sample's values. */
 typedef struct Walk {
@@ -198,8 +200,10 @@ static void walk_rows(const Walk *k, const float *x, StatsView v)
 
 static void walk(const Walk *k, const float *x, StatsView v)
 {
-    if (v.inner == 1) walk_channels_last(k, x, (size_t)(v.outer * v.channels), (size_t)v.channels);
-    else walk_rows(k, x, v);
+    if (v.inner == 1)
+        walk_channels_last(k, x, (size_t)(v.outer * v.channels), (size_t)v.channels);
+    else
+        walk_rows(k, x, v);
     if (k->t) drain(k->w, k->t);
 }
 
@@ -214,7 +218,8 @@ static void columns_reserve(StatsWorker *w, size_t channels)
     w->acc.max = xrealloc(w->acc.max, room * sizeof *w->acc.max);
 }
 
-/* ---- adding a sample -------------------------------------------------------------------------- */
+/* ---- adding a sample --------------------------------------------------------------------------
+ */
 
 /* x in units of STATS_UNIT, rounded half to even; |x| < 2^78. */
 static Int128 to_units(double x)
@@ -277,8 +282,10 @@ static void count_bad(const float *x, StatsView v, uint64_t *bad, qonnx_histogra
             for (int64_t i = 0; i < v.inner; i++, x++) {
                 if (isfinite(*x)) continue;
                 bad[c]++;
-                if (isnan(*x)) h->nan++;
-                else h->inf++;
+                if (isnan(*x))
+                    h->nan++;
+                else
+                    h->inf++;
             }
 }
 
@@ -334,7 +341,8 @@ void stats_sample(StatsWorker *w, const uint8_t hash[16])
     w->samples++;
 }
 
-/* ---- workers ---------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------
+ */
 
 StatsWorker *stats_worker_new_with(const qonnx_stats *s, const CountLoops *loops)
 {
@@ -345,8 +353,10 @@ StatsWorker *stats_worker_new_with(const qonnx_stats *s, const CountLoops *loops
     w->keys = xmalloc((2 * BLOCK + 16) * sizeof *w->keys);
     for (int i = 0; i < s->count; i++) {
         const ChannelSums *ch = &s->seen[i].ch;
-        if (ch->dropped) channels_drop(&w->tally[i].seen.ch);
-        else if (ch->count > 0) channels_init(&w->tally[i].seen.ch, ch->count);
+        if (ch->dropped)
+            channels_drop(&w->tally[i].seen.ch);
+        else if (ch->count > 0)
+            channels_init(&w->tally[i].seen.ch, ch->count);
     }
     return w;
 }

@@ -17,7 +17,8 @@ AVX2 static inline __m256i compress(__m256i v, uint32_t keep)
 {
     uint64_t bytes = _pdep_u64(keep, 0x0101010101010101u) * 0xFF;
     uint64_t lanes = _pext_u64(0x0706050403020100u, bytes);
-    return _mm256_permutevar8x32_epi32(v, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)lanes)));
+    return _mm256_permutevar8x32_epi32(v,
+                                       _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)lanes)));
 }
 
 AVX2 static size_t keys(const float *x, size_t n, uint32_t clip, uint32_t *keys, size_t *zeros)

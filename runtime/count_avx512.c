@@ -7,7 +7,10 @@
 
 #define AVX512 __attribute__((target("avx512f,popcnt")))
 
-static bool usable(void) { return __builtin_cpu_supports("avx512f"); }
+static bool usable(void)
+{
+    return __builtin_cpu_supports("avx512f");
+}
 
 /* One vector of keys(); returns how many were kept. */
 AVX512 static inline size_t keys16(__m512i v, __m512i clip, uint32_t *keys, size_t *nonzero)

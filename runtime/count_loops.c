@@ -1,4 +1,5 @@
-/* runtime/count_loops.c - the counting loops in portable C, and the choice between instruction sets.
+/* runtime/count_loops.c - the counting loops in portable C, and the choice between instruction
+ * sets.
  */
 #include "runtime/count.h"
 
@@ -44,7 +45,10 @@ void count_columns_finite(const float *x, size_t rows, size_t cols, size_t strid
     }
 }
 
-static bool always(void) { return true; }
+static bool always(void)
+{
+    return true;
+}
 
 const CountLoops count_portable = {"portable", always, keys_portable, columns_portable};
 

@@ -46,7 +46,8 @@ static uint32_t key_of_rank(uint32_t rank)
     return rank >= half ? rank - half : COUNT_KEYS - 1 - rank;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------
+ */
 
 static void put_sums(Arena *a, const Int128 *sums, size_t n, uint64_t **low, uint64_t **high)
 {
@@ -155,7 +156,8 @@ bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
     return ok;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 /* What every reading function is given. */
 typedef struct Reader {
@@ -206,8 +208,10 @@ static uint8_t *read_file(const Reader *r, size_t *bytes)
         n += got;
     }
     bool failed = ferror(f) != 0;
-    if (failed) qonnx_fail(r->cx, NULL, "%s: cannot be read: %s", r->path, strerror(errno));
-    else if (n > max_file) damaged(r, "it is larger than 1 GiB");
+    if (failed)
+        qonnx_fail(r->cx, NULL, "%s: cannot be read: %s", r->path, strerror(errno));
+    else if (n > max_file)
+        damaged(r, "it is larger than 1 GiB");
     fclose(f);
     *bytes = n;
     if (!failed && n <= max_file) return data;
@@ -355,7 +359,7 @@ static qonnx_stats *read_payload(Reader *r, const ProtobufCBinaryData *payload)
 /* Whether the file around the payload is sound. */
 static bool file_ok(const Reader *r, const PbFile *file)
 {
-    if (!file) return damaged(r, "it is cut short or garbled");
+    if (!file || file->version == 0) return damaged(r, "it is cut short or garbled");
     if (file->version != VERSION)
         return qonnx_fail(r->cx, NULL,
                           "%s: is of format %u, this program reads format %d; calibrate again",

@@ -127,6 +127,8 @@ typedef struct Job {
     const qonnx_dataset *d;
     const Visitor *v;
     size_t count;          /* samples */
+    size_t group;          /* samples that run together: the model's batch, or 1 where each sample
+                              fills a batch by itself */
     pthread_mutex_t lock;  /* guards what follows */
     pthread_cond_t turn;   /* `delivered` or `running` changed */
     size_t next;           /* first sample that nobody has taken */
@@ -156,7 +158,8 @@ static void see_tap(void *user, int i, const void *data)
         w->job->v->tap(w->state, t, data, t->outer);
         return;
     }
-    for (size_t k = 0; k < w->valid; k++)
+    size_t rows = w->job->group > 1 ? w->valid : (size_t)batch;
+    for (size_t k = 0; k < rows; k++)
         w->job->v->tap(w->state, t, (const float *)data + (int64_t)k * (size / batch),
                        t->outer / batch);
 }
@@ -181,7 +184,7 @@ static void join_batch(const Worker *w, Tensor *const *samples, Tensor *joined)
 static bool deliver(Worker *w, size_t sample, size_t k)
 {
     const Program *p = image_program(w->image);
-    int64_t batch = w->job->s->batch;
+    int64_t batch = (int64_t)w->job->group;
     Tensor *out = xmalloc((size_t)p->noutput * sizeof *out);
     for (int i = 0; i < p->noutput; i++) {
         out[i] = p->outputs[i].tensor;
@@ -210,42 +213,67 @@ static bool run_inputs(Worker *w, const Tensor *inputs)
     return true;
 }
 
+/* Reads a sample: its fed inputs, in order. Freed by qonnx_sample_free. */
+static bool read_sample(Ctx *cx, const Job *j, size_t i, Tensor **out)
+{
+    int all = qonnx_dataset_inputs(j->d), fed = 0;
+    Tensor *t = *out = xcalloc((size_t)all + (size_t)j->s->fed + 1, sizeof *t);
+    if (!qonnx_dataset_read(cx, j->d, i, t)) return false;
+    for (int k = 0; k < all; k++)
+        if (t[k].data) t[fed++] = t[k];
+    if (fed == j->s->fed) return true;
+    qonnx_sample_free(t, fed);
+    return qonnx_fail(cx, NULL, "%s: the samples feed %d inputs, %s has %d",
+                      qonnx_dataset_name(j->d, i), fed, j->s->graph->model->path, j->s->fed);
+}
+
+static void free_sample(const Job *j, Tensor *t)
+{
+    if (t) qonnx_sample_free(t, j->s->fed);
+    free(t);
+}
+
+/* Runs samples that were read: joined to a batch where the model has one. */
+static bool run_samples(Worker *w, Tensor *const *samples)
+{
+    int fed = w->job->s->fed;
+    if (w->job->group == 1) return run_inputs(w, samples[0]);
+    for (size_t k = 0; k < w->valid; k++)
+        for (int i = 0; i < fed; i++)
+            if (samples[k][i].rank < 1 || samples[k][i].dims[0] != 1)
+                return qonnx_fail(w->cx, NULL, "%s: some samples fill the model's batch of %lld, "
+                                  "others are single; give one kind",
+                                  w->job->s->graph->model->path, (long long)w->job->s->batch);
+    Tensor *joined = xcalloc((size_t)fed, sizeof *joined);
+    join_batch(w, samples, joined);
+    bool ok = run_inputs(w, joined);
+    for (int i = 0; i < fed; i++) free((void *)(uintptr_t)joined[i].data);
+    free(joined);
+    return ok;
+}
+
 /* Reads the samples [first, first + valid) and runs them. */
 static bool run_batch(Worker *w, size_t first)
 {
     Job *j = w->job;
-    int fed = j->s->fed;
     Tensor **samples = xcalloc(w->valid, sizeof *samples);
-    size_t have = 0;
     bool ok = true;
-    for (; ok && have < w->valid; have++) {
-        samples[have] = xcalloc((size_t)fed + 1, sizeof **samples);
-        ok = qonnx_dataset_read(w->cx, j->d, first + have, samples[have]);
-        if (ok && j->v->sample) j->v->sample(w->state, samples[have], fed);
+    for (size_t k = 0; ok && k < w->valid; k++) {
+        ok = read_sample(w->cx, j, first + k, &samples[k]);
+        if (ok && j->v->sample) j->v->sample(w->state, samples[k], j->s->fed);
     }
-    if (ok && j->s->batch > 1 && fed && samples[0][0].rank && samples[0][0].dims[0] == 1) {
-        Tensor *joined = xcalloc((size_t)fed, sizeof *joined);
-        join_batch(w, samples, joined);
-        ok = run_inputs(w, joined);
-        for (int i = 0; i < fed; i++) free((void *)(uintptr_t)joined[i].data);
-        free(joined);
-    } else if (ok) {
-        ok = run_inputs(w, samples[0]);
-    }
-    for (size_t k = 0; k < have; k++) {
-        qonnx_sample_free(samples[k], fed);
-        free(samples[k]);
-    }
+    if (ok) ok = run_samples(w, samples);
+    for (size_t k = 0; k < w->valid; k++) free_sample(j, samples[k]);
     free(samples);
     return ok;
 }
 
-/* Takes the next samples, at most a batch. False: there are none left. */
+/* Takes the next samples, at most a group. False: there are none left. */
 static bool take(Job *j, size_t *first, size_t *count)
 {
     pthread_mutex_lock(&j->lock);
     *first = j->next;
-    *count = j->count - j->next < (size_t)j->s->batch ? j->count - j->next : (size_t)j->s->batch;
+    *count = j->count - j->next < j->group ? j->count - j->next : j->group;
     if (j->stop) *count = 0;
     j->next += *count;
     pthread_mutex_unlock(&j->lock);
@@ -322,10 +350,24 @@ static bool watch(Ctx *cx, Job *j)
     return go;
 }
 
+/* How many samples run together: a model with a fixed batch takes that many single samples, or
+ * samples that fill it. */
+static bool find_group(Ctx *cx, Job *j)
+{
+    j->group = 1;
+    if (j->s->batch == 1 || !j->count) return true;
+    Tensor *t;
+    bool ok = read_sample(cx, j, 0, &t);
+    if (ok && j->s->fed && t[0].rank && t[0].dims[0] == 1) j->group = (size_t)j->s->batch;
+    free_sample(j, t);
+    return ok;
+}
+
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
 {
     Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d)};
-    size_t groups = (j.count + (size_t)s->batch - 1) / (size_t)s->batch;
+    if (!find_group(cx, &j)) return false;
+    size_t groups = (j.count + j.group - 1) / j.group;
     int threads = (size_t)s->threads < groups ? s->threads : (int)groups;
     pthread_mutex_init(&j.lock, NULL);
     pthread_cond_init(&j.turn, NULL);

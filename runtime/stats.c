@@ -12,7 +12,8 @@
 #include "ir/ir.h"
 #include "runtime/count.h"
 
-/* ---- bins ------------------------------------------------------------------------------------- */
+/* ---- bins -------------------------------------------------------------------------------------
+ */
 
 static float from_bits(uint32_t bits)
 {
@@ -56,7 +57,10 @@ static qonnx_bin *merge_bins(const qonnx_histogram *a, const qonnx_histogram *b,
     return out;
 }
 
-static uint64_t finite_values(const qonnx_histogram *h) { return h->count - h->nan - h->inf; }
+static uint64_t finite_values(const qonnx_histogram *h)
+{
+    return h->count - h->nan - h->inf;
+}
 
 static void histogram_add(qonnx_histogram *h, const qonnx_histogram *from)
 {
@@ -77,7 +81,8 @@ static void histogram_add(qonnx_histogram *h, const qonnx_histogram *from)
     h->zero += from->zero;
 }
 
-/* ---- channels --------------------------------------------------------------------------------- */
+/* ---- channels ---------------------------------------------------------------------------------
+ */
 
 void channels_init(ChannelSums *ch, int count)
 {
@@ -134,7 +139,8 @@ void channels_add(ChannelSums *ch, const ChannelSums *from)
     ch->values += from->values;
 }
 
-/* ---- one activation --------------------------------------------------------------------------- */
+/* ---- one activation ---------------------------------------------------------------------------
+ */
 
 void seen_add(Seen *seen, const Seen *from)
 {
@@ -179,7 +185,8 @@ void seen_free(Seen *seen)
     free_view(&seen->channels);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------ */
+/* ---- all of them ------------------------------------------------------------------------------
+ */
 
 static char *copy_text(const char *text)
 {
@@ -219,8 +226,10 @@ qonnx_stats *stats_new(const StatsSpec *specs, int count)
         Seen *seen = &s->seen[i];
         seen->name = copy_text(specs[i].name);
         seen->axis = specs[i].axis;
-        if (specs[i].channels > STATS_MAX_CHANNELS) channels_drop(&seen->ch);
-        else if (specs[i].channels > 0) channels_init(&seen->ch, specs[i].channels);
+        if (specs[i].channels > STATS_MAX_CHANNELS)
+            channels_drop(&seen->ch);
+        else if (specs[i].channels > 0)
+            channels_init(&seen->ch, specs[i].channels);
     }
     s->pipeline = copy_text("");
     s->engine = copy_text("");
@@ -274,13 +283,29 @@ bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
     return true;
 }
 
-/* ---- public views ----------------------------------------------------------------------------- */
+/* ---- public views -----------------------------------------------------------------------------
+ */
 
-const char *qonnx_stats_pipeline(const qonnx_stats *s) { return s->pipeline; }
-const char *qonnx_stats_engine(const qonnx_stats *s) { return s->engine; }
-uint64_t qonnx_stats_samples(const qonnx_stats *s) { return s->samples; }
-const char *qonnx_stats_data_hash(const qonnx_stats *s) { return s->data_hex; }
-int qonnx_stats_count(const qonnx_stats *s) { return s->count; }
+const char *qonnx_stats_pipeline(const qonnx_stats *s)
+{
+    return s->pipeline;
+}
+const char *qonnx_stats_engine(const qonnx_stats *s)
+{
+    return s->engine;
+}
+uint64_t qonnx_stats_samples(const qonnx_stats *s)
+{
+    return s->samples;
+}
+const char *qonnx_stats_data_hash(const qonnx_stats *s)
+{
+    return s->data_hex;
+}
+int qonnx_stats_count(const qonnx_stats *s)
+{
+    return s->count;
+}
 
 const char *qonnx_stats_name(const qonnx_stats *s, int i)
 {
@@ -307,8 +332,10 @@ static const Seen *find(const qonnx_stats *s, const char *name)
         const Seen *seen = &s->seen[s->by_name[mid]];
         int order = strcmp(name, seen->name);
         if (order == 0) return seen;
-        if (order < 0) hi = mid;
-        else lo = mid + 1;
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return NULL;
 }

@@ -248,11 +248,11 @@ def test_remove_identity(name, cleaned):
 # ---- fold-constants ----
 
 CONSTANT = {
-    "constant nodes": ("g (float[2,2] x) => (float[2,2] y) { a = Constant <value = float[2] {1,2}> () "
+    "constant nodes": ("g (float[2,2] x) => (float y) { a = Constant <value = float[2] {1,2}> () "
                        "b = Constant <value_float = 3.0> () c = Constant <value_floats = [1.0, 2.0]> () "
-                       "d = Constant <value_int = 1> () e = Constant <value_ints = [1, 2]> () f = Mul (x, a) "
-                       "h = Mul (f, b) i = Mul (h, c) j = Cast <to=1> (d) k = Mul (i, j) l = Cast <to=1> (e) "
-                       "y = Mul (k, l) }", "Mul Mul Mul Mul Mul"),
+                       "d = Constant <value_int = 1> () e = Constant <value_ints = [4]> () f = Mul (x, a) "
+                       "h = Mul (f, b) i = Mul (h, c) j = Reshape (i, e) y = Gather (j, d) }",
+                       "Mul Mul Mul Reshape Gather"),
     "constant is the output": ("g (float[2] x) => (float[2] y, float[2] z) { y = Constant <value = float[2] {1,2}> () "
                                "z = Relu (x) }", "Constant Relu"),
     "arithmetic": ("g (float[3] x) => (float[3] y) { a = Mul (vector3, vector3b) b = Sqrt (vector3b) "

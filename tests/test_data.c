@@ -599,10 +599,12 @@ static void test_flat(void **state)
     put_float("flat/b.npy", 1);
     put_float("flat/a.b.npy", 0);
     put_float("flat/B.NPY", 2);
+    put_float("flat/b-1.npy", 4);
     put_float("flat/.hidden.npy", 9);
     put_float("one.npy", 3);
     assert_int_equal(symlink("../one.npy", "flat/link.npy"), 0);
-    put_text("flat/labels.txt", "b.npy 4\r\n\nlink.npy\t7\na.b.npy 0\nother.npy 1\nB.NPY 2");
+    put_text("flat/labels.txt",
+             "b.npy 4\r\n\nb-1.npy 5\nlink.npy\t7\na.b.npy 0\nother.npy 1\nB.NPY 2");
     put_file("flat/readme.md", "x", 1);
     qonnx_ctx *cx = qonnx_ctx_new();
     int notes = 0;
@@ -610,18 +612,18 @@ static void test_flat(void **state)
     qonnx_dataset *d = qonnx_dataset_open(cx, g, (const char *[]){"flat"}, 1);
     assert_non_null(d);
     assert_int_equal(notes, 1);
-    assert_int_equal(qonnx_dataset_count(d), 4);
-    static const char *const names[] = {"flat/B.NPY", "flat/a.b.npy", "flat/b.npy",
+    assert_int_equal(qonnx_dataset_count(d), 5);
+    static const char *const names[] = {"flat/B.NPY", "flat/a.b.npy", "flat/b.npy", "flat/b-1.npy",
                                         "flat/link.npy"};
-    static const float values[] = {2, 0, 1, 3};
-    static const int classes[] = {2, 0, 4, 7};
-    for (size_t i = 0; i < 4; i++) {
+    static const float values[] = {2, 0, 1, 4, 3};
+    static const int classes[] = {2, 0, 4, 5, 7};
+    for (size_t i = 0; i < 5; i++) {
         assert_string_equal(qonnx_dataset_name(d, i), names[i]);
         assert_int_equal(qonnx_dataset_class(d, i), -1);
         assert_true(read_float(d, i) == values[i]);
     }
     assert_true(qonnx_dataset_labels(cx, d, "flat/labels.txt"));
-    for (size_t i = 0; i < 4; i++) assert_int_equal(qonnx_dataset_class(d, i), classes[i]);
+    for (size_t i = 0; i < 5; i++) assert_int_equal(qonnx_dataset_class(d, i), classes[i]);
     qonnx_dataset_free(d);
     qonnx_ctx_free(cx);
     qonnx_graph_free(g);
@@ -820,6 +822,13 @@ static void test_pb(void **state)
     assert_true(t.dtype == QONNX_INT64 && t.rank == 1 && qonnx_tensor_get(&t, 0) == 11);
     qonnx_sample_free(&t, 1);
     qonnx_ctx_free(cx);
+    mkdir("many", 0777); /* more files than inputs: one sample each */
+    put_pb("many/input_0.pb", QONNX_FLOAT, 3);
+    put_pb("many/input_1.pb", QONNX_FLOAT, 4);
+    qonnx_dataset *many = must_open(one, "many");
+    assert_int_equal(qonnx_dataset_count(many), 2);
+    assert_true(read_float(many, 1) == 4);
+    qonnx_dataset_free(many);
     put_pb("v.pb", QONNX_INT64, 7); /* int64 [1] for float [1,1] */
     qonnx_dataset *d = must_open(one, "v.pb");
     assert_true(read_float(d, 0) == 7);

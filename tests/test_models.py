@@ -186,7 +186,7 @@ def activation_scales(path):
 
 def test_minmax_scales(done, tmp_path):
     """With the observer minmax the scales are those of ONNX Runtime's quantizer, where both quantize a tensor."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
         def __init__(self):
@@ -198,7 +198,8 @@ def test_minmax_scales(done, tmp_path):
 
     folded, theirs, ours = (tmp_path / f"{name}.onnx" for name in ("folded", "theirs", "ours"))
     done("quantize", TESTDATA / "digits.onnx", "--pipeline", "fold-constants,fold-batchnorm", "-o", folded)
-    quantize_static(folded, theirs, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+    quantize_static(folded, theirs, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QUInt8)
     done("quantize", folded, "--data", TESTDATA / "digits" / "calibration", "--observer", "minmax",
          "--no-correct-bias", "-o", ours)
     ours, theirs = activation_scales(ours), activation_scales(theirs)

@@ -167,9 +167,18 @@ def test_pools_concat_clip_and_depthwise(tmp_path):
     net.conv(d, 24, 4, "y", kernel=1)
     r = Result(tmp_path, net.model("y"), normal(*IMAGE))
     assert not r.floats() and not r.node("Clip") and not r.optimized["AveragePool"]
-    assert r.constant("k1_scale") == r.constant("mp_scale") == r.constant("cat_scale")
-    assert r.constant("ap_scale") == r.constant("mp_scale")  # the Concat's other input
+    assert r.constant("k1_scale") == r.constant("mp_scale") < r.constant("cat_scale")  # no Clip
+    assert r.constant("ap_scale") == r.constant("dw_scale") == r.constant("cat_scale")
     assert r.sqnr() > 25
+
+
+def test_concat_of_relus_shares_parameters(tmp_path):
+    net = Net(IMAGE)
+    a, b = (net.op("Relu", [net.conv("x", 8, 8, f"c{i}")], f"r{i}") for i in (1, 2))
+    net.conv(net.op("Concat", [a, net.op("MaxPool", [b], "mp", kernel_shape=[1, 1])], "cat", axis=1), 16, 4, "y")
+    r = Result(tmp_path, net.model("y"), normal(*IMAGE))
+    assert not r.floats() and not r.node("Relu")
+    assert len({float(r.constant(f"{n}_scale")) for n in ("r1", "r2", "mp", "cat")}) == 1
 
 
 def test_average_pool_has_a_scale_of_its_own(tmp_path):

@@ -219,7 +219,8 @@ ANCIENT = {
                        lambda x: np.where(x < 0, x * np.float32(0.5), x)),
     "Relu-1": (1, f"g {X} {{ y = Relu <consumed_inputs=[0]> (x) }}", lambda x: np.maximum(x, 0)),
     "Reshape-1": (4, "g (float[2,3,4] x) => (y) { y = Reshape <shape=[0,-1]> (x) }", lambda x: x.reshape(2, 12)),
-    "Split-1": (1, "g (float[2,6] x) => (float[2,2] a, float[2,4] b) <float[2] s = {2,4}> { a, b = Split <axis=1> (x, s) }",
+    "Split-1": (1, "g (float[2,6] x) => (float[2,2] a, float[2,4] b) <float[2] s = {2,4}> "
+                   "{ a, b = Split <axis=1> (x, s) }",
                 lambda x: (x[:, :2], x[:, 2:])),
     "Tile-1": (5, "g (float[2,3] x) => (y) <float t = {2}, float a = {1}> { y = Tile (x, t, a) }",
                lambda x: np.tile(x, (1, 2))),

@@ -33,7 +33,7 @@ static const int64_t D_NONE[] = {0}, D1[] = {1}, D2[] = {2}, D3[] = {3}, D0[] = 
 
 /* What a message holds, and what must come of it. */
 typedef struct Row {
-    DType type;
+    DType type; /* data_type; 0: left out */
     const int64_t *dims;
     size_t rank;
     const char *raw; /* NULL: no raw_data */

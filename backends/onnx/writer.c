@@ -208,17 +208,22 @@ static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
 
 static void write_opsets(Writer *w, const Model *m, Onnx__ModelProto *p)
 {
-    for (size_t i = 0; i < p->n_opset_import; i++) {
-        if (p->opset_import[i]->version == m->opsets[i].version) continue;
-        Onnx__OperatorSetIdProto *o =
-            arena_copy(w->arena, p->opset_import[i], sizeof *p->opset_import[i]);
+    size_t from_file = p->n_opset_import;
+    Onnx__OperatorSetIdProto **all = list(w, (size_t)m->nopset);
+    for (int i = 0; i < m->nopset; i++) {
+        bool kept = (size_t)i < from_file;
+        all[i] = kept ? p->opset_import[i] : NULL;
+        if (kept && all[i]->version == m->opsets[i].version) continue;
+        Onnx__OperatorSetIdProto *o = arena_alloc(w->arena, sizeof *o);
+        if (kept) *o = *all[i];
+        else onnx__operator_set_id_proto__init(o);
+        if (!kept) o->domain = str(m->opsets[i].domain);
         o->has_version = 1;
         o->version = m->opsets[i].version;
-        Onnx__OperatorSetIdProto **all = list(w, p->n_opset_import);
-        memcpy(all, p->opset_import, p->n_opset_import * sizeof *all);
         all[i] = o;
-        p->opset_import = all;
     }
+    p->opset_import = all;
+    p->n_opset_import = (size_t)m->nopset;
 }
 
 static void write_props(Writer *w, const Model *m, Onnx__ModelProto *p)

@@ -5,10 +5,10 @@
 
 /* A value of any supported type, without loss. */
 typedef struct Number {
-    enum { NUM_INT, NUM_BIG, NUM_REAL } kind;
-    int64_t i;  /* NUM_INT */
-    uint64_t u; /* NUM_BIG: above INT64_MAX */
-    double d;   /* NUM_REAL */
+    enum { NUM_INT, NUM_BIG, NUM_REAL } kind; /* which field holds it */
+    int64_t i;                                /* NUM_INT */
+    uint64_t u;                               /* NUM_BIG: above INT64_MAX */
+    double d;                                 /* NUM_REAL */
 } Number;
 
 static bool is_number(qonnx_dtype t)

@@ -44,10 +44,10 @@ bool feed_fit(qonnx_ctx *cx, const Feed *f, const char *path, const int64_t *dim
 
 /* Elements in memory: the i-th starts at data + i * stride. */
 typedef struct Elements {
-    const uint8_t *data;
-    ptrdiff_t stride; /* bytes; may be negative or 0 */
-    qonnx_dtype dtype;
-    bool swap; /* bytes are in the other order than little endian */
+    const uint8_t *data; /* the first one */
+    ptrdiff_t stride;    /* bytes */
+    qonnx_dtype dtype;   /* of all */
+    bool swap;           /* bytes are in the other order than little endian */
 } Elements;
 
 /* Whether values of `from` can be converted to the input's type: the types are the same, or both
@@ -86,15 +86,17 @@ bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out);
 /* The tensor in its own type. */
 bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
 
+/* Whether pictures can be read for the input at all: its shape and type. */
+bool image_check(qonnx_ctx *cx, const Feed *f, const char *path);
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out);
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
 /* A decoded picture: 8 bits a channel, row-major, channels last. */
 typedef struct Picture {
-    size_t width, height;
-    int channels;    /* 1: gray, 3: RGB */
-    uint8_t *pixels; /* [height][width][channels], malloc'd */
+    size_t width, height; /* pixels */
+    int channels;         /* 1: gray, 3: RGB */
+    uint8_t *pixels;      /* [height][width][channels], malloc'd */
 } Picture;
 
 /* Called with the size from the header before anything is allocated; false refuses the picture. */
@@ -120,17 +122,17 @@ typedef struct SampleFile {
 
 /* All files of samples of one input, sorted by folder, stem and name, bytewise. */
 typedef struct Listing {
-    char *root;        /* the path that was given */
-    bool single;       /* the path is a file */
-    SampleFile *files; /* owned */
-    size_t nfiles, cap;
+    char *root;         /* the path that was given */
+    bool single;        /* the path is a file */
+    SampleFile *files;  /* owned */
+    size_t nfiles, cap; /* used, and room */
 } Listing;
 
 /* Names in a directory, sorted bytewise, hidden ones left out. */
 typedef struct Names {
-    char **files;   /* regular files */
-    char **folders; /* directories */
-    size_t nfiles, nfolders;
+    char **files;            /* regular files */
+    char **folders;          /* directories */
+    size_t nfiles, nfolders; /* lengths */
 } Names;
 
 /* Lists a directory (or nothing, for a file: *is_file). Symbolic links are followed. */
@@ -156,6 +158,7 @@ struct qonnx_dataset {
     Listing *listings; /* [nfeeds] their files */
     int lead;          /* the first feed whose files hold all `count` samples: it gives the names */
     size_t count;      /* samples */
+    size_t all;        /* samples that the files hold; more than `count` when limited */
 };
 
 /* Fills d->listings from the specs. */

@@ -134,7 +134,10 @@ qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g, const cha
                                   int nspecs)
 {
     qonnx_dataset *d = dataset_new(g);
-    if (dataset_find(cx, d, specs, nspecs) && count_all(cx, d)) return d;
+    if (dataset_find(cx, d, specs, nspecs) && count_all(cx, d)) {
+        d->all = d->count;
+        return d;
+    }
     qonnx_dataset_free(d);
     return NULL;
 }
@@ -146,7 +149,23 @@ size_t qonnx_dataset_count(const qonnx_dataset *d)
     return d->count;
 }
 
-/* The file that holds sample i of feed k. */
+int qonnx_dataset_inputs(const qonnx_dataset *d)
+{
+    return d->ninputs;
+}
+
+void qonnx_dataset_limit(qonnx_dataset *d, size_t count)
+{
+    if (count < d->count) d->count = count;
+}
+
+/* Where sample i stands among all that the files hold: a limited set is spread evenly. */
+static size_t row_of(const qonnx_dataset *d, size_t i)
+{
+    return d->count == d->all ? i : (size_t)((unsigned __int128)i * d->all / d->count);
+}
+
+/* The file that holds sample i of feed k; i counts all that the files hold. */
 static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i)
 {
     const Listing *l = &d->listings[k];
@@ -163,20 +182,20 @@ static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i)
 
 const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, i)->path;
+    return file_of(d, d->lead, row_of(d, i))->path;
 }
 
 int qonnx_dataset_class(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, i)->class_index;
+    return file_of(d, d->lead, row_of(d, i))->class_index;
 }
 
 bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_tensor *tensors)
 {
     for (int k = 0; k < d->ninputs; k++) tensors[k] = (qonnx_tensor){0};
     for (int k = 0; k < d->nfeeds; k++) {
-        const SampleFile *f = file_of(d, k, i);
-        size_t row = f->count == 1 ? 0 : i - f->first;
+        const SampleFile *f = file_of(d, k, row_of(d, i));
+        size_t row = f->count == 1 ? 0 : row_of(d, i) - f->first;
         if (sample_read(cx, &d->feeds[k], f->path, row, &tensors[d->feeds[k].slot])) continue;
         qonnx_sample_free(tensors, d->ninputs);
         return false;

@@ -113,6 +113,7 @@ bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count)
     case KIND_NPY:
         return npy_count(cx, f, path, count);
     case KIND_IMAGE:
+        return image_check(cx, f, path);
     case KIND_PB:
         return true;
     default:

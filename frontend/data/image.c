@@ -11,7 +11,7 @@
 
 /* What the input's shape asks for. */
 typedef struct Layout {
-    const Feed *feed;
+    const Feed *feed;      /* for messages */
     bool channels_last;    /* [1, H, W, C], else [1, C, H, W] */
     int channels;          /* 1: gray, 3: RGB */
     int64_t height, width; /* -1: any */
@@ -36,6 +36,12 @@ static bool layout_of(qonnx_ctx *cx, const Feed *f, const char *path, Layout *ou
     const int64_t *size = f->dims + (planar ? 2 : 1);
     *out = (Layout){f, !planar, (int)(planar ? first : last), size[0], size[1]};
     return true;
+}
+
+bool image_check(qonnx_ctx *cx, const Feed *f, const char *path)
+{
+    Layout l;
+    return layout_of(cx, f, path, &l);
 }
 
 /* A size as text: "224", or "any". */

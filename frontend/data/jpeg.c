@@ -15,12 +15,12 @@ enum { SCANS_MAX = 500 };
 
 /* The library's state; outlives the jump out of it. */
 typedef struct Decoder {
-    struct jpeg_decompress_struct jpeg;
-    struct jpeg_error_mgr errors;
-    struct jpeg_progress_mgr progress;
-    jmp_buf out;   /* where errors go */
-    qonnx_ctx *cx; /* takes the message */
-    const char *path;
+    struct jpeg_decompress_struct jpeg; /* client_data points back to this */
+    struct jpeg_error_mgr errors;       /* with on_error and on_message */
+    struct jpeg_progress_mgr progress;  /* with on_progress */
+    jmp_buf out;                        /* where errors go */
+    qonnx_ctx *cx;                      /* takes the message */
+    const char *path;                   /* for messages */
 } Decoder;
 
 static void on_error(j_common_ptr jpeg)

@@ -7,14 +7,14 @@
 
 /* A piece of the text. */
 typedef struct Slice {
-    const char *at;
-    size_t n;
+    const char *at; /* not ended by a NUL */
+    size_t n;       /* bytes */
 } Slice;
 
 /* One line. */
 typedef struct Label {
-    Slice file; /* name relative to the data set's directory */
-    int class_index;
+    Slice file;      /* name relative to the data set's directory */
+    int class_index; /* >= 0 */
 } Label;
 
 static bool is_space(char c)

@@ -13,17 +13,17 @@ enum { NPY_MAGIC = 8, NPY_HEADER_MAX = 1 << 16 };
 
 /* A checked file: the whole array lies inside the mapping. */
 typedef struct Npy {
-    qonnx_dtype dtype;
+    qonnx_dtype dtype;            /* of the elements */
     bool swap;                    /* big endian */
     bool fortran;                 /* the first axis is the fastest */
-    int rank;                     /* */
+    int rank;                     /* of the array */
     int64_t dims[QONNX_MAX_RANK]; /* all >= 0 */
     const uint8_t *data;          /* the array, in the mapping */
 } Npy;
 
 /* A cursor over the header's text. */
 typedef struct Text {
-    const char *at, *end;
+    const char *at, *end; /* what is left of it */
 } Text;
 
 static void skip_space(Text *t)

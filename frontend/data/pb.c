@@ -8,9 +8,9 @@
 
 /* A file that was read: the tensor points into the rest. */
 typedef struct Message {
-    Onnx__TensorProto *proto;
-    void *converted; /* values from typed fields, or NULL */
-    qonnx_tensor tensor;
+    Onnx__TensorProto *proto; /* unpacked */
+    void *converted;          /* values from typed fields, or NULL */
+    qonnx_tensor tensor;      /* checked */
 } Message;
 
 static void *keep(void *user, size_t bytes)

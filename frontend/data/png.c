@@ -9,12 +9,12 @@
 
 /* The library's state; outlives the jump out of it. */
 typedef struct Decoder {
-    png_structp png;
-    png_infop info;
-    qonnx_ctx *cx; /* takes the message */
-    const char *path;
-    const FileMap *file;
-    size_t at; /* bytes of the file that have been read */
+    png_structp png;     /* its error and io pointers point back to this */
+    png_infop info;      /* the header */
+    qonnx_ctx *cx;       /* takes the message */
+    const char *path;    /* for messages */
+    const FileMap *file; /* what is decoded */
+    size_t at;           /* bytes of the file that have been read */
 } Decoder;
 
 static void on_error(png_structp png, png_const_charp text)

@@ -110,7 +110,7 @@ QONNX_API int qonnx_node_inputs(const qonnx_node *n);
 QONNX_API qonnx_value *qonnx_node_input(const qonnx_node *n, int i); /* NULL: omitted, or past end */
 QONNX_API int qonnx_node_outputs(const qonnx_node *n);
 QONNX_API qonnx_value *qonnx_node_output(const qonnx_node *n, int i);
-/** Sets input i, growing the list when needed; NULL leaves it out. */
+/** Sets input i, growing the list when needed; NULL leaves it out (the last one: shortens it). */
 QONNX_API void qonnx_node_set_input(qonnx_node *n, int i, qonnx_value *v);
 /** Makes `v` the i-th output. A previous producer of `v` loses it, so that a node can take over
  *  the output of the one behind it, name and graph output included. */
@@ -164,7 +164,8 @@ QONNX_API int64_t qonnx_value_dim(const qonnx_value *v, int i); /* -1: symbolic 
 QONNX_API const char *qonnx_value_dim_name(const qonnx_value *v, int i);
 /** The contents, for constants; NULL otherwise. The tensor lives as long as the graph. */
 QONNX_API const qonnx_tensor *qonnx_value_constant(const qonnx_value *v);
-/** Replaces the contents of a constant; copied. Every user sees them: check the uses first. */
+/** Replaces the contents of a constant, or makes a value without a producer one; copied. Every
+ *  user sees them: check the uses first. */
 QONNX_API void qonnx_value_set_constant(qonnx_value *v, const qonnx_tensor *t);
 QONNX_API qonnx_node *qonnx_value_producer(const qonnx_value *v); /* NULL: input or constant */
 /** The graph the value belongs to. */

@@ -27,6 +27,9 @@ QONNX_API QONNX_CHECKED bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *
  *  sample i becomes sample i * all / count. */
 QONNX_API void qonnx_dataset_limit(qonnx_dataset *d, size_t count);
 QONNX_API size_t qonnx_dataset_count(const qonnx_dataset *d);
+/** How many tensors a sample has room for: the inputs of the graph it was opened for, those that
+ *  are initializers included (their tensors stay empty). */
+QONNX_API int qonnx_dataset_inputs(const qonnx_dataset *d);
 /** The file of sample i (of its first input). */
 QONNX_API const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i);
 /** The class of sample i: the index of its folder among the sorted folders, or from the labels;
@@ -47,7 +50,7 @@ QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, 
 typedef struct qonnx_session qonnx_session;
 
 typedef struct qonnx_session_options {
-    const char *engine; /* "auto" (or NULL): oneDNN where built in; "portable": the library's own */
+    const char *engine; /* "auto" (or NULL): oneDNN where it is built in; "onednn"; "portable" */
     int threads;        /* samples in parallel; 0: one a core */
 } qonnx_session_options;
 

@@ -20,11 +20,11 @@ static const double noise = 1e-9;
 
 /* The levels, each array summed from 0: element i is over the levels below i. */
 typedef struct Levels {
-    double count[LEVELS];         /* of one level: not summed */
-    double counts[LEVELS + 1];    /* values */
-    double logs[LEVELS + 1];      /* count * log(count) */
-    double log_of[LEVELS + 1];    /* log(i), for numbers of levels; [0] unused */
-    int filled[LEVELS + 1];       /* levels that are not empty */
+    double count[LEVELS];      /* of one level: not summed */
+    double counts[LEVELS + 1]; /* values */
+    double logs[LEVELS + 1];   /* count * log(count) */
+    double log_of[LEVELS + 1]; /* log(i), for numbers of levels; [0] unused */
+    int filled[LEVELS + 1];    /* levels that are not empty */
 } Levels;
 
 /* Natural logarithm of a normal x > 0, the same on every machine: x = m * 2^e with m around 1, and

@@ -42,7 +42,8 @@ typedef struct Range {
     double error;     /* expected squared error, summed over the values */
 } Range;
 
-/* ---- the error of a range --------------------------------------------------------------------- */
+/* ---- the error of a range ---------------------------------------------------------------------
+ */
 
 /* The first cell whose lower (or upper) edge is at least x. */
 static int first_at(const Side *s, double x, bool upper)
@@ -50,14 +51,19 @@ static int first_at(const Side *s, double x, bool upper)
     int lo = 0, hi = s->n;
     while (lo < hi) {
         int mid = lo + (hi - lo) / 2;
-        if ((upper ? s->cells[mid].hi : s->cells[mid].lo) < x) lo = mid + 1;
-        else hi = mid;
+        if ((upper ? s->cells[mid].hi : s->cells[mid].lo) < x)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return lo;
 }
 
 /* Integral of the squared error from 0 to level k plus r: k whole steps and what is left. */
-static double integral(int k, double r) { return k / 12.0 + r * r * r / 3; }
+static double integral(int k, double r)
+{
+    return k / 12.0 + r * r * r / 3;
+}
 
 /* Mean squared error of a cell, in steps, when it is rounded to a whole number of at most `top`. */
 static double cell_error(const Cell *c, double per_step, int top)
@@ -80,18 +86,22 @@ static double side_error(const Side *s, double step, int top, bool exact)
     if (exact)
         for (int i = rounded; i < clipped; i++)
             error += s->cells[i].count * cell_error(&s->cells[i], 1 / step, top) * step * step;
-    else error += (in->count - zero->count) * step * step / 12;
+    else
+        error += (in->count - zero->count) * step * step / 12;
     double beyond = (all->squares - in->squares) - 2 * limit * (all->sum - in->sum) +
                     limit * limit * (all->count - in->count);
     return error + fmax(beyond, 0);
 }
 
-/* The ends that a candidate stands for, as they are handed out. */
+/* The ends that a candidate stands for, as they are handed out. Where all values have one sign the
+ * end near zero is theirs, unless they are clipped altogether. */
 static void ends(const Search *s, const Range *r, float *lo, float *hi)
 {
     double reach = s->grid->symmetric ? fmax(-s->min, s->max) : s->max;
     *hi = (float)fmin(s->max, reach * r->high);
     *lo = (float)(s->grid->symmetric ? fmax(s->min, -reach * r->high) : s->min * r->low);
+    if (*lo > *hi && s->min > 0) *lo = *hi;
+    if (*lo > *hi && s->max < 0) *hi = *lo;
 }
 
 static Range measure(const Search *s, double low, double high)
@@ -106,11 +116,18 @@ static Range measure(const Search *s, double low, double high)
     return r;
 }
 
-/* ---- the search ------------------------------------------------------------------------------- */
+/* ---- the search -------------------------------------------------------------------------------
+ */
 
 /* Whether moving the lower, the higher end makes a difference. */
-static bool low_moves(const Search *s) { return s->neg.n > 0 && !s->grid->symmetric; }
-static bool high_moves(const Search *s) { return s->pos.n > 0 || s->grid->symmetric; }
+static bool low_moves(const Search *s)
+{
+    return s->neg.n > 0 && !s->grid->symmetric;
+}
+static bool high_moves(const Search *s)
+{
+    return s->pos.n > 0 || s->grid->symmetric;
+}
 
 /* Shares of 1, 2^-1/2, 1/2, ... 2^-20 for both ends. */
 static Range coarse(const Search *s)
@@ -155,7 +172,8 @@ static Range find(Search *s)
     return best;
 }
 
-/* ---- the histogram, split by sign ------------------------------------------------------------- */
+/* ---- the histogram, split by sign -------------------------------------------------------------
+ */
 
 static void add_cell(Side *s, double lo, double hi, double count)
 {
@@ -172,7 +190,8 @@ static void split(Search *s, const qonnx_histogram *h)
 {
     for (int i = 0; i < h->nbins; i++) {
         const qonnx_bin *b = &h->bins[i];
-        if (b->lo > 0) add_cell(&s->pos, fmax(b->lo, s->min), fmin(b->hi, s->max), (double)b->count);
+        if (b->lo > 0)
+            add_cell(&s->pos, fmax(b->lo, s->min), fmin(b->hi, s->max), (double)b->count);
     }
     for (int i = h->nbins - 1; i >= 0; i--) {
         const qonnx_bin *b = &h->bins[i];
