@@ -46,6 +46,8 @@ static Graph *clone_into(const Graph *g, Graph *c)
     for (const Node *n = g->first; n; n = n->next) {
         Node *m = graph_append(c, n->op, n->domain, n->name, n->nin, n->nout);
         m->source = n->source;
+        m->row = n->row;
+        m->quant = n->quant;
         for (int i = 0; i < n->nin; i++)
             if (n->in[i]) qonnx_node_set_input(m, i, counterpart(c, n->in[i]));
         for (int i = 0; i < n->nout; i++)

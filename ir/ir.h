@@ -81,6 +81,7 @@ struct qonnx_node {
     int nattr, attr_cap;
     Node *prev, *next;     /* order in the graph */
     const void *source;    /* Onnx__NodeProto, or NULL */
+    const void *quant;     /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
     int mark;              /* scratch of whoever walks the graph; no meaning between calls */
 };
 

@@ -195,6 +195,13 @@ KERNEL float f_sigmoid(float x)
     return f_select(x == x, f_select(x < 0.0f, e, 1.0f) / (1.0f + e), x);
 }
 
+/* ln(1 + e^x), without overflow; 2 ulp. NaN is passed through: a sum of two NaNs is either. */
+KERNEL float f_softplus(float x)
+{
+    const float y = f_select(x < 0.0f, 0.0f, x) + f_log1p(f_exp(-f_abs(x)));
+    return f_select(x == x, y, x);
+}
+
 /* log2(x) of a positive finite float, as a double good to about 1e-12 of itself. */
 KERNEL double f_log2_double(float x)
 {

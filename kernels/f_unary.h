@@ -31,7 +31,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
     case F_ELU:
         F_UNARY(f_select(x < 0.0f, alpha * f_expm1(x), x));
     case F_SOFTPLUS:
-        F_UNARY(f_select(x < 0.0f, 0.0f, x) + f_log1p(f_exp(-f_abs(x))));
+        F_UNARY(f_softplus(x));
     case F_EXP:
         F_UNARY(f_exp(x));
     case F_LOG:

@@ -182,6 +182,15 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
     lower_call(l, n, "copy", &p, (Buf *[]){from}, 1, to);
 }
 
+Buf *lower_duplicate(Lower *l, const Value *v, Buf *b)
+{
+    int size = qonnx_dtype_bits(v->dtype) / 8;
+    int64_t count = shape_elements(&v->shape);
+    Buf *to = lower_temp(l, b->bytes);
+    lower_copy(l, v->def, 1, &count, b, (int64_t[]){1}, 0, to, (int64_t[]){1}, 0, size);
+    return to;
+}
+
 bool lower_want(Lower *l, const Node *n, int i, DType t)
 {
     const Value *v = qonnx_node_input(n, i);

@@ -41,6 +41,8 @@ Buf *lower_const(Lower *l, const void *data, size_t bytes);
 Buf *lower_temp(Lower *l, size_t bytes);
 /* Notes that the call with that number reads or writes the buffer. */
 void lower_touch(Buf *b, int call);
+/* A copy of a buffer that holds `v`: for outputs that are constants, inputs, or output twice. */
+Buf *lower_duplicate(Lower *l, const Value *v, Buf *b);
 /* Emits a call of the kernel: `params` is copied. */
 void lower_call(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
                 int nin, Buf *out);
@@ -66,5 +68,12 @@ bool lower_want(Lower *l, const Node *n, int i, DType t);
 
 /* The bounds of a Relu or Clip, whose inputs must be constant. */
 bool activation_bounds(const Node *n, float *lo, float *hi);
+
+/* ---- parameters that the float and the quantized form of an operator share (ops/) ---- */
+
+/* The kernel parameters of an elementwise operator of one operand, but for the count. */
+bool unary_params(const Node *n, f_unary_p *p);
+/* What a Softmax runs over, and the layout that it takes its input in. */
+bool softmax_params(Lower *l, const Node *n, f_softmax_p *p, Layout *at);
 
 #endif

@@ -1,5 +1,5 @@
 /* lower/plan.c - offsets for buffers: largest first, each at the lowest place that is free for its
- * whole life.
+ * whole life. Inputs and outputs lie in the caller's memory.
  */
 #include "lower/program.h"
 #include <stdlib.h>
@@ -40,7 +40,8 @@ void program_plan(Program *p)
     Buf **order = xmalloc((size_t)p->nbuf * sizeof *order);
     Buf **near = xmalloc((size_t)p->nbuf * sizeof *near);
     int n = 0;
-    for (int i = 0; i < p->nbuf; i++) order[n++] = p->bufs[i];
+    for (int i = 0; i < p->nbuf; i++)
+        if (!p->bufs[i]->port) order[n++] = p->bufs[i];
     qsort(order, (size_t)n, sizeof *order, larger_first);
     p->memory = 0;
     for (int i = 0; i < n; i++) {

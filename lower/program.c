@@ -57,6 +57,7 @@ static void lower_inputs(Lower *l, Graph *g)
         if (!graph_is_fed(g, i)) continue;
         Buf *b = lower_out(l, g->inputs[i], PLAIN);
         b->born = -1;
+        b->port = p->ninput + 1;
         p->inputs[p->ninput++] = port_of(g->inputs[i], b);
     }
 }
@@ -71,7 +72,8 @@ static bool lower_outputs(Lower *l, Graph *g)
             return qonnx_fail(l->cx, NULL, "%s: output '%s' is computed by nothing", g->model->path,
                               v->name);
         Buf *b = lower_value(l, v->def, v, PLAIN);
-        b->dies = INT32_MAX;
+        if (b->data || b->port) b = lower_duplicate(l, v, b);
+        b->port = -(i + 1);
         p->outputs[p->noutput++] = port_of(v, b);
     }
     return true;

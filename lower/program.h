@@ -12,6 +12,7 @@ typedef struct Buf {
     size_t bytes;
     size_t offset;    /* place in the arena; set by program_plan */
     const void *data; /* contents of a constant, or NULL */
+    int port;         /* i + 1: the caller's memory of input i; -(i + 1): of output i; 0: neither */
     int born, dies;   /* first and last call that touches it; inputs are born at -1 */
 } Buf;
 
@@ -44,7 +45,7 @@ typedef struct Program {
     Graph *graph;      /* the lowered graph, owned; calls point into it */
     Call *calls;
     int ncall, call_cap;
-    Buf **bufs;        /* all that are not constant */
+    Buf **bufs;        /* all that are not constant, ports included */
     int nbuf, buf_cap;
     Port *inputs;      /* one a fed input of the graph (constants are not fed) */
     int ninput;

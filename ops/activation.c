@@ -29,20 +29,29 @@ static bool emit_unary(Lower *l, Node *n, f_unary_p p)
     return true;
 }
 
+bool unary_params(const Node *n, f_unary_p *p)
+{
+    for (size_t i = 0; i < sizeof unary / sizeof *unary; i++) {
+        if (strcmp(unary[i].op, n->op)) continue;
+        *p = (f_unary_p){unary[i].code, 0, qonnx_node_float(n, "alpha", unary[i].alpha),
+                         qonnx_node_float(n, "beta", unary[i].beta), -INFINITY, INFINITY};
+        return true;
+    }
+    *p = (f_unary_p){.op = F_CLIP};
+    return activation_bounds(n, &p->lo, &p->hi);
+}
+
 static bool unary_lower(Lower *l, Node *n)
 {
-    size_t i = 0;
-    while (strcmp(unary[i].op, n->op)) i++;
-    f_unary_p p = {unary[i].code, 0, qonnx_node_float(n, "alpha", unary[i].alpha),
-                   qonnx_node_float(n, "beta", unary[i].beta), -INFINITY, INFINITY};
-    return lower_want(l, n, 0, QONNX_FLOAT) && emit_unary(l, n, p);
+    f_unary_p p;
+    return lower_want(l, n, 0, QONNX_FLOAT) && unary_params(n, &p) && emit_unary(l, n, p);
 }
 
 static bool clamp_lower(Lower *l, Node *n)
 {
-    f_unary_p p = {.op = F_CLIP};
+    f_unary_p p;
     if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
-    if (!activation_bounds(n, &p.lo, &p.hi))
+    if (!unary_params(n, &p))
         return qonnx_fail(l->cx, n, "its bounds must be constants, the lower one not above the upper");
     return emit_unary(l, n, p);
 }
@@ -62,23 +71,29 @@ static bool softmax_shape(Ctx *cx, Node *n)
            same_shape(cx, n);
 }
 
-static bool softmax_lower(Lower *l, Node *n)
+bool softmax_params(Lower *l, const Node *n, f_softmax_p *p, Layout *at)
 {
     const Shape *x = in_shape(n, 0);
     int axis;
-    if (!lower_want(l, n, 0, QONNX_FLOAT) ||
-        !check_axis(l->cx, n, qonnx_node_int(n, "axis", -1), x->rank, &axis))
-        return false;
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", -1), x->rank, &axis)) return false;
     /* channels are next to each other in LAST; other axes are taken plain */
-    Layout at = axis == 1 && x->rank > 2 ? lower_layout(l, n, 0) : PLAIN;
+    *at = axis == 1 && x->rank > 2 ? lower_layout(l, n, 0) : PLAIN;
     int order[QONNX_MAX_RANK];
-    layout_order(x->rank, at, order);
-    f_softmax_p p = {1, (int32_t)x->dim[axis], 1, qonnx_node_is(n, "LogSoftmax")};
+    layout_order(x->rank, *at, order);
+    *p = (f_softmax_p){1, (int32_t)x->dim[axis], 1, qonnx_node_is(n, "LogSoftmax")};
     bool behind = false;
     for (int i = 0; i < x->rank; i++) {
         if (order[i] == axis) behind = true;
-        else *(behind ? &p.inner : &p.outer) *= (int32_t)x->dim[order[i]];
+        else *(behind ? &p->inner : &p->outer) *= (int32_t)x->dim[order[i]];
     }
+    return true;
+}
+
+static bool softmax_lower(Lower *l, Node *n)
+{
+    f_softmax_p p;
+    Layout at;
+    if (!lower_want(l, n, 0, QONNX_FLOAT) || !softmax_params(l, n, &p, &at)) return false;
     lower_call(l, n, "f_softmax", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
                lower_out(l, n->out[0], at));
     return true;

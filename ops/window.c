@@ -91,3 +91,44 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
     }
     return true;
 }
+
+bool conv_window(Ctx *cx, const Node *n, Window *w)
+{
+    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    if (k->rank != x->rank)
+        return qonnx_fail(cx, n, "weight of rank %d for an input of rank %d", k->rank, x->rank);
+    if (!shape_known(k)) return qonnx_fail(cx, n, "the weight's shape is not known");
+    int64_t group = qonnx_node_int(n, "group", 1);
+    if (group < 1 || k->dim[0] % group || k->dim[0] < 1 ||
+        (x->dim[1] >= 0 && (k->dim[1] > INT32_MAX / group || x->dim[1] != k->dim[1] * group)))
+        return qonnx_fail(cx, n, "group %lld does not fit %lld input channels and a weight of %lld x "
+                          "%lld", (long long)group, (long long)x->dim[1], (long long)k->dim[0],
+                          (long long)k->dim[1]);
+    const Shape *b = in_shape(n, 2);
+    if (b && (b->rank != 1 || (b->dim[0] >= 0 && b->dim[0] != k->dim[0])))
+        return qonnx_fail(cx, n, "bias of %lld for %lld output channels",
+                          (long long)(b->rank == 1 ? b->dim[0] : -1), (long long)k->dim[0]);
+    return window_read(cx, n, x, k->dim + 2, w);
+}
+
+bool conv_is_depthwise(const Node *n)
+{
+    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    int64_t group = qonnx_node_int(n, "group", 1);
+    return group > 1 && x->dim[1] == group && k->dim[0] == group;
+}
+
+bool pool_window(Ctx *cx, const Node *n, Window *w)
+{
+    const Shape *x = in_shape(n, 0);
+    if (strncmp(n->op, "Global", 6)) return window_read(cx, n, x, NULL, w);
+    if (x->rank < 3 || x->rank > 5)
+        return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
+    *w = (Window){.axes = x->rank - 2};
+    for (int i = 0; i < 3; i++) {
+        int axis = i - (3 - w->axes);
+        w->in[i] = w->kernel[i] = axis < 0 ? 1 : x->dim[2 + axis];
+        w->out[i] = w->stride[i] = w->dilation[i] = 1;
+    }
+    return true;
+}

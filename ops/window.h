@@ -17,4 +17,22 @@ typedef struct Window {
  * size. */
 bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w);
 
+/* The window of a Conv, float or quantized, its operands checked: input 0 and the weight, input 1,
+ * have known shapes. */
+bool conv_window(Ctx *cx, const Node *n, Window *w);
+/* The window of a pool; that of a global one is the whole input. */
+bool pool_window(Ctx *cx, const Node *n, Window *w);
+/* Whether the Conv has a filter of its own for each channel and nothing else. */
+bool conv_is_depthwise(const Node *n);
+
+/* The fields that the parameter structs of sliding kernels share, as designated initializers. */
+#define WINDOW_FIELDS(w)                                                                           \
+    .id = (int32_t)(w).in[0], .ih = (int32_t)(w).in[1], .iw = (int32_t)(w).in[2],                  \
+    .od = (int32_t)(w).out[0], .oh = (int32_t)(w).out[1], .ow = (int32_t)(w).out[2],               \
+    .kd = (int32_t)(w).kernel[0], .kh = (int32_t)(w).kernel[1], .kw = (int32_t)(w).kernel[2],      \
+    .sd = (int32_t)(w).stride[0], .sh = (int32_t)(w).stride[1], .sw = (int32_t)(w).stride[2],      \
+    .dd = (int32_t)(w).dilation[0], .dh = (int32_t)(w).dilation[1],                                \
+    .dw = (int32_t)(w).dilation[2], .pd = (int32_t)(w).front[0], .ph = (int32_t)(w).front[1],      \
+    .pw = (int32_t)(w).front[2]
+
 #endif

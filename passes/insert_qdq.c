@@ -4,18 +4,22 @@
 #include "quantizable.h"
 #include <stdlib.h>
 
-/* How far an operator's output goes in integers. */
-enum { EATEN_NOT, EATEN_OUTPUT /* to a graph output */, EATEN_INTEGER /* to a matrix product */ };
+/* Where an operator's output goes in integers, from the worst to the best. */
+typedef enum Eaten {
+    EATEN_NOT,
+    EATEN_OUTPUT,  /* to a graph output */
+    EATEN_INTEGER, /* through other operators to a matrix product */
+    EATEN_PRODUCT  /* to a matrix product, through nothing but data movement */
+} Eaten;
 
 /* A node, and what becomes of it. */
 typedef struct Site {
     qonnx_node *node;
     qonnx_rule rule;
     bool candidate; /* could run in integers */
+    bool quantized; /* does */
     bool heavy;     /* a matrix product: worth it by itself */
-    bool fed;       /* heavy, or its inputs are there in integers anyway */
-    int eaten;      /* EATEN_... */
-    bool quantized; /* runs in integers */
+    Eaten eaten;    /* the best of its outputs' readers */
 } Site;
 
 /* A weight that was quantized, for other nodes that want the very same. */
@@ -89,7 +93,7 @@ static void judge(Insert *in)
 static bool is_integer(const Insert *in, const qonnx_value *v)
 {
     const Site *p = site_of(in, qonnx_value_producer(v));
-    bool integer = qonnx_value_constant(v) || (p && p->fed);
+    bool integer = qonnx_value_constant(v) || (p && p->quantized);
     for (int i = 0; i < qonnx_value_uses(v) && !integer; i++) {
         int input;
         const Site *u = site_of(in, qonnx_value_use(v, i, &input));
@@ -98,7 +102,8 @@ static bool is_integer(const Insert *in, const qonnx_value *v)
     return integer;
 }
 
-static bool find_fed(const Insert *in, const Site *s)
+/* Whether everything that the operator reads is there in integers. */
+static bool is_fed(const Insert *in, const Site *s)
 {
     for (int i = 0; i < qonnx_node_inputs(s->node); i++)
         if (quantizable_activation(s->node, &s->rule, i) &&
@@ -107,41 +112,73 @@ static bool find_fed(const Insert *in, const Site *s)
     return true;
 }
 
-static int find_eaten(const Insert *in, const Site *s)
+static Eaten eaten_by(const Site *reader)
 {
-    int eaten = EATEN_NOT;
+    if (reader->heavy) return EATEN_PRODUCT;
+    bool passes_on = reader->rule.kind == QONNX_RULE_SAME || reader->eaten < EATEN_INTEGER;
+    return passes_on ? reader->eaten : EATEN_INTEGER;
+}
+
+static Eaten find_eaten(const Insert *in, const Site *s)
+{
+    Eaten eaten = EATEN_NOT;
     for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
         const qonnx_value *v = qonnx_node_output(s->node, i);
         if (!v) continue;
-        if (qonnx_value_is_output(v) && !eaten) eaten = EATEN_OUTPUT;
+        if (qonnx_value_is_output(v) && eaten < EATEN_OUTPUT) eaten = EATEN_OUTPUT;
         for (int k = 0; k < qonnx_value_uses(v); k++) {
             int input;
             const Site *u = site_of(in, qonnx_value_use(v, k, &input));
-            if (u && u->eaten > eaten && quantizable_activation(u->node, &u->rule, input))
-                eaten = u->eaten;
+            if (u && u->quantized && quantizable_activation(u->node, &u->rule, input) &&
+                eaten_by(u) > eaten)
+                eaten = eaten_by(u);
         }
     }
     return eaten;
 }
 
+/* Whether it is arithmetic with a constant, as at the end of a detector, where offsets become
+ * coordinates that need more than 8 bits. */
+static bool is_decoding(const Site *s)
+{
+    bool constant = false;
+    for (int i = 0; i < qonnx_node_inputs(s->node) && s->rule.kind == QONNX_RULE_OWN; i++)
+        constant |= quantizable_activation(s->node, &s->rule, i) &&
+                    qonnx_value_constant(qonnx_node_input(s->node, i));
+    return constant;
+}
+
 /* A matrix product is worth it by itself. Element-wise operators and pools are only between
  * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
- * the product of a GELU computed in float. Data movement may stand in front, too, for it commutes
- * with the quantization. */
+ * the product of a GELU computed in float. Data movement loses nothing behind integers, nor in
+ * front of a matrix product. */
+static bool is_worth_it(const Insert *in, const Site *s)
+{
+    if (s->heavy) return true;
+    if (s->rule.kind == QONNX_RULE_SAME) return s->eaten == EATEN_PRODUCT || is_fed(in, s);
+    return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(in, s);
+}
+
+/* Takes operators out until each that is left is worth it; there and back, for one that goes may
+ * take those behind it and in front of it along. */
 static void decide(Insert *in)
 {
     int alone = 0;
-    for (Site *s = in->sites; s < in->sites + in->count; s++)
-        s->fed = s->candidate && (s->heavy || find_fed(in, s));
-    for (Site *s = in->sites + in->count; s-- > in->sites;) {
-        int eaten = s->heavy ? EATEN_INTEGER : find_eaten(in, s);
-        if (s->candidate) s->eaten = eaten;
+    Site *end = in->sites + in->count;
+    for (Site *s = in->sites; s < end; s++) {
+        s->quantized = s->candidate;
+        s->eaten = EATEN_PRODUCT;
     }
-    for (Site *s = in->sites; s < in->sites + in->count; s++) {
-        bool moves = s->rule.kind == QONNX_RULE_SAME && s->eaten == EATEN_INTEGER;
-        s->quantized = s->candidate && ((s->fed && s->eaten) || moves);
-        alone += s->candidate && !s->quantized;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (Site *s = end; s-- > in->sites;) {
+            s->eaten = find_eaten(in, s);
+            if (s->quantized && !is_worth_it(in, s)) s->quantized = false, changed = true;
+        }
+        for (Site *s = in->sites; s < end; s++)
+            if (s->quantized && !is_worth_it(in, s)) s->quantized = false, changed = true;
     }
+    for (Site *s = in->sites; s < end; s++) alone += s->candidate && !s->quantized;
     if (alone)
         qonnx_note(in->cx, NULL,
                    "%d light operators stay in float, for what is around them is float", alone);
@@ -398,9 +435,10 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
     const Site *s = site_of(in, qonnx_value_producer(v));
     bool integer_producer = s && s->quantized && in->target->quantize_outputs;
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
+    if (!integers && !integer_producer) return;
     if (qonnx_value_constant(v))
         quantize_constant(in, v, &p, readers, count);
-    else if (integers || integer_producer)
+    else
         quantize_value(in, v, &p, readers, count, integer_producer);
 }
 

@@ -1,10 +1,8 @@
-/* passes/pipeline.c - the order of the passes, and running a pipeline given as text. The list of
- * passes and observers is meson.build's.
- */
-#include <qonnx/run.h>
+/* passes/pipeline.c - the order of the passes, and running a pipeline given as text. */
+#include "passes/registry.h"
 #include "ir/ir.h"
-#include "pass_list.h" /* generated: builtin_passes[], builtin_observers[] */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,37 +30,6 @@ struct qonnx_job {
     const qonnx_target *target;
     const qonnx_stats *stats;
 };
-
-/* ---- registry --------------------------------------------------------------------------------- */
-
-const qonnx_pass *qonnx_pass_at(int i)
-{
-    return i >= 0 && i < (int)(sizeof builtin_passes / sizeof *builtin_passes) ? builtin_passes[i]
-                                                                              : NULL;
-}
-
-const qonnx_observer *qonnx_observer_at(int i)
-{
-    return i >= 0 && i < (int)(sizeof builtin_observers / sizeof *builtin_observers)
-               ? builtin_observers[i]
-               : NULL;
-}
-
-static const qonnx_pass *find_pass(const char *name)
-{
-    const qonnx_pass *p;
-    for (int i = 0; (p = qonnx_pass_at(i)); i++)
-        if (!strcmp(p->name, name)) return p;
-    return NULL;
-}
-
-static const qonnx_observer *find_observer(const char *name)
-{
-    const qonnx_observer *o;
-    for (int i = 0; (o = qonnx_observer_at(i)); i++)
-        if (!strcmp(o->name, name)) return o;
-    return NULL;
-}
 
 /* ---- options ---------------------------------------------------------------------------------- */
 
@@ -184,6 +151,31 @@ static bool check_settings(Ctx *cx, const char *kind, const char *name, const qo
 
 /* ---- running ---------------------------------------------------------------------------------- */
 
+/* Puts "pass 'NAME' of plugin FILE: " in front of the failure; the file is NULL for built-in ones. */
+static bool blame(Ctx *cx, const char *kind, const char *name, const char *file)
+{
+    char *prefix = NULL;
+    if (!ctx_failed(cx)) qonnx_fail(cx, NULL, "failed without a reason");
+    if (asprintf(&prefix, "%s '%s'%s%s: ", kind, name, file ? " of plugin " : "", file ? file : "") < 0)
+        return false;
+    ctx_prefix_error(cx, prefix);
+    free(prefix);
+    return false;
+}
+
+/* Runs an observer, and refuses a range that is none. */
+static bool observe(Ctx *cx, const qonnx_observer *o, const qonnx_histogram *h,
+                    const qonnx_grid *grid, const qonnx_job *job, float *lo, float *hi)
+{
+    const char *file;
+    qonnx_observer_plugin(o, &file);
+    *lo = *hi = NAN;
+    if (!o->range(cx, h, grid, job, lo, hi)) return file ? blame(cx, "observer", o->name, file) : false;
+    if (isfinite(*lo) && isfinite(*hi) && *lo <= *hi) return true;
+    qonnx_fail(cx, NULL, "it chose the range [%g, %g], want two finite numbers in order", *lo, *hi);
+    return blame(cx, "observer", o->name, file);
+}
+
 bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, const qonnx_grid *grid,
                    float *lo, float *hi)
 {
@@ -191,12 +183,12 @@ bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, cons
     if (!text) return qonnx_fail(cx, NULL, "out of memory");
     qonnx_job job = {0};
     const char *name = parse_item(cx, text, &job);
-    const qonnx_observer *o = name ? find_observer(name) : NULL;
+    const qonnx_observer *o = name ? registry_observer(cx, name) : NULL;
     bool ok = name != NULL;
     if (ok && !o)
         ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", name);
     if (o) job.options = o->options;
-    ok = ok && check_settings(cx, "observer", name, &job) && o->range(cx, h, grid, &job, lo, hi);
+    ok = ok && check_settings(cx, "observer", name, &job) && observe(cx, o, h, grid, &job, lo, hi);
     free(text);
     return ok;
 }
@@ -206,20 +198,20 @@ static const qonnx_pass *resolve(Ctx *cx, char *text, qonnx_job *job)
 {
     const char *name = parse_item(cx, text, job);
     if (!name) return NULL;
-    const qonnx_pass *p = find_pass(name);
+    const qonnx_pass *p = registry_pass(cx, name);
     if (!p) return qonnx_fail(cx, NULL, "no pass '%s'; `qonnx passes` lists them", name), NULL;
     job->options = p->options;
     return check_settings(cx, "pass", name, job) ? p : NULL;
 }
 
+/* A pass that recorded a failure has failed, whatever it returned. */
 static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
 {
-    if (p->run(cx, g, job) && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
-    if (!ctx_failed(cx)) qonnx_fail(cx, NULL, "failed without a reason");
-    char prefix[128];
-    snprintf(prefix, sizeof prefix, "pass '%.80s': ", p->name);
-    ctx_prefix_error(cx, prefix);
-    return false;
+    const char *file;
+    bool failed = ctx_failed(cx), good = p->run(cx, g, job) && ctx_failed(cx) == failed;
+    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
+    qonnx_pass_plugin(p, &file);
+    return blame(cx, "pass", p->name, file);
 }
 
 /* Goes through a pipeline's items; runs them on `g` when it is not NULL. */

@@ -90,7 +90,8 @@ static inline int64_t quantizable_channels(const qonnx_node *n, const qonnx_rule
                                                                       : 0;
 }
 
-/* Why a value has no range. */
+/* Why a value has no range. Of what nobody knows to be float, nothing is said: it may be a shape.
+ */
 static inline Verdict quantizable_rangeless(const qonnx_value *v, const qonnx_stats *stats,
                                             Reason *why)
 {
@@ -99,6 +100,7 @@ static inline Verdict quantizable_rangeless(const qonnx_value *v, const qonnx_st
     if (qonnx_value_constant(v) || (h && h->nbins))
         return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
     if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
+    if (qonnx_value_dtype(v) == QONNX_UNDEFINED) return VERDICT_NEVER;
     return VERDICT(VERDICT_WARN, why, "'%.120s' has no range: it was not observed", name);
 }
 

@@ -24,6 +24,8 @@ struct Exec {
     const Image *image;
     uint8_t *memory;  /* the program's buffers */
     uint8_t *scratch; /* for engines and packing */
+    const void **in;  /* the inputs of the run */
+    void **out;       /* memory of the outputs */
 };
 
 bool engine_find(Ctx *cx, const char *name, Engine *out)
@@ -140,12 +142,19 @@ Exec *exec_new(const Image *m)
     x->image = m;
     x->memory = aligned_memory(m->program->memory);
     x->scratch = aligned_memory(m->scratch);
+    const Program *p = m->program;
+    x->in = xcalloc((size_t)p->ninput, sizeof *x->in);
+    x->out = xcalloc((size_t)p->noutput, sizeof *x->out);
+    for (int i = 0; i < p->noutput; i++) x->out[i] = aligned_memory(p->outputs[i].buf->bytes);
     return x;
 }
 
 void exec_free(Exec *x)
 {
     if (!x) return;
+    for (int i = 0; i < x->image->program->noutput; i++) free(x->out[i]);
+    free(x->in);
+    free(x->out);
     free(x->memory);
     free(x->scratch);
     free(x);
@@ -153,7 +162,10 @@ void exec_free(Exec *x)
 
 static void *at(const Exec *x, const Buf *b)
 {
-    return !b ? NULL : b->data ? (void *)(uintptr_t)b->data : x->memory + b->offset;
+    if (!b) return NULL;
+    if (b->data) return (void *)(uintptr_t)b->data;
+    if (b->port > 0) return (void *)(uintptr_t)x->in[b->port - 1];
+    return b->port < 0 ? x->out[-b->port - 1] : x->memory + b->offset;
 }
 
 static void run_call(Exec *x, const Call *c, const Step *s)
@@ -179,9 +191,7 @@ static void run_call(Exec *x, const Call *c, const Step *s)
 void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)
 {
     const Program *p = x->image->program;
-    for (int i = 0; i < p->ninput; i++)
-        if (p->inputs[i].tensor.bytes)
-            memcpy(at(x, p->inputs[i].buf), inputs[i].data, p->inputs[i].tensor.bytes);
+    for (int i = 0; i < p->ninput; i++) x->in[i] = inputs[i].data;
     int tap = 0;
     for (int i = -1; i < p->ncall; i++) {
         if (i >= 0) run_call(x, &p->calls[i], &x->image->steps[i]);

@@ -23,8 +23,8 @@ void exec_free(Exec *x);
 /* Sees a tap's contents right after the call that made them. */
 typedef void TapFn(void *user, int tap, const void *data);
 
-/* Runs once. `inputs` are the fed inputs, of the program's shapes; `fn` may be NULL. Outputs are
- * at exec_output until the next run. */
+/* Runs once. `inputs` are the fed inputs, of the program's shapes, their data aligned to its type;
+ * `fn` may be NULL. Outputs are at exec_output until the next run. */
 void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user);
 const void *exec_output(const Exec *x, int i);
 

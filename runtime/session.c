@@ -2,6 +2,7 @@
  * handed out in order.
  */
 #include "runtime/session.h"
+#include "lower/quantized.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,7 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     if (s->threads < 1) s->threads = 1;
     s->observe = observe;
     s->graph = graph_clone(g);
+    if (!o->fake_quant) fuse_qdq(s->graph);
     fold_constants(cx, s->graph);
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);

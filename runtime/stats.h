@@ -16,8 +16,9 @@ typedef struct StatsSpec {
                          sample's; samples that differ drop the per-channel part) */
 } StatsSpec;
 
-/* How one sample's activation lies in memory: element (o, c, i) at x[(o * channels + c) * inner + i].
- * Channels-last: inner = 1, outer = pixels. Plain NCHW: outer = 1, inner = pixels. */
+/* How one sample's activation lies in memory: element (o, c, i) is at
+ * x[(o * channels + c) * inner + i]. Channels-last: inner = 1, outer = pixels. Plain NCHW:
+ * outer = 1, inner = pixels. */
 typedef struct StatsView {
     int64_t outer, channels, inner;
 } StatsView;

@@ -358,7 +358,7 @@ static void test_mse(void **state)
     (void)state;
     for (int kind = 0; kind < KINDS; kind++)
         for (int g = 0; g < GRIDS; g++) {
-            Case c = random_case(kind, 6000);
+            Case c = random_case(kind, 12000);
             float lo, hi;
             observe("mse", &c, &grids[g], &lo, &hi);
             double got = squared_error(c.x, NULL, c.n, &grids[g], lo, hi);
@@ -389,7 +389,7 @@ static double own_measure(const qonnx_histogram *h, const qonnx_grid *g, double 
 static void test_mse_few(void **state)
 {
     (void)state;
-    for (int round = 0; round < 400; round++) {
+    for (int round = 0; round < 4000; round++) {
         Case c = random_case(round % KINDS, 1 + round % 9);
         const qonnx_grid *g = &grids[round % GRIDS];
         float lo, hi;

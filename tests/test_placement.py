@@ -237,6 +237,29 @@ def test_layer_norm_and_its_residual_stay_float(tmp_path):
     assert r.sqnr() > 25
 
 
+def test_box_decoding_stays_float(tmp_path):
+    net = Net(IMAGE)
+    offsets = net.op("Reshape", [net.conv("x", 8, 8, "c1"), net.constant("unused", 0)], "flat")
+    net.nodes[-1].input[1] = "shape"
+    net.constants[-1] = numpy_helper.from_array(np.array([1, -1, 4], np.int64), "shape")
+    moved = net.op("Add", [net.op("Mul", [offsets, net.constant("s", 0.1)], "small"), net.weight("priors", 1, 288, 4)],
+                   "centres")
+    net.op("Concat", [moved, net.op("Exp", [offsets], "sizes")], "boxes", axis=2)
+    net.op("Softmax", [net.conv("x", 8, 4, "c2")], "scores", axis=1)
+    r = Result(tmp_path, net.model("boxes", "scores"), normal(*IMAGE))
+    assert {n.input[0] for n in r.node("QuantizeLinear")} == {"x", "c1", "flat", "c2", "scores_QuantizeLinear_Input"}
+
+
+def test_gelu_stays_float_between_products(tmp_path):
+    net = Net((1, 10, 16))
+    a = net.op("Add", [net.op("MatMul", ["x", net.weight("w1", 16, 16)], "m1"), net.weight("b1", 16)], "a1")
+    erf = net.op("Erf", [net.op("Div", [a, net.constant("root", 2 ** 0.5)], "d")], "erf")
+    g = net.op("Mul", [a, net.op("Add", [erf, net.constant("one", 1)], "e1")], "g")
+    net.op("MatMul", [net.op("Mul", [g, net.constant("half", 0.5)], "h"), net.weight("w2", 16, 16)], "y")
+    r = Result(tmp_path, net.model("y"), normal(1, 10, 16))
+    assert {n.input[0] for n in r.node("QuantizeLinear")} == {"x", "m1", "h", "y_QuantizeLinear_Input"}
+
+
 def test_gemm_with_alpha_stays_float_and_is_named(tmp_path):
     net = Net((4, 16))
     a = net.op("Gemm", ["x", net.weight("w1", 16, 16), net.weight("b1", 16)], "g1")

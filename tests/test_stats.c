@@ -59,7 +59,7 @@ static uint8_t *saved(const qonnx_stats *s, size_t *n)
 enum { SAMPLES = 12, LONGEST = 7000 };
 
 /* Kinds of values. */
-enum { RELU, SIGNED, RELU6, ODD, HUGE_ONES, CONSTANT, NOTHING_FINITE };
+enum { RELU, SIGNED, RELU6, ODD, HUGE_ONES, CONSTANT, NOTHING_FINITE, MINUS_ZERO };
 
 static const struct {
     const char *name;
@@ -79,6 +79,7 @@ static const struct {
     {"one", 1, 1, {1, 1, 1}, SIGNED},
     {"constant", 1, 16, {100, 16, 1}, CONSTANT},
     {"nan", 1, 2, {4, 2, 1}, NOTHING_FINITE},
+    {"minus", 1, 1, {1, 1, 40}, MINUS_ZERO},
     {"wide", 1, 33, {40, 33, 1}, SIGNED},
 };
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
@@ -111,6 +112,8 @@ static float value(int kind)
                            : (float)(g * 100);
     case HUGE_ONES:
         return (float)(g * 1e37);
+    case MINUS_ZERO:
+        return dice < 20 ? -0.0f : (float)fabs(g);
     case CONSTANT:
         return 1.625f;
     case NOTHING_FINITE:
@@ -195,6 +198,23 @@ static void test_order(void **state)
         qonnx_stats_free(shard);
     }
     qonnx_stats_free(want);
+}
+
+/* Workers that each saw one number of channels, but not the same. */
+static void test_mixed_workers(void **state)
+{
+    (void)state;
+    StatsSpec spec = {"x", 1, 0};
+    qonnx_stats *s = stats_new(&spec, 1);
+    StatsWorker *a = stats_worker_new(s), *b = stats_worker_new(s);
+    stats_count(a, 0, samples[0][0], (StatsView){10, 24, 1});
+    stats_count(b, 0, samples[0][0], (StatsView){20, 12, 1});
+    stats_absorb(s, a);
+    assert_int_equal(qonnx_stats_channels(s, "x")->count, 24);
+    stats_absorb(s, b);
+    assert_null(qonnx_stats_channels(s, "x"));
+    assert_int_equal(qonnx_stats_histogram(s, "x")->count, 480);
+    qonnx_stats_free(s);
 }
 
 static void test_instruction_sets(void **state)
@@ -683,6 +703,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_mixed_workers),
         cmocka_unit_test(test_instruction_sets),
         cmocka_unit_test(test_histogram),
         cmocka_unit_test(test_channels),

@@ -52,6 +52,8 @@ typedef struct qonnx_session qonnx_session;
 typedef struct qonnx_session_options {
     const char *engine; /* "auto" (or NULL): oneDNN where it is built in; "onednn"; "portable" */
     int threads;        /* samples in parallel; 0: one a core */
+    bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
+                           instead of in integers */
 } qonnx_session_options;
 
 /** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
@@ -102,9 +104,34 @@ QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, c
  *  any: a typing error shows before the calibration, not after it. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_check(qonnx_ctx *cx, const char *text);
 
-/** The registered passes and observers, in the order of registration; NULL past the end. */
+/** The passes and observers there are: the built-in ones, then those of the plugins loaded so far, in
+ *  order; NULL past the end. Call qonnx_plugin_search() first to see all. [any thread] */
 QONNX_API const qonnx_pass *qonnx_pass_at(int i);
 QONNX_API const qonnx_observer *qonnx_observer_at(int i);
+
+/* ---- plugins ---------------------------------------------------------------------------------- */
+
+/* pass.h is what plugins are written on; this is how a host loads them. A plugin is never unloaded.
+ *
+ * A pass or an observer that is not there is looked for in the search path, which is read once, the
+ * first time that something is missing: the absolute directories of QONNX_PLUGIN_PATH, separated by
+ * colons, then the directory that plugins are installed to (pkg-config's variable plugindir). Of each
+ * the files *.so are loaded in the order of their names. Nothing else is ever loaded by itself. */
+
+/** Loads the plugin of that file; one that is loaded already is fine. `path` must hold a slash:
+ *  "./x.so". Fails by name when the file cannot be read, is no plugin, has another ABI or a broken
+ *  descriptor, or brings a name that is taken; nothing of it is registered then. A warning says
+ *  where others can write to the file. [any thread] */
+QONNX_API QONNX_CHECKED bool qonnx_plugin_load(qonnx_ctx *cx, const char *path);
+
+/** Loads the plugins of the search path, unless that was done. Those that are refused are warnings.
+ *  [any thread] */
+QONNX_API void qonnx_plugin_search(qonnx_ctx *cx);
+
+/** The plugin that brought a pass or an observer, and its real path through `file` (may be NULL);
+ *  both NULL for built-in ones. They live as long as the process. [any thread] */
+QONNX_API const qonnx_plugin *qonnx_pass_plugin(const qonnx_pass *p, const char **file);
+QONNX_API const qonnx_plugin *qonnx_observer_plugin(const qonnx_observer *o, const char **file);
 
 #ifdef __cplusplus
 }

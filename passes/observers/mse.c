@@ -168,7 +168,9 @@ static Range find(Search *s)
     Range whole = measure(s, 1, 1);
     best = measure(s, best.low, best.high);
     if (whole.error <= best.error) best = whole;
-    for (double by = 1.0 / 64; by > 1.0 / 2048; by /= 2) best = around(s, best, by, 1);
+    best = around(s, best, 1.0 / 32, 3);
+    best = around(s, best, 1.0 / 96, 2);
+    for (double by = 1.0 / 256; by > 1.0 / 2048; by /= 2) best = around(s, best, by, 1);
     return best;
 }
 

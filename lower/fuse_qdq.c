@@ -1,0 +1,313 @@
+/* lower/fuse_qdq.c - finds the groups. Nothing is fused whose integer form would give other bytes
+ * than ONNX Runtime's integer kernels give for the same group.
+ */
+#include "lower/quantized.h"
+#include "lower/lower.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- reading Q and DQ ------------------------------------------------------------------------- */
+
+static bool scalar_at(const Value *v, double *out)
+{
+    if (!v || !v->data || !v->data->data || tensor_count(v->data) != 1) return false;
+    *out = qonnx_tensor_get(v->data, 0);
+    return true;
+}
+
+static bool is_8bit(DType t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
+
+/* Parameters from a constant scale and zero point (NULL: zero of uint8). */
+static bool read_params(const Value *scale, const Value *zero, QuantParams *p)
+{
+    double s, z = 0;
+    if (!scalar_at(scale, &s) || scale->dtype != QONNX_FLOAT || !(s > 0) || isinf(s)) return false;
+    if (zero && !scalar_at(zero, &z)) return false;
+    *p = (QuantParams){(float)s, (int)z, zero ? zero->dtype : QONNX_UINT8};
+    return is_8bit(p->dtype);
+}
+
+/* The integers behind a DequantizeLinear of an activation. */
+static Value *dequantized(const Value *v, QuantParams *p)
+{
+    const Node *n = v ? v->def : NULL;
+    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    const Value *zero = qonnx_node_input(n, 2);
+    if (!read_params(n->in[1], zero, p)) return NULL;
+    if (!zero) p->dtype = n->in[0]->dtype;
+    return is_8bit(p->dtype) && n->in[0]->dtype == p->dtype ? n->in[0] : NULL;
+}
+
+/* The QuantizeLinear that alone reads `v`, when it is per tensor and 8 bits. */
+static Node *quantizer(const Value *v, QuantParams *p)
+{
+    Node *n = qonnx_value_only_user(v);
+    if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v) return NULL;
+    return read_params(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
+}
+
+/* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel. */
+static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
+{
+    const Node *n = v ? v->def : NULL;
+    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    Value *w = n->in[0];
+    const Tensor *s = n->in[1] ? n->in[1]->data : NULL;
+    const Value *zero = qonnx_node_input(n, 2);
+    if (!w->data || w->dtype != QONNX_INT8 || !s || s->dtype != QONNX_FLOAT || !s->data) return NULL;
+    if (zero && !zero->data) return NULL;
+    for (int64_t i = 0; zero && i < tensor_count(zero->data); i++)
+        if (qonnx_tensor_get(zero->data, i) != 0) return NULL;
+    int64_t count = tensor_count(s);
+    int64_t at = qonnx_node_int(n, "axis", 1);
+    if (at < 0) at += w->data->rank;
+    if (count != 1 && (s->rank != 1 || at != axis || count != w->data->dims[axis])) return NULL;
+    float *scales = arena_array(a, (size_t)count, sizeof *scales);
+    for (int64_t i = 0; i < count; i++) {
+        scales[i] = (float)qonnx_tensor_get(s, i);
+        if (!(scales[i] > 0) || isinf(scales[i])) return NULL;
+    }
+    q->weight = scales;
+    q->nweight = (int)count;
+    return w;
+}
+
+/* A constant int32 bias behind its DequantizeLinear. Its scale is sx*sw by convention: the integers
+ * are added to the accumulator as they are, as ONNX Runtime does. */
+static Value *bias_of(const Value *v)
+{
+    const Node *n = v->def;
+    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    return n->in[0]->data && n->in[0]->dtype == QONNX_INT32 ? n->in[0] : NULL;
+}
+
+/* ---- groups ----------------------------------------------------------------------------------- */
+
+/* A group that was found: operands of the quantized node, and the nodes it takes the place of. */
+typedef struct Group {
+    Node *node;      /* the operator */
+    Node *act;       /* a Relu or Clip behind it, or NULL */
+    Node *quantize;  /* the QuantizeLinear behind that */
+    Value **in;
+    int nin;
+    QuantNode *q;
+} Group;
+
+/* Finds what is behind the operator. */
+static bool find_output(Group *g)
+{
+    g->q->lo = -INFINITY;
+    g->q->hi = INFINITY;
+    Value *y = g->node->out[0];
+    if (g->node->nout != 1 || !y) return false;
+    g->quantize = quantizer(y, &g->q->out);
+    if (g->quantize) return true;
+    Node *act = qonnx_value_only_user(y);
+    if (!act || act->graph != g->node->graph || act->in[0] != y ||
+        !activation_bounds(act, &g->q->lo, &g->q->hi))
+        return false;
+    g->act = act;
+    return (g->quantize = quantizer(act->out[0], &g->q->out)) != NULL;
+}
+
+/* All inputs are dequantized activations. */
+static bool find_activations(Group *g)
+{
+    for (int i = 0; i < g->node->nin; i++)
+        if (!(g->in[i] = dequantized(g->node->in[i], &g->q->in[i]))) return false;
+    g->nin = g->node->nin;
+    return true;
+}
+
+/* An activation, a constant weight with that channel axis, and perhaps a bias. */
+static bool find_weighted(Group *g, int axis, Arena *a)
+{
+    const Node *n = g->node;
+    g->in[0] = dequantized(n->in[0], &g->q->in[0]);
+    g->in[1] = weight_of(n->in[1], axis, g->q, a);
+    g->nin = 2;
+    if (!g->in[0] || !g->in[1]) return false;
+    if (!qonnx_node_input(n, 2)) return true;
+    g->nin = 3;
+    return (g->in[2] = bias_of(n->in[2])) != NULL;
+}
+
+static bool same_params(const QuantParams *a, const QuantParams *b)
+{
+    return a->scale == b->scale && a->zero == b->zero && a->dtype == b->dtype;
+}
+
+/* Whether the operands of the node make a group that quantized.c can lower. */
+static bool find_operands(Group *g, Arena *a)
+{
+    const Node *n = g->node;
+    if (qonnx_node_is(n, "Conv")) return find_weighted(g, 0, a);
+    if (qonnx_node_is(n, "Gemm")) {
+        const Value *c = qonnx_node_input(n, 2);
+        bool plain = qonnx_node_float(n, "alpha", 1) == 1 && qonnx_node_int(n, "transA", 0) == 0 &&
+                     (!c || (qonnx_node_float(n, "beta", 1) == 1 && c->shape.rank == 1));
+        return plain && find_weighted(g, qonnx_node_int(n, "transB", 0) ? 0 : 1, a);
+    }
+    if (qonnx_node_is(n, "MatMul")) {
+        const Shape *b = in_shape(n, 1);
+        return b && b->rank == 2 && find_weighted(g, 1, a);
+    }
+    if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
+    if (qonnx_node_is(n, "MaxPool")) return same_params(&g->q->in[0], &g->q->out);
+    if (qonnx_node_is(n, "Softmax"))
+        return g->q->out.scale == 1.0f / 256 && g->q->out.zero == (g->q->out.dtype == QONNX_INT8 ? -128 : 0);
+    return true;
+}
+
+/* Whether the quantized operator can clamp: others take no Relu behind them. */
+static bool can_clamp(const Node *n)
+{
+    return qonnx_node_is(n, "Conv") || qonnx_node_is(n, "Gemm") || qonnx_node_is(n, "MatMul") ||
+           qonnx_node_is(n, "Add") || qonnx_node_is(n, "Mul") || qonnx_node_is(n, "AveragePool") ||
+           qonnx_node_is(n, "GlobalAveragePool");
+}
+
+/* Puts the quantized node in the group's place. */
+static void replace(const Group *g)
+{
+    Graph *graph = g->node->graph;
+    Value *y = g->quantize->out[0];
+    Node *q = qonnx_graph_add_node(graph, g->quantize, g->node->op, QUANTIZED_DOMAIN, g->node->name,
+                                   g->in, g->nin, &y, 1);
+    q->attrs = g->node->attrs;
+    q->nattr = q->attr_cap = g->node->nattr;
+    q->row = quantized_find(g->node->op);
+    q->quant = g->q;
+    qonnx_node_remove(g->quantize);
+    if (g->act) qonnx_node_remove(g->act);
+    qonnx_node_remove(g->node);
+}
+
+/* Data movement between equal parameters: the operator itself works on the integers. */
+static bool move_integers(Node *n)
+{
+    QuantParams in, out;
+    if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || qonnx_node_is(n, "MaxPool") || n->nout != 1)
+        return false;
+    Value *x = dequantized(n->in[0], &in);
+    Node *q = x && n->out[0] ? quantizer(n->out[0], &out) : NULL;
+    if (!q || !same_params(&in, &out)) return false;
+    qonnx_node_set_input(n, 0, x);
+    Value *y = q->out[0];
+    qonnx_node_remove(q);
+    qonnx_node_set_output(n, 0, y);
+    return true;
+}
+
+static void fuse_node(Node *n)
+{
+    Arena *a = n->graph->model->arena;
+    if (move_integers(n) || !quantized_find(n->op) || n->domain[0]) return;
+    Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
+    g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
+    g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
+    if (find_output(&g) && find_operands(&g, a) && (!g.act || can_clamp(n))) replace(&g);
+}
+
+/* ---- QLinear operators ------------------------------------------------------------------------- */
+
+/* How a QLinear operator's inputs lie: x, scale, zero [, w, scale, zero], y scale, y zero [, bias];
+ * or, for Concat, y scale, y zero, then triples. */
+typedef struct QLinear {
+    const char *op, *domain, *as; /* as: the operator it is the quantized form of */
+    int activations;              /* operands that are activations with scale and zero: 1, 2; -1 all */
+    bool weight;                  /* operand 1 is a constant weight */
+    int axis;                     /* of the weight's channels */
+    int bias;                     /* input that is the bias, -1 none */
+    int out;                      /* input that is the output's scale */
+} QLinear;
+
+static const QLinear qlinear[] = {
+    {"QLinearConv", "", "Conv", 1, true, 0, 8, 6},
+    {"QLinearMatMul", "", "MatMul", 1, true, 1, -1, 6},
+    {"QGemm", "com.microsoft", "Gemm", 1, true, 1, 6, 7},
+    {"QLinearAdd", "com.microsoft", "Add", 2, false, 0, -1, 6},
+    {"QLinearMul", "com.microsoft", "Mul", 2, false, 0, -1, 6},
+    {"QLinearGlobalAveragePool", "com.microsoft", "GlobalAveragePool", 1, false, 0, -1, 3},
+    {"QLinearAveragePool", "com.microsoft", "AveragePool", 1, false, 0, -1, 3},
+    {"QLinearLeakyRelu", "com.microsoft", "LeakyRelu", 1, false, 0, -1, 3},
+    {"QLinearSigmoid", "com.microsoft", "Sigmoid", 1, false, 0, -1, 3},
+    {"QLinearSoftmax", "com.microsoft", "Softmax", 1, false, 0, -1, 3},
+    {"QLinearConcat", "com.microsoft", "Concat", -1, false, 0, -1, 0},
+};
+
+/* Operands of a weight that stands as three inputs from `at`. */
+static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Arena *a)
+{
+    Value *w = qonnx_node_input(n, at);
+    const Value *s = qonnx_node_input(n, at + 1), *z = qonnx_node_input(n, at + 2);
+    if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT) return NULL;
+    if (z && !z->data) return NULL;
+    for (int64_t i = 0; z && i < tensor_count(z->data); i++)
+        if (qonnx_tensor_get(z->data, i) != 0) return NULL;
+    int64_t count = tensor_count(s->data);
+    if (count != 1 && (axis >= w->data->rank || count != w->data->dims[axis])) return NULL;
+    float *scales = arena_array(a, (size_t)count, sizeof *scales);
+    for (int64_t i = 0; i < count; i++) scales[i] = (float)qonnx_tensor_get(s->data, i);
+    q->weight = scales;
+    q->nweight = (int)count;
+    return w;
+}
+
+static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
+{
+    const Node *n = g->node;
+    bool concat = k->activations < 0;
+    int first = concat ? 2 : 0, count = concat ? (n->nin - 2) / 3 : k->activations;
+    for (int i = 0; i < count; i++) {
+        Value *x = qonnx_node_input(n, first + 3 * i);
+        if (!x || !read_params(qonnx_node_input(n, first + 3 * i + 1),
+                               qonnx_node_input(n, first + 3 * i + 2), &g->q->in[i]))
+            return false;
+        g->in[i] = x;
+    }
+    g->nin = count;
+    int axis = k->axis;
+    if (!strcmp(k->as, "Gemm")) {
+        if (qonnx_node_float(n, "alpha", 1) != 1 || qonnx_node_int(n, "transA", 0)) return false;
+        axis = qonnx_node_int(n, "transB", 0) ? 0 : 1;
+    }
+    if (k->weight && !(g->in[g->nin++] = qlinear_weight(n, 3, axis, g->q, a))) return false;
+    const Value *b = k->bias >= 0 ? qonnx_node_input(n, k->bias) : NULL;
+    if (b && (!b->data || b->dtype != QONNX_INT32)) return false;
+    if (b) g->in[g->nin++] = n->in[k->bias];
+    g->q->lo = -INFINITY;
+    g->q->hi = INFINITY;
+    return read_params(qonnx_node_input(n, k->out), qonnx_node_input(n, k->out + 1), &g->q->out);
+}
+
+/* com.microsoft's average pools may be channels-last, which the ONNX operator cannot say. */
+static bool convert_qlinear(Node *n)
+{
+    for (size_t i = 0; i < sizeof qlinear / sizeof *qlinear; i++) {
+        const QLinear *k = &qlinear[i];
+        if (strcmp(k->op, n->op) || strcmp(k->domain, n->domain)) continue;
+        Arena *a = n->graph->model->arena;
+        Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
+        g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
+        g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
+        if (qonnx_node_int(n, "channels_last", 0) || !qlinear_operands(k, &g, a)) return false;
+        for (int j = n->nin - 1; j >= 0; j--) qonnx_node_set_input(n, j, NULL);
+        for (int j = 0; j < g.nin; j++) qonnx_node_set_input(n, j, g.in[j]);
+        n->op = k->as;
+        n->domain = QUANTIZED_DOMAIN;
+        n->row = quantized_find(k->as);
+        n->quant = g.q;
+        return true;
+    }
+    return false;
+}
+
+void fuse_qdq(Graph *g)
+{
+    for (Node *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (!convert_qlinear(n)) fuse_node(n);
+    }
+    qonnx_graph_sweep(g);
+}

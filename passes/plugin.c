@@ -1,0 +1,269 @@
+/* passes/plugin.c - loads plugins: the checks of the file and of its descriptor, and the search
+ * path. A plugin is code: what can be checked without running it is checked before, the rest before
+ * any of its callbacks runs. Nothing is unloaded again, so descriptors live as long as the process.
+ */
+#include "passes/registry.h"
+#include "ir/ir.h"
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_NAME = 64, MAX_ENTRIES = 1024 };
+
+/* ---- the file ---------------------------------------------------------------------------------
+ */
+
+/* Whether every segment lies within the file: loading one that was cut short would end the process.
+ * Files of another machine pass: the loader names them. */
+static bool is_whole(int fd, off_t size, const ElfW(Ehdr) * head)
+{
+    const int native = sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32;
+    if (head->e_ident[EI_CLASS] != native) return true;
+    for (int i = 0; i < head->e_phnum; i++) {
+        ElfW(Phdr) p;
+        uint64_t at, end;
+        if (__builtin_add_overflow((uint64_t)head->e_phoff, (uint64_t)i * sizeof p, &at) ||
+            at > (uint64_t)size || pread(fd, &p, sizeof p, (off_t)at) != sizeof p ||
+            __builtin_add_overflow((uint64_t)p.p_offset, (uint64_t)p.p_filesz, &end) ||
+            (p.p_type == PT_LOAD && end > (uint64_t)size))
+            return false;
+    }
+    return true;
+}
+
+static bool check_contents(Ctx *cx, const char *file, int fd, const struct stat *st)
+{
+    ElfW(Ehdr) head;
+    if (!S_ISREG(st->st_mode)) return qonnx_fail(cx, NULL, "plugin %s: it is not a file", file);
+    if (pread(fd, &head, sizeof head, 0) != sizeof head || memcmp(head.e_ident, ELFMAG, SELFMAG))
+        return qonnx_fail(cx, NULL, "plugin %s: it is no shared object (no ELF header)", file);
+    if (!is_whole(fd, st->st_size, &head))
+        return qonnx_fail(cx, NULL,
+                          "plugin %s: the shared object was cut short; build or copy it "
+                          "again",
+                          file);
+    return true;
+}
+
+/* Warns where others could have put their code into the file. */
+static void check_rights(Ctx *cx, const char *file, const struct stat *st)
+{
+    char *copy = strdup(file);
+    struct stat folder;
+    if (st->st_mode & S_IWOTH)
+        qonnx_warn(cx, NULL, "plugin %s: everybody can write to the file (chmod o-w)", file);
+    else if (copy && !stat(dirname(copy), &folder) && folder.st_mode & S_IWOTH)
+        qonnx_warn(cx, NULL, "plugin %s: everybody can write to its folder", file);
+    free(copy);
+}
+
+static bool check_file(Ctx *cx, Ctx *failure, const char *file)
+{
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return qonnx_fail(failure, NULL, "plugin %s: %s", file, strerror(errno));
+    bool good = fstat(fd, &st) == 0 && check_contents(failure, file, fd, &st);
+    close(fd);
+    if (good) check_rights(cx, file, &st);
+    return good;
+}
+
+/* ---- the descriptor ---------------------------------------------------------------------------
+ */
+
+/* Whether a name can stand in a pipeline's text. */
+static bool is_name(const char *s)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
+    size_t n = s ? strnlen(s, MAX_NAME + 1) : 0;
+    return n > 0 && n <= MAX_NAME && strspn(s, allowed) == n;
+}
+
+/* Whether a descriptor's entry can be used; `run` tells whether its function is there. */
+static bool check_entry(Ctx *cx, const char *file, const char *kind, const char *name,
+                        const char *brief, bool run, const qonnx_option *options)
+{
+    if (!is_name(name))
+        return qonnx_fail(cx, NULL,
+                          "plugin %s: a %s has a bad name; want 1 to %d of a-z, 0-9, '-', "
+                          "'_' and '.'",
+                          file, kind, MAX_NAME);
+    if (!brief || !run)
+        return qonnx_fail(cx, NULL, "plugin %s: its %s '%s' has no %s", file, kind, name,
+                          brief ? "function" : "brief");
+    for (int i = 0; options && options[i].name; i++)
+        if (!is_name(options[i].name) || !options[i].value || !options[i].help || i == MAX_ENTRIES)
+            return qonnx_fail(cx, NULL,
+                              "plugin %s: option %d of its %s '%s' lacks a good name, a "
+                              "default or a help",
+                              file, i + 1, kind, name);
+    return true;
+}
+
+static bool check_entries(Ctx *cx, const qonnx_plugin *p, const char *file)
+{
+    int npass = 0, nobserver = 0;
+    for (const qonnx_pass *const *i = p->passes; i && *i && npass < MAX_ENTRIES; i++, npass++)
+        if (!check_entry(cx, file, "pass", (*i)->name, (*i)->brief, (*i)->run, (*i)->options))
+            return false;
+    for (const qonnx_observer *const *i = p->observers; i && *i && nobserver < MAX_ENTRIES;
+         i++, nobserver++)
+        if (!check_entry(cx, file, "observer", (*i)->name, (*i)->brief, (*i)->range, (*i)->options))
+            return false;
+    if (npass == MAX_ENTRIES || nobserver == MAX_ENTRIES)
+        return qonnx_fail(cx, NULL, "plugin %s: a list of its descriptor does not end with NULL",
+                          file);
+    if (!npass && !nobserver)
+        return qonnx_fail(cx, NULL, "plugin %s: it brings neither passes nor observers", file);
+    return true;
+}
+
+static bool check_descriptor(Ctx *cx, const qonnx_plugin *p, const char *file)
+{
+    if (!p)
+        return qonnx_fail(cx, NULL,
+                          "plugin %s: it does not serve ABI %u of qonnx %s; build it for "
+                          "this version",
+                          file, QONNX_ABI, qonnx_version());
+    if (p->abi != QONNX_ABI)
+        return qonnx_fail(cx, NULL,
+                          "plugin %s: it was built for ABI %u, qonnx %s has ABI %u; build it "
+                          "for this version",
+                          file, p->abi, qonnx_version(), QONNX_ABI);
+    if (!p->name || !*p->name || !p->version)
+        return qonnx_fail(cx, NULL, "plugin %s: its descriptor has no name or no version", file);
+    for (size_t i = 0; i < sizeof p->reserved / sizeof *p->reserved; i++)
+        if (p->reserved[i])
+            return qonnx_fail(cx, NULL, "plugin %s: its descriptor uses a reserved field", file);
+    return check_entries(cx, p, file);
+}
+
+/* ---- loading ----------------------------------------------------------------------------------
+ */
+
+/* dlerror() without the path that it may begin with. */
+static const char *loader_error(const char *file)
+{
+    const char *text = dlerror();
+    size_t n = strlen(file);
+    if (!text) return "the loader does not say why";
+    return !strncmp(text, file, n) && !strncmp(text + n, ": ", 2) ? text + n + 2 : text;
+}
+
+/* The plugin's descriptor, unchecked; false when the file cannot be loaded or is no plugin. */
+static bool open_plugin(Ctx *cx, const char *file, const qonnx_plugin **out)
+{
+    void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return qonnx_fail(cx, NULL, "plugin %s: it cannot be loaded: %s", file, loader_error(file));
+    qonnx_plugin_query_fn *query = (qonnx_plugin_query_fn *)dlsym(library, QONNX_PLUGIN_QUERY);
+    if (!query)
+        return qonnx_fail(cx, NULL, "plugin %s: it is no plugin: it does not export %s", file,
+                          QONNX_PLUGIN_QUERY);
+    *out = query(QONNX_ABI);
+    return true;
+}
+
+/* Guards loading, and `searched`. */
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+static bool searched;
+
+/* Loads one file; its warnings go to `cx`, why it is refused to `failure`. */
+static bool load(Ctx *cx, Ctx *failure, const char *path)
+{
+    const qonnx_plugin *plugin;
+    char *file = realpath(path, NULL);
+    if (!file) return qonnx_fail(failure, NULL, "plugin %s: %s", path, strerror(errno));
+    bool there = registry_has_file(file);
+    bool good =
+        there || (check_file(cx, failure, file) && open_plugin(failure, file, &plugin) &&
+                  check_descriptor(failure, plugin, file) && registry_add(failure, plugin, file));
+    if (there || !good) free(file);
+    return good;
+}
+
+bool qonnx_plugin_load(Ctx *cx, const char *path)
+{
+    if (!strchr(path, '/'))
+        return qonnx_fail(cx, NULL, "plugin %s: write ./%s for a file of the current directory",
+                          path, path);
+    pthread_mutex_lock(&loading);
+    bool good = load(cx, cx, path);
+    pthread_mutex_unlock(&loading);
+    return good;
+}
+
+/* ---- the search path --------------------------------------------------------------------------
+ */
+
+static int is_plugin_name(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+    return e->d_name[0] != '.' && n > 3 && !strcmp(e->d_name + n - 3, ".so");
+}
+
+/* By bytes, whatever the locale. */
+static int compare_names(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* Loads the *.so of one directory in the order of their names; those that are refused are warnings.
+ */
+static void load_folder(Ctx *cx, const char *folder, bool must_exist)
+{
+    struct dirent **entries;
+    int count = scandir(folder, &entries, is_plugin_name, compare_names);
+    if (count < 0 && must_exist)
+        qonnx_warn(cx, NULL, "QONNX_PLUGIN_PATH: %s: %s", folder, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        char *path = NULL;
+        Ctx *failure = ctx_quiet();
+        if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) path = NULL;
+        if (path && !load(cx, failure, path))
+            qonnx_warn(cx, NULL, "%s; the plugin is left out", qonnx_error(failure));
+        qonnx_ctx_free(failure);
+        free(path);
+        free(entries[i]);
+    }
+    if (count >= 0) free(entries);
+}
+
+/* QONNX_PLUGIN_PATH is a list of absolute directories, separated by colons; empty ones are nothing.
+ */
+static void load_path(Ctx *cx, const char *list)
+{
+    for (const char *at = list; *at;) {
+        size_t n = strcspn(at, ":");
+        char *folder = strndup(at, n);
+        if (folder && *folder == '/')
+            load_folder(cx, folder, true);
+        else if (folder && *folder)
+            qonnx_warn(cx, NULL,
+                       "QONNX_PLUGIN_PATH: '%s' is no absolute path: nothing is loaded from "
+                       "there",
+                       folder);
+        free(folder);
+        at += n + (at[n] == ':');
+    }
+}
+
+void qonnx_plugin_search(Ctx *cx)
+{
+    pthread_mutex_lock(&loading);
+    if (!searched) {
+        const char *list = secure_getenv("QONNX_PLUGIN_PATH");
+        searched = true;
+        if (list) load_path(cx, list);
+        load_folder(cx, QONNX_PLUGIN_DIR, false);
+    }
+    pthread_mutex_unlock(&loading);
+}
