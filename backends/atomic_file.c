@@ -1,5 +1,4 @@
-/* backends/atomic_file.c - write beside the target, sync, rename, sync the directory.
- */
+/* backends/atomic_file.c - write beside the target, sync, rename, sync the directory. */
 #include "backends/atomic_file.h"
 
 #include <errno.h>

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What calibration costs: time and peak memory of `qonnx calibrate`, beside plain float inference of the same files
-and ONNX Runtime's own quantizer.
+"""What calibration costs: time and peak memory of `qonnx calibrate`, beside plain float inference
+of the same files and ONNX Runtime's own quantizer.
 
-  bench/calibrate.py MODEL DATA [--samples 25,100] [--threads 2] [--repetitions 5] [--qonnx build/qonnx]
+  bench/calibrate.py MODEL DATA [--samples 25,100] [--threads 2] [--repetitions 5]
 
-DATA is a folder of .npy files for the model's only input. Every measurement is a process of its own, and the
-repetitions are interleaved; the table shows medians. "plain" is ONNX Runtime's inference with all optimizations,
-np.load included, starting Python and creating the session apart; the ratios are to it. Needs numpy, onnx and
-onnxruntime. A machine that does other work at the same time gives no usable figures, and a peak under 15 MB is this
-script's own: a process starts with its parent's.
+DATA is a folder of .npy files for the model's only input. Every measurement is a process of its
+own, and the repetitions are interleaved; the table shows medians. "plain" is ONNX Runtime's
+inference with all optimizations, np.load included, starting Python and creating the session apart;
+the ratios are to it. Needs numpy, onnx and onnxruntime. A machine that does other work at the same
+time gives no usable figures, and a peak under 15 MB is this script's own: a process starts with
+its parent's.
 """
+
 import argparse
 import json
 import os
@@ -43,10 +45,15 @@ def plain(model, files, threads):
 
 
 def quantizer(model, files, method, out):
-    """ONNX Runtime's quantize_static, import included in the process's time but not in the printed one."""
+    """ONNX Runtime's quantizer. Prints its seconds, which the imports are not part of."""
     import numpy as np
     import onnxruntime
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        quantize_static,
+    )
 
     class Reader(CalibrationDataReader):
         def __init__(self):
@@ -58,8 +65,14 @@ def quantizer(model, files, method, out):
             return next(self.left, None)
 
     start = time.monotonic()
-    quantize_static(model, out, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    calibrate_method=CalibrationMethod[method])
+    quantize_static(
+        model,
+        out,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        calibrate_method=CalibrationMethod[method],
+    )
     print(json.dumps({"quantize": time.monotonic() - start}))
 
 
@@ -70,15 +83,27 @@ def measure(command, log):
     """Runs a command. Returns wall seconds, CPU seconds, peak memory in MB, and what it printed."""
     with open(log, "w+") as f:
         start = time.monotonic()
-        pid = os.posix_spawnp(command[0], command, os.environ,
-                              file_actions=[(os.POSIX_SPAWN_DUP2, f.fileno(), 1), (os.POSIX_SPAWN_DUP2, f.fileno(), 2)])
+        pid = os.posix_spawnp(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, f.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, f.fileno(), 2),
+            ],
+        )
         _, status, usage = os.wait4(pid, 0)
         wall = time.monotonic() - start
         f.seek(0)
         text = f.read()
     if status:
         sys.exit(f"{' '.join(command[:4])} ... failed:\n{text[-2000:]}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1000, "text": text}
+    return {
+        "wall": wall,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak": usage.ru_maxrss / 1000,
+        "text": text,
+    }
 
 
 def subjects(a, folder, work):
@@ -86,11 +111,28 @@ def subjects(a, folder, work):
     me = [sys.executable, __file__]
     found = {
         "plain": me + ["--as-plain", a.model, folder, "--threads", str(a.threads)],
-        "qonnx": [a.qonnx, "calibrate", a.model, folder, "-o", f"{work}/m.qcal", "-q", "-j", str(a.threads)],
+        "qonnx": [
+            a.qonnx,
+            "calibrate",
+            a.model,
+            folder,
+            "-o",
+            f"{work}/m.qcal",
+            "-q",
+            "-j",
+            str(a.threads),
+        ],
     }
     if not a.no_quantizers:
         for method in ("MinMax", "Percentile"):
-            found[f"ORT {method}"] = me + ["--as-quantizer", method, a.model, folder, "--output", f"{work}/q.onnx"]
+            found[f"ORT {method}"] = me + [
+                "--as-quantizer",
+                method,
+                a.model,
+                folder,
+                "--output",
+                f"{work}/q.onnx",
+            ]
     return found
 
 
@@ -109,33 +151,53 @@ def links(work, data, samples):
 
 def report(samples, runs):
     """One table: medians of each subject, and its ratio to plain inference."""
-    inference = statistics.median(json.loads(r["text"].splitlines()[-1])["inference"] for r in runs["plain"])
-    session = statistics.median(json.loads(r["text"].splitlines()[-1])["session"] for r in runs["plain"])
-    print(f"\n{samples} samples            wall s   (min .. max)      CPU s   peak MB   x plain inference")
+    inference = statistics.median(
+        json.loads(r["text"].splitlines()[-1])["inference"] for r in runs["plain"]
+    )
+    session = statistics.median(
+        json.loads(r["text"].splitlines()[-1])["session"] for r in runs["plain"]
+    )
+    print(
+        f"\n{samples:3} samples           wall s   (min .. max)      CPU s   peak MB   "
+        "x plain inference"
+    )
     for name, results in runs.items():
         walls = sorted(r["wall"] for r in results)
-        wall, cpu, peak = (statistics.median(r[k] for r in results) for k in ("wall", "cpu", "peak"))
-        print(f"{name:20} {wall:9.3f}   ({walls[0]:.3f} .. {walls[-1]:.3f}) {cpu:9.3f} {peak:9.0f}   "
-              f"{wall / inference:9.2f}")
-    print(f"of plain: session {session:.3f} s, inference {inference:.3f} s ({1000 * inference / samples:.2f} ms a sample)")
+        wall, cpu, peak = (
+            statistics.median(r[k] for r in results) for k in ("wall", "cpu", "peak")
+        )
+        print(
+            f"{name:20} {wall:9.3f}   ({walls[0]:.3f} .. {walls[-1]:.3f}) {cpu:9.3f} {peak:9.0f}   "
+            f"{wall / inference:9.2f}"
+        )
+    print(
+        f"of plain: session {session:.3f} s, inference {inference:.3f} s "
+        f"({1000 * inference / samples:.2f} ms a sample)"
+    )
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("model")
     p.add_argument("data")
     p.add_argument("--samples", default="25,100", help="numbers of samples, separated by commas")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--repetitions", type=int, default=5)
     p.add_argument("--qonnx", default=str(ROOT / "build" / "qonnx"), help="the command to measure")
-    p.add_argument("--no-quantizers", action="store_true", help="leave ONNX Runtime's quantizer out")
+    p.add_argument(
+        "--no-quantizers", action="store_true", help="leave ONNX Runtime's quantizer out"
+    )
     p.add_argument("--as-plain", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--as-quantizer", metavar="METHOD", help=argparse.SUPPRESS)
     p.add_argument("--output", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.as_plain or a.as_quantizer:
         files = [str(f) for f in sorted(Path(a.data).glob("*.npy"))]
-        plain(a.model, files, a.threads) if a.as_plain else quantizer(a.model, files, a.as_quantizer, a.output)
+        plain(a.model, files, a.threads) if a.as_plain else quantizer(
+            a.model, files, a.as_quantizer, a.output
+        )
         return
     for samples in map(int, a.samples.split(",")):
         with tempfile.TemporaryDirectory() as work:

@@ -25,7 +25,9 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *con
 
 qonnx_session_options session_options(const Args *args)
 {
-    return (qonnx_session_options){.engine = args->engine, .threads = (int)args->jobs};
+    return (qonnx_session_options){.engine = args->engine,
+                                   .threads = (int)args->jobs,
+                                   .fake_quant = args->fake_quant};
 }
 
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,

@@ -322,6 +322,9 @@ static const Option options[] = {
     {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "FILE", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"
      "in one folder a class"},
+    {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
+     "run quantized operators in float between Q and DQ,\n"
+     "to debug; the default is integers"},
     {.name = NULL},
 };
 

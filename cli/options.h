@@ -31,6 +31,7 @@ typedef struct Args {
     double rtol, atol;       /* --rtol, --atol */
     bool no_correct_bias;    /* --no-correct-bias */
     bool check;              /* --check */
+    bool fake_quant;         /* --fake-quant */
     bool json;               /* --json */
     bool quiet;              /* -q */
     bool verbose;            /* -v */

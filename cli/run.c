@@ -353,6 +353,9 @@ static const Option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(Args, output), "DIR", NULL,
      "write output_K.npy there (output_K/SAMPLE.npy for\n"
      "several samples) instead of printing"},
+    {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
+     "run quantized operators in float between Q and DQ,\n"
+     "to debug; the default is integers"},
     {.name = NULL},
 };
 

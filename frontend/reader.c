@@ -1,6 +1,6 @@
-/* frontend/reader.c - an ONNX file to a Graph: map, scan, unpack, then build, checking each thing
- * once, here. The unpacked messages stay in the graph's arena: what we do not read is written back
- * from them.
+/* frontend/reader.c - an ONNX file to a Graph: map, unpack, then build, checking each thing once,
+ * here. The messages stay in the graph's arena, and the file stays mapped: what we do not read is
+ * written back from them, and tensors are never copied.
  */
 #include "frontend/external.h"
 #include "frontend/file.h"
@@ -14,14 +14,14 @@
 
 typedef struct Reader {
     Ctx *cx;
-    const char *path;       /* of the model */
-    Arena *arena;           /* the graph's */
+    const char *path;        /* of the model */
+    Arena *arena;            /* the graph's */
     ExternalFiles *external; /* opened at the first external tensor */
 } Reader;
 
 static const char *text(const char *s) { return s ? s : ""; }
 
-/* ---- tensors and types ------------------------------------------------------------------------ */
+/* ---- tensors and types ----------------------------------------------------------------------- */
 
 static void *tensor_alloc(void *user, size_t bytes)
 {
@@ -44,8 +44,9 @@ static bool external_data(void *user, const Onnx__TensorProto *t, size_t bytes, 
 static const Tensor *read_tensor(Reader *r, const Node *node, const Onnx__TensorProto *p)
 {
     Tensor *t = arena_alloc(r->arena, sizeof *t);
-    const char *what = node ? arena_printf(r->arena, "tensor '%s'", text(p->name))
-                            : arena_printf(r->arena, "%s: initializer '%s'", r->path, text(p->name));
+    const char *what = node
+                           ? arena_printf(r->arena, "tensor '%s'", text(p->name))
+                           : arena_printf(r->arena, "%s: initializer '%s'", r->path, text(p->name));
     return tensor_from_proto(r->cx, node, what, p, tensor_alloc, external_data, r, t) ? t : NULL;
 }
 
@@ -80,7 +81,7 @@ static bool read_info(Reader *r, Value *v, const Onnx__ValueInfoProto *p)
     return !t->tensor_type->shape || read_shape(r, v, t->tensor_type->shape);
 }
 
-/* ---- attributes ------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------ */
 
 static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner);
 
@@ -97,16 +98,16 @@ static bool read_graphs(Reader *r, Node *n, Attr *a, size_t count, Onnx__GraphPr
 /* The type of an attribute from before types were written down: by the field it has. */
 static int guess_type(const Onnx__AttributeProto *p)
 {
-    return p->has_f     ? ATTR_FLOAT
-           : p->has_i   ? ATTR_INT
-           : p->has_s   ? ATTR_STRING
-           : p->t       ? ATTR_TENSOR
-           : p->g       ? ATTR_GRAPH
-           : p->n_floats ? ATTR_FLOATS
-           : p->n_ints  ? ATTR_INTS
+    return p->has_f       ? ATTR_FLOAT
+           : p->has_i     ? ATTR_INT
+           : p->has_s     ? ATTR_STRING
+           : p->t         ? ATTR_TENSOR
+           : p->g         ? ATTR_GRAPH
+           : p->n_floats  ? ATTR_FLOATS
+           : p->n_ints    ? ATTR_INTS
            : p->n_strings ? ATTR_STRINGS
-           : p->n_graphs ? ATTR_GRAPHS
-                        : 0;
+           : p->n_graphs  ? ATTR_GRAPHS
+                          : 0;
 }
 
 static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
@@ -144,7 +145,7 @@ static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
     }
 }
 
-/* ---- graphs ----------------------------------------------------------------------------------- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 static bool read_inputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
 {
@@ -182,14 +183,13 @@ static bool read_outputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
         if (s->n_input > INT16_MAX || s->n_output > INT16_MAX)
             return qonnx_fail(r->cx, NULL, "%s: node '%s' has %zu inputs and %zu outputs", r->path,
                               text(s->name), s->n_input, s->n_output);
-        Node *n = graph_append(g, text(s->op_type), text(s->domain), text(s->name),
-                               (int)s->n_input, (int)s->n_output);
+        Node *n = graph_append(g, text(s->op_type), text(s->domain), text(s->name), (int)s->n_input,
+                               (int)s->n_output);
         n->source = s;
         for (size_t k = 0; k < s->n_output; k++) {
             if (!s->output[k][0]) continue;
             Value *v = graph_value(g, s->output[k]);
-            if (v->def)
-                return qonnx_fail(r->cx, n, "'%s' is an output of two nodes", v->name);
+            if (v->def) return qonnx_fail(r->cx, n, "'%s' is an output of two nodes", v->name);
             if (v->input_count || v->data)
                 return qonnx_fail(r->cx, n, "output '%s' is also a graph input or initializer",
                                   v->name);
@@ -242,10 +242,7 @@ static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, No
                : NULL;
 }
 
-/* ---- the file --------------------------------------------------------------------------------- */
-
-static void *unpack_alloc(void *arena, size_t bytes) { return arena_alloc(arena, bytes); }
-static void unpack_free(void *arena, void *p) { (void)arena, (void)p; }
+/* ---- the file -------------------------------------------------------------------------------- */
 
 /* What a file that is no ONNX model may be, by its first bytes. */
 static const char *sniff(const uint8_t *b, size_t n)
@@ -266,7 +263,8 @@ static const char *sniff(const uint8_t *b, size_t n)
         {"\x93NUMPY", 0, 6, "a NumPy array, not a model"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (n >= kinds[i].at + kinds[i].len && !memcmp(b + kinds[i].at, kinds[i].magic, kinds[i].len))
+        if (n >= kinds[i].at + kinds[i].len &&
+            !memcmp(b + kinds[i].at, kinds[i].magic, kinds[i].len))
             return kinds[i].what;
     return NULL;
 }
@@ -277,8 +275,10 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
     if (!m->graph)
         return qonnx_fail(r->cx, NULL, "%s: no graph in it; this is no ONNX model", r->path);
     if (!m->n_opset_import)
-        return qonnx_fail(r->cx, NULL, "%s: it imports no operator set; the file is damaged, or "
-                          "was made by a broken exporter", r->path);
+        return qonnx_fail(r->cx, NULL,
+                          "%s: it imports no operator set; the file is damaged, or "
+                          "was made by a broken exporter",
+                          r->path);
     model->source = m;
     model->ir_version = m->ir_version;
     model->producer = text(m->producer_name);
@@ -293,8 +293,8 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
     model->nprop = model->prop_cap = (int)m->n_metadata_props;
     model->props = arena_array(r->arena, m->n_metadata_props, sizeof *model->props);
     for (size_t i = 0; i < m->n_metadata_props; i++)
-        model->props[i] = (Property){text(m->metadata_props[i]->key),
-                                     text(m->metadata_props[i]->value)};
+        model->props[i] =
+            (Property){text(m->metadata_props[i]->key), text(m->metadata_props[i]->value)};
     const Onnx__GraphProto *p = m->graph;
     g->source = p;
     return read_inputs(r, g, p) && read_initializers(r, g, p) && read_outputs(r, g, p) &&
@@ -302,26 +302,22 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
            qonnx_graph_refresh(r->cx, g);
 }
 
+static void unmap(void *file) { file_unmap(file); }
+
 Graph *qonnx_model_load(Ctx *cx, const char *path)
 {
     FileMap file;
     if (!file_map(cx, path, &file)) return NULL;
-    Graph *g = NULL;
+    Graph *g = graph_new(path);
+    Arena *a = g->model->arena;
+    arena_on_free(a, unmap, arena_copy(a, &file, sizeof file));
     const char *other = sniff(file.data, file.bytes);
-    if (other) {
-        qonnx_fail(cx, NULL, "%s: this is no ONNX model but %s", path, other);
-    } else if (wire_scan(cx, path, &onnx__model_proto__descriptor, file.data, file.bytes)) {
-        g = graph_new(path);
-        Arena *a = g->model->arena;
-        ProtobufCAllocator alloc = {unpack_alloc, unpack_free, a};
-        Onnx__ModelProto *m = onnx__model_proto__unpack(&alloc, file.bytes, file.data);
-        Reader r = {.cx = cx, .path = g->model->path, .arena = a};
-        if (!m) qonnx_fail(cx, NULL, "%s: not a valid ONNX file; it is damaged", path);
-        if (!m || !read_model(&r, g, m)) {
-            qonnx_graph_free(g);
-            g = NULL;
-        }
-    }
-    file_unmap(&file);
-    return g;
+    if (other) qonnx_fail(cx, NULL, "%s: this is no ONNX model but %s", path, other);
+    const Onnx__ModelProto *m =
+        other ? NULL
+              : wire_unpack(cx, path, &onnx__model_proto__descriptor, file.data, file.bytes, a);
+    Reader r = {.cx = cx, .path = g->model->path, .arena = a};
+    if (m && read_model(&r, g, m)) return g;
+    qonnx_graph_free(g);
+    return NULL;
 }

@@ -152,6 +152,14 @@ static void put_int(uint8_t *p, int width, uint64_t v)
     for (int i = 0; i < width; i++) p[i] = (uint8_t)(v >> (8 * i));
 }
 
+/* The entries of a typed field that lie in memory as they do in the dense form; NULL: they do not.
+ */
+static const void *native_data(const Onnx__TensorProto *t, Field f)
+{
+    if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) return NULL;
+    return f == FIELD_FLOAT ? t->float_data : f == FIELD_DOUBLE ? (const void *)t->double_data : NULL;
+}
+
 /* Writes n entries of a typed field to `p`, l->width bytes each. */
 static bool convert(const Job *j, const Layout *l, size_t n, uint8_t *p)
 {
@@ -239,6 +247,7 @@ bool tensor_from_proto(qonnx_ctx *cx, const qonnx_node *node, const char *what,
     if (!check_length(j, field_names[l.field], "values", field_entries(t, l.field), n))
         return false;
     if (!out->bytes) return true;
+    if (native_data(t, l.field)) return out->data = native_data(t, l.field), true;
     uint8_t *p = alloc(user, out->bytes);
     out->data = p;
     return convert(j, &l, n, p);

@@ -15,7 +15,7 @@ typedef struct Block {
 } Block;
 
 typedef struct Release {
-    struct Release *next;   /* registered before */
+    struct Release *next;    /* registered before */
     void (*release)(void *); /* called with `what` */
     void *what;
 } Release;
@@ -83,7 +83,8 @@ static Block *block_new(size_t size)
 /* The next free address in `b` with that alignment, NULL when `bytes` do not fit behind it. */
 static void *block_take(Block *b, size_t bytes, size_t align)
 {
-    uintptr_t base = (uintptr_t)(b + 1), at = (base + b->used + align - 1) & ~(uintptr_t)(align - 1);
+    uintptr_t base = (uintptr_t)(b + 1),
+              at = (base + b->used + align - 1) & ~(uintptr_t)(align - 1);
     if (at - base > b->size || b->size - (at - base) < bytes) return NULL;
     b->used = at - base + bytes;
     return (void *)at;

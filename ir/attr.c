@@ -55,8 +55,7 @@ const Tensor *qonnx_node_tensor(const Node *n, const char *name)
     return a ? a->tensor : NULL;
 }
 
-int qonnx_node_list(const Node *n, const char *name, int input,
-                    int64_t values[QONNX_MAX_RANK * 2])
+int qonnx_node_list(const Node *n, const char *name, int input, int64_t values[QONNX_MAX_RANK * 2])
 {
     const int64_t *ints;
     int count = qonnx_node_ints(n, name, &ints);

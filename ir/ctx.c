@@ -6,8 +6,8 @@
 #include <string.h>
 
 struct qonnx_ctx {
-    char *error;                 /* the first failure, or NULL */
-    qonnx_log_fn *log;           /* warnings and notes; NULL: nobody listens */
+    char *error;       /* the first failure, or NULL */
+    qonnx_log_fn *log; /* warnings and notes; NULL: nobody listens */
     void *log_user;
     qonnx_progress_fn *progress; /* NULL: nobody listens */
     void *progress_user;
@@ -62,8 +62,8 @@ static char *compose(const Node *n, const char *fmt, va_list args)
     char where[512] = "";
     if (n) {
         const char *name = n->name[0] ? n->name : n->nout && n->out[0] ? n->out[0]->name : "";
-        snprintf(where, sizeof where, "%.160s: node '%.240s' (%.60s): ", n->graph->model->path, name,
-                 n->op);
+        snprintf(where, sizeof where, "%.160s: node '%.240s' (%.60s): ", n->graph->model->path,
+                 name, n->op);
     }
     va_list again;
     va_copy(again, args);

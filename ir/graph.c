@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static uint32_t name_hash(const char *s)
 {
@@ -87,7 +87,7 @@ static const char *free_name(Graph *g, const char *name)
     }
 }
 
-/* ---- graphs ----------------------------------------------------------------------------------- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 Graph *graph_new(const char *path)
 {
@@ -148,7 +148,7 @@ void qonnx_graph_drop_input(Graph *g, int i)
 }
 
 #define PUSH(g, list, n, cap, item)                                                                \
-    ((g)->list = arena_grow((g)->model->arena, (g)->list, (g)->n, &(g)->cap, sizeof *(g)->list),    \
+    ((g)->list = arena_grow((g)->model->arena, (g)->list, (g)->n, &(g)->cap, sizeof *(g)->list),   \
      (g)->list[(g)->n++] = (item))
 
 void graph_put_input(Graph *g, Value *v)
@@ -234,7 +234,7 @@ const char *qonnx_model_producer(const Graph *g, const char **version)
     return g->model->producer;
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 Value *graph_value(Graph *g, const char *name)
 {
@@ -326,10 +326,11 @@ void qonnx_value_set_range(Value *v, float lo, float hi)
 void qonnx_value_replace_uses(Value *v, Value *with)
 {
     if (v == with) return;
-    while (v->nuse) qonnx_node_set_input(v->uses[v->nuse - 1].node, v->uses[v->nuse - 1].input, with);
+    while (v->nuse)
+        qonnx_node_set_input(v->uses[v->nuse - 1].node, v->uses[v->nuse - 1].input, with);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static void use_add(Value *v, Node *n, int input)
 {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 enum { UNSEEN, OPEN, DONE }; /* Node.mark while sorting */
 
@@ -83,8 +83,10 @@ static bool emit(Ctx *cx, Node *root, Frame **stack, int *cap, Node **order, int
         Node *d = v ? v->def : NULL;
         if (!d || d->graph != root->graph || d->mark == DONE) continue;
         if (d->mark == OPEN)
-            return qonnx_fail(cx, d, "it depends on its own output, through '%s'; the graph must "
-                              "have no cycles", v->name);
+            return qonnx_fail(cx, d,
+                              "it depends on its own output, through '%s'; the graph must "
+                              "have no cycles",
+                              v->name);
         d->mark = OPEN;
         *stack = arena_grow(a, *stack, top, cap, sizeof **stack);
         (*stack)[top++] = frame_of(d, a);
@@ -111,7 +113,7 @@ static bool sort_nodes(Ctx *cx, Graph *g, Arena *a)
     return true;
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 static bool check_arity(Ctx *cx, const Node *n)
 {

@@ -29,8 +29,10 @@ static bool check_node(Ctx *cx, const Graph *g, const Node *n)
         if (!visible(g, v))
             return qonnx_fail(cx, n, "broken graph: input '%s' is not visible here", v->name);
         if (!has_source(v))
-            return qonnx_fail(cx, n, "input '%s' is neither an output of a node, nor a graph "
-                              "input, nor an initializer", v->name);
+            return qonnx_fail(cx, n,
+                              "input '%s' is neither an output of a node, nor a graph "
+                              "input, nor an initializer",
+                              v->name);
         if (!has_use(v, n, i))
             return qonnx_fail(cx, n, "broken graph: '%s' does not know its use here", v->name);
     }
@@ -38,8 +40,7 @@ static bool check_node(Ctx *cx, const Graph *g, const Node *n)
         const Value *v = n->out[i];
         if (v && (v->def != n || v->def_index != i || v->graph != g))
             return qonnx_fail(cx, n, "broken graph: output '%s' does not know its node", v->name);
-        if (v && v->data)
-            return qonnx_fail(cx, n, "output '%s' is also an initializer", v->name);
+        if (v && v->data) return qonnx_fail(cx, n, "output '%s' is also an initializer", v->name);
     }
     return true;
 }
@@ -67,7 +68,9 @@ bool graph_verify(Ctx *cx, const Graph *g)
         if (!check_uses(cx, g->values[i])) return false;
     for (int i = 0; i < g->noutput; i++)
         if (!visible(g, g->outputs[i]) || !has_source(g->outputs[i]))
-            return qonnx_fail(cx, NULL, "%s: graph output '%s' is produced by no node; the file is "
-                              "damaged or was cut", g->model->path, g->outputs[i]->name);
+            return qonnx_fail(cx, NULL,
+                              "%s: graph output '%s' is produced by no node; the file is "
+                              "damaged or was cut",
+                              g->model->path, g->outputs[i]->name);
     return true;
 }

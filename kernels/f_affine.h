@@ -6,8 +6,8 @@
 #include "common.h"
 #include "params.h"
 
-KERNEL void f_affine(const f_affine_p *restrict p, const float *restrict x,
-                     const float *restrict scale, const float *restrict shift, float *restrict y)
+KERNEL void f_affine(const f_affine_p *restrict p, const float *x, const float *restrict scale,
+                     const float *restrict shift, float *y)
 {
     const ptrdiff_t channels = p->channels, inner = p->inner;
     for (int32_t o = 0; o < p->outer; o++, x += channels * inner, y += channels * inner) {

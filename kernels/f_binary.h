@@ -41,7 +41,7 @@ KERNEL void f_binary_chunk(const f_binary_p *restrict p, int32_t n, float u[F_CH
 #undef F_BINARY
 
 /* n elements of x, `step` apart. */
-KERNEL void f_binary_load(float v[F_CHUNK], const float *restrict x, int32_t n, ptrdiff_t step)
+KERNEL void f_binary_load(float *restrict v, const float *x, int32_t n, ptrdiff_t step)
 {
     if (step == 1)
         for (int32_t j = 0; j < n; j++) v[j] = x[j];
@@ -60,8 +60,7 @@ KERNEL int f_binary_merge(int32_t dims[6], const int32_t a[6], const int32_t b[6
     return axes;
 }
 
-KERNEL void f_binary(const f_binary_p *restrict p, const float *restrict a, const float *restrict b,
-                     float *restrict y)
+KERNEL void f_binary(const f_binary_p *restrict p, const float *a, const float *b, float *y)
 {
     int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};
     const int32_t as[6] = {p->a0, p->a1, p->a2, p->a3, p->a4, p->a5};

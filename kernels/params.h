@@ -49,7 +49,7 @@ typedef struct f_binary_p {
     int32_t a0, a1, a2, a3, a4, a5; /* strides of a in elements, 0 where it broadcasts */
     int32_t b0, b1, b2, b3, b4, b5;
     float lo, hi;
-} f_binary_p; /* f_binary(p, a, b, y) */
+} f_binary_p; /* f_binary(p, a, b, y); y may be an operand that has its very elements in order */
 
 enum {
     F_CLIP, /* clamp only: Relu, Clip, Identity */
@@ -88,7 +88,7 @@ typedef struct f_softmax_p {
 typedef struct f_affine_p {
     int32_t outer, channels, inner; /* y[o][c][i] = x[o][c][i] * scale[c] + shift[c] */
     float lo, hi;
-} f_affine_p; /* f_affine(p, x, scale, shift, y): BatchNormalization */
+} f_affine_p; /* f_affine(p, x, scale, shift, y): BatchNormalization; y may be x */
 
 enum { F_RSUM, F_RMEAN, F_RMAX, F_RMIN, F_RPROD, F_RSUMSQ, F_RL2 };
 

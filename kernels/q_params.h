@@ -2,71 +2,77 @@
  *
  * Activations are uint8 or int8, channels-last, per-tensor scale and zero point; weights are int8
  * with zero point 0 (a weight's own zero point is folded away by lowering, or refused). The zero
- * point of the input never enters a dot product: it is folded into the bias by packing, and what
+ * point of the input never enters a dot product: it is folded into the bias by lowering, and what
  * lies outside the input counts as the zero point. Accumulators add in uint32_t.
  *
- * A real multiplier (sx * sw) / sy comes as its float32 value split by lowering into a 24-bit
- * mantissa and an exponent (requant.h): multiplier = mantissa * 2^-shift, exactly.
+ * The type of a result is not said: it follows from y_zero, lo and hi, which lie within it.
  */
 #ifndef KERNELS_Q_PARAMS_H
 #define KERNELS_Q_PARAMS_H
 
 #include <stdint.h>
 
-/* Requantization of one output channel: y = S(rint((float)acc * (mantissa * 2^-shift)) + zero). */
-typedef struct q_scale {
-    int32_t mantissa; /* 0, or 2^23 .. 2^24 - 1 */
-    int32_t shift;
-} q_scale;
+/* The bits of a positive float32, or 0: the multiplier (sx * sw) / sy. As bits, because integer
+ * kernels take mantissa and exponent from them, and a device without a float unit holds them too. */
+typedef uint32_t q_scale;
 
 typedef struct q_conv_p {
-    int32_t n, id, ih, iw, od, oh, ow; /* batch, input and output size */
-    int32_t ic, oc, group;
-    int32_t kd, kh, kw, sd, sh, sw, dd, dh, dw, pd, ph, pw;
-    int32_t x_signed, y_signed; /* 1: int8, 0: uint8 */
-    int32_t x_zero, y_zero;     /* zero points */
-    int32_t lo, hi;             /* clamp of the result, within y's type: fused Relu or Clip */
+    int32_t n;             /* batch */
+    int32_t id, ih, iw;    /* input size */
+    int32_t od, oh, ow;    /* output size */
+    int32_t ic, oc, group; /* channels in and out, all groups together; group divides both */
+    int32_t kd, kh, kw;    /* kernel size */
+    int32_t sd, sh, sw;    /* strides */
+    int32_t dd, dh, dw;    /* dilations */
+    int32_t pd, ph, pw;    /* padding in front; behind follows from the output size */
+    int32_t x_signed;      /* x is int8, else uint8 */
+    int32_t x_zero;        /* zero points */
+    int32_t y_zero;
+    int32_t lo, hi; /* clamp of the result, within y's type: fused Relu or Clip */
 } q_conv_p;
 /* q_conv(p, x, w, bias, scale, y), q_dwconv the same (group == ic == oc).
  * raw w: int8 [oc][ic/group][kd][kh][kw]; packed as the kernel likes.
- * bias: int32 [oc], the zero point already folded in: b - x_zero * sum(w). scale: q_scale [oc] */
+ * bias: int32 [oc], the zero point already folded in: b - x_zero * sum(w). scale: q_scale [oc].
+ * y = S(rint((float)(bias + sum(x * w)) * scale) + y_zero) */
 
 typedef struct q_gemm_p {
     int32_t m, n, k; /* y[m][n] = x[m][k] * w[k][n] */
     int32_t transb;  /* raw w is [n][k] */
-    int32_t x_signed, y_signed;
+    int32_t x_signed;
     int32_t y_zero;
     int32_t lo, hi;
 } q_gemm_p; /* q_gemm(p, x, w, bias, scale, y); bias and scale as in q_conv, [n] */
 
 typedef struct q_add_p {
     int32_t count; /* elements */
-    int32_t a_signed, b_signed, y_signed;
+    int32_t a_signed, b_signed;
     int32_t a_zero, b_zero, y_zero;
-    int32_t a_mul, b_mul; /* rint(sa / sy * 2^shift), rint(sb / sy * 2^shift); below 2^21 */
+    int32_t a_mul, b_mul; /* rint(sa / sy * 2^shift), rint(sb / sy * 2^shift); |.| below 2^21 */
     int32_t shift;        /* 1 .. 28 */
     int32_t lo, hi;
-} q_add_p; /* q_add(p, a, b, y): S(rint(a' * a_mul + b' * b_mul, shift) with y_zero added before
-              rounding); y may be a or b */
+} q_add_p; /* q_add(p, a, b, y): S(rint(((a - a_zero) * a_mul + (b - b_zero) * b_mul) / 2^shift +
+              y_zero)), half to even; y may be a or b */
 
 typedef struct q_mul_p {
     int32_t d0, d1, d2, d3, d4, d5; /* output dims */
     int32_t a0, a1, a2, a3, a4, a5; /* strides of a and b, 0 where they broadcast */
     int32_t b0, b1, b2, b3, b4, b5;
-    int32_t a_signed, b_signed, y_signed;
+    int32_t a_signed, b_signed;
     int32_t a_zero, b_zero, y_zero;
-    int32_t mantissa, shift; /* of (sa * sb) / sy */
+    int32_t scale; /* of (sa * sb) / sy: a q_scale, below 2^31 as every positive float's bits */
     int32_t lo, hi;
-} q_mul_p; /* q_mul(p, a, b, y): S(rint((a - az) * (b - bz) * multiplier + y_zero)), rounded once */
+} q_mul_p; /* q_mul(p, a, b, y): S(rint((a - a_zero) * (b - b_zero) * scale + y_zero)), exact up to
+              the one rounding, half to even; y may be a or b where that one's strides are y's */
 
 typedef struct q_pool_p {
     int32_t n, id, ih, iw, od, oh, ow, c;
     int32_t kd, kh, kw, sd, sh, sw, dd, dh, dw, pd, ph, pw;
-    int32_t x_signed, y_signed;
+    int32_t x_signed;
     int32_t x_zero, y_zero;
     int32_t lo, hi;
 } q_pool_p;
-/* q_maxpool(p, x, y): same type and parameters in and out.
+/* q_maxpool(p, x, y): same type and parameters in and out, clamped; elements outside the input do
+ * not count, a window wholly outside gives lo.
  * q_avgpool(p, x, scale, y): scale is q_scale [kd*kh*kw + 1], indexed by how many elements of the
  * window lie inside the input: the float32 sx / (sy * (float)count), entry 0 unused; padding that
  * counts (count_include_pad) is expressed by equal entries. sum(x - x_zero) is requantized. */
@@ -77,9 +83,9 @@ typedef struct q_table_p {
                 rescaling for Concat; y may be x */
 
 typedef struct q_softmax_p {
-    int32_t outer, count, inner;
-    int32_t x_signed, y_signed;
-    int32_t y_zero; /* 0 or -128 with y's scale 1/256 */
+    int32_t outer, count, inner; /* over `count`, whose elements are `inner` apart */
+    int32_t x_signed;
+    int32_t y_zero; /* 0 for uint8, -128 for int8, with y's scale 1/256 */
 } q_softmax_p;
 /* q_softmax(p, x, table, y): table is uint32 [256]: rint(2^23 * exp(-i * sx)), by the distance i to
  * the largest value; y = S(round half even(256 * e / sum) + y_zero) */

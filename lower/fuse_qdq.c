@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- reading Q and DQ ------------------------------------------------------------------------- */
+/* ---- reading Q and DQ ------------------------------------------------------------------------ */
 
 static bool scalar_at(const Value *v, double *out)
 {
@@ -42,11 +42,12 @@ static Value *dequantized(const Value *v, QuantParams *p)
 static Node *quantizer(const Value *v, QuantParams *p)
 {
     Node *n = qonnx_value_only_user(v);
-    if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v) return NULL;
+    if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v)
+        return NULL;
     return read_params(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
 }
 
-/* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel. */
+/* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel */
 static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
 {
     const Node *n = v ? v->def : NULL;
@@ -54,7 +55,8 @@ static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
     Value *w = n->in[0];
     const Tensor *s = n->in[1] ? n->in[1]->data : NULL;
     const Value *zero = qonnx_node_input(n, 2);
-    if (!w->data || w->dtype != QONNX_INT8 || !s || s->dtype != QONNX_FLOAT || !s->data) return NULL;
+    if (!w->data || w->dtype != QONNX_INT8 || !s || s->dtype != QONNX_FLOAT || !s->data)
+        return NULL;
     if (zero && !zero->data) return NULL;
     for (int64_t i = 0; zero && i < tensor_count(zero->data); i++)
         if (qonnx_tensor_get(zero->data, i) != 0) return NULL;
@@ -81,13 +83,13 @@ static Value *bias_of(const Value *v)
     return n->in[0]->data && n->in[0]->dtype == QONNX_INT32 ? n->in[0] : NULL;
 }
 
-/* ---- groups ----------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 /* A group that was found: operands of the quantized node, and the nodes it takes the place of. */
 typedef struct Group {
-    Node *node;      /* the operator */
-    Node *act;       /* a Relu or Clip behind it, or NULL */
-    Node *quantize;  /* the QuantizeLinear behind that */
+    Node *node;     /* the operator */
+    Node *act;      /* a Relu or Clip behind it, or NULL */
+    Node *quantize; /* the QuantizeLinear behind that */
     Value **in;
     int nin;
     QuantNode *q;
@@ -155,7 +157,8 @@ static bool find_operands(Group *g, Arena *a)
     if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
     if (qonnx_node_is(n, "MaxPool")) return same_params(&g->q->in[0], &g->q->out);
     if (qonnx_node_is(n, "Softmax"))
-        return g->q->out.scale == 1.0f / 256 && g->q->out.zero == (g->q->out.dtype == QONNX_INT8 ? -128 : 0);
+        return g->q->out.scale == 1.0f / 256 &&
+               g->q->out.zero == (g->q->out.dtype == QONNX_INT8 ? -128 : 0);
     return true;
 }
 
@@ -209,17 +212,17 @@ static void fuse_node(Node *n)
     if (find_output(&g) && find_operands(&g, a) && (!g.act || can_clamp(n))) replace(&g);
 }
 
-/* ---- QLinear operators ------------------------------------------------------------------------- */
+/* ---- QLinear operators ----------------------------------------------------------------------- */
 
 /* How a QLinear operator's inputs lie: x, scale, zero [, w, scale, zero], y scale, y zero [, bias];
  * or, for Concat, y scale, y zero, then triples. */
 typedef struct QLinear {
     const char *op, *domain, *as; /* as: the operator it is the quantized form of */
-    int activations;              /* operands that are activations with scale and zero: 1, 2; -1 all */
-    bool weight;                  /* operand 1 is a constant weight */
-    int axis;                     /* of the weight's channels */
-    int bias;                     /* input that is the bias, -1 none */
-    int out;                      /* input that is the output's scale */
+    int activations; /* operands that are activations with scale and zero: 1, 2; -1 all */
+    bool weight;     /* operand 1 is a constant weight */
+    int axis;        /* of the weight's channels */
+    int bias;        /* input that is the bias, -1 none */
+    int out;         /* input that is the output's scale */
 } QLinear;
 
 static const QLinear qlinear[] = {
@@ -241,7 +244,8 @@ static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Aren
 {
     Value *w = qonnx_node_input(n, at);
     const Value *s = qonnx_node_input(n, at + 1), *z = qonnx_node_input(n, at + 2);
-    if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT) return NULL;
+    if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT)
+        return NULL;
     if (z && !z->data) return NULL;
     for (int64_t i = 0; z && i < tensor_count(z->data); i++)
         if (qonnx_tensor_get(z->data, i) != 0) return NULL;

@@ -8,7 +8,7 @@ static Arena *arena_of(Lower *l) { return l->program->arena; }
 
 void *lower_alloc(Lower *l, size_t bytes) { return arena_aligned(arena_of(l), bytes); }
 
-/* ---- layouts ---------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 void layout_order(int rank, Layout layout, int order[QONNX_MAX_RANK])
 {
@@ -38,7 +38,7 @@ static bool layouts_agree(const Shape *s)
     return true;
 }
 
-/* ---- buffers ---------------------------------------------------------------------------------- */
+/* ---- buffers --------------------------------------------------------------------------------- */
 
 Buf *lower_const(Lower *l, const void *data, size_t bytes)
 {
@@ -101,7 +101,8 @@ static Buf *const_in(Lower *l, const Value *v, Layout layout)
     for (int64_t b = 0; b < t->dims[0]; b++)
         for (int64_t i = 0; i < inner; i++)
             for (int64_t c = 0; c < t->dims[1]; c++, to += size)
-                memcpy(to, (const char *)t->data + (size_t)((b * t->dims[1] + c) * inner + i) * size,
+                memcpy(to,
+                       (const char *)t->data + (size_t)((b * t->dims[1] + c) * inner + i) * size,
                        size);
     return lower_const(l, data, t->bytes);
 }
@@ -132,7 +133,7 @@ Buf *lower_value(Lower *l, const Node *n, Value *v, Layout layout)
     return to;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 void lower_touch(Buf *b, int call)
 {
@@ -199,7 +200,7 @@ bool lower_want(Lower *l, const Node *n, int i, DType t)
                       qonnx_dtype_name(v->dtype), qonnx_dtype_name(t));
 }
 
-/* ---- fusion ----------------------------------------------------------------------------------- */
+/* ---- fusion ---------------------------------------------------------------------------------- */
 
 bool activation_bounds(const Node *n, float *lo, float *hi)
 {

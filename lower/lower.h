@@ -69,7 +69,7 @@ bool lower_want(Lower *l, const Node *n, int i, DType t);
 /* The bounds of a Relu or Clip, whose inputs must be constant. */
 bool activation_bounds(const Node *n, float *lo, float *hi);
 
-/* ---- parameters that the float and the quantized form of an operator share (ops/) ---- */
+/* ---- parameters that the float and the quantized form of an operator share (ops/) ------------ */
 
 /* The kernel parameters of an elementwise operator of one operand, but for the count. */
 bool unary_params(const Node *n, f_unary_p *p);

@@ -2,6 +2,8 @@
 #include "lower/lower.h"
 #include <string.h>
 
+enum { PLAN_ALIGN = 64 }; /* of buffers on the host: a cache line, the widest vector */
+
 bool graph_is_fed(const Graph *g, int i) { return !g->inputs[i]->data; }
 
 /* Gives the graph's inputs the shapes of a sample. */
@@ -27,8 +29,10 @@ static bool check_shapes(Ctx *cx, const Graph *g)
             const Value *v = n->out[i];
             if (!v || (!v->nuse && !v->output_count)) continue;
             if (!qonnx_dtype_bits(v->dtype) || shape_elements(&v->shape) < 0)
-                return qonnx_fail(cx, n, "type or shape of its output '%s' is not known, or too "
-                                  "large (2^31 elements)", v->name);
+                return qonnx_fail(cx, n,
+                                  "type or shape of its output '%s' is not known, or too "
+                                  "large (2^31 elements)",
+                                  v->name);
         }
     return true;
 }
@@ -94,7 +98,9 @@ static void tap(Lower *l, const Value *v, int after, int axis)
     int where = -1;
     for (int i = 0; i < rank; i++) {
         if (order[i] == axis) where = i;
-        *(order[i] == axis ? &t.channels : where < 0 ? &t.outer : &t.inner) *= v->shape.dim[order[i]];
+        *(order[i] == axis ? &t.channels
+          : where < 0      ? &t.outer
+                           : &t.inner) *= v->shape.dim[order[i]];
     }
     p->taps = arena_grow(p->arena, p->taps, p->ntap, &p->tap_cap, sizeof *p->taps);
     p->taps[p->ntap++] = t;
@@ -135,14 +141,13 @@ Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
     l.places = arena_array(a, (size_t)g->nvalue, sizeof *l.places);
     l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
-    for (int i = 0; i < g->nvalue; i++)
-        l.observed[i] = observe && observe(g->values[i], &axis);
+    for (int i = 0; i < g->nvalue; i++) l.observed[i] = observe && observe(g->values[i], &axis);
     if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g) || !check_shapes(cx, g) ||
         !lower_graph(&l, g, observe)) {
         program_free(p);
         return NULL;
     }
-    program_plan(p);
+    program_plan(p, PLAN_ALIGN);
     return p;
 }
 

@@ -14,6 +14,7 @@ typedef struct Buf {
     const void *data; /* contents of a constant, or NULL */
     int port;         /* i + 1: the caller's memory of input i; -(i + 1): of output i; 0: neither */
     int born, dies;   /* first and last call that touches it; inputs are born at -1 */
+    int block;        /* the planner's: buffers of one block share their memory */
 } Buf;
 
 enum { CALL_MAX_IN = 4 };
@@ -54,6 +55,7 @@ typedef struct Program {
     Tap *taps;
     int ntap, tap_cap;
     size_t memory;     /* bytes of the arena that holds the buffers; set by program_plan */
+    size_t alive;      /* the most bytes alive at one call: no arena can be smaller; by program_plan */
 } Program;
 
 /* Lowers a graph. `g` is consumed, failing too: its shapes are inferred from `inputs` (one tensor a
@@ -63,8 +65,9 @@ Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
                      bool (*observe)(const Value *v, int *channel_axis));
 void program_free(Program *p);
 
-/* Gives every buffer its offset so that buffers alive at the same time do not overlap (plan.c). */
-void program_plan(Program *p);
+/* Gives every buffer its offset, a multiple of `align`, so that buffers alive at the same time do
+ * not overlap, but for those that a call may write in place (plan.c). May be called again. */
+void program_plan(Program *p, size_t align);
 
 /* Whether input i of the graph is fed by samples: it is no initializer. */
 bool graph_is_fed(const Graph *g, int i);

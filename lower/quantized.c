@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- parameters ------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 void quant_limits(DType t, int *lo, int *hi)
 {
@@ -52,7 +52,7 @@ static bool quantized_shape(Ctx *cx, Node *n)
     return true;
 }
 
-/* ---- weighted operators ------------------------------------------------------------------------ */
+/* ---- weighted operators ---------------------------------------------------------------------- */
 
 /* The int8 weight as [outputs] sums: outputs are `step` apart, each has `count` elements `stride`
  * apart. bias[o] - zero * sum(w[o]), wrapping as the accumulators do. */
@@ -86,10 +86,15 @@ static bool conv_lower(Lower *l, Node *n)
     const Value *bias = qonnx_node_input(n, 2);
     Window w;
     if (!conv_window(l->cx, n, &w)) return false;
-    q_conv_p p = {.n = (int32_t)x->dim[0], WINDOW_FIELDS(w), .ic = (int32_t)x->dim[1],
-                  .oc = (int32_t)k->dim[0], .group = (int32_t)qonnx_node_int(n, "group", 1),
-                  .x_signed = is_signed(q->in[0].dtype), .y_signed = is_signed(q->out.dtype),
-                  .x_zero = q->in[0].zero, .y_zero = q->out.zero};
+    q_conv_p p = {.n = (int32_t)x->dim[0],
+                  WINDOW_FIELDS(w),
+                  .ic = (int32_t)x->dim[1],
+                  .oc = (int32_t)k->dim[0],
+                  .group = (int32_t)qonnx_node_int(n, "group", 1),
+                  .x_signed = is_signed(q->in[0].dtype),
+                  .y_signed = is_signed(q->out.dtype),
+                  .x_zero = q->in[0].zero,
+                  .y_zero = q->out.zero};
     clamp_of(q, &p.lo, &p.hi);
     int64_t each = tensor_count(n->in[1]->data) / k->dim[0];
     Buf *in[4] = {lower_in(l, n, 0, LAST), lower_in(l, n, 1, PLAIN),
@@ -107,19 +112,20 @@ static bool gemm_lower(Lower *l, Node *n)
     bool tb = qonnx_node_int(n, "transB", 0) != 0;
     int64_t rows = 1, k = x->dim[x->rank - 1];
     for (int i = 0; i + 1 < x->rank; i++) rows *= x->dim[i];
-    q_gemm_p p = {(int32_t)rows, (int32_t)b->dim[!tb], (int32_t)k, tb, is_signed(q->in[0].dtype),
-                  is_signed(q->out.dtype), q->out.zero, 0, 0};
+    q_gemm_p p = {
+        (int32_t)rows,           (int32_t)b->dim[!tb], (int32_t)k, tb, is_signed(q->in[0].dtype),
+        is_signed(q->out.dtype), q->out.zero,          0,          0};
     clamp_of(q, &p.lo, &p.hi);
     const Value *bias = qonnx_node_input(n, 2);
-    Buf *in[4] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN),
-                  folded_bias(l, n->in[1]->data, bias, q->in[0].zero, p.n, tb ? k : 1, k,
-                              tb ? 1 : p.n),
-                  multipliers(l, q, p.n)};
+    Buf *in[4] = {
+        lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN),
+        folded_bias(l, n->in[1]->data, bias, q->in[0].zero, p.n, tb ? k : 1, k, tb ? 1 : p.n),
+        multipliers(l, q, p.n)};
     lower_call(l, n, "q_gemm", &p, in, 4, lower_out(l, n->out[0], PLAIN));
     return true;
 }
 
-/* ---- elementwise operators --------------------------------------------------------------------- */
+/* ---- elementwise operators ------------------------------------------------------------------- */
 
 /* Input i expanded to the shape of the output, in that layout. */
 static Buf *expanded(Lower *l, Node *n, int i, Layout layout)
@@ -152,7 +158,8 @@ static Layout result_layout(const Lower *l, const Node *n)
 /* Fixed-point multipliers of both operands with a common shift, the larger one of 21 bits. */
 static void add_multipliers(q_add_p *p, const QuantNode *q)
 {
-    double ra = (double)(q->in[0].scale / q->out.scale), rb = (double)(q->in[1].scale / q->out.scale);
+    double ra = (double)(q->in[0].scale / q->out.scale),
+           rb = (double)(q->in[1].scale / q->out.scale);
     int e;
     frexp(ra > rb ? ra : rb, &e);
     p->shift = 21 - e < 1 ? 1 : 21 - e > 28 ? 28 : 21 - e;
@@ -165,9 +172,12 @@ static bool add_lower(Lower *l, Node *n)
 {
     const QuantNode *q = quant(n);
     q_add_p p = {.count = (int32_t)shape_elements(&n->out[0]->shape),
-                 .a_signed = is_signed(q->in[0].dtype), .b_signed = is_signed(q->in[1].dtype),
-                 .y_signed = is_signed(q->out.dtype), .a_zero = q->in[0].zero,
-                 .b_zero = q->in[1].zero, .y_zero = q->out.zero};
+                 .a_signed = is_signed(q->in[0].dtype),
+                 .b_signed = is_signed(q->in[1].dtype),
+                 .y_signed = is_signed(q->out.dtype),
+                 .a_zero = q->in[0].zero,
+                 .b_zero = q->in[1].zero,
+                 .y_zero = q->out.zero};
     add_multipliers(&p, q);
     clamp_of(q, &p.lo, &p.hi);
     Layout at = result_layout(l, n);
@@ -180,11 +190,21 @@ static bool mul_lower(Lower *l, Node *n)
 {
     const QuantNode *q = quant(n);
     q_scale s = split(q->in[0].scale * q->in[1].scale / q->out.scale);
-    q_mul_p p = {.d0 = 1, .d1 = 1, .d2 = 1, .d3 = 1, .d4 = 1,
-                 .d5 = (int32_t)shape_elements(&n->out[0]->shape), .a5 = 1, .b5 = 1,
-                 .a_signed = is_signed(q->in[0].dtype), .b_signed = is_signed(q->in[1].dtype),
-                 .y_signed = is_signed(q->out.dtype), .a_zero = q->in[0].zero,
-                 .b_zero = q->in[1].zero, .y_zero = q->out.zero, .mantissa = s.mantissa,
+    q_mul_p p = {.d0 = 1,
+                 .d1 = 1,
+                 .d2 = 1,
+                 .d3 = 1,
+                 .d4 = 1,
+                 .d5 = (int32_t)shape_elements(&n->out[0]->shape),
+                 .a5 = 1,
+                 .b5 = 1,
+                 .a_signed = is_signed(q->in[0].dtype),
+                 .b_signed = is_signed(q->in[1].dtype),
+                 .y_signed = is_signed(q->out.dtype),
+                 .a_zero = q->in[0].zero,
+                 .b_zero = q->in[1].zero,
+                 .y_zero = q->out.zero,
+                 .mantissa = s.mantissa,
                  .shift = s.shift};
     clamp_of(q, &p.lo, &p.hi);
     Layout at = result_layout(l, n);
@@ -214,7 +234,11 @@ static float apply_unary(const void *user, float x)
     return y;
 }
 
-static float same(const void *user, float x) { (void)user; return x; }
+static float same(const void *user, float x)
+{
+    (void)user;
+    return x;
+}
 
 static bool unary_lower(Lower *l, Node *n)
 {
@@ -234,8 +258,8 @@ static bool softmax_lower(Lower *l, Node *n)
     f_softmax_p f;
     Layout at;
     if (!softmax_params(l, n, &f, &at)) return false;
-    q_softmax_p p = {f.outer, f.count, f.inner, is_signed(q->in[0].dtype), is_signed(q->out.dtype),
-                     q->out.zero};
+    q_softmax_p p = {
+        f.outer, f.count, f.inner, is_signed(q->in[0].dtype), is_signed(q->out.dtype), q->out.zero};
     uint32_t *table = lower_alloc(l, 256 * sizeof *table);
     for (int i = 0; i < 256; i++)
         table[i] = (uint32_t)rint(ldexp(exp(-i * (double)q->in[0].scale), 23));
@@ -244,15 +268,19 @@ static bool softmax_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- pools and Concat -------------------------------------------------------------------------- */
+/* ---- pools and Concat ------------------------------------------------------------------------ */
 
 static q_pool_p pool_params(const Node *n, const Window *w)
 {
     const QuantNode *q = quant(n);
     const Shape *x = in_shape(n, 0);
-    q_pool_p p = {.n = (int32_t)x->dim[0], WINDOW_FIELDS(*w), .c = (int32_t)x->dim[1],
-                  .x_signed = is_signed(q->in[0].dtype), .y_signed = is_signed(q->out.dtype),
-                  .x_zero = q->in[0].zero, .y_zero = q->out.zero};
+    q_pool_p p = {.n = (int32_t)x->dim[0],
+                  WINDOW_FIELDS(*w),
+                  .c = (int32_t)x->dim[1],
+                  .x_signed = is_signed(q->in[0].dtype),
+                  .y_signed = is_signed(q->out.dtype),
+                  .x_zero = q->in[0].zero,
+                  .y_zero = q->out.zero};
     clamp_of(q, &p.lo, &p.hi);
     return p;
 }
@@ -275,7 +303,8 @@ static bool avgpool_lower(Lower *l, Node *n)
     if (!pool_window(l->cx, n, &w)) return false;
     q_pool_p p = pool_params(n, &w);
     int64_t window = w.kernel[0] * w.kernel[1] * w.kernel[2];
-    if (window > 1 << 20) return qonnx_fail(l->cx, n, "a window of %lld elements", (long long)window);
+    if (window > 1 << 20)
+        return qonnx_fail(l->cx, n, "a window of %lld elements", (long long)window);
     bool all = qonnx_node_int(n, "count_include_pad", 0) != 0;
     q_scale *s = lower_alloc(l, (size_t)(window + 1) * sizeof *s);
     for (int64_t i = 0; i <= window; i++)
@@ -302,7 +331,8 @@ static bool concat_lower(Lower *l, Node *n)
         if (own->scale != q->out.scale || own->zero != q->out.zero || own->dtype != q->out.dtype) {
             q_table_p p = {(int32_t)shape_elements(s)};
             Buf *t = lower_temp(l, (size_t)p.count);
-            lower_call(l, n, "q_table", &p, (Buf *[]){x, table_of(l, own, &q->out, same, NULL)}, 2, t);
+            lower_call(l, n, "q_table", &p, (Buf *[]){x, table_of(l, own, &q->out, same, NULL)}, 2,
+                       t);
             x = t;
         }
         layout_strides(s, layout, from);

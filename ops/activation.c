@@ -9,14 +9,22 @@ static const struct {
     int code;
     float alpha, beta;
 } unary[] = {
-    {"LeakyRelu", F_LEAKY_RELU, 0.01f, 0}, {"Sigmoid", F_SIGMOID, 0, 0},
-    {"Tanh", F_TANH, 0, 0},                {"HardSigmoid", F_HARD_SIGMOID, 0.2f, 0.5f},
-    {"HardSwish", F_HARD_SWISH, 0, 0},     {"Elu", F_ELU, 1, 0},
-    {"Softplus", F_SOFTPLUS, 0, 0},        {"Exp", F_EXP, 0, 0},
-    {"Log", F_LOG, 0, 0},                  {"Sqrt", F_SQRT, 0, 0},
-    {"Abs", F_ABS, 0, 0},                  {"Neg", F_NEG, 0, 0},
-    {"Reciprocal", F_RECIPROCAL, 0, 0},    {"Erf", F_ERF, 0, 0},
-    {"Floor", F_FLOOR, 0, 0},              {"Ceil", F_CEIL, 0, 0},
+    {"LeakyRelu", F_LEAKY_RELU, 0.01f, 0},
+    {"Sigmoid", F_SIGMOID, 0, 0},
+    {"Tanh", F_TANH, 0, 0},
+    {"HardSigmoid", F_HARD_SIGMOID, 0.2f, 0.5f},
+    {"HardSwish", F_HARD_SWISH, 0, 0},
+    {"Elu", F_ELU, 1, 0},
+    {"Softplus", F_SOFTPLUS, 0, 0},
+    {"Exp", F_EXP, 0, 0},
+    {"Log", F_LOG, 0, 0},
+    {"Sqrt", F_SQRT, 0, 0},
+    {"Abs", F_ABS, 0, 0},
+    {"Neg", F_NEG, 0, 0},
+    {"Reciprocal", F_RECIPROCAL, 0, 0},
+    {"Erf", F_ERF, 0, 0},
+    {"Floor", F_FLOOR, 0, 0},
+    {"Ceil", F_CEIL, 0, 0},
     {"Round", F_ROUND, 0, 0},
 };
 
@@ -33,8 +41,12 @@ bool unary_params(const Node *n, f_unary_p *p)
 {
     for (size_t i = 0; i < sizeof unary / sizeof *unary; i++) {
         if (strcmp(unary[i].op, n->op)) continue;
-        *p = (f_unary_p){unary[i].code, 0, qonnx_node_float(n, "alpha", unary[i].alpha),
-                         qonnx_node_float(n, "beta", unary[i].beta), -INFINITY, INFINITY};
+        *p = (f_unary_p){unary[i].code,
+                         0,
+                         qonnx_node_float(n, "alpha", unary[i].alpha),
+                         qonnx_node_float(n, "beta", unary[i].beta),
+                         -INFINITY,
+                         INFINITY};
         return true;
     }
     *p = (f_unary_p){.op = F_CLIP};
@@ -52,7 +64,8 @@ static bool clamp_lower(Lower *l, Node *n)
     f_unary_p p;
     if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
     if (!unary_params(n, &p))
-        return qonnx_fail(l->cx, n, "its bounds must be constants, the lower one not above the upper");
+        return qonnx_fail(l->cx, n,
+                          "its bounds must be constants, the lower one not above the upper");
     return emit_unary(l, n, p);
 }
 
@@ -61,7 +74,7 @@ static void clamp_refine(const Node *n, qonnx_rule *r)
     if (!activation_bounds(n, &r->lo, &r->hi)) *r = (qonnx_rule)RULE_FLOAT;
 }
 
-/* ---- Softmax ---------------------------------------------------------------------------------- */
+/* ---- Softmax --------------------------------------------------------------------------------- */
 
 static bool softmax_shape(Ctx *cx, Node *n)
 {
@@ -101,7 +114,9 @@ static bool softmax_lower(Lower *l, Node *n)
 
 /* A probability in 8 bits: scale 1/256, zero point 0. */
 #define PROBABILITY                                                                                \
-    {QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256}
+    {                                                                                              \
+        QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256                                       \
+    }
 
 const Op ops_activation[] = {
     /* name  inputs  shape  rule  refine  lower */

@@ -23,11 +23,15 @@ static bool conv_lower(Lower *l, Node *n)
         if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
     if (!conv_window(l->cx, n, &w)) return false;
     const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
-    f_conv_p p = {.n = (int32_t)x->dim[0], WINDOW_FIELDS(w), .ic = (int32_t)x->dim[1],
-                  .oc = (int32_t)k->dim[0], .group = (int32_t)qonnx_node_int(n, "group", 1)};
+    f_conv_p p = {.n = (int32_t)x->dim[0],
+                  WINDOW_FIELDS(w),
+                  .ic = (int32_t)x->dim[1],
+                  .oc = (int32_t)k->dim[0],
+                  .group = (int32_t)qonnx_node_int(n, "group", 1)};
     Value *y = lower_fused(l, n, &p.lo, &p.hi);
     Buf *in[3] = {lower_in(l, n, 0, LAST), lower_in(l, n, 1, PLAIN), lower_in(l, n, 2, PLAIN)};
-    lower_call(l, n, conv_is_depthwise(n) ? "f_dwconv" : "f_conv", &p, in, 3, lower_out(l, y, LAST));
+    lower_call(l, n, conv_is_depthwise(n) ? "f_dwconv" : "f_conv", &p, in, 3,
+               lower_out(l, y, LAST));
     return true;
 }
 
@@ -41,7 +45,6 @@ static int64_t conv_macs(const Node *n)
 
 const Op ops_conv[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0}, NULL, conv_lower,
-     conv_macs},
+    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0}, NULL, conv_lower, conv_macs},
     {0},
 };

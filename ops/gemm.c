@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Gemm ------------------------------------------------------------------------------------- */
+/* ---- Gemm ------------------------------------------------------------------------------------ */
 
 static bool gemm_shape(Ctx *cx, Node *n)
 {
@@ -73,9 +73,19 @@ static bool gemm_lower(Lower *l, Node *n)
     if (!c || row) return true;
     bool wide = c->shape.rank > 0 && c->shape.dim[c->shape.rank - 1] != 1;
     bool tall = c->shape.rank == 2 && c->shape.dim[0] != 1;
-    f_binary_p add = {.op = F_ADD, .d0 = 1, .d1 = 1, .d2 = 1, .d3 = 1, .d4 = p.m, .d5 = p.n,
-                      .a4 = p.n, .a5 = 1, .b4 = tall ? (wide ? p.n : 1) : 0, .b5 = wide,
-                      .lo = -INFINITY, .hi = INFINITY};
+    f_binary_p add = {.op = F_ADD,
+                      .d0 = 1,
+                      .d1 = 1,
+                      .d2 = 1,
+                      .d3 = 1,
+                      .d4 = p.m,
+                      .d5 = p.n,
+                      .a4 = p.n,
+                      .a5 = 1,
+                      .b4 = tall ? (wide ? p.n : 1) : 0,
+                      .b5 = wide,
+                      .lo = -INFINITY,
+                      .hi = INFINITY};
     lower_call(l, n, "f_binary", &add, (Buf *[]){to, bias}, 2, to);
     return true;
 }
@@ -99,7 +109,7 @@ static int64_t gemm_macs(const Node *n)
     return inner_macs(n, b && b->rank == 2 ? b->dim[qonnx_node_int(n, "transB", 0) != 0] : -1);
 }
 
-/* ---- MatMul ----------------------------------------------------------------------------------- */
+/* ---- MatMul ---------------------------------------------------------------------------------- */
 
 /* numpy.matmul: a 1-D operand becomes a row or a column, whose axis vanishes from the result. */
 static bool matmul_shape(Ctx *cx, Node *n)
@@ -152,8 +162,14 @@ static bool matmul_lower(Lower *l, Node *n)
         same = a->rank == b->rank && a->dim[i] == b->dim[i];
     if (!same)
         return qonnx_fail(l->cx, n, "batch axes that broadcast into each other cannot be run yet");
-    f_matmul_p p = {(int32_t)(na > nb ? na : nb), (int32_t)m, (int32_t)columns, (int32_t)k, 0, 0,
-                    (int32_t)(na > 1 ? m * k : 0), (int32_t)(nb > 1 ? k * columns : 0)};
+    f_matmul_p p = {(int32_t)(na > nb ? na : nb),
+                    (int32_t)m,
+                    (int32_t)columns,
+                    (int32_t)k,
+                    0,
+                    0,
+                    (int32_t)(na > 1 ? m * k : 0),
+                    (int32_t)(nb > 1 ? k * columns : 0)};
     lower_call(l, n, "f_matmul", &p, in, 2, lower_out(l, n->out[0], PLAIN));
     return true;
 }
@@ -175,9 +191,21 @@ static int64_t matmul_macs(const Node *n)
 
 const Op ops_gemm[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"Gemm", 2, 3, gemm_shape, {QONNX_RULE_OWN, 1, 1, 2, 1, 1, 0, 0}, gemm_refine, gemm_lower,
+    {"Gemm",
+     2,
+     3,
+     gemm_shape,
+     {QONNX_RULE_OWN, 1, 1, 2, 1, 1, 0, 0},
+     gemm_refine,
+     gemm_lower,
      gemm_macs},
-    {"MatMul", 2, 2, matmul_shape, {QONNX_RULE_OWN, 1, 1, -1, 1, 1, 0, 0}, matmul_refine,
-     matmul_lower, matmul_macs},
+    {"MatMul",
+     2,
+     2,
+     matmul_shape,
+     {QONNX_RULE_OWN, 1, 1, -1, 1, 1, 0, 0},
+     matmul_refine,
+     matmul_lower,
+     matmul_macs},
     {0},
 };

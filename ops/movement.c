@@ -2,7 +2,7 @@
 #include "lower/lower.h"
 #include <string.h>
 
-/* ---- one shape from another, the elements staying in order ------------------------------------- */
+/* ---- one shape from another, the elements staying in order ----------------------------------- */
 
 /* The memory of input 0, plain, under the output's shape. */
 static bool view_lower(Lower *l, Node *n)
@@ -32,7 +32,8 @@ static bool reshape_shape(Ctx *cx, Node *n)
     for (int i = 0; i < rank; i++) {
         y.dim[i] = want[i];
         if (want[i] == 0 && !zero) {
-            if (x && i >= x->rank) return qonnx_fail(cx, n, "shape copies axis %d of rank %d", i, x->rank);
+            if (x && i >= x->rank)
+                return qonnx_fail(cx, n, "shape copies axis %d of rank %d", i, x->rank);
             y.dim[i] = x ? x->dim[i] : -1;
             y.sym[i] = x ? x->sym[i] : NULL;
         }
@@ -45,10 +46,12 @@ static bool reshape_shape(Ctx *cx, Node *n)
     }
     int64_t total = x ? shape_elements(x) : -1;
     if (total >= 0 && known >= 0 && unknown >= 0) {
-        if (known ? total % known : total) return qonnx_fail(cx, n, "%lld elements do not fit the shape", (long long)total);
+        if (known ? total % known : total)
+            return qonnx_fail(cx, n, "%lld elements do not fit the shape", (long long)total);
         y.dim[unknown] = known ? total / known : 0;
     } else if (total >= 0 && known >= 0 && known != total) {
-        return qonnx_fail(cx, n, "%lld elements do not fit a shape of %lld", (long long)total, (long long)known);
+        return qonnx_fail(cx, n, "%lld elements do not fit a shape of %lld", (long long)total,
+                          (long long)known);
     }
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
@@ -116,7 +119,8 @@ static bool unsqueeze_shape(Ctx *cx, Node *n)
     bool fresh[QONNX_MAX_RANK];
     if (!x || count < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     int rank = x->rank + count;
-    if (rank > QONNX_MAX_RANK) return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    if (rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
     if (!mark_axes(cx, n, rank, count, axes, fresh)) return false;
     Shape y = {.rank = rank};
     for (int i = 0, k = 0; i < rank; i++) {
@@ -141,7 +145,7 @@ static bool dropout_lower(Lower *l, Node *n)
     return identity_lower(l, n);
 }
 
-/* ---- copies ----------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 static bool read_perm(Ctx *cx, const Node *n, int rank, int perm[QONNX_MAX_RANK])
 {
@@ -205,7 +209,8 @@ static bool concat_shape(Ctx *cx, Node *n)
     for (int i = 1; i < n->nin; i++) {
         const Shape *s = in_shape(n, i);
         if (!s) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-        if (s->rank != y.rank) return qonnx_fail(cx, n, "input %d has rank %d, want %d", i, s->rank, y.rank);
+        if (s->rank != y.rank)
+            return qonnx_fail(cx, n, "input %d has rank %d, want %d", i, s->rank, y.rank);
         for (int k = 0; k < y.rank; k++) {
             if (k == axis) {
                 y.sym[k] = NULL;
@@ -248,7 +253,7 @@ static bool concat_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- Slice ------------------------------------------------------------------------------------ */
+/* ---- Slice ----------------------------------------------------------------------------------- */
 
 /* Start, step and count of a Slice by axes; false with a message, or known false when the inputs
  * are not constant. */
@@ -290,9 +295,10 @@ static bool slice_read(Ctx *cx, const Node *n, Box *b, bool *known)
         b->step[at] = s;
         if (x->dim[at] < 0) b->count[at] = -1;
         else if (start[i] < -INT64_MAX / 2 && s < 0) b->count[at] = 0;
-        else slice_axis(x->dim[at], start[i] < -INT64_MAX / 2 ? 0 : start[i],
-                        end[i] < -INT64_MAX / 2 ? -INT64_MAX / 2 : end[i], s, &b->start[at],
-                        &b->count[at]);
+        else
+            slice_axis(x->dim[at], start[i] < -INT64_MAX / 2 ? 0 : start[i],
+                       end[i] < -INT64_MAX / 2 ? -INT64_MAX / 2 : end[i], s, &b->start[at],
+                       &b->count[at]);
     }
     return true;
 }
@@ -328,7 +334,7 @@ static bool slice_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- Gather, Shape, Constant ------------------------------------------------------------------- */
+/* ---- Gather, Shape, Constant ----------------------------------------------------------------- */
 
 static bool gather_shape(Ctx *cx, Node *n)
 {
@@ -336,7 +342,8 @@ static bool gather_shape(Ctx *cx, Node *n)
     int axis;
     if (!x || !k) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (!check_axis(cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
-    if (x->rank - 1 + k->rank > QONNX_MAX_RANK) return qonnx_fail(cx, n, "the result has too many axes");
+    if (x->rank - 1 + k->rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "the result has too many axes");
     Shape y = {.rank = 0};
     for (int i = 0; i < x->rank; i++) {
         if (i != axis) {
@@ -363,7 +370,8 @@ static bool gather_lower(Lower *l, Node *n)
     Buf *in = lower_in(l, n, 0, PLAIN), *out = lower_out(l, n->out[0], PLAIN);
     for (int64_t i = 0; i < count; i++) {
         int64_t at = (int64_t)qonnx_tensor_get(k, i);
-        if (at < -d || at >= d) return qonnx_fail(l->cx, n, "index %lld is out of range", (long long)at);
+        if (at < -d || at >= d)
+            return qonnx_fail(l->cx, n, "index %lld is out of range", (long long)at);
         lower_copy(l, n, 2, (int64_t[]){outer, inner}, in, (int64_t[]){d * inner, 1},
                    (at < 0 ? at + d : at) * inner, out, (int64_t[]){count * inner, 1}, i * inner,
                    element_bytes(n));

@@ -28,13 +28,14 @@ static bool bn_lower(Lower *l, Node *n)
         if (!n->in[i]->data) return qonnx_fail(l->cx, n, "input %d must be constant to run it", i);
     int64_t channels = x->dim[1];
     double eps = (double)qonnx_node_float(n, "epsilon", 1e-5f);
-    float *scale = lower_alloc(l, (size_t)channels * 4), *shift = lower_alloc(l, (size_t)channels * 4);
+    float *scale = lower_alloc(l, (size_t)channels * 4),
+          *shift = lower_alloc(l, (size_t)channels * 4);
     for (int64_t c = 0; c < channels; c++) {
-        double f = qonnx_tensor_get(n->in[1]->data, c) /
-                   sqrt(qonnx_tensor_get(n->in[4]->data, c) + eps);
+        double f =
+            qonnx_tensor_get(n->in[1]->data, c) / sqrt(qonnx_tensor_get(n->in[4]->data, c) + eps);
         scale[c] = (float)f;
-        shift[c] = (float)(qonnx_tensor_get(n->in[2]->data, c) -
-                           f * qonnx_tensor_get(n->in[3]->data, c));
+        shift[c] =
+            (float)(qonnx_tensor_get(n->in[2]->data, c) - f * qonnx_tensor_get(n->in[3]->data, c));
     }
     Layout at = lower_layout(l, n, 0);
     int32_t pixels = 1;

@@ -30,7 +30,7 @@ typedef struct Op {
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
 
-/* ---- helpers for shape functions (ops/shapes.c) ---- */
+/* ---- helpers for shape functions (ops/shapes.c) ---------------------------------------------- */
 
 /* The value's shape when its rank is known; NULL otherwise, or when it is left out. */
 const Shape *in_shape(const Node *n, int i);

@@ -31,8 +31,12 @@ static bool pool_lower(Lower *l, Node *n)
     if (n->nout > 1 && n->out[1])
         return qonnx_fail(l->cx, n, "the output Indices cannot be computed yet");
     if (!lower_want(l, n, 0, QONNX_FLOAT) || !pool_window(l->cx, n, &w)) return false;
-    f_pool_p p = {.n = (int32_t)x->dim[0], WINDOW_FIELDS(w), .c = (int32_t)x->dim[1],
-                  .ed = (int32_t)w.back[0], .eh = (int32_t)w.back[1], .ew = (int32_t)w.back[2],
+    f_pool_p p = {.n = (int32_t)x->dim[0],
+                  WINDOW_FIELDS(w),
+                  .c = (int32_t)x->dim[1],
+                  .ed = (int32_t)w.back[0],
+                  .eh = (int32_t)w.back[1],
+                  .ew = (int32_t)w.back[2],
                   .include_pad = qonnx_node_int(n, "count_include_pad", 0) != 0};
     lower_call(l, n, strstr(n->op, "MaxPool") ? "f_maxpool" : "f_avgpool", &p,
                (Buf *[]){lower_in(l, n, 0, LAST)}, 1, lower_out(l, n->out[0], LAST));

@@ -68,8 +68,7 @@ static bool emit_qdq(Lower *l, Node *n, const char *kernel, DType integer, bool 
 
 static bool quantize_lower(Lower *l, Node *n)
 {
-    return lower_want(l, n, 0, QONNX_FLOAT) &&
-           emit_qdq(l, n, "quantize", n->out[0]->dtype, false);
+    return lower_want(l, n, 0, QONNX_FLOAT) && emit_qdq(l, n, "quantize", n->out[0]->dtype, false);
 }
 
 static bool dequantize_lower(Lower *l, Node *n)

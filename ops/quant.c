@@ -44,10 +44,8 @@ void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, floa
     assert(wide || qonnx_dtype_bits(grid->dtype) == 8);
     for (int64_t i = 0; i < n; i++) {
         int q = quantize_one(grid, x[i], scale, zero_point);
-        if (wide)
-            ((uint16_t *)out)[i] = (uint16_t)q;
-        else
-            ((uint8_t *)out)[i] = (uint8_t)q;
+        if (wide) ((uint16_t *)out)[i] = (uint16_t)q;
+        else ((uint8_t *)out)[i] = (uint8_t)q;
     }
 }
 

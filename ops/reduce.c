@@ -37,7 +37,7 @@ static bool reduce_shape(Ctx *cx, Node *n)
 
 static bool reduce_lower(Lower *l, Node *n)
 {
-    static const char *const names[] = {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin",
+    static const char *const names[] = {"ReduceSum",  "ReduceMean",      "ReduceMax", "ReduceMin",
                                         "ReduceProd", "ReduceSumSquare", "ReduceL2"};
     const Shape *x = in_shape(n, 0);
     bool reduced[QONNX_MAX_RANK], known;

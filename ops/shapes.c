@@ -74,9 +74,9 @@ bool broadcast_shape(Ctx *cx, Node *n)
         int shift = out.rank - s->rank;
         for (int k = 0; k < s->rank; k++)
             if (!join(&out.dim[k + shift], &out.sym[k + shift], s->dim[k], s->sym[k]))
-                return qonnx_fail(cx, n, "input %d does not broadcast: %lld against %lld at axis %d",
-                                  i, (long long)s->dim[k], (long long)out.dim[k + shift],
-                                  k + shift);
+                return qonnx_fail(cx, n,
+                                  "input %d does not broadcast: %lld against %lld at axis %d", i,
+                                  (long long)s->dim[k], (long long)out.dim[k + shift], k + shift);
     }
     return out_shape(cx, n, 0, in_dtype(n, 0), &out);
 }

@@ -52,8 +52,8 @@ static bool output_size(Ctx *cx, const Node *n, Window *w, int i, bool ceil_mode
     int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
     int64_t room = w->in[i] + w->front[i] + w->back[i] - span;
     if (room < 0)
-        return qonnx_fail(cx, n, "the kernel spans %lld, the padded input only %lld", (long long)span,
-                          (long long)(room + span));
+        return qonnx_fail(cx, n, "the kernel spans %lld, the padded input only %lld",
+                          (long long)span, (long long)(room + span));
     w->out[i] = room / w->stride[i] + 1;
     /* one more for a rest, unless that window would begin behind the input and its front padding */
     if (ceil_mode && room % w->stride[i] && w->out[i] * w->stride[i] < w->in[i] + w->front[i])
@@ -101,8 +101,10 @@ bool conv_window(Ctx *cx, const Node *n, Window *w)
     int64_t group = qonnx_node_int(n, "group", 1);
     if (group < 1 || k->dim[0] % group || k->dim[0] < 1 ||
         (x->dim[1] >= 0 && (k->dim[1] > INT32_MAX / group || x->dim[1] != k->dim[1] * group)))
-        return qonnx_fail(cx, n, "group %lld does not fit %lld input channels and a weight of %lld x "
-                          "%lld", (long long)group, (long long)x->dim[1], (long long)k->dim[0],
+        return qonnx_fail(cx, n,
+                          "group %lld does not fit %lld input channels and a weight of %lld x "
+                          "%lld",
+                          (long long)group, (long long)x->dim[1], (long long)k->dim[0],
                           (long long)k->dim[1]);
     const Shape *b = in_shape(n, 2);
     if (b && (b->rank != 1 || (b->dim[0] >= 0 && b->dim[0] != k->dim[0])))
@@ -131,4 +133,16 @@ bool pool_window(Ctx *cx, const Node *n, Window *w)
         w->out[i] = w->stride[i] = w->dilation[i] = 1;
     }
     return true;
+}
+
+bool qonnx_node_window(const Node *n, qonnx_window *w)
+{
+    bool conv = qonnx_node_is(n, "Conv");
+    bool pool = qonnx_node_is(n, "MaxPool") || qonnx_node_is(n, "AveragePool") ||
+                qonnx_node_is(n, "GlobalMaxPool") || qonnx_node_is(n, "GlobalAveragePool");
+    if ((!conv && !pool) || !in_shape(n, 0) || (conv && !in_shape(n, 1))) return false;
+    Ctx *quiet = ctx_quiet();
+    bool ok = conv ? conv_window(quiet, n, w) : pool_window(quiet, n, w);
+    qonnx_ctx_free(quiet);
+    return ok;
 }

@@ -4,13 +4,8 @@
 
 #include "ops/op.h"
 
-/* Sizes by the axes d, h, w: operators with fewer axes have 1 in front. -1: not known. */
-typedef struct Window {
-    int axes;                      /* spatial axes that the operator has: 1 to 3 */
-    int64_t in[3], out[3];         /* sizes */
-    int64_t kernel[3], stride[3], dilation[3];
-    int64_t front[3], back[3];     /* padding */
-} Window;
+/* Sizes of -1 are not known. */
+typedef qonnx_window Window;
 
 /* Reads kernel_shape (or takes `kernel`, the weight's spatial dims), strides, dilations, pads,
  * auto_pad and ceil_mode for input shape `x` of rank 3 to 5, checks them, and computes the output

@@ -43,7 +43,7 @@ static void *need(size_t count, size_t size)
     exit(1);
 }
 
-/* ---- layers --------------------------------------------------------------------------------- */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
 static bool conv_layer(Layer *l, bool transposed)
 {
@@ -121,7 +121,7 @@ static bool find_layer(qonnx_value *y, const qonnx_node *user, Layer *l)
     return ok && (!l->bias || is_bias(l->bias, l));
 }
 
-/* ---- what follows them ---------------------------------------------------------------------- */
+/* ---- what follows them ----------------------------------------------------------------------- */
 
 static bool only_first_output(const qonnx_node *n)
 {
@@ -168,7 +168,7 @@ static bool arithmetic_affine(const qonnx_node *n, int side, const Layer *l, Aff
     return true;
 }
 
-/* ---- the fold ------------------------------------------------------------------------------- */
+/* ---- the fold -------------------------------------------------------------------------------- */
 
 /* Weight and bias of the layer with the affine map taken in; false when one of them, or of the map,
  * is not finite. */

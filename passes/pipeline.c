@@ -31,7 +31,7 @@ struct qonnx_job {
     const qonnx_stats *stats;
 };
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const qonnx_option *find_option(const qonnx_option *options, const char *name)
 {
@@ -97,7 +97,7 @@ static bool check_setting(Ctx *cx, const char *what, const qonnx_option *options
     return true;
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* The end of `name{...}`: the first of `stop` outside braces, or the end of the text. */
 static char *item_end(char *s, char stop)
@@ -149,7 +149,7 @@ static bool check_settings(Ctx *cx, const char *kind, const char *name, const qo
     return true;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* Puts "pass 'NAME' of plugin FILE: " in front of the failure; the file is NULL for built-in ones. */
 static bool blame(Ctx *cx, const char *kind, const char *name, const char *file)

@@ -18,8 +18,7 @@
 
 enum { MAX_NAME = 64, MAX_ENTRIES = 1024 };
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 /* Whether every segment lies within the file: loading one that was cut short would end the process.
  * Files of another machine pass: the loader names them. */
@@ -76,8 +75,7 @@ static bool check_file(Ctx *cx, Ctx *failure, const char *file)
     return good;
 }
 
-/* ---- the descriptor ---------------------------------------------------------------------------
- */
+/* ---- the descriptor -------------------------------------------------------------------------- */
 
 /* Whether a name can stand in a pipeline's text. */
 static bool is_name(const char *s)
@@ -146,8 +144,7 @@ static bool check_descriptor(Ctx *cx, const qonnx_plugin *p, const char *file)
     return check_entries(cx, p, file);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------
- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 /* dlerror() without the path that it may begin with. */
 static const char *loader_error(const char *file)
@@ -179,7 +176,7 @@ static bool searched;
 /* Loads one file; its warnings go to `cx`, why it is refused to `failure`. */
 static bool load(Ctx *cx, Ctx *failure, const char *path)
 {
-    const qonnx_plugin *plugin;
+    const qonnx_plugin *plugin = NULL;
     char *file = realpath(path, NULL);
     if (!file) return qonnx_fail(failure, NULL, "plugin %s: %s", path, strerror(errno));
     bool there = registry_has_file(file);
@@ -201,8 +198,7 @@ bool qonnx_plugin_load(Ctx *cx, const char *path)
     return good;
 }
 
-/* ---- the search path --------------------------------------------------------------------------
- */
+/* ---- the search path ------------------------------------------------------------------------- */
 
 static int is_plugin_name(const struct dirent *e)
 {

@@ -27,7 +27,7 @@ typedef struct Raise {
 /* Rewrites a node of an older form; false after qonnx_fail(). */
 typedef bool adapt_fn(Raise *r, qonnx_node *n);
 
-/* ---- building blocks ------------------------------------------------------------------------ */
+/* ---- building blocks ------------------------------------------------------------------------- */
 
 /* A name for something that belongs to a node: "<node or output>_<suffix>", in graph memory. */
 static const char *derived_name(const qonnx_node *n, const char *suffix)
@@ -125,7 +125,7 @@ static void append_axes(qonnx_node *n, int input, int rank, int count)
     qonnx_node_set_input(n, input, insert_before(n, "Unsqueeze", in, 2, &made));
 }
 
-/* ---- adapters ------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 /* Attributes that said how to run, not what to compute. */
 static bool drop_legacy(Raise *r, qonnx_node *n)
@@ -455,7 +455,7 @@ static bool raise_topk(Raise *r, qonnx_node *n)
     return true;
 }
 
-/* ---- the operators -------------------------------------------------------------------------- */
+/* ---- the operators --------------------------------------------------------------------------- */
 
 typedef struct Row {
     const char *op;

@@ -60,8 +60,7 @@ static void leave(void)
     pthread_mutex_unlock(&mutex);
 }
 
-/* ---- looking up -------------------------------------------------------------------------------
- */
+/* ---- looking up ------------------------------------------------------------------------------ */
 
 static const Entry *find(const Shelf *s, const char *name)
 {
@@ -135,8 +134,7 @@ const qonnx_plugin *qonnx_observer_plugin(const qonnx_observer *o, const char **
     return plugin_of(&observers, o, file);
 }
 
-/* ---- adding -----------------------------------------------------------------------------------
- */
+/* ---- adding ---------------------------------------------------------------------------------- */
 
 bool registry_has_file(const char *file)
 {

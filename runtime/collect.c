@@ -40,7 +40,7 @@ static bool observed(const Value *v, int *axis)
     return true;
 }
 
-/* ---- what to collect --------------------------------------------------------------------------- */
+/* ---- what to collect ------------------------------------------------------------------------- */
 
 typedef struct Collector {
     const Graph *graph;
@@ -71,7 +71,7 @@ static void make_specs(Collector *c)
     free(specs);
 }
 
-/* ---- collecting -------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
 /* A worker's state. */
 typedef struct Counter {
@@ -117,8 +117,7 @@ static void counter_tap(void *state, const Tap *t, const float *x, int64_t outer
     Counter *k = state;
     const Value *v = graph_own(k->collector->graph, t->name);
     int index = v ? k->collector->index[v->id] : -1;
-    if (index >= 0)
-        stats_count(k->worker, index, x, (StatsView){outer, t->channels, t->inner});
+    if (index >= 0) stats_count(k->worker, index, x, (StatsView){outer, t->channels, t->inner});
 }
 
 static bool is_quantized(const Graph *g)

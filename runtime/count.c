@@ -58,8 +58,7 @@ static void *lazy_pages(size_t bytes)
 static const size_t table_bytes = sizeof(uint32_t) * COUNT_KEYS * TURNS;
 static const size_t wide_bytes = sizeof(uint64_t) * COUNT_KEYS;
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 static uint32_t key_of(float x)
 {
@@ -119,8 +118,7 @@ static void count_keys(StatsWorker *w, Tally *t, const float *x, size_t n, uint3
     }
 }
 
-/* ---- sums -------------------------------------------------------------------------------------
- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 /* One walk over a sample's values. */
 typedef struct Walk {
@@ -218,8 +216,7 @@ static void columns_reserve(StatsWorker *w, size_t channels)
     w->acc.max = xrealloc(w->acc.max, room * sizeof *w->acc.max);
 }
 
-/* ---- adding a sample --------------------------------------------------------------------------
- */
+/* ---- adding a sample ------------------------------------------------------------------------- */
 
 /* x in units of STATS_UNIT, rounded half to even; |x| < 2^78. */
 static Int128 to_units(double x)
@@ -341,8 +338,7 @@ void stats_sample(StatsWorker *w, const uint8_t hash[16])
     w->samples++;
 }
 
-/* ---- workers ----------------------------------------------------------------------------------
- */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 StatsWorker *stats_worker_new_with(const qonnx_stats *s, const CountLoops *loops)
 {

@@ -1,5 +1,4 @@
-/* runtime/count_avx2.c - the counting loops for x86-64 with AVX2 and BMI2.
- */
+/* runtime/count_avx2.c - the counting loops for x86-64 with AVX2 and BMI2. */
 #include "runtime/count.h"
 
 #ifdef __x86_64__

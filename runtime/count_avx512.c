@@ -1,5 +1,4 @@
-/* runtime/count_avx512.c - the counting loops for x86-64 with AVX-512 (foundation set only).
- */
+/* runtime/count_avx512.c - the counting loops for x86-64 with AVX-512 (foundation set only). */
 #include "runtime/count.h"
 
 #ifdef __x86_64__

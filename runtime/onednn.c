@@ -39,8 +39,7 @@ typedef struct Window {
     int32_t in, out, k, stride, dilation, front, behind;
 } Window;
 
-/* ---- oneDNN's objects --------------------------------------------------------------------------
- */
+/* ---- oneDNN's objects ------------------------------------------------------------------------ */
 
 /* Ends the program where oneDNN refuses what it has accepted before: it is out of memory. */
 static void check(dnnl_status_t status, const char *what)
@@ -100,8 +99,7 @@ static dnnl_memory_t reordered(const dnnl_memory_desc_t *from, const dnnl_memory
     return dst;
 }
 
-/* ---- describing operators ----------------------------------------------------------------------
- */
+/* ---- describing operators -------------------------------------------------------------------- */
 
 /* Channels-last [n][d][h][w][c] in oneDNN's order of dims; without d where rank is 4. */
 static bool tensor_desc(dnnl_memory_desc_t *md, int rank, int32_t n, int32_t c, int32_t d,
@@ -232,8 +230,7 @@ static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
     return false;
 }
 
-/* ---- operators ---------------------------------------------------------------------------------
- */
+/* ---- operators ------------------------------------------------------------------------------- */
 
 /* The attributes of every operator: scratch memory is the caller's; the clamp is a post-op. */
 static dnnl_primitive_attr_t attributes(const Spec *s)
@@ -326,8 +323,7 @@ void onednn_thread_init(void)
     omp_set_num_threads(1);
 }
 
-/* ---- its name ----------------------------------------------------------------------------------
- */
+/* ---- its name -------------------------------------------------------------------------------- */
 
 static char the_name[64];
 

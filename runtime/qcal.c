@@ -46,8 +46,7 @@ static uint32_t key_of_rank(uint32_t rank)
     return rank >= half ? rank - half : COUNT_KEYS - 1 - rank;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put_sums(Arena *a, const Int128 *sums, size_t n, uint64_t **low, uint64_t **high)
 {
@@ -156,8 +155,7 @@ bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
     return ok;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* What every reading function is given. */
 typedef struct Reader {

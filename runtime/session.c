@@ -2,7 +2,7 @@
  * handed out in order.
  */
 #include "runtime/session.h"
-#include "lower/quantized.h"
+#include "runtime/prepare.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,27 +16,17 @@ typedef struct Variant {
 } Variant;
 
 struct qonnx_session {
-    Graph *graph;      /* a copy with constants folded */
+    Graph *graph; /* a copy with constants folded */
     Engine engine;
     int threads;
-    int fed;           /* inputs that samples feed */
-    int64_t batch;     /* samples that run together: the model's fixed batch, else 1 */
+    int fed;       /* inputs that samples feed */
+    int64_t batch; /* samples that run together: the model's fixed batch, else 1 */
     bool (*observe)(const Value *v, int *channel_axis);
     pthread_mutex_t lock; /* guards variants */
     Variant *variants;
 };
 
-/* ---- preparing -------------------------------------------------------------------------------- */
-
-/* Folds what is constant: dequantized weights, shape arithmetic. */
-static void fold_constants(Ctx *cx, Graph *g)
-{
-    for (Node *n = g->first, *next; n; n = next) {
-        next = n->next;
-        qonnx_node_fold(cx, n);
-    }
-    qonnx_graph_sweep(g);
-}
+/* ---- preparing ------------------------------------------------------------------------------- */
 
 /* The batch that the model fixes: axis 0 of every fed input, when they agree and it is over 1. */
 static int64_t fixed_batch(const Graph *g)
@@ -64,9 +54,7 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     s->threads = o->threads > 0 ? o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (s->threads < 1) s->threads = 1;
     s->observe = observe;
-    s->graph = graph_clone(g);
-    if (!o->fake_quant) fuse_qdq(s->graph);
-    fold_constants(cx, s->graph);
+    s->graph = graph_prepare(cx, g, o->fake_quant);
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);
     pthread_mutex_init(&s->lock, NULL);
@@ -121,23 +109,23 @@ static const Image *session_image(Ctx *cx, qonnx_session *s, const Tensor *input
     return v ? v->image : NULL;
 }
 
-/* ---- running ---------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 /* One run over a data set, shared by its workers. */
 typedef struct Job {
     qonnx_session *s;
     const qonnx_dataset *d;
     const Visitor *v;
-    size_t count;          /* samples */
-    size_t group;          /* samples that run together: the model's batch, or 1 where each sample
-                              fills a batch by itself */
-    pthread_mutex_t lock;  /* guards what follows */
-    pthread_cond_t turn;   /* `delivered` or `running` changed */
-    size_t next;           /* first sample that nobody has taken */
-    size_t delivered;      /* samples whose outputs were handed on: they go in order */
-    int running;           /* workers */
-    bool stop;             /* a failure, or the visitor has seen enough */
-    Ctx *error;            /* failure of the earliest sample that failed, or NULL */
+    size_t count;         /* samples */
+    size_t group;         /* samples that run together: the model's batch, or 1 where each sample
+                             fills a batch by itself */
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t turn;  /* `delivered` or `running` changed */
+    size_t next;          /* first sample that nobody has taken */
+    size_t delivered;     /* samples whose outputs were handed on: they go in order */
+    int running;          /* workers */
+    bool stop;            /* a failure, or the visitor has seen enough */
+    Ctx *error;           /* failure of the earliest sample that failed, or NULL */
     size_t error_sample;
 } Job;
 
@@ -145,10 +133,10 @@ typedef struct Job {
 typedef struct Worker {
     Job *job;
     Ctx *cx;
-    void *state;        /* the visitor's */
-    Exec *exec;         /* for the image of the last sample */
+    void *state; /* the visitor's */
+    Exec *exec;  /* for the image of the last sample */
     const Image *image;
-    size_t valid;       /* samples in the batch being run */
+    size_t valid; /* samples in the batch being run */
 } Worker;
 
 static void see_tap(void *user, int i, const void *data)
@@ -243,7 +231,8 @@ static bool run_samples(Worker *w, Tensor *const *samples)
     for (size_t k = 0; k < w->valid; k++)
         for (int i = 0; i < fed; i++)
             if (samples[k][i].rank < 1 || samples[k][i].dims[0] != 1)
-                return qonnx_fail(w->cx, NULL, "%s: some samples fill the model's batch of %lld, "
+                return qonnx_fail(w->cx, NULL,
+                                  "%s: some samples fill the model's batch of %lld, "
                                   "others are single; give one kind",
                                   w->job->s->graph->model->path, (long long)w->job->s->batch);
     Tensor *joined = xcalloc((size_t)fed, sizeof *joined);

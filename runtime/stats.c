@@ -12,8 +12,7 @@
 #include "ir/ir.h"
 #include "runtime/count.h"
 
-/* ---- bins -------------------------------------------------------------------------------------
- */
+/* ---- bins ------------------------------------------------------------------------------------ */
 
 static float from_bits(uint32_t bits)
 {
@@ -81,8 +80,7 @@ static void histogram_add(qonnx_histogram *h, const qonnx_histogram *from)
     h->zero += from->zero;
 }
 
-/* ---- channels ---------------------------------------------------------------------------------
- */
+/* ---- channels -------------------------------------------------------------------------------- */
 
 void channels_init(ChannelSums *ch, int count)
 {
@@ -139,8 +137,7 @@ void channels_add(ChannelSums *ch, const ChannelSums *from)
     ch->values += from->values;
 }
 
-/* ---- one activation ---------------------------------------------------------------------------
- */
+/* ---- one activation -------------------------------------------------------------------------- */
 
 void seen_add(Seen *seen, const Seen *from)
 {
@@ -185,8 +182,7 @@ void seen_free(Seen *seen)
     free_view(&seen->channels);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static char *copy_text(const char *text)
 {
@@ -283,8 +279,7 @@ bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
     return true;
 }
 
-/* ---- public views -----------------------------------------------------------------------------
- */
+/* ---- public views ---------------------------------------------------------------------------- */
 
 const char *qonnx_stats_pipeline(const qonnx_stats *s)
 {

@@ -1,8 +1,11 @@
-"""Fixtures of the Python tests: the command, and models and data that do not lie in the repository.
+"""Fixtures of the Python tests: the command, and models and data that do not lie in the
+repository.
 
-Environment: QONNX is the command (default build/qonnx), QONNX_SHARED the folder with the larger trained models, their
-data and tools/score.py (default ../shared beside the checkout; tests that need it are skipped where it is absent).
+Environment: QONNX is the command (default build/qonnx), QONNX_SHARED the folder with the larger
+trained models, their data and tools/score.py (default ../shared beside the checkout; tests that
+need it are skipped where it is absent).
 """
+
 import os
 import subprocess
 import sys
@@ -27,8 +30,15 @@ class Result(NamedTuple):
 
 def run_command(*args, timeout=600, **popen):
     """Runs the command with these arguments, converted to text."""
-    done = subprocess.run([str(COMMAND), *map(str, args)], capture_output=True, text=True, errors="replace",
-                          timeout=timeout, stdin=subprocess.DEVNULL, **popen)
+    done = subprocess.run(
+        [str(COMMAND), *map(str, args)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        **popen,
+    )
     return Result(done.returncode, done.stdout, done.stderr)
 
 
@@ -51,7 +61,9 @@ def done(qonnx):
 
     def must(*args, **more):
         result = run_command(*args, **more)
-        assert result.rc == 0, f"qonnx {' '.join(map(str, args))}: status {result.rc}\n{result.stderr}"
+        assert result.rc == 0, (
+            f"qonnx {' '.join(map(str, args))}: status {result.rc}\n{result.stderr}"
+        )
         return result.stdout
 
     return must
@@ -67,7 +79,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def npy(shared, tmp_path_factory):
-    """npy(DATASET) gives a folder with calibration/ and test/: the samples, preprocessed, one .npy each."""
+    """npy(DATASET) gives a folder with calibration/ and test/: the samples, one .npy each."""
     made = {}
 
     def folder(dataset):

@@ -19,8 +19,7 @@
 #include "runtime/onednn.h"
 #endif
 
-/* ---- helpers -----------------------------------------------------------------------------------
- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 #ifndef SEED
 #define SEED 1
@@ -112,8 +111,7 @@ static void close_to(const char *what, const float *y, const double *want, size_
             fail_msg("%s: [%zu] is %.9g, want %.9g", what, i, (double)y[i], want[i]);
 }
 
-/* ---- windows -----------------------------------------------------------------------------------
- */
+/* ---- windows --------------------------------------------------------------------------------- */
 
 /* A random axis: sizes, kernel, stride, dilation, padding in front and behind. */
 static void random_axis(bool flat, int32_t *in, int32_t *out, int32_t *k, int32_t *s, int32_t *d,
@@ -319,8 +317,7 @@ static void test_pools(void **state)
     for (int i = 0; i < 300; i++) check_pool("f_avgpool", true);
 }
 
-/* ---- matrix products ---------------------------------------------------------------------------
- */
+/* ---- matrix products ------------------------------------------------------------------------- */
 
 static double *product_want(const f_matmul_p *p, const float *a, const float *b, const float *bias)
 {
@@ -390,8 +387,7 @@ static void test_matmul(void **state)
     }
 }
 
-/* ---- element by element ------------------------------------------------------------------------
- */
+/* ---- element by element ---------------------------------------------------------------------- */
 
 static double binary_want(int32_t op, double a, double b)
 {
@@ -720,8 +716,7 @@ static void test_reduce(void **state)
     }
 }
 
-/* ---- copies and integers -----------------------------------------------------------------------
- */
+/* ---- copies and integers --------------------------------------------------------------------- */
 
 /* Transposes of eight axes, one read backwards, every element size; then a fill. */
 static void test_copy_fill(void **state)
@@ -835,8 +830,7 @@ static void test_quantize(void **state)
     free(y);
 }
 
-/* ---- oneDNN ------------------------------------------------------------------------------------
- */
+/* ---- oneDNN ---------------------------------------------------------------------------------- */
 
 #ifdef HAVE_ONEDNN
 typedef struct Job {

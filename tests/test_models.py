@@ -1,4 +1,6 @@
-"""Trained models, against ONNX Runtime: float results, accuracy after quantization, and the same bytes every time."""
+"""Trained models, against ONNX Runtime: float results, accuracy after quantization, and the same
+bytes every time."""
+
 import re
 import subprocess
 import sys
@@ -18,10 +20,10 @@ class Case(NamedTuple):
 
     model: str
     dataset: str
-    metric: str         # as score.py names it
+    metric: str  # as score.py names it
     drop: float | None  # the metric may be this much under the float model's, in points
     most: float | None  # or at most this
-    sqnr: float         # dB, of the outputs against the float model's
+    sqnr: float  # dB, of the outputs against the float model's
 
 
 CASES = [
@@ -53,7 +55,10 @@ def some_inputs(model, shared, npy, count=3):
     """The first test samples of the model's data set; any photos for the one without a data set."""
     if model == "mobilenetv1_vww":
         photos = sorted((shared / "data" / "imagenet" / "calibration").rglob("*.jp*g"))[:count]
-        pixels = [np.asarray(Image.open(p).convert("RGB").resize((96, 96)), np.float32) / 255 for p in photos]
+        pixels = [
+            np.asarray(Image.open(p).convert("RGB").resize((96, 96)), np.float32) / 255
+            for p in photos
+        ]
         return [np.ascontiguousarray(p.transpose(2, 0, 1)[None]) for p in pixels]
     dataset = next(case.dataset for case in CASES if case.model == model)
     return [np.load(f) for f in sorted((npy(dataset) / "test").glob("*.npy"))[:count]]
@@ -72,7 +77,19 @@ def test_float_outputs(model, engine, shared, npy, done, tmp_path):
         save_pb(tmp_path / "input_0.pb", x)
         save_pb(tmp_path / "output_0.pb", y)
         atol = 1e-4 * float(np.abs(y).max())
-        done("run", path, "--data", tmp_path, "--check", "--rtol", 0, "--atol", f"{atol:.9g}", "--engine", engine)
+        done(
+            "run",
+            path,
+            "--data",
+            tmp_path,
+            "--check",
+            "--rtol",
+            0,
+            "--atol",
+            f"{atol:.9g}",
+            "--engine",
+            engine,
+        )
 
 
 def test_check_can_fail(shared, npy, run, tmp_path):
@@ -97,10 +114,16 @@ class Score(NamedTuple):
 def score(shared, dataset, *models):
     """What the shared scorer prints about each model, the first being the reference."""
     script = shared / "tools" / "score.py"
-    text = subprocess.run([sys.executable, script, dataset, *models], check=True, capture_output=True, text=True).stdout
-    found = re.findall(r": ([a-zA-Z0-9 -]+?) ([\d.]+)(?: %)?  N=\d+(?:.*SQNR (-?[\d.]+) dB)?$", text, re.M)
+    text = subprocess.run(
+        [sys.executable, script, dataset, *models], check=True, capture_output=True, text=True
+    ).stdout
+    found = re.findall(
+        r": ([a-zA-Z0-9 -]+?) ([\d.]+)(?: %)?  N=\d+(?:.*SQNR (-?[\d.]+) dB)?$", text, re.M
+    )
     assert len(found) == len(models), text
-    return [Score(metric, float(value), float(sqnr) if sqnr else None) for metric, value, sqnr in found]
+    return [
+        Score(metric, float(value), float(sqnr) if sqnr else None) for metric, value, sqnr in found
+    ]
 
 
 def calibration_folder(npy, dataset):
@@ -131,13 +154,18 @@ def test_accuracy(case, shared, npy, done, vnni, tmp_path):
 
 def test_digits(done, vnni, tmp_path):
     """The bundled model keeps its accuracy; evaluate counts as ONNX Runtime does."""
-    quantized = quantize(done, TESTDATA / "digits.onnx", TESTDATA / "digits" / "calibration", tmp_path)
+    quantized = quantize(
+        done, TESTDATA / "digits.onnx", TESTDATA / "digits" / "calibration", tmp_path
+    )
     onnx.checker.check_model(str(quantized), full_check=True)
     pictures = sorted((TESTDATA / "digits" / "test").glob("*/*.png"))
     right, outputs = [], []
     for path in (TESTDATA / "digits.onnx", quantized):
         s = session(path)
-        scores = [s.run(None, {"image": np.asarray(Image.open(p), np.float32)[None, None]})[0][0] for p in pictures]
+        scores = [
+            s.run(None, {"image": np.asarray(Image.open(p), np.float32)[None, None]})[0][0]
+            for p in pictures
+        ]
         right.append(sum(y.argmax() == int(p.parent.name) for y, p in zip(scores, pictures)))
         outputs.append(np.stack(scores))
     assert len(pictures) == 300 and right[0] == 294
@@ -151,7 +179,7 @@ def test_digits(done, vnni, tmp_path):
 
 
 def test_same_bytes(shared, npy, done, tmp_path):
-    """Threads, and the names and order of the files, leave no trace in the statistics or the model."""
+    """Threads, names and order of the files leave no trace in the statistics or the model."""
     model = shared / "models" / "resnet8_cifar10" / "model.onnx"
     files = sorted((npy("cifar10") / "calibration").glob("*.npy"))
     reversed_folder = tmp_path / "reversed"
@@ -159,7 +187,11 @@ def test_same_bytes(shared, npy, done, tmp_path):
     for n, f in enumerate(reversed(files)):
         (reversed_folder / f"sample{n:04d}.npy").write_bytes(f.read_bytes())
     made = {}
-    for name, data, jobs in (("one", files[0].parent, 1), ("two", files[0].parent, 2), ("other", reversed_folder, 2)):
+    for name, data, jobs in (
+        ("one", files[0].parent, 1),
+        ("two", files[0].parent, 2),
+        ("other", reversed_folder, 2),
+    ):
         qcal, out = tmp_path / f"{name}.qcal", tmp_path / f"{name}.onnx"
         done("calibrate", model, data, "-o", qcal, "-j", jobs)
         done("quantize", model, "--calibration", qcal, "-o", out, "-j", jobs)
@@ -179,29 +211,62 @@ def activation_scales(path):
     """Maps the name of each quantized float tensor to its scale and zero point."""
     model = onnx.load(path)
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    return {n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]]))
-            for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] not in constants
-            and constants[n.input[1]].size == 1}
+    return {
+        n.input[0]: (float(constants[n.input[1]]), int(constants[n.input[2]]))
+        for n in model.graph.node
+        if n.op_type == "QuantizeLinear"
+        and n.input[0] not in constants
+        and constants[n.input[1]].size == 1
+    }
 
 
 def test_minmax_scales(done, tmp_path):
-    """With the observer minmax the scales are those of ONNX Runtime's quantizer, where both quantize a tensor."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    """The observer minmax gives the scales of ONNX Runtime's quantizer, where both quantize."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
 
     class Reader(CalibrationDataReader):
         def __init__(self):
             pictures = sorted((TESTDATA / "digits" / "calibration").glob("*/*.png"))
-            self.left = iter({"image": np.asarray(Image.open(p), np.float32)[None, None]} for p in pictures)
+            self.left = iter(
+                {"image": np.asarray(Image.open(p), np.float32)[None, None]} for p in pictures
+            )
 
         def get_next(self):
             return next(self.left, None)
 
     folded, theirs, ours = (tmp_path / f"{name}.onnx" for name in ("folded", "theirs", "ours"))
-    done("quantize", TESTDATA / "digits.onnx", "--pipeline", "fold-constants,fold-batchnorm", "-o", folded)
-    quantize_static(folded, theirs, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8)
-    done("quantize", folded, "--data", TESTDATA / "digits" / "calibration", "--observer", "minmax",
-         "--no-correct-bias", "-o", ours)
+    done(
+        "quantize",
+        TESTDATA / "digits.onnx",
+        "--pipeline",
+        "fold-constants,fold-batchnorm",
+        "-o",
+        folded,
+    )
+    quantize_static(
+        folded,
+        theirs,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+    )
+    done(
+        "quantize",
+        folded,
+        "--data",
+        TESTDATA / "digits" / "calibration",
+        "--observer",
+        "minmax",
+        "--no-correct-bias",
+        "-o",
+        ours,
+    )
     ours, theirs = activation_scales(ours), activation_scales(theirs)
     common = sorted(set(ours) & set(theirs))
     assert len(common) >= 8, (sorted(ours), sorted(theirs))

@@ -12,8 +12,7 @@
 #include <qonnx/qonnx.h>
 #include "runtime/stats.h"
 
-/* ---- values of every shape --------------------------------------------------------------------
- */
+/* ---- values of every shape ------------------------------------------------------------------- */
 
 static uint64_t random_state = 2463534242u;
 
@@ -123,8 +122,7 @@ static void observe(const char *observer, const Case *c, const qonnx_grid *grid,
     assert_true(*lo == *hi || (*lo >= c->h->min && *hi <= c->h->max));
 }
 
-/* ---- minmax and percentile --------------------------------------------------------------------
- */
+/* ---- minmax and percentile ------------------------------------------------------------------- */
 
 static void test_minmax(void **state)
 {
@@ -218,8 +216,7 @@ static void test_percentile_rank(void **state)
     case_free(&few);
 }
 
-/* ---- entropy ----------------------------------------------------------------------------------
- */
+/* ---- entropy --------------------------------------------------------------------------------- */
 
 enum { LEVELS = 2048 };
 
@@ -309,8 +306,7 @@ static void test_entropy_exhaustive(void **state)
     }
 }
 
-/* ---- mse --------------------------------------------------------------------------------------
- */
+/* ---- mse ------------------------------------------------------------------------------------- */
 
 static double squared_error(const float *x, const double *weight, int n, const qonnx_grid *g,
                             double lo, double hi)

@@ -11,8 +11,7 @@
 #include "runtime/count.h"
 #include "runtime/stats.h"
 
-/* ---- helpers ----------------------------------------------------------------------------------
- */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 static uint64_t random_state = 88172645463325252u;
 
@@ -53,8 +52,7 @@ static uint8_t *saved(const qonnx_stats *s, size_t *n)
     return read_bytes("saved", n);
 }
 
-/* ---- samples of every kind --------------------------------------------------------------------
- */
+/* ---- samples of every kind ------------------------------------------------------------------- */
 
 enum { SAMPLES = 12, LONGEST = 7000 };
 
@@ -158,8 +156,7 @@ static qonnx_stats *all_samples(const CountLoops *loops)
     return s;
 }
 
-/* ---- counting ---------------------------------------------------------------------------------
- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 static void assert_same_bytes(const qonnx_stats *a, const qonnx_stats *b)
 {
@@ -388,8 +385,7 @@ static void test_memory(void **state)
     free(x);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static qonnx_stats *loaded(const char *path)
 {
@@ -609,8 +605,7 @@ static void test_match(void **state)
     qonnx_graph_free(g);
 }
 
-/* ---- atomic files -----------------------------------------------------------------------------
- */
+/* ---- atomic files ---------------------------------------------------------------------------- */
 
 static void put(const char *path, const char *text)
 {

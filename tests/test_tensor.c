@@ -10,8 +10,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* ---- tensor_from_proto ------------------------------------------------------------------------
- */
+/* ---- tensor_from_proto ----------------------------------------------------------------------- */
 
 /* Memory that the test gives and counts. */
 typedef struct Memory {
@@ -370,8 +369,7 @@ static void test_segment(void **state)
     qonnx_ctx_free(cx);
 }
 
-/* ---- external data ----------------------------------------------------------------------------
- */
+/* ---- external data --------------------------------------------------------------------------- */
 
 /* A context and the files of one model, for the callback. */
 typedef struct Job {
@@ -555,8 +553,7 @@ static void test_walk(void **state)
     close(dir);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void test_file_map(void **state)
 {

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds qonnx plainly and under sanitizers, and runs every test. The last line is
-# "N passed, N failed[, N skipped]"; the exit status is 0 when none failed.
-#   tools/check.sh [PYTEST-OPTION...]
+# Builds qonnx plainly and under sanitizers, and runs every test; those that the sanitizers see too
+# count twice. The last line is "N passed, N failed[, N skipped]"; the status is 0 when none failed.
+#   tools/check.sh [PYTEST-OPTION...]      options go to the main run of tests/*.py
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 pillow==13.0.0 scikit-learn==1.9.1 pytest==9.2.0"
+packages="onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 pillow==13.0.0 scikit-learn==1.9.1
+          pytest==9.2.0"
 logs=build/check
 
 # build DIRECTORY [MESON-OPTION...]
@@ -17,7 +18,17 @@ build() {
 # unit_tests DIRECTORY: runs the C tests and keeps their log; failures are counted at the end
 unit_tests() {
     rm -f "$1/meson-logs/testlog.json"
-    CMOCKA_MESSAGE_OUTPUT=TAP meson test -C "$1" --timeout-multiplier 4 --print-errorlogs || echo "check.sh: C tests failed in $1"
+    CMOCKA_MESSAGE_OUTPUT=TAP meson test -C "$1" --timeout-multiplier 4 --print-errorlogs ||
+        echo "check.sh: C tests failed in $1"
+}
+
+# python_tests DIRECTORY PYTEST-OPTION...: the same for the tests of the command
+python_tests() {
+    command=$1
+    shift
+    QONNX=$command/qonnx build/venv/bin/python -m pytest -q -rfEs -p no:cacheprovider \
+        --junitxml="$logs/$command.xml" "$@" ||
+        echo "check.sh: Python tests failed with $command/qonnx"
 }
 
 # venv: build/venv, made anew when the list of packages changes
@@ -38,7 +49,8 @@ rm -rf "$logs"
 mkdir -p "$logs"
 unit_tests build
 unit_tests build-asan
-build/venv/bin/python -m pytest tests -q -rfEs --junitxml="$logs/pytest.xml" "$@" || echo "check.sh: pytest failed"
+python_tests build tests "$@"
+python_tests build-asan tests/test_cli.py tests/test_operators.py
 
 exec build/venv/bin/python tools/count_tests.py build/meson-logs/testlog.json \
-    build-asan/meson-logs/testlog.json "$logs/pytest.xml"
+    build-asan/meson-logs/testlog.json "$logs/build.xml" "$logs/build-asan.xml"

@@ -1,8 +1,10 @@
 """Sums test results: count_tests.py LOG..., each a meson testlog.json or a JUnit .xml file.
 
-Prints "N passed, N failed[, N skipped]". Every cmocka test counts, by the TAP lines of its program. A program that
-failed without saying where, and a log that is missing or empty, count as one failure each.
+Prints "N passed, N failed[, N skipped]". Every cmocka test counts, by the TAP lines of its
+program. A program that failed without saying where, and a log that is missing or empty, count as
+one failure each.
 """
+
 import json
 import re
 import sys
@@ -17,7 +19,10 @@ def from_meson(path):
             counts = Counter()
             for bad, rest in re.findall(r"^(not )?ok \d+(.*)", program.get("stdout", ""), re.M):
                 counts["skipped" if "# SKIP" in rest else "failed" if bad else "passed"] += 1
-            succeeded, skipped = program["result"] in ("OK", "EXPECTEDFAIL"), program["result"] == "SKIP"
+            succeeded, skipped = (
+                program["result"] in ("OK", "EXPECTEDFAIL"),
+                program["result"] == "SKIP",
+            )
             if not succeeded and not skipped and not counts["failed"]:
                 counts["failed"] += 1
             elif not counts:

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Makes everything in testdata/: a small trained model with its pictures, and models of unusual form.
+"""Makes everything in testdata/: a small trained model with its pictures, and models of unusual
+form.
 
   python3 tools/make_testdata.py [OUT]     OUT: default testdata/ of this checkout
 
-Needs numpy, scikit-learn (for the digits it bundles) and onnx. The network is trained here, by hand-written
-forward and backward passes, in about a minute. The same versions on the same machine give the same bytes; another
-BLAS sums in another order and gives another, equally good model.
+Needs numpy, scikit-learn (for the digits it bundles) and onnx. The network is trained here, by
+hand-written forward and backward passes, in seconds. The same versions on the same machine
+give the same bytes; another BLAS sums in another order and gives another, equally good model.
 """
+
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one summation order
@@ -35,16 +37,17 @@ The pictures under digits/ are made from the "Optical Recognition of Handwritten
 licensed under the Creative Commons Attribution 4.0 International licence (CC BY 4.0),
 https://creativecommons.org/licenses/by/4.0/legalcode.
 
-Changes: 400 of the 1,797 pictures of its test part, as bundled with scikit-learn, were chosen, their values scaled
-from 0..16 to 0..255 and rounded, and written as 8-bit gray PNG files. digits.onnx was trained on the other pictures
-of that part and on those under digits/calibration/.
+Changes: 400 of the 1,797 pictures of its test part, as bundled with scikit-learn, were chosen,
+their values scaled from 0..16 to 0..255 and rounded, and written as 8-bit gray PNG files.
+digits.onnx was trained on the other pictures of that part and on those under digits/calibration/.
 
 tools/make_testdata.py does all of this.
 """
 
 
 # ---- the network, trained by hand ---------------------------------------------------------------
-# A layer has forward(x, training) and backward(dy), which returns dx; `weights` and `grads` are parallel lists.
+# A layer has forward(x, training) and backward(dy), which returns dx; `weights` and `grads` are
+# parallel lists.
 
 
 class Conv:
@@ -67,7 +70,9 @@ class Conv:
         self.rows, self.columns = (h + 2 * p - k) // s + 1, (w + 2 * p - k) // s + 1
         padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
         self.padded_shape = padded.shape
-        taps = [self.windows(padded, i, j, self.rows, self.columns) for i in range(k) for j in range(k)]
+        taps = [
+            self.windows(padded, i, j, self.rows, self.columns) for i in range(k) for j in range(k)
+        ]
         self.unrolled = np.stack(taps, 2).reshape(n, g, c // g * k * k, self.rows * self.columns)
         matrix = self.weights[0].reshape(g, -1, c // g * k * k)
         return (matrix @ self.unrolled).reshape(n, -1, self.rows, self.columns)
@@ -165,10 +170,18 @@ class AverageAndGemm:
 def network(rng):
     """The layers by name, in order."""
     return {
-        "stem": Conv(rng, 1, 16, 3), "stem/bn": BatchNorm(16), "stem/relu": Relu(),
-        "depthwise": Conv(rng, 16, 16, 3, stride=2, group=16), "depthwise/bn": BatchNorm(16), "depthwise/relu": Relu(),
-        "pointwise": Conv(rng, 16, 24, 1), "pointwise/bn": BatchNorm(24), "pointwise/relu": Relu(),
-        "residual": Residual([Conv(rng, 24, 24, 3), BatchNorm(24), Relu(), Conv(rng, 24, 24, 3), BatchNorm(24)]),
+        "stem": Conv(rng, 1, 16, 3),
+        "stem/bn": BatchNorm(16),
+        "stem/relu": Relu(),
+        "depthwise": Conv(rng, 16, 16, 3, stride=2, group=16),
+        "depthwise/bn": BatchNorm(16),
+        "depthwise/relu": Relu(),
+        "pointwise": Conv(rng, 16, 24, 1),
+        "pointwise/bn": BatchNorm(24),
+        "pointwise/relu": Relu(),
+        "residual": Residual(
+            [Conv(rng, 24, 24, 3), BatchNorm(24), Relu(), Conv(rng, 24, 24, 3), BatchNorm(24)]
+        ),
         "residual/relu": Relu(),
         "classifier": AverageAndGemm(rng, 24, 10),
     }
@@ -210,7 +223,9 @@ def train(rng, x, y):
             for w, g, m, v in zip(weights, grads, first, second):
                 m += 0.1 * (g - m)
                 v += 0.001 * (g * g - v)
-                w -= (rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)).astype(np.float32)
+                w -= (
+                    rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+                ).astype(np.float32)
     return layers
 
 
@@ -235,19 +250,33 @@ class Writer:
     def conv(self, name, layer, x, divide=1):
         w = self.constant(f"{name}/weight", layer.weights[0] / np.float32(divide))
         size, pads = [layer.size] * 2, [layer.pad] * 4
-        return self.node("Conv", name, [x, w], kernel_shape=size, pads=pads, strides=[layer.stride] * 2,
-                         group=layer.group)
+        return self.node(
+            "Conv",
+            name,
+            [x, w],
+            kernel_shape=size,
+            pads=pads,
+            strides=[layer.stride] * 2,
+            group=layer.group,
+        )
 
     def batch_norm(self, name, layer, x):
-        parts = dict(scale=layer.weights[0], bias=layer.weights[1], mean=layer.mean, variance=layer.variance)
+        parts = dict(
+            scale=layer.weights[0], bias=layer.weights[1], mean=layer.mean, variance=layer.variance
+        )
         names = [self.constant(f"{name}/{part}", array) for part, array in parts.items()]
         return self.node("BatchNormalization", name, [x] + names, epsilon=EPSILON)
 
     def model(self, name, inputs, outputs, opset, ir, functions=(), **more):
         graph = helper.make_graph(self.nodes, name, inputs, outputs, self.initializers, **more)
         opsets = [helper.make_opsetid(domain, version) for domain, version in opset.items()]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=ir, functions=list(functions),
-                                 producer_name="make_testdata")
+        return helper.make_model(
+            graph,
+            opset_imports=opsets,
+            ir_version=ir,
+            functions=list(functions),
+            producer_name="make_testdata",
+        )
 
 
 def tensor_info(name, *dims, dtype=TensorProto.FLOAT):
@@ -255,7 +284,7 @@ def tensor_info(name, *dims, dtype=TensorProto.FLOAT):
 
 
 def digits_model(layers):
-    """The trained network as ONNX. It takes 0..255: the training's division is in the first weights."""
+    """The trained network as ONNX. It takes 0..255: the division is in the first weights."""
     g = Writer()
     x = g.conv("stem", layers["stem"], "image", divide=255)
     for name in ("stem", "depthwise", "pointwise"):
@@ -271,11 +300,21 @@ def digits_model(layers):
     x = g.node("Relu", "residual/relu2", [x])
     x = g.node("GlobalAveragePool", "pool", [x])
     x = g.node("Flatten", "flatten", [x], axis=1)
-    w, b = (g.constant(f"classifier/{part}", a) for part, a in zip(("weight", "bias"), layers["classifier"].weights))
+    w, b = (
+        g.constant(f"classifier/{part}", a)
+        for part, a in zip(("weight", "bias"), layers["classifier"].weights)
+    )
     g.node("Gemm", "classifier", [x, w, b], "scores", transB=1)
-    model = g.model("digits", [tensor_info("image", 1, 1, 8, 8)], [tensor_info("scores", 1, 10)], {"": 13}, 8)
-    model.doc_string = "Handwritten digits, 8x8 gray, 0..255; scores of the ten classes. Made by tools/make_testdata.py"
-    helper.set_model_props(model, {"classes": "0 1 2 3 4 5 6 7 8 9", "licence": "see LICENSE.digits.txt"})
+    model = g.model(
+        "digits", [tensor_info("image", 1, 1, 8, 8)], [tensor_info("scores", 1, 10)], {"": 13}, 8
+    )
+    model.doc_string = (
+        "Handwritten digits, 8x8 gray, 0..255; scores of the ten classes. "
+        "Made by tools/make_testdata.py"
+    )
+    helper.set_model_props(
+        model, {"classes": "0 1 2 3 4 5 6 7 8 9", "licence": "see LICENSE.digits.txt"}
+    )
     return model
 
 
@@ -283,13 +322,19 @@ def write_png(path, pixels):
     """An 8-bit gray PNG file of a [height][width] uint8 array."""
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, 0, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9))
-                     + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows, 9))
+        + chunk(b"IEND", b"")
+    )
 
 
 def make_digits(out):
@@ -307,7 +352,9 @@ def make_digits(out):
     accuracy = np.mean(predict(layers, inputs[test]).argmax(1) == data.target[test])
     print(f"digits: {100 * accuracy:.2f} % of {len(test)} test pictures")
     if accuracy < LEAST_ACCURACY:
-        sys.exit(f"make_testdata.py: the digits model is right on {accuracy:.4f}, want {LEAST_ACCURACY}")
+        sys.exit(
+            f"make_testdata.py: the digits model is right on {accuracy:.4f}, want {LEAST_ACCURACY}"
+        )
 
     for split, chosen in (("test", test), ("calibration", calibration)):
         for n, i in enumerate(chosen):
@@ -332,9 +379,15 @@ def old_opset(rng):
     x = g.node("MaxPool", "pool", [x], kernel_shape=[3, 3], auto_pad="SAME_LOWER", strides=[2, 2])
     x = g.node("Reshape", "reshape", [x, shape])
     g.node("MatMul", "dense", [x, m], "y")
-    weights = [tensor_info(w, 4, 3, 3, 3), tensor_info(b, 4, 1, 1), tensor_info(m, 64, 5),
-               tensor_info(shape, 2, dtype=TensorProto.INT64)]
-    return g.model("old_opset", [tensor_info("x", 1, 3, 8, 8)] + weights, [tensor_info("y", 1, 5)], {"": 8}, 3)
+    weights = [
+        tensor_info(w, 4, 3, 3, 3),
+        tensor_info(b, 4, 1, 1),
+        tensor_info(m, 64, 5),
+        tensor_info(shape, 2, dtype=TensorProto.INT64),
+    ]
+    return g.model(
+        "old_opset", [tensor_info("x", 1, 3, 8, 8)] + weights, [tensor_info("y", 1, 5)], {"": 8}, 3
+    )
 
 
 def subgraph(rng):
@@ -345,7 +398,9 @@ def subgraph(rng):
         w = g.constant(f"{name}/weight", rng.normal(0, 0.5, (4, 4, 1, 1)).astype(np.float32))
         x = g.node("Conv", f"{name}/conv", ["stem:0", w])
         g.node(op, f"{name}/last", [x], f"{name}:0")
-        return helper.make_graph(g.nodes, name, [], [tensor_info(f"{name}:0", 1, 4, 6, 6)], g.initializers)
+        return helper.make_graph(
+            g.nodes, name, [], [tensor_info(f"{name}:0", 1, 4, 6, 6)], g.initializers
+        )
 
     g = Writer()
     w = g.constant("stem/weight", rng.normal(0, 0.5, (4, 2, 3, 3)).astype(np.float32))
@@ -353,21 +408,36 @@ def subgraph(rng):
     x = g.node("Conv", "stem", ["x", w])
     total = g.node("ReduceSum", "total", [x], keepdims=0)
     positive = g.node("Greater", "positive", [total, zero])
-    x = g.node("If", "choice", [positive], then_branch=branch("then", "Relu"), else_branch=branch("else", "Tanh"))
+    x = g.node(
+        "If",
+        "choice",
+        [positive],
+        then_branch=branch("then", "Relu"),
+        else_branch=branch("else", "Tanh"),
+    )
     g.node("Relu", "last", [x], "y")
-    return g.model("subgraph", [tensor_info("x", 1, 2, 8, 8)], [tensor_info("y", 1, 4, 6, 6)], {"": 13}, 7)
+    return g.model(
+        "subgraph", [tensor_info("x", 1, 2, 8, 8)], [tensor_info("y", 1, 4, 6, 6)], {"": 13}, 7
+    )
 
 
 def custom_domain(rng):
     """A node that no runtime knows, between two that every runtime does."""
     g = Writer()
-    w1, w2 = (g.constant(f"conv{i}/weight", rng.normal(0, 0.4, (3, 3, 3, 3)).astype(np.float32)) for i in (1, 2))
+    w1, w2 = (
+        g.constant(f"conv{i}/weight", rng.normal(0, 0.4, (3, 3, 3, 3)).astype(np.float32))
+        for i in (1, 2)
+    )
     x = g.node("Conv", "conv1", ["x", w1], pads=[1, 1, 1, 1])
-    x = g.node("Sharpen", "sharpen", [x], domain="com.example", strength=0.5, kind="edges", taps=[1, 2, 1])
+    x = g.node(
+        "Sharpen", "sharpen", [x], domain="com.example", strength=0.5, kind="edges", taps=[1, 2, 1]
+    )
     g.node("Conv", "conv2", [x, w2], "y", pads=[1, 1, 1, 1])
     inputs, outputs = [tensor_info("x", 1, 3, 8, 8)], [tensor_info("y", 1, 3, 8, 8)]
     middle = [tensor_info("sharpen:0", 1, 3, 8, 8)]
-    return g.model("custom_domain", inputs, outputs, {"": 13, "com.example": 1}, 7, value_info=middle)
+    return g.model(
+        "custom_domain", inputs, outputs, {"": 13, "com.example": 1}, 7, value_info=middle
+    )
 
 
 def external_data(rng, folder):
@@ -377,21 +447,31 @@ def external_data(rng, folder):
     blob = b""
     for name, array in arrays.items():
         array = array.astype(np.float32)
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape,
-                             data_location=TensorProto.EXTERNAL)
+        tensor = TensorProto(
+            name=name,
+            data_type=TensorProto.FLOAT,
+            dims=array.shape,
+            data_location=TensorProto.EXTERNAL,
+        )
         blob += bytes(-len(blob) % 64)
-        for key, value in (("location", "external_data.bin"), ("offset", len(blob)), ("length", array.nbytes)):
+        for key, value in (
+            ("location", "external_data.bin"),
+            ("offset", len(blob)),
+            ("length", array.nbytes),
+        ):
             tensor.external_data.add(key=key, value=str(value))
         blob += array.tobytes()
         g.initializers.append(tensor)
     (folder / "external_data.bin").write_bytes(blob)
     x = g.node("Conv", "conv", ["x", *arrays], pads=[1, 1, 1, 1])
     g.node("Relu", "relu", [x], "y")
-    return g.model("external_data", [tensor_info("x", 1, 3, 8, 8)], [tensor_info("y", 1, 8, 8, 8)], {"": 13}, 7)
+    return g.model(
+        "external_data", [tensor_info("x", 1, 3, 8, 8)], [tensor_info("y", 1, 8, 8, 8)], {"": 13}, 7
+    )
 
 
 def everything_carried(rng):
-    """Everything that a tool should carry although it has no use for it, fields of a later schema included."""
+    """What a tool should carry although it has no use for it, fields of a later schema included."""
     g = Writer()
     w = g.constant("conv/weight", rng.normal(0, 0.3, (4, 1, 3, 3)).astype(np.float32))
     g.initializers[0].doc_string = "weights of the only convolution"
@@ -399,16 +479,30 @@ def everything_carried(rng):
     g.nodes[0].doc_string = "the only convolution"
     g.node("Twice", "twice", [x], "y", domain="local")
     body = [helper.make_node("Add", ["a", "a"], ["b"], "add")]
-    twice = helper.make_function("local", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 17)])
+    twice = helper.make_function(
+        "local", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 17)]
+    )
     inputs, outputs = [tensor_info("x", "batch", 1, 8, 8)], [tensor_info("y", "batch", 4, 6, 6)]
     inputs[0].doc_string = "one plane a sample"
     middle = [tensor_info("conv:0", "batch", 4, 6, 6)]
-    model = g.model("everything_carried", inputs, outputs, {"": 17, "local": 1}, 8, [twice],
-                    doc_string="graph's own text", value_info=middle)
-    model.doc_string, model.domain, model.model_version = "model's own text: é, 数", "org.example", 7
+    model = g.model(
+        "everything_carried",
+        inputs,
+        outputs,
+        {"": 17, "local": 1},
+        8,
+        [twice],
+        doc_string="graph's own text",
+        value_info=middle,
+    )
+    model.doc_string, model.domain, model.model_version = (
+        "model's own text: é, 数",
+        "org.example",
+        7,
+    )
     helper.set_model_props(model, {"author": "make_testdata", "empty": ""})
-    unknown_number = bytes([0xC0, 0x3E, 0x2A])               # field 1000, varint 42
-    unknown_text = bytes([0xCA, 0x3E, 0x05]) + b"later"      # field 1001, 5 bytes
+    unknown_number = bytes([0xC0, 0x3E, 0x2A])  # field 1000, varint 42
+    unknown_text = bytes([0xCA, 0x3E, 0x05]) + b"later"  # field 1001, 5 bytes
     return onnx.ModelProto.FromString(model.SerializeToString() + unknown_number + unknown_text)
 
 
@@ -429,7 +523,11 @@ def save(model, path):
 
 
 def main():
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent / "testdata"
+    out = (
+        Path(sys.argv[1])
+        if len(sys.argv) > 1
+        else Path(__file__).resolve().parent.parent / "testdata"
+    )
     make_digits(out)
     make_forms(out)
 

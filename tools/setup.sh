@@ -3,8 +3,8 @@
 #   tools/setup.sh [build] [test]      default: build
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler libprotobuf-c-dev
-       libjansson-dev libjpeg-dev libpng-dev zlib1g-dev libdnnl-dev libxxhash-dev"
+build="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
+       libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev zlib1g-dev libdnnl-dev libxxhash-dev"
 test="libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
 
 wanted=

@@ -14,9 +14,12 @@ typedef struct Writer {
 /* protobuf-c's strings are not const. */
 static char *str(const char *s) { return (char *)(uintptr_t)s; }
 
-static void *list(Writer *w, size_t n) { return n ? arena_array(w->arena, n, sizeof(void *)) : NULL; }
+static void *list(Writer *w, size_t n)
+{
+    return n ? arena_array(w->arena, n, sizeof(void *)) : NULL;
+}
 
-/* ---- tensors and attributes ------------------------------------------------------------------- */
+/* ---- tensors and attributes ------------------------------------------------------------------ */
 
 static Onnx__TensorProto *write_tensor(Writer *w, const Tensor *t, const char *name)
 {
@@ -89,7 +92,7 @@ static Onnx__AttributeProto *write_attr(Writer *w, const Attr *a)
     return p;
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static char **write_names(Writer *w, Value *const *values, int n)
 {
@@ -119,7 +122,7 @@ static Onnx__NodeProto *write_node(Writer *w, const Node *n)
     return p;
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static Onnx__TypeProto *write_type(Writer *w, const Value *v)
 {
@@ -204,7 +207,7 @@ static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
     return p;
 }
 
-/* ---- the model -------------------------------------------------------------------------------- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static void write_opsets(Writer *w, const Model *m, Onnx__ModelProto *p)
 {

@@ -3,46 +3,38 @@
 #include "frontend/tensor.h"
 #include "frontend/wire.h"
 #include "ir/arena.h"
-#include <stdlib.h>
 #include <string.h>
 
-/* A file that was read: the tensor points into the rest. */
+/* A file that was read. */
 typedef struct Message {
-    Onnx__TensorProto *proto; /* unpacked */
-    void *converted;          /* values from typed fields, or NULL */
-    qonnx_tensor tensor;      /* checked */
+    FileMap map;         /* the tensor points into it */
+    Arena *arena;        /* the rest of what it points to */
+    qonnx_tensor tensor; /* checked */
 } Message;
 
-static void *keep(void *user, size_t bytes)
+static void *keep(void *arena, size_t bytes)
 {
-    Message *m = user;
-    return m->converted = xmalloc(bytes);
+    return arena_aligned(arena, bytes);
 }
 
 static void message_free(Message *m)
 {
-    free(m->converted);
-    if (m->proto) onnx__tensor_proto__free_unpacked(m->proto, NULL);
+    arena_free(m->arena);
+    file_unmap(&m->map);
 }
 
 static bool message_read(qonnx_ctx *cx, const char *path, Message *out)
 {
-    FileMap map;
     *out = (Message){0};
-    if (!file_map(cx, path, &map)) return false;
-    if (wire_scan(cx, path, &onnx__tensor_proto__descriptor, map.data, map.bytes))
-        out->proto = onnx__tensor_proto__unpack(NULL, map.bytes, map.data);
-    file_unmap(&map);
-    if (!out->proto) return qonnx_fail(cx, NULL, "%s: is no TensorProto file, or damaged", path);
-    if (!tensor_from_proto(cx, NULL, path, out->proto, keep, NULL, out, &out->tensor)) goto fail;
-    if (out->tensor.dtype == QONNX_STRING) {
-        qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
-        goto fail;
-    }
-    return true;
-fail:
-    message_free(out);
-    return false;
+    if (!file_map(cx, path, &out->map)) return false;
+    out->arena = arena_new();
+    const Onnx__TensorProto *t = wire_unpack(cx, path, &onnx__tensor_proto__descriptor,
+                                             out->map.data, out->map.bytes, out->arena);
+    bool ok = t && tensor_from_proto(cx, NULL, path, t, keep, NULL, out->arena, &out->tensor);
+    if (ok && out->tensor.dtype == QONNX_STRING)
+        ok = qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
+    if (!ok) message_free(out);
+    return ok;
 }
 
 /* Copies the message's tensor into a malloc'd one of shape `fit` and the feed's type. */

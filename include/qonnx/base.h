@@ -28,7 +28,7 @@ extern "C" {
 /** "MAJOR.MINOR.PATCH" of the library that is loaded. [any thread] */
 QONNX_API const char *qonnx_version(void);
 
-/* ---- element types -------------------------------------------------------------------------- */
+/* ---- element types --------------------------------------------------------------------------- */
 
 /** Element types; the numbers are those of ONNX's TensorProto.DataType. */
 typedef enum qonnx_dtype {
@@ -70,7 +70,7 @@ QONNX_API int qonnx_dtype_bits(qonnx_dtype t);
  *  numbers give "unknown". [any thread] */
 QONNX_API const char *qonnx_dtype_name(qonnx_dtype t);
 
-/* ---- tensors -------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 /** The highest rank that shapes and tensors may have; a file with more is refused. */
 #define QONNX_MAX_RANK 8
@@ -92,7 +92,7 @@ QONNX_API int64_t qonnx_tensor_elements(const qonnx_tensor *t);
  *  [any thread] */
 QONNX_API double qonnx_tensor_get(const qonnx_tensor *t, int64_t i);
 
-/* ---- context: diagnostics ------------------------------------------------------------------- */
+/* ---- context: diagnostics -------------------------------------------------------------------- */
 
 typedef struct qonnx_ctx qonnx_ctx;
 typedef struct qonnx_node qonnx_node;

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-/* ---- models --------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /** Reads an ONNX file, its external data included. Every size in it has been checked when this
  *  returns. NULL on failure. Freed by qonnx_graph_free. */
@@ -47,7 +47,7 @@ QONNX_API int64_t qonnx_model_ir_version(const qonnx_graph *g);
 /** The file's producer_name, and its producer_version through `version`; "" where it has none. */
 QONNX_API const char *qonnx_model_producer(const qonnx_graph *g, const char **version);
 
-/* ---- graph ---------------------------------------------------------------------------------- */
+/* ---- graph ----------------------------------------------------------------------------------- */
 
 /** Nodes in topological order (as of the last refresh; new nodes where they were put). */
 QONNX_API qonnx_node *qonnx_graph_first(const qonnx_graph *g);
@@ -95,7 +95,7 @@ QONNX_API int qonnx_graph_sweep(qonnx_graph *g);
 /** Writes the graph as text, one node a line, for people. */
 QONNX_API void qonnx_graph_dump(const qonnx_graph *g, FILE *f);
 
-/* ---- nodes ---------------------------------------------------------------------------------- */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 QONNX_API const char *qonnx_node_op(const qonnx_node *n);     /* op_type */
 QONNX_API const char *qonnx_node_domain(const qonnx_node *n); /* "" for ONNX's own */
@@ -123,6 +123,19 @@ QONNX_API void qonnx_node_remove(qonnx_node *n);
 /** Multiply-accumulates of the node at its inferred shapes; 0 for operators that have none, -1
  *  where a shape is unknown. */
 QONNX_API int64_t qonnx_node_macs(const qonnx_node *n);
+
+/** The window that a convolution or pool slides over its input, by the axes d, h, w: an operator
+ *  with fewer axes has size 1 in front. Sizes that are not known are -1. */
+typedef struct qonnx_window {
+    int axes;              /* spatial axes that the operator has: 1 to 3 */
+    int64_t in[3], out[3]; /* sizes of input and output */
+    int64_t kernel[3], stride[3], dilation[3];
+    int64_t front[3], back[3]; /* padding */
+} qonnx_window;
+
+/** Reads the window of a Conv, MaxPool, AveragePool or global pool, auto_pad resolved. False for
+ *  other operators, and where its shapes are not known. */
+QONNX_API bool qonnx_node_window(const qonnx_node *n, qonnx_window *w);
 
 QONNX_API int qonnx_node_subgraphs(const qonnx_node *n);
 QONNX_API qonnx_graph *qonnx_node_subgraph(const qonnx_node *n, int i);
@@ -154,7 +167,7 @@ QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
  *  node cannot be run (unknown operator, subgraphs, inputs not constant). */
 QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
 
-/* ---- values --------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 QONNX_API const char *qonnx_value_name(const qonnx_value *v);
 QONNX_API qonnx_dtype qonnx_value_dtype(const qonnx_value *v);

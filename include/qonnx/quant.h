@@ -70,13 +70,13 @@ QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid 
                                           bool per_channel, float input_scale, const float *bias,
                                           qonnx_weight_params *out);
 
-/* ---- ranges on values: written by the pass `calibrate`, read by `insert-qdq` ------------------ */
+/* ---- ranges on values: written by the pass `calibrate`, read by `insert-qdq` ----------------- */
 
 /** The range to quantize the value to. False when it has none (it stays float). */
 QONNX_API bool qonnx_value_range(const qonnx_value *v, float *lo, float *hi);
 QONNX_API void qonnx_value_set_range(qonnx_value *v, float lo, float hi);
 
-/* ---- target profiles -------------------------------------------------------------------------- */
+/* ---- target profiles ------------------------------------------------------------------------- */
 
 /** What a runtime wants to find, so that everything it can run in integers does. */
 typedef struct qonnx_target {

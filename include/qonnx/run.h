@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* ---- data sets -------------------------------------------------------------------------------- */
+/* ---- data sets ------------------------------------------------------------------------------- */
 
 typedef struct qonnx_dataset qonnx_dataset;
 
@@ -45,7 +45,7 @@ QONNX_API void qonnx_sample_free(qonnx_tensor *tensors, int count);
 /** Reads one tensor from an .npy or a TensorProto .pb file. Freed by qonnx_sample_free(t, 1). */
 QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t);
 
-/* ---- sessions --------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 typedef struct qonnx_session qonnx_session;
 
@@ -83,7 +83,7 @@ QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
                                            const qonnx_dataset *d, const qonnx_session_options *o,
                                            const char *pipeline);
 
-/* ---- pipelines -------------------------------------------------------------------------------- */
+/* ---- pipelines ------------------------------------------------------------------------------- */
 
 /** Settings of a pipeline run; zero is a default everywhere. */
 typedef struct qonnx_pipeline_options {
@@ -104,19 +104,19 @@ QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, c
  *  any: a typing error shows before the calibration, not after it. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_check(qonnx_ctx *cx, const char *text);
 
-/** The passes and observers there are: the built-in ones, then those of the plugins loaded so far, in
- *  order; NULL past the end. Call qonnx_plugin_search() first to see all. [any thread] */
+/** The passes and observers there are: the built-in ones, then those of the plugins loaded so far,
+ *  in order; NULL past the end. Call qonnx_plugin_search() first to see all. [any thread] */
 QONNX_API const qonnx_pass *qonnx_pass_at(int i);
 QONNX_API const qonnx_observer *qonnx_observer_at(int i);
 
-/* ---- plugins ---------------------------------------------------------------------------------- */
+/* ---- plugins --------------------------------------------------------------------------------- */
 
 /* pass.h is what plugins are written on; this is how a host loads them. A plugin is never unloaded.
  *
  * A pass or an observer that is not there is looked for in the search path, which is read once, the
  * first time that something is missing: the absolute directories of QONNX_PLUGIN_PATH, separated by
- * colons, then the directory that plugins are installed to (pkg-config's variable plugindir). Of each
- * the files *.so are loaded in the order of their names. Nothing else is ever loaded by itself. */
+ * colons, then the directory that plugins are installed to (pkg-config's variable plugindir). Of
+ * each the files *.so are loaded in the order of their names. Nothing else is loaded unasked. */
 
 /** Loads the plugin of that file; one that is loaded already is fine. `path` must hold a slash:
  *  "./x.so". Fails by name when the file cannot be read, is no plugin, has another ABI or a broken

@@ -42,8 +42,7 @@ typedef struct Range {
     double error;     /* expected squared error, summed over the values */
 } Range;
 
-/* ---- the error of a range ---------------------------------------------------------------------
- */
+/* ---- the error of a range -------------------------------------------------------------------- */
 
 /* The first cell whose lower (or upper) edge is at least x. */
 static int first_at(const Side *s, double x, bool upper)
@@ -116,8 +115,7 @@ static Range measure(const Search *s, double low, double high)
     return r;
 }
 
-/* ---- the search -------------------------------------------------------------------------------
- */
+/* ---- the search ------------------------------------------------------------------------------ */
 
 /* Whether moving the lower, the higher end makes a difference. */
 static bool low_moves(const Search *s)
@@ -174,8 +172,7 @@ static Range find(Search *s)
     return best;
 }
 
-/* ---- the histogram, split by sign -------------------------------------------------------------
- */
+/* ---- the histogram, split by sign ------------------------------------------------------------ */
 
 static void add_cell(Side *s, double lo, double hi, double count)
 {

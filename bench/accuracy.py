@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Accuracy of the settings of `qonnx quantize`, a row a setting and a column a model, as a Markdown table.
+
+  accuracy.py --shared DIR [--qonnx build/qonnx] [--models NAME,...]
+
+DIR holds models/NAME/model.onnx and tools/score.py, which writes the data sets as .npy. A cell is the metric of the
+quantized model (top-1 in per cent, or the mean squared reconstruction error) and its SQNR in dB against the float model,
+both from `qonnx evaluate` in integers. Needs numpy and pillow.
+"""
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MODELS = {"resnet8_cifar10": "cifar10", "dscnn_kws": "kws", "mnist_cntk": "mnist", "autoencoder_ad": "ad",
+          "squeezenet11_imagenet": "imagenet-squeezenet", "mobilenet_v2_imagenet": "imagenet-mobilenet"}
+
+SETTINGS = [
+    ("mse (default)", []),
+    ("mse, no bias correction", ["--no-correct-bias"]),
+    ("minmax", ["--observer", "minmax"]),
+    ("minmax, no bias correction", ["--observer", "minmax", "--no-correct-bias"]),
+    ("percentile 99.999", ["--observer", "percentile{p=99.999}"]),
+    ("percentile 99.99", ["--observer", "percentile{p=99.99}"]),
+    ("entropy", ["--observer", "entropy"]),
+    ("mse, per-tensor weights", ["--weights", "per-tensor"]),
+    ("mse, per-tensor, no bias correction", ["--weights", "per-tensor", "--no-correct-bias"]),
+]
+
+
+def load_score(shared):
+    spec = importlib.util.spec_from_file_location("score", shared / "tools" / "score.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_data(shared, dataset, folder):
+    """The data set as .npy, and the classes of the test samples as a labels file."""
+    subprocess.run([sys.executable, shared / "tools" / "score.py", "--npy", folder, dataset], check=True)
+    labels = [int(y) for _, y in load_score(shared).samples(dataset, "test")]
+    (folder / "labels.txt").write_text("".join(f"{i:05d}.npy {y}\n" for i, y in enumerate(labels)))
+
+
+def evaluate(qonnx, shared, name, dataset, folder, options):
+    model = shared / "models" / name / "model.onnx"
+    out = folder / "out.onnx"
+    subprocess.run([qonnx, "quantize", model, "--calibration", folder / "stats.qcal", "-o", out, "-q", *options],
+                   check=True)
+    labels = [] if dataset == "ad" else ["--labels", folder / "labels.txt"]
+    text = subprocess.run([qonnx, "evaluate", model, out, "--data", folder / "test", "--json", "-q", *labels],
+                          check=True, capture_output=True, text=True).stdout
+    first, second = json.loads(text)["models"]
+    top = lambda m: "" if m.get("top1") is None else f"{m['top1']:.1f} / "
+    return top(first), f"{top(second)}{second['sqnr_db']:.1f}"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--shared", type=Path, required=True)
+    p.add_argument("--qonnx", default="build/qonnx")
+    p.add_argument("--models", default=",".join(MODELS))
+    a = p.parse_args()
+    names = a.models.split(",")
+    cells = {}
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in names:
+            folder = Path(tmp) / name
+            write_data(a.shared, MODELS[name], folder)
+            model = a.shared / "models" / name / "model.onnx"
+            subprocess.run([a.qonnx, "calibrate", model, folder / "calibration", "-o", folder / "stats.qcal", "-q"],
+                           check=True)
+            for title, options in SETTINGS:
+                cells["float", name], cells[title, name] = evaluate(a.qonnx, a.shared, name, MODELS[name], folder,
+                                                                    options)
+    print("| setting | " + " | ".join(names) + " |")
+    print("|---|" + "---|" * len(names))
+    for title in ["float"] + [s[0] for s in SETTINGS]:
+        print(f"| {title} | " + " | ".join(cells[title, n].rstrip(" /") for n in names) + " |")
+
+
+if __name__ == "__main__":
+    main()

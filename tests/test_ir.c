@@ -1,0 +1,192 @@
+/* tests/test_ir.c - the graph: edits keep uses right, refresh sorts, verify names what is broken,
+ * clones and hashes tell graphs apart, and planned buffers never overlap.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ir/ir.h"
+#include "lower/program.h"
+
+static Graph *empty_graph(void)
+{
+    Graph *g = graph_new("test.onnx");
+    g->model->opsets = arena_alloc(g->model->arena, sizeof(Opset));
+    g->model->opsets[0] = (Opset){"", 13};
+    g->model->nopset = 1;
+    return g;
+}
+
+static Value *float_input(Graph *g, const char *name, int64_t columns)
+{
+    Value *v = graph_value(g, name);
+    v->dtype = QONNX_FLOAT;
+    v->shape = shape_make(2, (int64_t[]){1, columns});
+    graph_put_input(g, v);
+    return v;
+}
+
+static Value *add_op(Graph *g, Node *before, const char *op, Value *a, Value *b, const char *name)
+{
+    Value *y = qonnx_graph_add_value(g, name), *in[2] = {a, b};
+    qonnx_graph_add_node(g, before, op, "", name, in, b ? 2 : 1, &y, 1);
+    return y;
+}
+
+static void names_are_unique(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    for (int i = 0; i < 1000; i++) qonnx_graph_add_value(g, "x");
+    assert_int_equal(g->nvalue, 1000);
+    assert_string_equal(g->values[0]->name, "x");
+    assert_string_equal(g->values[999]->name, "x_999");
+    assert_ptr_equal(qonnx_graph_find(g, "x_500"), g->values[500]);
+    qonnx_value_rename(g->values[0], "y");
+    assert_null(qonnx_graph_find(g, "x"));
+    assert_ptr_equal(qonnx_graph_find(g, "y"), g->values[0]);
+    qonnx_graph_free(g);
+}
+
+static void names_avoid_subgraphs(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    Value *x = float_input(g, "x", 4);
+    Node *n = add_op(g, NULL, "If", x, NULL, "y")->def;
+    Graph *sub = graph_new_sub(g, n);
+    Attr *a = node_put_attr(n, "then_branch");
+    a->type = ATTR_GRAPH;
+    a->count = 1;
+    a->graphs = arena_copy(g->model->arena, &sub, sizeof sub);
+    graph_value(sub, "inner");
+    assert_string_equal(qonnx_graph_add_value(g, "inner")->name, "inner_1");
+    qonnx_graph_free(g);
+}
+
+static void uses_follow_edits(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    Value *x = float_input(g, "x", 4), *y = add_op(g, NULL, "Add", x, x, "y");
+    Value *z = add_op(g, NULL, "Relu", y, NULL, "z");
+    graph_put_output(g, z);
+    assert_int_equal(x->nuse, 2);
+    assert_ptr_equal(qonnx_value_only_user(y), z->def);
+    assert_null(qonnx_value_only_user(z));
+    qonnx_value_replace_uses(y, x);
+    assert_int_equal(y->nuse, 0);
+    assert_int_equal(x->nuse, 3);
+    assert_int_equal(qonnx_graph_sweep(g), 1);
+    assert_int_equal(x->nuse, 1);
+    Ctx *cx = qonnx_ctx_new();
+    assert_true(graph_verify(cx, g));
+    z->uses = x->uses; /* a use that is none */
+    z->nuse = 1;
+    assert_false(graph_verify(cx, g));
+    assert_non_null(strstr(qonnx_error(cx), "'z'"));
+    qonnx_ctx_free(cx);
+    qonnx_graph_free(g);
+}
+
+static void outputs_move(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    Value *x = float_input(g, "x", 4), *y = add_op(g, NULL, "Neg", x, NULL, "y");
+    Value *z = add_op(g, NULL, "Identity", y, NULL, "z");
+    graph_put_output(g, z);
+    Node *neg = y->def;
+    qonnx_node_remove(z->def);
+    qonnx_node_set_output(neg, 0, z);
+    Ctx *cx = qonnx_ctx_new();
+    assert_true(qonnx_graph_refresh(cx, g) && graph_verify(cx, g));
+    assert_ptr_equal(z->def, neg);
+    assert_null(y->def);
+    assert_int_equal(z->shape.dim[1], 4);
+    qonnx_ctx_free(cx);
+    qonnx_graph_free(g);
+}
+
+static void refresh_sorts(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    Value *v = float_input(g, "x", 4);
+    for (int i = 0; i < 100; i++) v = add_op(g, g->first, "Neg", v, NULL, "n"); /* backwards */
+    graph_put_output(g, v);
+    Ctx *cx = qonnx_ctx_new();
+    assert_true(qonnx_graph_refresh(cx, g));
+    assert_string_equal(g->first->name, "n");
+    assert_ptr_equal(g->last->out[0], v);
+    assert_int_equal(v->shape.dim[1], 4);
+    qonnx_node_set_input(g->first, 0, v); /* a cycle */
+    assert_false(qonnx_graph_refresh(cx, g));
+    assert_non_null(strstr(qonnx_error(cx), "cycles"));
+    qonnx_ctx_free(cx);
+    qonnx_graph_free(g);
+}
+
+static void hash_sees_meaning(void **state)
+{
+    (void)state;
+    uint8_t a[16], b[16];
+    Graph *g = empty_graph();
+    Value *y = add_op(g, NULL, "LeakyRelu", float_input(g, "x", 4), NULL, "y");
+    graph_put_output(g, y);
+    graph_hash(g, a);
+    Graph *c = graph_clone(g);
+    graph_hash(c, b);
+    assert_memory_equal(a, b, 16);
+    c->first->name = "another";
+    graph_hash(c, b);
+    assert_memory_equal(a, b, 16);
+    qonnx_node_set_float(c->first, "alpha", 0.25f);
+    graph_hash(c, b);
+    assert_memory_not_equal(a, b, 16);
+    assert_false(qonnx_node_has(g->first, "alpha"));
+    qonnx_graph_free(c);
+    qonnx_graph_free(g);
+}
+
+/* Random lives and sizes: no two buffers that live at the same time may share a byte. */
+static void plan_is_disjoint(void **state)
+{
+    (void)state;
+    srand(1);
+    for (int round = 0; round < 50; round++) {
+        enum { N = 60 };
+        Buf bufs[N], *list[N];
+        Program p = {.bufs = list, .nbuf = N};
+        for (int i = 0; i < N; i++) {
+            int born = rand() % 40;
+            bufs[i] =
+                (Buf){.bytes = (size_t)(rand() % 5000), .born = born, .dies = born + rand() % 6};
+            list[i] = &bufs[i];
+        }
+        program_plan(&p, 64);
+        assert_true(p.memory >= p.alive && p.memory <= p.alive + p.alive / 5);
+        for (int i = 0; i < N; i++) {
+            assert_true(bufs[i].offset + bufs[i].bytes <= p.memory);
+            for (int k = 0; k < i; k++) {
+                bool meet = bufs[i].born <= bufs[k].dies && bufs[k].born <= bufs[i].dies;
+                bool apart = bufs[i].offset + bufs[i].bytes <= bufs[k].offset ||
+                             bufs[k].offset + bufs[k].bytes <= bufs[i].offset;
+                assert_true(!meet || apart || !bufs[i].bytes || !bufs[k].bytes);
+            }
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_unique),  cmocka_unit_test(names_avoid_subgraphs),
+        cmocka_unit_test(uses_follow_edits), cmocka_unit_test(outputs_move),
+        cmocka_unit_test(refresh_sorts),     cmocka_unit_test(hash_sees_meaning),
+        cmocka_unit_test(plan_is_disjoint),
+    };
+    return cmocka_run_group_tests_name("ir", tests, NULL, NULL);
+}
