@@ -2,6 +2,7 @@
 #include "calibrate.h"
 #include "options.h"
 #include "output.h"
+#include "pipeline.h"
 #include "progress.h"
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
@@ -64,10 +65,9 @@ static void print_summary(const Args *args, const qonnx_stats *s, double seconds
 }
 
 /* The work between reading the command line and printing. Returns the exit status. */
-static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g)
+static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, const char *prefix)
 {
     const qonnx_pipeline_options o = {0};
-    const char *prefix = qonnx_pipeline_prefix();
     if (!g || !qonnx_pipeline_run(cx, g, prefix, &o)) return report_failure(cx);
     double began = seconds_now();
     qonnx_stats *s = statistics_collect(cx, g, args, (const char *const *)args->operands + 1,
@@ -84,17 +84,28 @@ static int calibrate(const Verb *verb, const Args *args)
     if (!args->output) return options_misuse(verb, "calibrate: name the output with -o M.qcal");
     if (!output_allowed(args->output, (const char *const *)args->operands, args->noperand))
         return EXIT_BAD;
-    qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = qonnx_model_load(cx, args->operands[0]);
-    int status = collect_and_save(cx, args, g);
-    qonnx_graph_free(g);
-    qonnx_ctx_free(cx);
+    Passes passes = passes_split(qonnx_pipeline_prefix());
+    int status = passes_insert_all(verb, args, &passes);
+    char *prefix = passes_join(&passes, 0, passes.count);
+    passes_free(&passes);
+    if (status < 0) {
+        qonnx_ctx *cx = progress_ctx();
+        bool good = qonnx_pipeline_check(cx, prefix);
+        qonnx_graph *g = good ? qonnx_model_load(cx, args->operands[0]) : NULL;
+        status = collect_and_save(cx, args, g, prefix);
+        qonnx_graph_free(g);
+        qonnx_ctx_free(cx);
+    }
+    free(prefix);
     return status;
 }
 
 static const Option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(Args, output), "M.qcal", NULL,
      "the file of statistics to write; required"},
+    {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
+     "run a pass more before, NAME or NAME{OPTION=VALUE},\n"
+     "behind the pass AFTER; without it, as the last one"},
     {.name = NULL},
 };
 
@@ -113,6 +124,7 @@ const Verb verb_calibrate = {
     .options = options,
     .samples = true,
     .json = true,
+    .plugins = true,
     .least = 2,
     .most = -1,
     .run = calibrate,

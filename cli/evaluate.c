@@ -158,7 +158,7 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 /* Runs the model on the samples. A message is in the context when it fails. */
 static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
 {
-    qonnx_dataset *d = samples_open(cx, e->g, args->data, args->ndata, args->limit);
+    qonnx_dataset *d = samples_open(cx, e->g, args->data.text, args->data.count, args->limit);
     qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
     bool good = d && (!args->labels || qonnx_dataset_labels(cx, d, args->labels)) &&
@@ -296,7 +296,7 @@ static void print_json(const Score *scores, int count)
 
 static int evaluate(const Verb *verb, const Args *args)
 {
-    if (!args->ndata) return options_misuse(verb, "evaluate: give the samples with --data");
+    if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
     int count = args->noperand, status = EXIT_DONE, outputs = 0;
     Score *scores = calloc((size_t)count, sizeof *scores);
     FILE *reference = count > 1 ? tmpfile() : NULL;

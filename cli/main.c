@@ -1,6 +1,7 @@
 /* cli/main.c - the command `qonnx`: finds the verb, and makes sure that what was printed arrived.
  */
 #include "options.h"
+#include "pipeline.h"
 #include "progress.h"
 #include <qonnx/qonnx.h>
 #include <errno.h>
@@ -50,7 +51,7 @@ static int run_verb(const Verb *verb, int argc, char **argv)
     if (status < 0) {
         progress_setup(args.quiet, args.verbose);
         interrupt_setup();
-        status = verb->run(verb, &args);
+        status = plugins_load(&args) ? verb->run(verb, &args) : EXIT_BAD;
         progress_clear();
     }
     options_release(&args);

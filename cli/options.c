@@ -26,6 +26,12 @@ static const Option json_options[] = {
     {.name = NULL},
 };
 
+static const Option plugin_options[] = {
+    {"plugin", 0, OPTION_LIST, offsetof(Args, plugins), "FILE", NULL,
+     "load the passes and observers of a shared object"},
+    {.name = NULL},
+};
+
 /* Every verb has these. */
 static const Option common_options[] = {
     {"quiet", 'q', OPTION_FLAG, offsetof(Args, quiet), NULL, NULL,
@@ -40,6 +46,7 @@ static const Option common_options[] = {
 static int rows_of(const Verb *verb, const Option *rows[MAX_OPTIONS])
 {
     const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
+                                    verb->plugins ? plugin_options : NULL,
                                     verb->json ? json_options : NULL, common_options};
     int count = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
@@ -200,7 +207,7 @@ static bool assign(Args *args, const Option *o, const char *text)
         *(const char **)field = text;
         return true;
     case OPTION_LIST:
-        args->data[args->ndata++] = text;
+        ((List *)field)->text[((List *)field)->count++] = text;
         return true;
     case OPTION_COUNT:
         return read_count(text, (long *)field);
@@ -270,8 +277,11 @@ static int check_operands(const Verb *verb, const Args *args)
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
     Parser p = parser_of(verb);
-    *args = (Args){.data = calloc((size_t)argc + 1, sizeof *args->data)};
-    if (!args->data) {
+    List *const lists[] = {&args->data, &args->passes, &args->plugins};
+    *args = (Args){0};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        lists[i]->text = calloc((size_t)argc + 1, sizeof(char *));
+        if (lists[i]->text) continue;
         complain("out of memory");
         return EXIT_BAD;
     }
@@ -301,5 +311,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 
 void options_release(Args *args)
 {
-    free(args->data);
+    free(args->data.text);
+    free(args->passes.text);
+    free(args->plugins.text);
 }

@@ -11,12 +11,19 @@
 /* Exit statuses of the command. */
 enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
+/* An option that may be given again, in order. */
+typedef struct List {
+    const char **text; /* [count] */
+    int count;         /* times it was given */
+} List;
+
 /* What the command line says, for all verbs; a verb reads the fields its options name. */
 typedef struct Args {
     char **operands;         /* what is no option, in order */
     int noperand;            /* number of operands */
-    const char **data;       /* --data, in order; [ndata] */
-    int ndata;               /* number of --data */
+    List data;               /* --data */
+    List passes;             /* --pass: PASS or PASS@AFTER */
+    List plugins;            /* --plugin: files */
     const char *output;      /* -o */
     const char *calibration; /* --calibration: a .qcal file */
     const char *labels;      /* --labels */
@@ -42,7 +49,7 @@ typedef enum OptionKind {
     OPTION_FLAG,   /* bool, set to true */
     OPTION_TEXT,   /* const char * */
     OPTION_CHOICE, /* const char *, one of the words in `value` */
-    OPTION_LIST,   /* const char ** and int beside it: may be given again */
+    OPTION_LIST,   /* List: may be given again */
     OPTION_COUNT,  /* long, >= 0 */
     OPTION_REAL    /* double, >= 0 */
 } OptionKind;
@@ -66,6 +73,7 @@ typedef struct Verb {
     const Option *options; /* its own */
     bool samples;          /* has those of verbs that run samples: -j, --engine, --limit */
     bool json;             /* has --json */
+    bool plugins;          /* has --plugin */
     int least, most;       /* operands; most -1: any number */
     int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
 } Verb;

@@ -100,6 +100,36 @@ void passes_drop(Passes *p, const char *name)
     memmove(p->text + i, p->text + i + 1, (size_t)(p->count - i) * sizeof *p->text);
 }
 
+bool passes_insert(Passes *p, const char *spec)
+{
+    const char *brace = strrchr(spec, '}'), *mark = strrchr(brace ? brace : spec, '@');
+    int length = mark ? (int)(mark - spec) : (int)strlen(spec), at = p->count;
+    if (mark)
+        while (at > 0 && !is_pass(p->text[at - 1], mark + 1)) at--;
+    else if (passes_find(p, "calibrate") >= 0)
+        at = passes_find(p, "calibrate");
+    if (!at && mark) return false;
+    char *before = passes_join(p, 0, at), *behind = passes_join(p, at, p->count), *text = NULL;
+    if (asprintf(&text, "%s%s%.*s%s%s", before, *before ? "," : "", length, spec,
+                 *behind ? "," : "", behind) < 0)
+        needed(NULL);
+    passes_free(p);
+    *p = passes_split(text);
+    free(before);
+    free(behind);
+    free(text);
+    return true;
+}
+
+int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
+{
+    for (int i = 0; i < args->passes.count; i++)
+        if (!passes_insert(p, args->passes.text[i]))
+            return options_misuse(verb, "%s: --pass %s: the pipeline has no pass '%s'", verb->name,
+                                  args->passes.text[i], strrchr(args->passes.text[i], '@') + 1);
+    return -1;
+}
+
 /* The default of a registered pass's option; NULL when there is none. */
 static const char *option_default(const char *pass, const char *option)
 {
@@ -141,4 +171,24 @@ bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to
     progress_clear();
     qonnx_graph_dump(g, stderr);
     return passes_run(cx, g, p, middle, to, o, NULL);
+}
+
+/* ---- plugins --------------------------------------------------------------------------------- */
+
+bool plugins_load(const Args *args)
+{
+    qonnx_ctx *cx = progress_ctx();
+    bool good = true;
+    for (int i = 0; good && i < args->plugins.count; i++)
+        good = qonnx_plugin_load(cx, args->plugins.text[i]);
+    if (!good) report_failure(cx);
+    qonnx_ctx_free(cx);
+    return good;
+}
+
+void plugins_search(void)
+{
+    qonnx_ctx *cx = progress_ctx();
+    qonnx_plugin_search(cx);
+    qonnx_ctx_free(cx);
 }

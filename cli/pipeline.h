@@ -1,8 +1,10 @@
-/* cli/pipeline.h - pipelines as text: taken apart at their commas, given options, run in parts.
+/* cli/pipeline.h - pipelines as text: taken apart at their commas, given options, run in parts; and
+ * the plugins that bring their passes.
  */
 #ifndef CLI_PIPELINE_H
 #define CLI_PIPELINE_H
 
+#include "options.h"
 #include <qonnx/run.h>
 
 /* "a,b{x=1,y=2}" as its passes: "a" and "b{x=1,y=2}". */
@@ -15,6 +17,12 @@ Passes passes_split(const char *pipeline);
 void passes_free(Passes *p);
 /* Passes from..to-1 as one text; malloc'd. */
 char *passes_join(const Passes *p, int from, int to);
+
+/* Puts passes into the pipeline: "TEXT@AFTER" directly behind the last pass of the name AFTER, "TEXT"
+ * right before `calibrate`, or at the end where there is none. False when there is no AFTER. */
+bool passes_insert(Passes *p, const char *spec);
+/* Puts every --pass of a verb into the pipeline. Returns -1, or the exit status of a usage error. */
+int passes_insert_all(const Verb *verb, const Args *args, Passes *p);
 
 /* Index of the pass of that name; -1 when it is not among them. */
 int passes_find(const Passes *p, const char *name);
@@ -30,5 +38,10 @@ char *passes_option(const Passes *p, const char *pass, const char *option);
  * error behind it. */
 bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to,
                 const qonnx_pipeline_options *o, const char *dump_after);
+
+/* Loads the plugins of --plugin. False after having said which is refused, and why. */
+bool plugins_load(const Args *args);
+/* Loads those of the search path, unless that was done; what is wrong with them is warned of. */
+void plugins_search(void);
 
 #endif

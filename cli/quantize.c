@@ -28,7 +28,7 @@ typedef struct Job {
 
 /* ---- the pipeline ---------------------------------------------------------------------------- */
 
-/* The pipeline that the options ask for. */
+/* The pipeline that the options but --pass ask for. */
 static Passes pipeline_of(const Args *args)
 {
     Passes p = passes_split(args->pipeline ? args->pipeline : qonnx_pipeline_default());
@@ -55,9 +55,25 @@ static bool pipeline_good(qonnx_ctx *cx, const Passes *p)
     return good;
 }
 
+/* Whether the passes that --pass puts before `calibrate` are those that the statistics were taken
+ * behind; where it puts none there, it does not matter. */
+static bool prefix_fits(const Job *job)
+{
+    const char *taken = qonnx_stats_pipeline(job->stats);
+    char *wanted = passes_join(&job->passes, 0, job->split);
+    bool fits = !strcmp(wanted, qonnx_pipeline_prefix()) || !strcmp(wanted, taken);
+    if (!fits)
+        qonnx_fail(job->cx, NULL, "%s: its statistics were taken behind '%s', and --pass makes that "
+                   "'%s'; give 'qonnx calibrate' the same --pass, or say where else it goes: "
+                   "PASS@AFTER", job->args->calibration, taken, wanted);
+    free(wanted);
+    return fits;
+}
+
 /* Puts the passes that the statistics were taken behind in front of `calibrate`. */
 static bool replay_prefix(Job *job)
 {
+    if (!prefix_fits(job)) return false;
     char *rest = passes_join(&job->passes, job->split, job->passes.count), *text = NULL;
     const char *prefix = qonnx_stats_pipeline(job->stats);
     if (asprintf(&text, "%s%s%s", prefix, *prefix ? "," : "", rest) < 0) text = NULL;
@@ -92,17 +108,26 @@ static int check_target(const Verb *verb, const char *target)
                : unknown_name(verb, "target", target, names, count);
 }
 
+static bool has_observer(const char *name)
+{
+    const qonnx_observer *o;
+    for (int i = 0; (o = qonnx_observer_at(i)); i++)
+        if (!strcmp(o->name, name)) return true;
+    return false;
+}
+
 static int check_observer(const Verb *verb, const char *observer)
 {
     const char *names[64];
-    char typed[64];
+    char typed[80];
     int count = 0;
     if (!observer) return -1;
     snprintf(typed, sizeof typed, "%.*s", (int)strcspn(observer, "{"), observer);
-    for (const qonnx_observer *o; count < 64 && (o = qonnx_observer_at(count)); count++) {
-        if (!strcmp(o->name, typed)) return -1;
+    if (has_observer(typed)) return -1;
+    plugins_search();
+    if (has_observer(typed)) return -1;
+    for (const qonnx_observer *o; count < 64 && (o = qonnx_observer_at(count)); count++)
         names[count] = o->name;
-    }
     return unknown_name(verb, "observer", typed, names, count);
 }
 
@@ -111,13 +136,14 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 {
     bool needs = passes_find(p, "calibrate") >= 0;
     if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
-    if (args->calibration && args->ndata)
+    if (args->calibration && args->data.count)
         return options_misuse(verb, "quantize: give --calibration or --data, not both");
-    if (needs && !args->calibration && !args->ndata)
+    if (needs && !args->calibration && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
-    if (args->pipeline && (args->observer || args->weights || args->no_correct_bias))
+    if (args->pipeline &&
+        (args->observer || args->weights || args->no_correct_bias || args->passes.count))
         return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
-                                    "--weights and --no-correct-bias");
+                                    "--weights, --no-correct-bias and --pass");
     if (args->dump_after && passes_find(p, args->dump_after) < 0)
         return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
                               args->dump_after);
@@ -129,7 +155,7 @@ static bool output_usable(const Args *args)
 {
     const char *inputs[] = {args->operands[0], args->calibration};
     return output_allowed(args->output, inputs, 2) &&
-           output_allowed(args->output, args->data, args->ndata);
+           output_allowed(args->output, args->data.text, args->data.count);
 }
 
 /* ---- the work -------------------------------------------------------------------------------- */
@@ -140,7 +166,7 @@ static bool get_statistics(Job *job)
     if (job->args->calibration) return qonnx_stats_match(job->cx, job->stats, job->g);
     char *prefix = passes_join(&job->passes, 0, job->split);
     job->stats =
-        statistics_collect(job->cx, job->g, job->args, job->args->data, job->args->ndata, prefix);
+        statistics_collect(job->cx, job->g, job->args, job->args->data.text, job->args->data.count, prefix);
     free(prefix);
     return job->stats != NULL;
 }
@@ -318,7 +344,8 @@ static int run_job(Job *job)
 static int quantize(const Verb *verb, const Args *args)
 {
     Job job = {.args = args, .passes = pipeline_of(args)};
-    int status = check_usage(verb, args, &job.passes);
+    int status = args->pipeline ? -1 : passes_insert_all(verb, args, &job.passes);
+    if (status < 0) status = check_usage(verb, args, &job.passes);
     if (status < 0 && !output_usable(args)) status = EXIT_BAD;
     if (status < 0) {
         job.cx = progress_ctx();
@@ -351,6 +378,9 @@ static const Option options[] = {
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
      "the passes to run, instead of the default ones;\n"
      "empty: write the model back as it is"},
+    {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
+     "run a pass more, NAME or NAME{OPTION=VALUE}, behind\n"
+     "the pass AFTER; without it, before the calibration"},
     {"dump-after", 0, OPTION_TEXT, offsetof(Args, dump_after), "PASS", NULL,
      "print the graph behind that pass on standard error"},
     {.name = NULL},
@@ -367,10 +397,12 @@ const Verb verb_quantize = {
     .examples =
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
-        "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx",
+        "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
+        "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass 'mine{x=1}' -o out.onnx",
     .options = options,
     .samples = true,
     .json = true,
+    .plugins = true,
     .least = 1,
     .most = 1,
     .run = quantize,

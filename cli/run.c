@@ -277,7 +277,7 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
 static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
 {
     qonnx_dataset *d =
-        samples_open(run->cx, run->g, run->args->data, run->args->ndata, run->args->limit);
+        samples_open(run->cx, run->g, run->args->data.text, run->args->data.count, run->args->limit);
     if (!d) return false;
     run->d = d;
     run->samples = qonnx_dataset_count(d);
@@ -305,10 +305,10 @@ static int run_model(Run *run)
                           : args->output ? write_outputs
                                          : print_outputs;
     qonnx_session_options o = session_options(args);
-    bool set = args->ndata == 1 && (args->check || is_test_set(args->data[0]));
+    bool set = args->data.count == 1 && (args->check || is_test_set(args->data.text[0]));
     if (fn == print_outputs) progress_setup(true, false); /* the results are the progress */
     qonnx_session *s = qonnx_session_new(run->cx, run->g, &o);
-    bool good = s && (set ? run_set(run, s, args->data[0], fn) : run_samples(run, s, fn));
+    bool good = s && (set ? run_set(run, s, args->data.text[0], fn) : run_samples(run, s, fn));
     qonnx_session_free(s);
     progress_clear();
     if (run->failed || ferror(stdout)) return EXIT_BAD;
@@ -321,12 +321,12 @@ static int run_model(Run *run)
 
 static int run_verb(const Verb *verb, const Args *args)
 {
-    if (!args->ndata) return options_misuse(verb, "run: give the samples with --data");
-    if (args->check && (args->ndata > 1 || args->output))
+    if (!args->data.count) return options_misuse(verb, "run: give the samples with --data");
+    if (args->check && (args->data.count > 1 || args->output))
         return options_misuse(verb, "run: --check takes one --data DIR and no -o");
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
     if (args->output &&
-        !(output_apart(args->output, args->data, args->ndata) && make_directory(args->output)))
+        !(output_apart(args->output, args->data.text, args->data.count) && make_directory(args->output)))
         return EXIT_BAD;
     Run run = {.args = args, .cx = progress_ctx()};
     if (args->json) run.report = json_array();

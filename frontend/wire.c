@@ -42,6 +42,15 @@ static bool bad(const Scan *s, const uint8_t *at, const ProtobufCMessageDescript
         s->file, type->short_name, f ? "." : "", f ? f->name : "", (size_t)(at - s->start), what);
 }
 
+static bool too_large(const Scan *s, const uint8_t *at, const ProtobufCMessageDescriptor *type)
+{
+    return qonnx_fail(s->cx, NULL,
+                      "%s: field %s at byte %zu: unpacked, the file would take more than %llu MB, "
+                      "far more than its size; it is damaged, or was made to do harm",
+                      s->file, type->short_name, (size_t)(at - s->start),
+                      (unsigned long long)(s->spent >> 20));
+}
+
 static bool varint(Span *p, uint64_t *out)
 {
     uint64_t v = 0;
@@ -179,14 +188,12 @@ static bool scan_bytes(Scan *s, const ProtobufCMessageDescriptor *type,
     if (f && f->type == PROTOBUF_C_TYPE_STRING && memchr(body.at, 0, bytes))
         return bad(s, body.at, type, f, "a NUL byte in a string");
     if (!f || f->type == PROTOBUF_C_TYPE_STRING || size)
-        return spend(s, body.end, bytes)
-                   ? keep(s, tag, body)
-                   : bad(s, body.at, type, f, "it would take too much memory");
+        return spend(s, body.end, bytes) ? keep(s, tag, body) : too_large(s, body.at, type);
     Span numbers = body;
     for (uint64_t v; numbers.at < numbers.end;) {
         const uint8_t *at = numbers.at;
         if (!varint(&numbers, &v)) return bad(s, at, type, f, "a broken number");
-        if (!spend(s, at, 8)) return bad(s, at, type, f, "it would take too much memory");
+        if (!spend(s, at, 8)) return too_large(s, at, type);
     }
     return keep(s, tag, body);
 }
@@ -242,8 +249,7 @@ static bool scan_field(Scan *s, const ProtobufCMessageDescriptor *type, Span *p,
     bool packed = f && f->label == PROTOBUF_C_LABEL_REPEATED && wire_type(f->type) != 2;
     if (f && wire != wire_type(f->type) && !(packed && wire == 2))
         return bad(s, at, type, f, "a wire type that the format does not have there");
-    if (!spend(s, at, !f ? 48 : is_apart(f) ? 8 + sizeof(Token) : 8))
-        return bad(s, at, type, f, "it would take too much memory");
+    if (!spend(s, at, !f ? 48 : is_apart(f) ? 8 + sizeof(Token) : 8)) return too_large(s, at, type);
     switch (wire) {
     case 0:
     case 1:
@@ -256,8 +262,7 @@ static bool scan_field(Scan *s, const ProtobufCMessageDescriptor *type, Span *p,
 static bool scan_message(Scan *s, const ProtobufCMessageDescriptor *type, Span p, int depth)
 {
     if (depth > MAX_DEPTH) return bad(s, p.at, type, NULL, "messages nested more than 100 deep");
-    if (!spend(s, p.at, type->sizeof_message))
-        return bad(s, p.at, type, NULL, "it would take too much memory");
+    if (!spend(s, p.at, type->sizeof_message)) return too_large(s, p.at, type);
     while (p.at < p.end) {
         const uint8_t *at = p.at;
         uint64_t tag;

@@ -159,28 +159,36 @@ KERNEL_CALLED void q_conv_border(const q_conv_p *restrict p, q_cut cut, const q_
                 q_conv_run(p, cut, t, d, h, c, x, w, sum);
 }
 
+/* The next tile of outputs; the last one repeats the last output. `first` is the first input
+ * channel in use, and a window may be read up to its `reach`. False at the last tile. */
+KERNEL int q_conv_next_tile(const q_conv_p *restrict p, q_conv_walk *at, ptrdiff_t first,
+                            ptrdiff_t reach, q_conv_tile *t)
+{
+    const ptrdiff_t size = (ptrdiff_t)p->n * p->id * p->ih * p->iw * p->ic;
+    int more = 1;
+    t->inside = 1;
+    for (int i = 0; i < Q_TILE; i++) {
+        t->at[i] = q_conv_place(p, at, first);
+        t->y[i] = at->y;
+        t->inside &= q_conv_inside(p, t->at[i]) && t->at[i].in <= size - reach;
+        more = q_conv_next(p, at);
+    }
+    return more;
+}
+
 /* All outputs of one block of channels, `first` being the first input channel of its group. */
 KERNEL void q_conv_block(const q_conv_p *restrict p, q_cut cut, const uint8_t *restrict x,
                          ptrdiff_t first, const int8_t *restrict w, const q_block *b,
                          uint8_t *restrict y)
 {
-    const ptrdiff_t size = (ptrdiff_t)p->n * p->id * p->ih * p->iw * p->ic;
     q_conv_walk at = {0, 0, 0, 0, y};
     for (int more = 1; more;) {
         uint32_t sum[Q_TILE][Q_LANES];
         q_conv_tile t;
-        t.inside = 1;
-        for (int i = 0; i < Q_TILE; i++) {
-            t.at[i] = q_conv_place(p, &at, first);
-            t.y[i] = at.y;
-            t.inside &= q_conv_inside(p, t.at[i]) && t.at[i].in + cut.reach <= size;
-            more = q_conv_next(p, &at);
-        }
+        more = q_conv_next_tile(p, &at, first, cut.reach, &t);
         q_tile_init(sum, b);
-        if (t.inside)
-            q_conv_inner(p, cut, &t, x, w, sum);
-        else
-            q_conv_border(p, cut, &t, x, w, sum);
+        if (t.inside) q_conv_inner(p, cut, &t, x, w, sum);
+        else q_conv_border(p, cut, &t, x, w, sum);
         q_tile_store(sum, b, (q_out){p->y_zero, p->lo, p->hi}, t.y);
     }
 }
@@ -233,9 +241,9 @@ static inline int8_t *q_conv_pack_run(const q_conv_p *p, ptrdiff_t bytes, const 
     for (ptrdiff_t k = 0; k < bytes; k += 4)
         for (ptrdiff_t j = 0; j < Q_LANES; j++)
             for (ptrdiff_t i = k; i < k + 4; i++)
-                *packed++ = (int8_t)(j < count && i < bytes
-                                         ? raw[(j * icg + i % icg) * taps + i / icg]
-                                         : 0);
+                *packed++ =
+                    (int8_t)(j < count && i < bytes ? raw[(j * icg + i % icg) * taps + i / icg]
+                                                    : 0);
     return packed;
 }
 

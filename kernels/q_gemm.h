@@ -86,10 +86,8 @@ KERNEL_CALLED void q_row(uint32_t (*restrict sum)[Q_LANES], const uint8_t *restr
         uint32_t(*part)[Q_LANES] = (uint32_t(*)[Q_LANES])(sum[0] + lane);
         const int8_t *lanes[Q_TILE];
         for (int i = 0; i < Q_TILE; i++) lanes[i] = w[i] + lane * 4;
-        if (is_signed)
-            q_row_part(part, x, lanes, quads, 1);
-        else
-            q_row_part(part, x, lanes, quads, 0);
+        if (is_signed) q_row_part(part, x, lanes, quads, 1);
+        else q_row_part(part, x, lanes, quads, 0);
     }
 }
 
@@ -127,10 +125,8 @@ KERNEL void q_gemm(const q_gemm_p *restrict p, const void *restrict x, const voi
     const q_out out = {p->y_zero, p->lo, p->hi};
     const uint8_t *in = (const uint8_t *)x;
     const int8_t *weights = (const int8_t *)w;
-    if (p->m == 1)
-        q_gemm_row(in, p->k, p->x_signed, weights, bias, scale, out, (uint8_t *)y, p->n);
-    else
-        q_gemm_columns(in, p->m, p->k, p->x_signed, weights, bias, scale, out, (uint8_t *)y, p->n);
+    if (p->m == 1) q_gemm_row(in, p->k, p->x_signed, weights, bias, scale, out, (uint8_t *)y, p->n);
+    else q_gemm_columns(in, p->m, p->k, p->x_signed, weights, bias, scale, out, (uint8_t *)y, p->n);
 }
 
 /* Bytes of the packed weights. */

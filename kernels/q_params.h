@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 /* The bits of a positive float32, or 0: the multiplier (sx * sw) / sy. As bits, because integer
- * kernels take mantissa and exponent from them, and a device without a float unit holds them too. */
+ * kernels take mantissa and exponent from them, and a device without a float unit holds them too.
+ */
 typedef uint32_t q_scale;
 
 typedef struct q_conv_p {

@@ -72,10 +72,8 @@ KERNEL_CALLED void q_tile_s8(uint32_t (*restrict sum)[Q_LANES], const uint8_t *c
 KERNEL void q_tile(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
                    const int8_t *restrict w, q_run run, int32_t is_signed)
 {
-    if (is_signed)
-        q_tile_s8(sum, x, w, run);
-    else
-        q_tile_u8(sum, x, w, run);
+    if (is_signed) q_tile_s8(sum, x, w, run);
+    else q_tile_u8(sum, x, w, run);
 }
 
 /* Bias and scale of one block of output channels; zeros beyond `count`. */
@@ -111,9 +109,6 @@ KERNEL void q_tile_store(uint32_t sum[Q_TILE][Q_LANES], const q_block *b, q_out 
 }
 
 /* Quads that hold `bytes` bytes. */
-KERNEL ptrdiff_t q_quads(ptrdiff_t bytes)
-{
-    return (bytes + 3) / 4;
-}
+KERNEL ptrdiff_t q_quads(ptrdiff_t bytes) { return (bytes + 3) / 4; }
 
 #endif

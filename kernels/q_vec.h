@@ -22,21 +22,21 @@ enum { Q_LANES = 16 }; /* output channels in a block */
 #if defined(__AVX512BW__)
 enum { Q_VECS = 1, Q_ABREAST = 1, Q_TILE = 8 };
 typedef __m512i q_vec;
-#define Q_MM(op)     _mm512_##op
-#define Q_LOAD(p)    _mm512_loadu_si512(p)
-#define Q_STORE(p,v) _mm512_storeu_si512(p, v)
+#define Q_MM(op)      _mm512_##op
+#define Q_LOAD(p)     _mm512_loadu_si512(p)
+#define Q_STORE(p, v) _mm512_storeu_si512(p, v)
 #elif defined(__AVX2__)
 enum { Q_VECS = 2, Q_ABREAST = 2, Q_TILE = 4 };
 typedef __m256i q_vec;
-#define Q_MM(op)     _mm256_##op
-#define Q_LOAD(p)    _mm256_loadu_si256((const __m256i *)(p))
-#define Q_STORE(p,v) _mm256_storeu_si256((__m256i *)(p), v)
+#define Q_MM(op)      _mm256_##op
+#define Q_LOAD(p)     _mm256_loadu_si256((const __m256i *)(p))
+#define Q_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #else
 enum { Q_VECS = 4, Q_ABREAST = 4, Q_TILE = 2 };
 typedef __m128i q_vec;
-#define Q_MM(op)     _mm_##op
-#define Q_LOAD(p)    _mm_loadu_si128((const __m128i *)(p))
-#define Q_STORE(p,v) _mm_storeu_si128((__m128i *)(p), v)
+#define Q_MM(op)      _mm_##op
+#define Q_LOAD(p)     _mm_loadu_si128((const __m128i *)(p))
+#define Q_STORE(p, v) _mm_storeu_si128((__m128i *)(p), v)
 #endif
 
 #if defined(__AVX512BW__) && defined(__AVX512VNNI__)
@@ -51,15 +51,9 @@ typedef struct q_quad {
 } q_quad;
 typedef q_quad q_quad_w;
 
-KERNEL q_vec q_vec_load(const void *p)
-{
-    return Q_LOAD(p);
-}
+KERNEL q_vec q_vec_load(const void *p) { return Q_LOAD(p); }
 
-KERNEL void q_vec_store(void *p, q_vec v)
-{
-    Q_STORE(p, v);
-}
+KERNEL void q_vec_store(void *p, q_vec v) { Q_STORE(p, v); }
 
 KERNEL q_quad q_quad_split(q_vec v, int is_signed)
 {
@@ -125,7 +119,8 @@ KERNEL void q_vec_bytes(uint8_t *y, const q_vec v[Q_VECS])
     __m128i quarter[4];
     for (int i = 0; i < 4; i++) {
 #if defined(__AVX2__)
-        quarter[i] = i & 1 ? _mm256_extracti128_si256(v[i / 2], 1) : _mm256_castsi256_si128(v[i / 2]);
+        quarter[i] =
+            i & 1 ? _mm256_extracti128_si256(v[i / 2], 1) : _mm256_castsi256_si128(v[i / 2]);
 #else
         quarter[i] = v[i];
 #endif
@@ -157,10 +152,7 @@ KERNEL q_vec q_vec_load(const void *p)
     return vreinterpretq_s32_u8(vld1q_u8((const uint8_t *)p));
 }
 
-KERNEL void q_vec_store(void *p, q_vec v)
-{
-    vst1q_u8((uint8_t *)p, vreinterpretq_u8_s32(v));
-}
+KERNEL void q_vec_store(void *p, q_vec v) { vst1q_u8((uint8_t *)p, vreinterpretq_u8_s32(v)); }
 
 KERNEL q_quad q_quad_split(uint8x16_t bytes, int is_signed)
 {
@@ -217,15 +209,9 @@ KERNEL void q_vec_bytes(uint8_t *y, const q_vec v[Q_VECS])
 enum { Q_VECS = 16, Q_ABREAST = 4, Q_TILE = 2 };
 typedef uint32_t q_vec;
 
-KERNEL q_vec q_vec_load(const void *p)
-{
-    return *(const uint32_t *)p;
-}
+KERNEL q_vec q_vec_load(const void *p) { return *(const uint32_t *)p; }
 
-KERNEL void q_vec_store(void *p, q_vec v)
-{
-    *(uint32_t *)p = v;
-}
+KERNEL void q_vec_store(void *p, q_vec v) { *(uint32_t *)p = v; }
 
 #if defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
@@ -240,8 +226,7 @@ KERNEL q_quad q_quad_split(const void *p, int is_signed)
 {
     uint32_t word;
     __builtin_memcpy(&word, p, 4);
-    if (is_signed)
-        return (q_quad){__sxtb16((int8x4_t)word), __sxtb16((int8x4_t)(word >> 8))};
+    if (is_signed) return (q_quad){__sxtb16((int8x4_t)word), __sxtb16((int8x4_t)(word >> 8))};
     return (q_quad){(int16x2_t)__uxtb16(word), (int16x2_t)__uxtb16(word >> 8)};
 }
 
@@ -272,10 +257,7 @@ KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
 }
 #endif
 
-KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed)
-{
-    return q_quad_split(x, is_signed);
-}
+KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed) { return q_quad_split(x, is_signed); }
 
 KERNEL q_quad_w q_quad_weights(const int8_t *w, int is_signed)
 {

@@ -64,8 +64,7 @@ KERNEL int32_t q_requant(int32_t sum, q_scale scale, q_out out)
     const uint64_t up = product + ((uint64_t)1 << (shift - 1)), near = product >> 22;
     uint64_t v = up >> shift;
     const uint64_t above = up - (v << shift); /* how far above the tie below it */
-    if (v >= 1024)
-        v = 1024;
+    if (v >= 1024) v = 1024;
     else if (above <= near || ((uint64_t)1 << shift) - above <= near)
         v = q_round_twice(magnitude, mantissa, shift);
     return q_clamp((sum < 0 ? -(int32_t)v : (int32_t)v) + out.zero, out.lo, out.hi);
@@ -86,8 +85,7 @@ KERNEL void q_requant_block(const uint32_t sum[Q_LANES], const q_scale scale[Q_L
     q_vec_bytes(count == Q_LANES ? y : bytes, v);
     for (int32_t i = 0; i < count && count < Q_LANES; i++) y[i] = bytes[i];
 #else
-    for (int32_t i = 0; i < count; i++)
-        y[i] = (uint8_t)q_requant(q_signed(sum[i]), scale[i], out);
+    for (int32_t i = 0; i < count; i++) y[i] = (uint8_t)q_requant(q_signed(sum[i]), scale[i], out);
 #endif
 }
 

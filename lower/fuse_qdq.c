@@ -17,8 +17,7 @@ static bool scalar_at(const Value *v, double *out)
 
 static bool is_8bit(DType t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
 
-/* Parameters from a constant scale and zero point (NULL: zero of uint8). */
-static bool read_params(const Value *scale, const Value *zero, QuantParams *p)
+bool quant_read(const Value *scale, const Value *zero, QuantParams *p)
 {
     double s, z = 0;
     if (!scalar_at(scale, &s) || scale->dtype != QONNX_FLOAT || !(s > 0) || isinf(s)) return false;
@@ -33,7 +32,7 @@ static Value *dequantized(const Value *v, QuantParams *p)
     const Node *n = v ? v->def : NULL;
     if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
     const Value *zero = qonnx_node_input(n, 2);
-    if (!read_params(n->in[1], zero, p)) return NULL;
+    if (!quant_read(n->in[1], zero, p)) return NULL;
     if (!zero) p->dtype = n->in[0]->dtype;
     return is_8bit(p->dtype) && n->in[0]->dtype == p->dtype ? n->in[0] : NULL;
 }
@@ -44,7 +43,7 @@ static Node *quantizer(const Value *v, QuantParams *p)
     Node *n = qonnx_value_only_user(v);
     if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v)
         return NULL;
-    return read_params(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
+    return quant_read(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
 }
 
 /* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel */
@@ -265,7 +264,7 @@ static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
     int first = concat ? 2 : 0, count = concat ? (n->nin - 2) / 3 : k->activations;
     for (int i = 0; i < count; i++) {
         Value *x = qonnx_node_input(n, first + 3 * i);
-        if (!x || !read_params(qonnx_node_input(n, first + 3 * i + 1),
+        if (!x || !quant_read(qonnx_node_input(n, first + 3 * i + 1),
                                qonnx_node_input(n, first + 3 * i + 2), &g->q->in[i]))
             return false;
         g->in[i] = x;
@@ -282,7 +281,7 @@ static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
     if (b) g->in[g->nin++] = n->in[k->bias];
     g->q->lo = -INFINITY;
     g->q->hi = INFINITY;
-    return read_params(qonnx_node_input(n, k->out), qonnx_node_input(n, k->out + 1), &g->q->out);
+    return quant_read(qonnx_node_input(n, k->out), qonnx_node_input(n, k->out + 1), &g->q->out);
 }
 
 /* com.microsoft's average pools may be channels-last, which the ONNX operator cannot say. */

@@ -38,7 +38,7 @@ typedef struct Tap {
     int after;                       /* the call that makes it; -1: a graph input */
     Buf *buf;                        /* valid right after that call */
     int64_t batch;                   /* size of its first axis, 1 for rank 0 */
-    int64_t outer, channels, inner;  /* element (o, c, i) at (o * channels + c) * inner + i */
+    int64_t outer, channels, inner; /* element (o, c, i) at (o * channels + c) * inner + i */
 } Tap;
 
 typedef struct Program {

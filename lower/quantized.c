@@ -24,12 +24,12 @@ int quant_value(const QuantParams *p, float x)
     return r <= (float)lo ? lo : r >= (float)hi ? hi : (int)r;
 }
 
-/* A float32 multiplier as mantissa * 2^-shift, exactly. */
-static q_scale split(float multiplier)
+/* The bits of a positive float32 multiplier. */
+static q_scale bits_of(float multiplier)
 {
-    int e;
-    float f = frexpf(multiplier, &e);
-    return (q_scale){(int32_t)ldexpf(f, 24), 24 - e};
+    q_scale bits;
+    memcpy(&bits, &multiplier, sizeof bits);
+    return bits;
 }
 
 /* The clamp of a fused activation, in the integers of the output. */
@@ -75,7 +75,7 @@ static Buf *multipliers(Lower *l, const QuantNode *q, int64_t outputs)
 {
     q_scale *s = lower_alloc(l, (size_t)outputs * sizeof *s);
     for (int64_t o = 0; o < outputs; o++)
-        s[o] = split(q->in[0].scale * q->weight[q->nweight > 1 ? o : 0] / q->out.scale);
+        s[o] = bits_of(q->in[0].scale * q->weight[q->nweight > 1 ? o : 0] / q->out.scale);
     return lower_const(l, s, (size_t)outputs * sizeof *s);
 }
 
@@ -92,7 +92,6 @@ static bool conv_lower(Lower *l, Node *n)
                   .oc = (int32_t)k->dim[0],
                   .group = (int32_t)qonnx_node_int(n, "group", 1),
                   .x_signed = is_signed(q->in[0].dtype),
-                  .y_signed = is_signed(q->out.dtype),
                   .x_zero = q->in[0].zero,
                   .y_zero = q->out.zero};
     clamp_of(q, &p.lo, &p.hi);
@@ -112,9 +111,12 @@ static bool gemm_lower(Lower *l, Node *n)
     bool tb = qonnx_node_int(n, "transB", 0) != 0;
     int64_t rows = 1, k = x->dim[x->rank - 1];
     for (int i = 0; i + 1 < x->rank; i++) rows *= x->dim[i];
-    q_gemm_p p = {
-        (int32_t)rows,           (int32_t)b->dim[!tb], (int32_t)k, tb, is_signed(q->in[0].dtype),
-        is_signed(q->out.dtype), q->out.zero,          0,          0};
+    q_gemm_p p = {.m = (int32_t)rows,
+                  .n = (int32_t)b->dim[!tb],
+                  .k = (int32_t)k,
+                  .transb = tb,
+                  .x_signed = is_signed(q->in[0].dtype),
+                  .y_zero = q->out.zero};
     clamp_of(q, &p.lo, &p.hi);
     const Value *bias = qonnx_node_input(n, 2);
     Buf *in[4] = {
@@ -163,7 +165,7 @@ static void add_multipliers(q_add_p *p, const QuantNode *q)
     int e;
     frexp(ra > rb ? ra : rb, &e);
     p->shift = 21 - e < 1 ? 1 : 21 - e > 28 ? 28 : 21 - e;
-    double most = 1 << 21, a = rint(ldexp(ra, p->shift)), b = rint(ldexp(rb, p->shift));
+    double most = (1 << 21) - 1, a = rint(ldexp(ra, p->shift)), b = rint(ldexp(rb, p->shift));
     p->a_mul = (int32_t)(a < most ? a : most);
     p->b_mul = (int32_t)(b < most ? b : most);
 }
@@ -174,7 +176,6 @@ static bool add_lower(Lower *l, Node *n)
     q_add_p p = {.count = (int32_t)shape_elements(&n->out[0]->shape),
                  .a_signed = is_signed(q->in[0].dtype),
                  .b_signed = is_signed(q->in[1].dtype),
-                 .y_signed = is_signed(q->out.dtype),
                  .a_zero = q->in[0].zero,
                  .b_zero = q->in[1].zero,
                  .y_zero = q->out.zero};
@@ -189,7 +190,7 @@ static bool add_lower(Lower *l, Node *n)
 static bool mul_lower(Lower *l, Node *n)
 {
     const QuantNode *q = quant(n);
-    q_scale s = split(q->in[0].scale * q->in[1].scale / q->out.scale);
+    q_scale scale = bits_of(q->in[0].scale * q->in[1].scale / q->out.scale);
     q_mul_p p = {.d0 = 1,
                  .d1 = 1,
                  .d2 = 1,
@@ -200,12 +201,10 @@ static bool mul_lower(Lower *l, Node *n)
                  .b5 = 1,
                  .a_signed = is_signed(q->in[0].dtype),
                  .b_signed = is_signed(q->in[1].dtype),
-                 .y_signed = is_signed(q->out.dtype),
                  .a_zero = q->in[0].zero,
                  .b_zero = q->in[1].zero,
                  .y_zero = q->out.zero,
-                 .mantissa = s.mantissa,
-                 .shift = s.shift};
+                 .scale = (int32_t)scale};
     clamp_of(q, &p.lo, &p.hi);
     Layout at = result_layout(l, n);
     Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};
@@ -258,8 +257,7 @@ static bool softmax_lower(Lower *l, Node *n)
     f_softmax_p f;
     Layout at;
     if (!softmax_params(l, n, &f, &at)) return false;
-    q_softmax_p p = {
-        f.outer, f.count, f.inner, is_signed(q->in[0].dtype), is_signed(q->out.dtype), q->out.zero};
+    q_softmax_p p = {f.outer, f.count, f.inner, is_signed(q->in[0].dtype), q->out.zero};
     uint32_t *table = lower_alloc(l, 256 * sizeof *table);
     for (int i = 0; i < 256; i++)
         table[i] = (uint32_t)rint(ldexp(exp(-i * (double)q->in[0].scale), 23));
@@ -278,7 +276,6 @@ static q_pool_p pool_params(const Node *n, const Window *w)
                   WINDOW_FIELDS(*w),
                   .c = (int32_t)x->dim[1],
                   .x_signed = is_signed(q->in[0].dtype),
-                  .y_signed = is_signed(q->out.dtype),
                   .x_zero = q->in[0].zero,
                   .y_zero = q->out.zero};
     clamp_of(q, &p.lo, &p.hi);
@@ -308,7 +305,7 @@ static bool avgpool_lower(Lower *l, Node *n)
     bool all = qonnx_node_int(n, "count_include_pad", 0) != 0;
     q_scale *s = lower_alloc(l, (size_t)(window + 1) * sizeof *s);
     for (int64_t i = 0; i <= window; i++)
-        s[i] = split(q->in[0].scale / (q->out.scale * (float)(all || !i ? window : i)));
+        s[i] = bits_of(q->in[0].scale / (q->out.scale * (float)(all || !i ? window : i)));
     Buf *in[2] = {lower_in(l, n, 0, LAST), lower_const(l, s, (size_t)(window + 1) * sizeof *s)};
     lower_call(l, n, "q_avgpool", &p, in, 2, lower_out(l, n->out[0], LAST));
     return true;

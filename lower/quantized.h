@@ -34,6 +34,9 @@ void fuse_qdq(Graph *g);
 /* The row of a quantized operator; NULL when it has none. */
 const Op *quantized_find(const char *op);
 
+/* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are several
+ * or they are not constant, or the type has not 8 bits. */
+bool quant_read(const Value *scale, const Value *zero, QuantParams *p);
 /* q = saturate(rint(x / scale) + zero), in the type's range. */
 int quant_value(const QuantParams *p, float x);
 /* The least and the largest integer of the type. */

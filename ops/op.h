@@ -23,9 +23,10 @@ typedef struct Op {
     int64_t (*macs)(const Node *n);
 } Op;
 
-/* Rules that many rows share. */
-#define RULE_FLOAT    {.kind = QONNX_RULE_FLOAT, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
-#define RULE(k, acts) {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
+/* Rules that many rows share: no weight, no bias. */
+#define RULE(k, acts)                                                                              \
+    {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
+#define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
 
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);

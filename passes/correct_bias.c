@@ -8,7 +8,31 @@ typedef struct View {
     int64_t outputs, inputs, window;
     int64_t output_step, input_step; /* the window's elements are adjacent */
     int64_t groups;                  /* of a convolution: the inputs are those of one group */
+    const double *share;             /* [window] the part of the positions for which that tap lies
+                                        inside the input; NULL: all of them */
 } View;
+
+/* For each tap of a convolution's window, d, h, w: at how much of the output positions it lies
+ * inside the input. Elsewhere it meets padding, which is exactly zero and adds no error. */
+static const double *tap_shares(const qonnx_node *n, int64_t taps)
+{
+    qonnx_window w;
+    if (!qonnx_node_window(n, &w) || w.kernel[0] * w.kernel[1] * w.kernel[2] != taps) return NULL;
+    double *share = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)taps * sizeof *share);
+    for (int64_t k = 0; k < taps; k++) {
+        int64_t rest = k;
+        share[k] = 1;
+        for (int i = 2; i >= 0; i--) {
+            int64_t tap = rest % w.kernel[i] * w.dilation[i] - w.front[i], inside = 0;
+            rest /= w.kernel[i];
+            if (w.in[i] < 0 || w.out[i] < 1) return NULL;
+            for (int64_t o = 0; o < w.out[i]; o++)
+                inside += o * w.stride[i] + tap >= 0 && o * w.stride[i] + tap < w.in[i];
+            share[k] *= (double)inside / (double)w.out[i];
+        }
+    }
+    return share;
+}
 
 /* False for operators and weights that have no such view. */
 static bool weight_view(const qonnx_node *n, const qonnx_rule *rule, View *v)
@@ -19,17 +43,18 @@ static bool weight_view(const qonnx_node *n, const qonnx_rule *rule, View *v)
     if (qonnx_node_is(n, "Conv")) {
         int64_t window = 1;
         for (int i = 2; i < w->rank; i++) window *= w->dims[i];
-        *v = (View){a, b, window, b * window, window, qonnx_node_int(n, "group", 1)};
+        *v = (View){
+            a, b, window, b * window, window, qonnx_node_int(n, "group", 1), tap_shares(n, window)};
         return v->groups > 0 && a % v->groups == 0;
     }
     if (w->rank != 2 || !(qonnx_node_is(n, "Gemm") || qonnx_node_is(n, "MatMul"))) return false;
     bool transposed = qonnx_node_int(n, "transB", 0) != 0;
-    *v = transposed ? (View){a, b, 1, b, 1, 1} : (View){b, a, 1, 1, b, 1};
+    *v = transposed ? (View){a, b, 1, b, 1, 1, NULL} : (View){b, a, 1, 1, b, 1, NULL};
     return true;
 }
 
-/* shift[o] = sum over inputs and window of (W - Wq) * mean[input]: the mean of what is missing.
- * Borders, where part of the window sees padding, are ignored. */
+/* shift[o] = sum over inputs and window of (W - Wq) * mean[input] * share[tap]: the mean of what is
+ * missing, for inputs whose mean does not depend on the place. */
 static void find_shift(const qonnx_tensor *w, const View *v, const qonnx_weight_params *q,
                        const double *mean, double *shift)
 {
@@ -40,7 +65,8 @@ static void find_shift(const qonnx_tensor *w, const View *v, const qonnx_weight_
             double lost = 0;
             for (int64_t k = 0; k < v->window; k++) {
                 int64_t at = o * v->output_step + i * v->input_step + k;
-                lost += qonnx_tensor_get(w, at) - q->data[at] * scale;
+                lost +=
+                    (qonnx_tensor_get(w, at) - q->data[at] * scale) * (v->share ? v->share[k] : 1);
             }
             sum += lost * m[i];
         }
@@ -134,10 +160,8 @@ static void correct_node(qonnx_node *n, const qonnx_job *job, bool per_channel)
         return;
     double *shift = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)view.outputs * sizeof *shift);
     find_shift(quantizable_weight(n, &rule), &view, &q, mean, shift);
-    if (behind)
-        shift_constant(qonnx_node_graph(n), behind, shift);
-    else
-        set_bias(n, &rule, bias, view.outputs, shift);
+    if (behind) shift_constant(qonnx_node_graph(n), behind, shift);
+    else set_bias(n, &rule, bias, view.outputs, shift);
 }
 
 static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)

@@ -51,10 +51,7 @@ static void check(dnnl_status_t status, const char *what)
 
 static dnnl_engine_t the_engine;
 
-static void engine_start(void)
-{
-    check(dnnl_engine_create(&the_engine, dnnl_cpu, 0), "start");
-}
+static void engine_start(void) { check(dnnl_engine_create(&the_engine, dnnl_cpu, 0), "start"); }
 
 static dnnl_engine_t engine(void)
 {
@@ -131,6 +128,10 @@ static dnnl_dim_t reach(const Window *w)
     return last + 1 - w->in - w->front;
 }
 
+/* Whether the outputs go on to the input's end, as all of ONNX's do. oneDNN 2.6.3's pools write
+ * past their output where another one would fit. */
+static bool complete(const Window *w) { return reach(w) + w->stride > 0; }
+
 /* Strides, dilations (0 is none) and paddings of `axes` windows. */
 static void window_dims(const Window *w, int axes, dnnl_dims_t strides, dnnl_dims_t dilations,
                         dnnl_dims_t front, dnnl_dims_t behind)
@@ -158,6 +159,8 @@ static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
     const int skip = p->group == 1;
     const dnnl_format_tag_t plain = deep ? dnnl_abcde : dnnl_abcd;
     dnnl_dims_t strides, dilations, front, behind;
+    for (int i = 0; i < 3; i++)
+        if (!complete(&all[i])) return false;
     window_dims(deep ? all : all + 1, rank - 2, strides, dilations, front, behind);
     s->lo = p->lo;
     s->hi = p->hi;
@@ -194,7 +197,7 @@ static bool pool_agrees(const Window *w, bool include_pad)
 {
     const int64_t last = (int64_t)(w->out - 1) * w->stride - w->front;
     const bool all_reach = (int64_t)(w->k - 1) * w->dilation >= w->front && last < w->in;
-    return all_reach && (!include_pad || reach(w) <= w->behind);
+    return all_reach && complete(w) && (!include_pad || reach(w) <= w->behind);
 }
 
 static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
@@ -297,10 +300,7 @@ void onednn_op_free(OnednnOp *op)
     free(op);
 }
 
-size_t onednn_op_scratch(const OnednnOp *op)
-{
-    return dnnl_memory_desc_get_size(op->scratch);
-}
+size_t onednn_op_scratch(const OnednnOp *op) { return dnnl_memory_desc_get_size(op->scratch); }
 
 void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
 {
@@ -318,10 +318,7 @@ void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
     dnnl_stream_destroy(stream);
 }
 
-void onednn_thread_init(void)
-{
-    omp_set_num_threads(1);
-}
+void onednn_thread_init(void) { omp_set_num_threads(1); }
 
 /* ---- its name -------------------------------------------------------------------------------- */
 

@@ -186,7 +186,24 @@ static double *conv_want(const f_conv_p *p, const float *x, const float *w, cons
 }
 
 #ifdef HAVE_ONEDNN
+enum { GUARD = 4096 }; /* bytes before and behind what oneDNN may write; 64-byte aligned */
+
 static int onednn_ops; /* operators that oneDNN had a fast form of */
+
+static unsigned char *guarded(size_t bytes)
+{
+    unsigned char *p = alloc(bytes + 2 * GUARD);
+    memset(p, 0xab, bytes + 2 * GUARD);
+    return p;
+}
+
+/* Nothing was written outside. oneDNN's code is made at run time: sanitizers do not see it. */
+static void guards_hold(const char *what, const unsigned char *p, size_t bytes)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        if (p[i] != 0xab || p[GUARD + bytes + i] != 0xab)
+            fail_msg("oneDNN's %s wrote outside its memory", what);
+}
 
 /* oneDNN's form, where it has one, is as near as allowed to the portable result y. */
 static void onednn_agrees(const char *name, const void *p, const float *x, const float *w,
@@ -195,12 +212,14 @@ static void onednn_agrees(const char *name, const void *p, const float *x, const
     OnednnOp *op = onednn_op_new(kernel_find(name), p, w, bias);
     if (!op) return;
     onednn_ops++;
-    void *scratch = alloc(onednn_op_scratch(op));
-    float *got = alloc(count * sizeof *got);
+    const size_t room = onednn_op_scratch(op), bytes = count * sizeof(float);
+    unsigned char *scratch = guarded(room), *got = guarded(bytes);
     double *want = alloc(count * sizeof *want);
     for (size_t i = 0; i < count; i++) want[i] = (double)y[i];
-    onednn_op_run(op, x, got, scratch);
-    close_to(name, got, want, count, allowed);
+    onednn_op_run(op, x, (float *)(void *)(got + GUARD), scratch + GUARD);
+    guards_hold(name, got, bytes);
+    guards_hold(name, scratch, room);
+    close_to(name, (const float *)(const void *)(got + GUARD), want, count, allowed);
     onednn_op_free(op);
     free(scratch);
     free(got);
@@ -289,9 +308,8 @@ static f_pool_p random_pool(void)
     return p;
 }
 
-static void check_pool(const char *name, bool average)
+static void check_pool(const char *name, bool average, f_pool_p p)
 {
-    const f_pool_p p = random_pool();
     const size_t nx = (size_t)(p.n * p.id * p.ih * p.iw * p.c);
     const size_t ny = (size_t)(p.n * p.od * p.oh * p.ow * p.c);
     float *x = floats(nx), *y = run(name, &p, x, NULL, NULL, ny * sizeof *y);
@@ -313,8 +331,13 @@ static void check_pool(const char *name, bool average)
 static void test_pools(void **state)
 {
     (void)state;
-    for (int i = 0; i < 300; i++) check_pool("f_maxpool", false);
-    for (int i = 0; i < 300; i++) check_pool("f_avgpool", true);
+    for (int i = 0; i < 300; i++) check_pool("f_maxpool", false, random_pool());
+    for (int i = 0; i < 300; i++) check_pool("f_avgpool", true, random_pool());
+    /* Two more outputs would fit: oneDNN 2.6.3 writes one of them, behind its memory. */
+    const f_pool_p cropped = {1, 1, 1, 17, 1, 1, 15, 29, 1, 1, 2, 1,
+                              1, 1, 1, 1,  1, 0, 0,  0,  0, 0, 0, 0};
+    check_pool("f_maxpool", false, cropped);
+    check_pool("f_avgpool", true, cropped);
 }
 
 /* ---- matrix products ------------------------------------------------------------------------- */
@@ -392,20 +415,13 @@ static void test_matmul(void **state)
 static double binary_want(int32_t op, double a, double b)
 {
     switch (op) {
-    case F_ADD:
-        return a + b;
-    case F_SUB:
-        return a - b;
-    case F_MUL:
-        return a * b;
-    case F_DIV:
-        return a / b;
-    case F_MIN:
-        return fmin(a, b);
-    case F_MAX:
-        return fmax(a, b);
-    default:
-        return pow(a, b);
+    case F_ADD: return a + b;
+    case F_SUB: return a - b;
+    case F_MUL: return a * b;
+    case F_DIV: return a / b;
+    case F_MIN: return fmin(a, b);
+    case F_MAX: return fmax(a, b);
+    default: return pow(a, b);
     }
 }
 
@@ -473,34 +489,13 @@ static double ulps(float y, double want)
     return fabs((double)y - want) / ldexp(1.0, e - 23);
 }
 
-static double id_want(double x)
-{
-    return x;
-}
-static double sigmoid_want(double x)
-{
-    return 1.0 / (1.0 + exp(-x));
-}
-static double softplus_want(double x)
-{
-    return fmax(x, 0.0) + log1p(exp(-fabs(x)));
-}
-static double elu_want(double x)
-{
-    return x < 0.0 ? (double)0.7f * expm1(x) : x;
-}
-static double leaky_want(double x)
-{
-    return x < 0.0 ? (double)0.7f * x : x;
-}
-static double neg_want(double x)
-{
-    return -x;
-}
-static double reciprocal_want(double x)
-{
-    return 1.0 / x;
-}
+static double id_want(double x) { return x; }
+static double sigmoid_want(double x) { return 1.0 / (1.0 + exp(-x)); }
+static double softplus_want(double x) { return fmax(x, 0.0) + log1p(exp(-fabs(x))); }
+static double elu_want(double x) { return x < 0.0 ? (double)0.7f * expm1(x) : x; }
+static double leaky_want(double x) { return x < 0.0 ? (double)0.7f * x : x; }
+static double neg_want(double x) { return -x; }
+static double reciprocal_want(double x) { return 1.0 / x; }
 
 /* One function over about a million floats of every size and sign, NaNs and infinities too. */
 static void test_unary(void **state)
@@ -653,17 +648,12 @@ static double reduce_start(int32_t op)
 static double reduce_step(int32_t op, double acc, double v)
 {
     switch (op) {
-    case F_RMAX:
-        return fmax(acc, v);
-    case F_RMIN:
-        return fmin(acc, v);
-    case F_RPROD:
-        return acc * v;
+    case F_RMAX: return fmax(acc, v);
+    case F_RMIN: return fmin(acc, v);
+    case F_RPROD: return acc * v;
     case F_RSUMSQ:
-    case F_RL2:
-        return acc + v * v;
-    default:
-        return acc + v;
+    case F_RL2: return acc + v * v;
+    default: return acc + v;
     }
 }
 
@@ -771,16 +761,11 @@ static void test_copy_fill(void **state)
 static int64_t integer_at(int32_t dtype, const void *x, size_t i)
 {
     switch (dtype) {
-    case 2:
-        return ((const uint8_t *)x)[i];
-    case 3:
-        return ((const int8_t *)x)[i];
-    case 4:
-        return ((const uint16_t *)x)[i];
-    case 5:
-        return ((const int16_t *)x)[i];
-    default:
-        return ((const int32_t *)x)[i];
+    case 2: return ((const uint8_t *)x)[i];
+    case 3: return ((const int8_t *)x)[i];
+    case 4: return ((const uint16_t *)x)[i];
+    case 5: return ((const int16_t *)x)[i];
+    default: return ((const int32_t *)x)[i];
     }
 }
 

@@ -1,0 +1,105 @@
+/* backends/c/constants.c - the constants of a program as the kernels' C functions take them. */
+#include "backends/c/model.h"
+#include <string.h>
+
+const Source *source_find(const char *name)
+{
+    const Source *s = kernel_sources;
+    while (s->name && strcmp(s->name, name)) s++;
+    return s->name ? s : NULL;
+}
+
+const Prototype *prototype_find(const char *kernel)
+{
+    const Prototype *p = kernel_prototypes;
+    while (p->kernel && strcmp(p->kernel, kernel)) p++;
+    return p->kernel ? p : NULL;
+}
+
+const Fields *fields_find(const char *params)
+{
+    const Fields *f = kernel_fields;
+    while (f->params && strcmp(f->params, params)) f++;
+    return f->params ? f : NULL;
+}
+
+/* The parameter of that name; `absent` when the kernel has none. */
+static int32_t field_of(const Call *c, const char *name, int32_t absent)
+{
+    const Fields *f = fields_find(prototype_find(c->kernel->name)->params);
+    for (int i = 0; f->names[i]; i++)
+        if (!strcmp(f->names[i], name)) return ((const int32_t *)c->params)[i];
+    return absent;
+}
+
+/* The type of an input that the kernel takes as void: bytes, or as a parameter says. */
+static const char *untyped(const Call *c)
+{
+    int bits = qonnx_dtype_bits((DType)field_of(c, "dtype", 0));
+    int32_t bytes = field_of(c, "size", bits ? bits / 8 : 1);
+    return bytes == 8 ? "int64_t" : bytes == 4 ? "int32_t" : bytes == 2 ? "int16_t" : "int8_t";
+}
+
+/* The kernel that packs for every machine, not for this one. */
+static const Kernel *portable(const Kernel *k)
+{
+    const Kernel *p = kernel_table(KERNEL_BASE);
+    while (strcmp(p->name, k->name)) p++;
+    return p;
+}
+
+/* The number of the constant with this content, which is noted when it is new. */
+static int constant_of(CModel *m, const char *ctype, const void *data, size_t bytes, int call)
+{
+    size_t count = bytes / text_type_bytes(ctype);
+    for (int i = 0; i < m->nconstant; i++) {
+        const CConstant *k = &m->constants[i];
+        if (k->count == count && !strcmp(k->ctype, ctype) &&
+            (k->data == data || !memcmp(k->data, data, bytes)))
+            return i;
+    }
+    m->constants = arena_grow(m->arena, m->constants, m->nconstant, &m->constant_cap,
+                              sizeof *m->constants);
+    m->constants[m->nconstant] = (CConstant){ctype, data, count, m->weights, call};
+    m->weights += (bytes + C_ALIGN - 1) / C_ALIGN * C_ALIGN;
+    return m->nconstant++;
+}
+
+/* The constant at input i of the call. */
+static int constant_at(CModel *m, int call, int i)
+{
+    const Call *c = &m->program->calls[call];
+    const Buf *b = c->in[i];
+    const char *type = prototype_find(c->kernel->name)->types[i];
+    const Kernel *k = portable(c->kernel);
+    if (i != 1 || !k->pack)
+        return constant_of(m, strcmp(type, "void") ? type : untyped(c), b->data, b->bytes, call);
+    size_t bytes = k->pack_bytes(c->params);
+    void *packed = arena_aligned(m->arena, bytes);
+    k->pack(c->params, b->data, packed);
+    return constant_of(m, strcmp(type, "void") ? type : "int8_t", packed, bytes, call);
+}
+
+bool c_constants(CModel *m)
+{
+    const Program *p = m->program;
+    m->used = arena_array(m->arena, (size_t)p->ncall, sizeof *m->used);
+    for (int i = 0; i < p->ncall; i++) {
+        const Call *c = &p->calls[i];
+        for (int k = 0; k < CALL_MAX_IN; k++) {
+            bool constant = k < c->kernel->nin && c->in[k] && c->in[k]->data;
+            m->used[i][k] = constant ? constant_at(m, i, k) : -1;
+        }
+        if (c->kernel->pack && !c->in[1]->data)
+            return qonnx_fail(m->cx, c->node, "its weights are computed while the model runs, which "
+                              "compiled code cannot do; make them an initializer");
+    }
+    return true;
+}
+
+bool c_is_integer(const CModel *m)
+{
+    for (int i = 0; i < m->program->ncall; i++)
+        if (!strncmp(m->program->calls[i].kernel->name, "f_", 2)) return false;
+    return true;
+}

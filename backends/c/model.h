@@ -1,0 +1,68 @@
+/* backends/c/model.h - a Program being printed: its parts, named. */
+#ifndef BACKENDS_C_MODEL_H
+#define BACKENDS_C_MODEL_H
+
+#include "backends/c/sources.h"
+#include "backends/c/text.h"
+#include "lower/program.h"
+#include "lower/quantized.h"
+
+enum { C_ALIGN = 16 }; /* of the arena, of what lies in it, and of the weights */
+
+/* An input or output of the run function. */
+typedef struct CPort {
+    const Port *port;
+    const char *name;   /* of the model's input or output */
+    const char *ctype;  /* of its elements */
+    bool quantized;     /* it takes or gives the integers behind the model's float tensor */
+    QuantParams params; /* then */
+} CPort;
+
+/* A constant, as the generated code holds it. */
+typedef struct CConstant {
+    const char *ctype; /* of its elements */
+    const void *data;
+    size_t count;      /* elements */
+    size_t offset;     /* in the file of weights */
+    int call;          /* the first call that reads it */
+} CConstant;
+
+typedef struct CModel {
+    Ctx *cx;
+    Arena *arena;          /* the strings and lists below */
+    Program *program;
+    const char *file;      /* the model's file, without directories */
+    const char *prefix;    /* "resnet8" */
+    const char *upper;     /* "RESNET8" */
+    bool weights_apart;    /* in NAME.bin instead of NAME.c */
+    CPort *in, *out;       /* [program->ninput], [program->noutput] */
+    CConstant *constants;
+    int nconstant, constant_cap;
+    int (*used)[CALL_MAX_IN]; /* by call and input: the constant that is read there, -1 for none */
+    size_t weights;        /* bytes of all constants; those of NAME.bin */
+    size_t arena_bytes;    /* what the run function wants, at least C_ALIGN */
+} CModel;
+
+/* constants.c: finds the constants, packs weights. False: one cannot be a constant in C. */
+bool c_constants(CModel *m);
+
+/* Whether it computes in integers between its inputs and outputs. */
+bool c_is_integer(const CModel *m);
+
+/* What the generated files hold. */
+void c_print_header(const CModel *m, FILE *f);
+void c_print_source(const CModel *m, FILE *f);
+void c_print_weights(const CModel *m, FILE *f);
+void c_print_makefile(const CModel *m, FILE *f);
+/* `inputs` and the outputs that they give: [ninput] and [noutput]. */
+void c_print_selftest(const CModel *m, const Tensor *inputs, const Tensor *outputs, FILE *f);
+
+/* The prototype of NAME_run, without what follows it; with the arena, or without. */
+void c_print_signature(const CModel *m, bool with_arena, FILE *f);
+
+/* The embedded header of that name, the kernel's prototype, its parameters' fields. */
+const Source *source_find(const char *name);
+const Prototype *prototype_find(const char *kernel);
+const Fields *fields_find(const char *params);
+
+#endif
