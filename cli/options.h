@@ -31,6 +31,8 @@ typedef struct Args {
     const char *target;      /* --target */
     const char *observer;    /* --observer; NULL: the pass's default */
     const char *weights;     /* --weights; NULL: the passes' default */
+    const char *prefix;      /* --prefix: of the files and functions of compiled C */
+    const char *io;          /* --io: "float" or "int8" */
     const char *pipeline;    /* --pipeline; NULL: made from the other options */
     const char *dump_after;  /* --dump-after: name of a pass */
     long jobs;               /* -j; 0: one a core */
@@ -78,7 +80,8 @@ typedef struct Verb {
     int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
 } Verb;
 
-extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_run, verb_evaluate, verb_passes;
+extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_compile, verb_run, verb_evaluate,
+    verb_passes;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

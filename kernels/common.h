@@ -14,7 +14,7 @@
 #endif
 
 #if defined(__GNUC__)
-#define KERNEL        static inline __attribute__((always_inline))
+#define KERNEL        static inline __attribute__((always_inline, unused))
 #define KERNEL_CALLED static __attribute__((noinline, unused))
 #else
 #define KERNEL        static inline

@@ -13,8 +13,7 @@ KERNEL void copy_plane(const copy_p *restrict p, const unsigned char *restrict x
 {
     const ptrdiff_t x6 = p->x6 * size, x7 = p->x7 * size, y6 = p->y6 * size, y7 = p->y7 * size;
     for (ptrdiff_t i = 0; i < p->d6; i++) {
-        if (p->x7 == 1 && p->y7 == 1)
-            memcpy(y + i * y6, x + i * x6, (size_t)(p->d7 * size));
+        if (p->x7 == 1 && p->y7 == 1) memcpy(y + i * y6, x + i * x6, (size_t)(p->d7 * size));
         else
             for (ptrdiff_t j = 0; j < p->d7; j++)
                 memcpy(y + i * y6 + j * y7, x + i * x6 + j * x7, (size_t)size);
@@ -37,18 +36,10 @@ KERNEL void copy(const copy_p *restrict p, const void *restrict x, void *restric
         const unsigned char *from = (const unsigned char *)x + xat * p->size;
         unsigned char *to = (unsigned char *)y + yat * p->size;
         switch (p->size) {
-        case 1:
-            copy_plane(p, from, to, 1);
-            break;
-        case 2:
-            copy_plane(p, from, to, 2);
-            break;
-        case 4:
-            copy_plane(p, from, to, 4);
-            break;
-        default:
-            copy_plane(p, from, to, 8);
-            break;
+        case 1: copy_plane(p, from, to, 1); break;
+        case 2: copy_plane(p, from, to, 2); break;
+        case 4: copy_plane(p, from, to, 4); break;
+        default: copy_plane(p, from, to, 8); break;
         }
     }
 }

@@ -20,20 +20,13 @@ KERNEL void f_binary_chunk(const f_binary_p *restrict p, int32_t n, float u[F_CH
                            const float v[F_CHUNK])
 {
     switch (p->op) {
-    case F_ADD:
-        F_BINARY(a + b);
-    case F_SUB:
-        F_BINARY(a - b);
-    case F_MUL:
-        F_BINARY(a * b);
-    case F_DIV:
-        F_BINARY(a / b);
-    case F_MIN:
-        F_BINARY(a < b || a != a ? a : b);
-    case F_MAX:
-        F_BINARY(a > b || a != a ? a : b);
-    default:
-        F_BINARY(f_pow(a, b));
+    case F_ADD: F_BINARY(a + b);
+    case F_SUB: F_BINARY(a - b);
+    case F_MUL: F_BINARY(a * b);
+    case F_DIV: F_BINARY(a / b);
+    case F_MIN: F_BINARY(a < b || a != a ? a : b);
+    case F_MAX: F_BINARY(a > b || a != a ? a : b);
+    default: F_BINARY(f_pow(a, b));
     }
     for (int32_t j = 0; j < n; j++) u[j] = f_clamp(u[j], p->lo, p->hi);
 }

@@ -41,15 +41,9 @@ KERNEL float f_unit(float v)
 }
 
 /* 2^n, n in -126..127. */
-KERNEL float f_exp2i(int32_t n)
-{
-    return f_from_bits((uint32_t)(n + 127) << 23);
-}
+KERNEL float f_exp2i(int32_t n) { return f_from_bits((uint32_t)(n + 127) << 23); }
 
-KERNEL float f_abs(float x)
-{
-    return f_from_bits(f_bits(x) & 0x7fffffffu);
-}
+KERNEL float f_abs(float x) { return f_from_bits(f_bits(x) & 0x7fffffffu); }
 
 /* |x| with the sign of `sign`. */
 KERNEL float f_copysign(float x, float sign)
@@ -68,10 +62,7 @@ KERNEL int32_t f_rint_int(float x)
 }
 
 /* Whether x, being a number, may have a fraction. */
-KERNEL int32_t f_has_fraction(float x)
-{
-    return f_abs(x) < 8388608.0f;
-}
+KERNEL int32_t f_has_fraction(float x) { return f_abs(x) < 8388608.0f; }
 
 KERNEL float f_round(float x)
 {

@@ -14,17 +14,12 @@
 KERNEL float f_reduce_step(int32_t op, float acc, float x)
 {
     switch (op) {
-    case F_RMAX:
-        return x > acc || x != x ? x : acc;
-    case F_RMIN:
-        return x < acc || x != x ? x : acc;
-    case F_RPROD:
-        return acc * x;
+    case F_RMAX: return x > acc || x != x ? x : acc;
+    case F_RMIN: return x < acc || x != x ? x : acc;
+    case F_RPROD: return acc * x;
     case F_RSUMSQ:
-    case F_RL2:
-        return acc + x * x;
-    default:
-        return acc + x;
+    case F_RL2: return acc + x * x;
+    default: return acc + x;
     }
 }
 
@@ -62,10 +57,8 @@ KERNEL void f_reduce(const f_reduce_p *restrict p, const float *restrict x, floa
     ptrdiff_t ystep[6], outputs = 1, count = 1;
     for (int i = 5; i >= 0; i--) {
         ystep[i] = reduced[i] ? 0 : outputs;
-        if (reduced[i])
-            count *= dims[i];
-        else
-            outputs *= dims[i];
+        if (reduced[i]) count *= dims[i];
+        else outputs *= dims[i];
     }
     const float start = p->op == F_RMAX    ? -INFINITY
                         : p->op == F_RMIN  ? INFINITY
@@ -73,22 +66,12 @@ KERNEL void f_reduce(const f_reduce_p *restrict p, const float *restrict x, floa
                                            : 0.0f;
     for (ptrdiff_t j = 0; j < outputs; j++) y[j] = start;
     switch (p->op) { /* one loop an operation: no test inside */
-    case F_RMAX:
-        f_reduce_rows(F_RMAX, dims, ystep, p->r5, x, y);
-        break;
-    case F_RMIN:
-        f_reduce_rows(F_RMIN, dims, ystep, p->r5, x, y);
-        break;
-    case F_RPROD:
-        f_reduce_rows(F_RPROD, dims, ystep, p->r5, x, y);
-        break;
+    case F_RMAX: f_reduce_rows(F_RMAX, dims, ystep, p->r5, x, y); break;
+    case F_RMIN: f_reduce_rows(F_RMIN, dims, ystep, p->r5, x, y); break;
+    case F_RPROD: f_reduce_rows(F_RPROD, dims, ystep, p->r5, x, y); break;
     case F_RSUMSQ:
-    case F_RL2:
-        f_reduce_rows(F_RSUMSQ, dims, ystep, p->r5, x, y);
-        break;
-    default:
-        f_reduce_rows(F_RSUM, dims, ystep, p->r5, x, y);
-        break;
+    case F_RL2: f_reduce_rows(F_RSUMSQ, dims, ystep, p->r5, x, y); break;
+    default: f_reduce_rows(F_RSUM, dims, ystep, p->r5, x, y); break;
     }
     if (p->op == F_RMEAN)
         for (ptrdiff_t j = 0; j < outputs; j++) y[j] /= (float)count;

@@ -77,9 +77,6 @@ KERNEL void f_tile_init(float sum[F_TILE][F_LANES], const float block[F_LANES])
 }
 
 /* Channels of the block that starts at channel `c` of `n`. */
-KERNEL int32_t f_block_count(int32_t c, int32_t n)
-{
-    return n - c < F_LANES ? n - c : F_LANES;
-}
+KERNEL int32_t f_block_count(int32_t c, int32_t n) { return n - c < F_LANES ? n - c : F_LANES; }
 
 #endif

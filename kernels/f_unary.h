@@ -18,44 +18,25 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
 {
     const float alpha = p->alpha, beta = p->beta;
     switch (p->op) {
-    case F_LEAKY_RELU:
-        F_UNARY(f_select(x < 0.0f, alpha * x, x));
-    case F_SIGMOID:
-        F_UNARY(f_sigmoid(x));
-    case F_TANH:
-        F_UNARY(f_tanh(x));
-    case F_HARD_SIGMOID:
-        F_UNARY(f_clamp(alpha * x + beta, 0.0f, 1.0f));
-    case F_HARD_SWISH:
-        F_UNARY(x * f_unit(x * (1.0f / 6.0f) + 0.5f));
-    case F_ELU:
-        F_UNARY(f_select(x < 0.0f, alpha * f_expm1(x), x));
-    case F_SOFTPLUS:
-        F_UNARY(f_softplus(x));
-    case F_EXP:
-        F_UNARY(f_exp(x));
-    case F_LOG:
-        F_UNARY(f_log(x));
-    case F_SQRT:
-        F_UNARY(sqrtf(x));
-    case F_ABS:
-        F_UNARY(f_abs(x));
-    case F_NEG:
-        F_UNARY(-x);
-    case F_RECIPROCAL:
-        F_UNARY(1.0f / x);
-    case F_ERF:
-        F_UNARY(f_erf(x));
-    case F_FLOOR:
-        F_UNARY(f_floor(x));
-    case F_CEIL:
-        F_UNARY(f_ceil(x));
-    case F_ROUND:
-        F_UNARY(f_round(x));
-    case F_GELU:
-        F_UNARY(0.5f * x * (1.0f + f_erf(x * 0.707106781f)));
-    default:
-        break; /* F_CLIP */
+    case F_LEAKY_RELU: F_UNARY(f_select(x < 0.0f, alpha * x, x));
+    case F_SIGMOID: F_UNARY(f_sigmoid(x));
+    case F_TANH: F_UNARY(f_tanh(x));
+    case F_HARD_SIGMOID: F_UNARY(f_clamp(alpha * x + beta, 0.0f, 1.0f));
+    case F_HARD_SWISH: F_UNARY(x * f_unit(x * (1.0f / 6.0f) + 0.5f));
+    case F_ELU: F_UNARY(f_select(x < 0.0f, alpha * f_expm1(x), x));
+    case F_SOFTPLUS: F_UNARY(f_softplus(x));
+    case F_EXP: F_UNARY(f_exp(x));
+    case F_LOG: F_UNARY(f_log(x));
+    case F_SQRT: F_UNARY(sqrtf(x));
+    case F_ABS: F_UNARY(f_abs(x));
+    case F_NEG: F_UNARY(-x);
+    case F_RECIPROCAL: F_UNARY(1.0f / x);
+    case F_ERF: F_UNARY(f_erf(x));
+    case F_FLOOR: F_UNARY(f_floor(x));
+    case F_CEIL: F_UNARY(f_ceil(x));
+    case F_ROUND: F_UNARY(f_round(x));
+    case F_GELU: F_UNARY(0.5f * x * (1.0f + f_erf(x * 0.707106781f)));
+    default: break; /* F_CLIP */
     }
     for (int j = 0; j < F_CHUNK; j++) v[j] = f_clamp(v[j], p->lo, p->hi);
 }

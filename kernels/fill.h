@@ -19,18 +19,10 @@ KERNEL void fill_elements(ptrdiff_t count, const void *restrict value, unsigned 
 KERNEL void fill(const fill_p *restrict p, const void *restrict value, void *restrict y)
 {
     switch (p->size) {
-    case 1:
-        fill_elements(p->count, value, y, 1);
-        break;
-    case 2:
-        fill_elements(p->count, value, y, 2);
-        break;
-    case 4:
-        fill_elements(p->count, value, y, 4);
-        break;
-    default:
-        fill_elements(p->count, value, y, 8);
-        break;
+    case 1: fill_elements(p->count, value, y, 1); break;
+    case 2: fill_elements(p->count, value, y, 2); break;
+    case 4: fill_elements(p->count, value, y, 4); break;
+    default: fill_elements(p->count, value, y, 8); break;
     }
 }
 

@@ -155,6 +155,7 @@ static bool find_operands(Group *g, Arena *a)
     }
     if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
     if (qonnx_node_is(n, "MaxPool")) return same_params(&g->q->in[0], &g->q->out);
+    if (qonnx_node_is(n, "Add")) return quantized_add_params(g->q, &(q_add_p){0});
     if (qonnx_node_is(n, "Softmax"))
         return g->q->out.scale == 1.0f / 256 &&
                g->q->out.zero == (g->q->out.dtype == QONNX_INT8 ? -128 : 0);
@@ -265,7 +266,7 @@ static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
     for (int i = 0; i < count; i++) {
         Value *x = qonnx_node_input(n, first + 3 * i);
         if (!x || !quant_read(qonnx_node_input(n, first + 3 * i + 1),
-                               qonnx_node_input(n, first + 3 * i + 2), &g->q->in[i]))
+                              qonnx_node_input(n, first + 3 * i + 2), &g->q->in[i]))
             return false;
         g->in[i] = x;
     }

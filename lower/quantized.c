@@ -24,7 +24,7 @@ int quant_value(const QuantParams *p, float x)
     return r <= (float)lo ? lo : r >= (float)hi ? hi : (int)r;
 }
 
-/* The bits of a positive float32 multiplier. */
+/* The bits of a float32 multiplier. */
 static q_scale bits_of(float multiplier)
 {
     q_scale bits;
@@ -157,17 +157,32 @@ static Layout result_layout(const Lower *l, const Node *n)
     return PLAIN;
 }
 
-/* Fixed-point multipliers of both operands with a common shift, the larger one of 21 bits. */
-static void add_multipliers(q_add_p *p, const QuantNode *q)
+/* The least n for which x is whole times 2^-n. */
+static int whole_at(float x)
 {
-    double ra = (double)(q->in[0].scale / q->out.scale),
-           rb = (double)(q->in[1].scale / q->out.scale);
     int e;
-    frexp(ra > rb ? ra : rb, &e);
-    p->shift = 21 - e < 1 ? 1 : 21 - e > 28 ? 28 : 21 - e;
-    double most = (1 << 21) - 1, a = rint(ldexp(ra, p->shift)), b = rint(ldexp(rb, p->shift));
-    p->a_mul = (int32_t)(a < most ? a : most);
-    p->b_mul = (int32_t)(b < most ? b : most);
+    int64_t m = (int64_t)ldexpf(frexpf(x, &e), 24);
+    if (!m) return 0;
+    while (m % 2 == 0) m /= 2, e++;
+    return 24 - e;
+}
+
+bool quantized_add_params(const QuantNode *q, q_add_p *p)
+{
+    const QuantParams *a = &q->in[0], *b = &q->in[1];
+    float scales[3] = {a->scale / q->out.scale, b->scale / q->out.scale, 0};
+    scales[2] = (float)q->out.zero - fmaf(scales[0], (float)a->zero, scales[1] * (float)b->zero);
+    p->unit = 1;
+    double most = 0;
+    for (int i = 0; i < 3; i++) {
+        int n = whole_at(scales[i]);
+        if (n > p->unit) p->unit = n;
+        most += fabs((double)scales[i]) * (i < 2 ? 255 : 1);
+    }
+    p->a_scale = (int32_t)bits_of(scales[0]);
+    p->b_scale = (int32_t)bits_of(scales[1]);
+    p->offset = (int32_t)bits_of(scales[2]);
+    return p->unit < 62 && isfinite(most) && ldexp(most, p->unit) < 0x1p62;
 }
 
 static bool add_lower(Lower *l, Node *n)
@@ -175,11 +190,9 @@ static bool add_lower(Lower *l, Node *n)
     const QuantNode *q = quant(n);
     q_add_p p = {.count = (int32_t)shape_elements(&n->out[0]->shape),
                  .a_signed = is_signed(q->in[0].dtype),
-                 .b_signed = is_signed(q->in[1].dtype),
-                 .a_zero = q->in[0].zero,
-                 .b_zero = q->in[1].zero,
-                 .y_zero = q->out.zero};
-    add_multipliers(&p, q);
+                 .b_signed = is_signed(q->in[1].dtype)};
+    if (!quantized_add_params(q, &p))
+        return qonnx_fail(l->cx, n, "scales too far apart to add in integers");
     clamp_of(q, &p.lo, &p.hi);
     Layout at = result_layout(l, n);
     Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};

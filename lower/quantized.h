@@ -7,6 +7,7 @@
 #ifndef LOWER_QUANTIZED_H
 #define LOWER_QUANTIZED_H
 
+#include "kernels/q_params.h"
 #include "ops/op.h"
 
 #define QUANTIZED_DOMAIN "qonnx.quantized"
@@ -37,6 +38,9 @@ const Op *quantized_find(const char *op);
 /* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are several
  * or they are not constant, or the type has not 8 bits. */
 bool quant_read(const Value *scale, const Value *zero, QuantParams *p);
+/* The parameters of q_add for an Add; false where its scales are too far apart for exact integers. */
+bool quantized_add_params(const QuantNode *q, q_add_p *p);
+
 /* q = saturate(rint(x / scale) + zero), in the type's range. */
 int quant_value(const QuantParams *p, float x);
 /* The least and the largest integer of the type. */

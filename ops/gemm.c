@@ -68,9 +68,10 @@ static bool gemm_lower(Lower *l, Node *n)
                   alpha != 1 ? scaled(l, w->data, alpha) : lower_in(l, n, 1, PLAIN), NULL};
     Buf *bias = !c ? NULL : beta != 1 ? scaled(l, c->data, beta) : lower_in(l, n, 2, PLAIN);
     if (row) in[2] = bias;
-    Buf *to = lower_out(l, out, PLAIN);
+    bool done = !c || row;
+    Buf *to = done ? lower_out(l, out, PLAIN) : lower_temp(l, (size_t)p.m * (size_t)p.n * 4);
     lower_call(l, n, "f_gemm", &p, in, 3, to);
-    if (!c || row) return true;
+    if (done) return true;
     bool wide = c->shape.rank > 0 && c->shape.dim[c->shape.rank - 1] != 1;
     bool tall = c->shape.rank == 2 && c->shape.dim[0] != 1;
     f_binary_p add = {.op = F_ADD,
@@ -86,7 +87,7 @@ static bool gemm_lower(Lower *l, Node *n)
                       .b5 = wide,
                       .lo = -INFINITY,
                       .hi = INFINITY};
-    lower_call(l, n, "f_binary", &add, (Buf *[]){to, bias}, 2, to);
+    lower_call(l, n, "f_binary", &add, (Buf *[]){to, bias}, 2, lower_out(l, out, PLAIN));
     return true;
 }
 

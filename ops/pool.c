@@ -1,4 +1,5 @@
 /* ops/pool.c - MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool. */
+#include "kernels/q_params.h"
 #include "lower/lower.h"
 #include "ops/window.h"
 #include <string.h>
@@ -24,12 +25,32 @@ static bool global_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
+/* The largest of 8-bit integers, whatever they stand for. */
+static bool pool_bytes(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int is_signed = in_dtype(n, 0) == QONNX_INT8;
+    Window w;
+    if (!pool_window(l->cx, n, &w)) return false;
+    q_pool_p p = {.n = (int32_t)x->dim[0],
+                  WINDOW_FIELDS(w),
+                  .c = (int32_t)x->dim[1],
+                  .x_signed = is_signed,
+                  .lo = is_signed ? -128 : 0,
+                  .hi = is_signed ? 127 : 255};
+    lower_call(l, n, "q_maxpool", &p, (Buf *[]){lower_in(l, n, 0, LAST)}, 1,
+               lower_out(l, n->out[0], LAST));
+    return true;
+}
+
 static bool pool_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     Window w;
     if (n->nout > 1 && n->out[1])
         return qonnx_fail(l->cx, n, "the output Indices cannot be computed yet");
+    bool largest = strstr(n->op, "MaxPool") != NULL;
+    if (largest && qonnx_dtype_bits(in_dtype(n, 0)) == 8) return pool_bytes(l, n);
     if (!lower_want(l, n, 0, QONNX_FLOAT) || !pool_window(l->cx, n, &w)) return false;
     f_pool_p p = {.n = (int32_t)x->dim[0],
                   WINDOW_FIELDS(w),
@@ -38,7 +59,7 @@ static bool pool_lower(Lower *l, Node *n)
                   .eh = (int32_t)w.back[1],
                   .ew = (int32_t)w.back[2],
                   .include_pad = qonnx_node_int(n, "count_include_pad", 0) != 0};
-    lower_call(l, n, strstr(n->op, "MaxPool") ? "f_maxpool" : "f_avgpool", &p,
+    lower_call(l, n, largest ? "f_maxpool" : "f_avgpool", &p,
                (Buf *[]){lower_in(l, n, 0, LAST)}, 1, lower_out(l, n->out[0], LAST));
     return true;
 }

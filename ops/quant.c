@@ -127,8 +127,10 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
         int zero_point;
         double absmax = channel_absmax(w, v, c);
         qonnx_grid_params(grid, -absmax, absmax, &out->scales[c], &zero_point);
-        if (bias && input_scale > 0)
-            out->scales[c] = raise_for_bias(out->scales[c], input_scale, fabs((double)bias[c]));
+        /* one scale for all must hold the bias of every channel */
+        int64_t first = axis < 0 ? 0 : c, last = axis < 0 ? w->dims[rule.weight_axis] - 1 : c;
+        for (int64_t k = first; bias && input_scale > 0 && k <= last; k++)
+            out->scales[c] = raise_for_bias(out->scales[c], input_scale, fabs((double)bias[k]));
         quantize_channel(w, v, c, grid, out->scales[c], out->data);
     }
     return true;

@@ -63,13 +63,11 @@ static char *next_line(char *line)
     return end ? end + 1 : line + strlen(line);
 }
 
-/* ---- cutting ---------------------------------------------------------------------------------- */
+/* ---- cutting ----------------------------------------------------------------------------------
+ */
 
 /* Takes [from, to) out of the text. */
-static void cut(char *from, const char *to)
-{
-    memmove(from, to, strlen(to) + 1);
-}
+static void cut(char *from, const char *to) { memmove(from, to, strlen(to) + 1); }
 
 /* Takes out `#include "x.h"` lines, and notes the names. */
 static void cut_includes(char *text, Words *needs)
@@ -108,7 +106,8 @@ static void cut_host_functions(char *text)
     }
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 /* The words between `from` and `to`, comments left out; punctuation is one word a character. */
 static Words words_of(const char *from, const char *to)
@@ -174,7 +173,8 @@ static void find_fields(FILE *out, FILE *rows, const char *text, int *number)
 {
     static const char lead[] = "\ntypedef struct ";
     for (const char *at = text; (at = strstr(at, lead)); at += sizeof lead) {
-        const char *name = at + sizeof lead - 1, *open = strchr(name, '{'), *close = strstr(at, "\n}");
+        const char *name = at + sizeof lead - 1, *open = strchr(name, '{'),
+                   *close = strstr(at, "\n}");
         if (open - name < 4 || !starts(open - 3, "_p ")) continue;
         Words w = words_of(open + 1, close), names = {.count = 0};
         for (int i = 0; i < w.count; i++) {
@@ -195,7 +195,8 @@ static void print_bytes(FILE *out, int number, const char *text)
     fprintf(out, "\n};\n");
 }
 
-/* ---- tables ----------------------------------------------------------------------------------- */
+/* ---- tables -----------------------------------------------------------------------------------
+ */
 
 /* Rows that are printed after what they refer to. */
 static FILE *rows_open(void)

@@ -58,8 +58,8 @@ static int constant_of(CModel *m, const char *ctype, const void *data, size_t by
             (k->data == data || !memcmp(k->data, data, bytes)))
             return i;
     }
-    m->constants = arena_grow(m->arena, m->constants, m->nconstant, &m->constant_cap,
-                              sizeof *m->constants);
+    m->constants =
+        arena_grow(m->arena, m->constants, m->nconstant, &m->constant_cap, sizeof *m->constants);
     m->constants[m->nconstant] = (CConstant){ctype, data, count, m->weights, call};
     m->weights += (bytes + C_ALIGN - 1) / C_ALIGN * C_ALIGN;
     return m->nconstant++;
@@ -91,9 +91,11 @@ bool c_constants(CModel *m)
             m->used[i][k] = constant ? constant_at(m, i, k) : -1;
         }
         if (c->kernel->pack && !c->in[1]->data)
-            return qonnx_fail(m->cx, c->node, "its weights are computed while the model runs, which "
+            return qonnx_fail(m->cx, c->node,
+                              "its weights are computed while the model runs, which "
                               "compiled code cannot do; make them an initializer");
     }
+    if (!m->weights) m->weights = C_ALIGN; /* C has no empty arrays */
     return true;
 }
 
@@ -102,4 +104,18 @@ bool c_is_integer(const CModel *m)
     for (int i = 0; i < m->program->ncall; i++)
         if (!strncmp(m->program->calls[i].kernel->name, "f_", 2)) return false;
     return true;
+}
+
+void c_print_weights(const CModel *m, FILE *f)
+{
+    static const char zeros[C_ALIGN];
+    size_t at = 0;
+    for (int i = 0; i < m->nconstant; i++) {
+        const CConstant *k = &m->constants[i];
+        size_t bytes = k->count * text_type_bytes(k->ctype);
+        fwrite(zeros, 1, k->offset - at, f);
+        fwrite(k->data, 1, bytes, f);
+        at = k->offset + bytes;
+    }
+    fwrite(zeros, 1, m->weights - at, f);
 }

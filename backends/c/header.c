@@ -11,18 +11,14 @@ void c_print_signature(const CModel *m, bool with_arena, FILE *f)
     for (int i = 0; i < count; i++) {
         char text[64];
         int out = i - p->ninput;
-        if (out < 0)
-            snprintf(text, sizeof text, "const %s *in%d", m->in[i].ctype, i);
-        else if (out < p->noutput)
-            snprintf(text, sizeof text, "%s *out%d", m->out[out].ctype, out);
+        if (out < 0) snprintf(text, sizeof text, "const %s *in%d", m->in[i].ctype, i);
+        else if (out < p->noutput) snprintf(text, sizeof text, "%s *out%d", m->out[out].ctype, out);
         else if (out == p->noutput && m->weights_apart)
             snprintf(text, sizeof text, "const void *weights");
-        else
-            snprintf(text, sizeof text, "void *arena");
+        else snprintf(text, sizeof text, "void *arena");
         if (i && column + (int)strlen(text) > WIDTH)
             fprintf(f, ",\n%*s", indent, ""), column = indent;
-        else if (i)
-            column += fprintf(f, ", ");
+        else if (i) column += fprintf(f, ", ");
         column += fprintf(f, "%s", text);
     }
     putc(')', f);
@@ -33,8 +29,7 @@ static void print_shape(const CPort *c, FILE *f)
 {
     const Tensor *t = &c->port->tensor;
     fprintf(f, "%s", c->ctype);
-    for (int i = 0; i < t->rank; i++)
-        fprintf(f, "%s[%lld]", i ? "" : " ", (long long)t->dims[i]);
+    for (int i = 0; i < t->rank; i++) fprintf(f, "%s[%lld]", i ? "" : " ", (long long)t->dims[i]);
 }
 
 /* The comment and the macros of one input or output. */
@@ -48,8 +43,7 @@ static void print_port(const CModel *m, const CPort *c, const char *kind, int nu
     if (c->quantized) fputs("; real = (q - ZERO_POINT) * SCALE", f);
     fputs(" */\n", f);
     fprintf(f, "#define %s_%s%d_BYTES %zu\n", m->upper, kind, number, t->bytes);
-    fprintf(f, "#define %s_%s%d_COUNT %lld\n", m->upper, kind, number,
-            (long long)tensor_count(t));
+    fprintf(f, "#define %s_%s%d_COUNT %lld\n", m->upper, kind, number, (long long)tensor_count(t));
     fprintf(f, "#define %s_%s%d_RANK %d\n", m->upper, kind, number, t->rank);
     for (int i = 0; i < t->rank; i++)
         fprintf(f, "#define %s_%s%d_DIM%d %lld\n", m->upper, kind, number, i,
@@ -64,25 +58,32 @@ static void print_port(const CModel *m, const CPort *c, const char *kind, int nu
 
 static void print_promise(const CModel *m, FILE *f)
 {
-    const char *weights = m->weights_apart ? "weights" : "";
-    fprintf(f, "/* Runs the model once and returns 0; 1, having done nothing, where arena%s%s is NULL or "
-               "not\n * aligned.\n", *weights ? " or " : "", weights);
-    fputs(" *\n * Inputs and outputs are arrays in row-major order, as the model has them. They must be "
-          "aligned\n * to their type, and an output must not overlap anything else. The arena's contents "
-          "need not\n * be set before and mean nothing afterwards: models that run one after the other "
-          "can share it.\n * Calls with an arena of their own may run at the same time: there is no "
-          "other state. */\n", f);
+    fprintf(f,
+            "/* Runs the model once and returns 0; 1, having done nothing, where arena%s is NULL\n"
+            " * or not aligned.\n",
+            m->weights_apart ? " or weights" : "");
+    fputs(
+        " *\n * Inputs and outputs are arrays in row-major order, as the model has them. They must "
+        "be "
+        "aligned\n * to their type, and an output must not overlap anything else. The arena's "
+        "contents "
+        "need not\n * be set before and mean nothing afterwards: models that run one after the "
+        "other "
+        "can share it.\n * Calls with an arena of their own may run at the same time: there is no "
+        "other state. */\n",
+        f);
 }
 
 static void print_sizes(const CModel *m, FILE *f)
 {
-    fprintf(f, "/* Working memory; of it are in use at once, at most, %zu bytes. */\n",
+    fprintf(f, "/* Working memory of a run; at most %zu bytes of it are in use at once. */\n",
             m->program->alive);
     fprintf(f, "#define %s_ARENA_BYTES %zu\n", m->upper, m->arena_bytes);
     fprintf(f, "#define %s_ARENA_ALIGN %d\n\n", m->upper, C_ALIGN);
-    fprintf(f, "/* Constants in %s.%s, little endian%s */\n", m->prefix, m->weights_apart ? "bin" : "c",
-            m->weights_apart ? "; load it to memory aligned to WEIGHTS_ALIGN." : " or big, as the "
-            "machine is.");
+    fprintf(f, "/* Constants in %s.%s%s */\n", m->prefix, m->weights_apart ? "bin" : "c",
+            m->weights_apart
+                ? ", little endian: what `weights` points to, aligned to WEIGHTS_ALIGN."
+                : ".");
     fprintf(f, "#define %s_WEIGHTS_BYTES %zu\n", m->upper, m->weights);
     if (m->weights_apart) fprintf(f, "#define %s_WEIGHTS_ALIGN %d\n", m->upper, C_ALIGN);
     putc('\n', f);
@@ -93,7 +94,8 @@ void c_print_header(const CModel *m, FILE *f)
     fprintf(f, "/* %s.h - the model ", m->prefix);
     text_name(f, m->file, false);
     fprintf(f, " in C, made by qonnx %s; do not edit. */\n", qonnx_version());
-    fprintf(f, "#ifndef QONNX_%s_H\n#define QONNX_%s_H\n\n#include <stdint.h>\n\n", m->upper, m->upper);
+    fprintf(f, "#ifndef QONNX_%s_H\n#define QONNX_%s_H\n\n#include <stdint.h>\n\n", m->upper,
+            m->upper);
     fputs("#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", f);
     fprintf(f, "#define %s_QONNX_VERSION \"%s\"\n\n", m->upper, qonnx_version());
     for (int i = 0; i < m->program->ninput; i++) print_port(m, &m->in[i], "INPUT", i, f);
@@ -101,8 +103,9 @@ void c_print_header(const CModel *m, FILE *f)
     print_sizes(m, f);
     print_promise(m, f);
     c_print_signature(m, true, f);
-    fprintf(f, ";\n\n#ifdef %s_STATIC_ARENA /* for %s.c and its callers alike */\n"
-               "/* The same with an arena of its own, so in one thread at a time. */\n",
+    fprintf(f,
+            ";\n\n#ifdef %s_STATIC_ARENA /* for %s.c and its callers alike */\n"
+            "/* The same with an arena of its own, so in one thread at a time. */\n",
             m->upper, m->prefix);
     c_print_signature(m, false, f);
     fputs(";\n#endif\n\n#ifdef __cplusplus\n}\n#endif\n#endif\n", f);

@@ -22,25 +22,25 @@ typedef struct CPort {
 typedef struct CConstant {
     const char *ctype; /* of its elements */
     const void *data;
-    size_t count;      /* elements */
-    size_t offset;     /* in the file of weights */
-    int call;          /* the first call that reads it */
+    size_t count;  /* elements */
+    size_t offset; /* in the file of weights */
+    int call;      /* the first call that reads it */
 } CConstant;
 
 typedef struct CModel {
     Ctx *cx;
-    Arena *arena;          /* the strings and lists below */
+    Arena *arena; /* the strings and lists below */
     Program *program;
-    const char *file;      /* the model's file, without directories */
-    const char *prefix;    /* "resnet8" */
-    const char *upper;     /* "RESNET8" */
-    bool weights_apart;    /* in NAME.bin instead of NAME.c */
-    CPort *in, *out;       /* [program->ninput], [program->noutput] */
+    const char *file;   /* the model's file, without directories */
+    const char *prefix; /* "resnet8" */
+    const char *upper;  /* "RESNET8" */
+    bool weights_apart; /* in NAME.bin instead of NAME.c */
+    CPort *in, *out;    /* [program->ninput], [program->noutput] */
     CConstant *constants;
     int nconstant, constant_cap;
     int (*used)[CALL_MAX_IN]; /* by call and input: the constant that is read there, -1 for none */
-    size_t weights;        /* bytes of all constants; those of NAME.bin */
-    size_t arena_bytes;    /* what the run function wants, at least C_ALIGN */
+    size_t weights;           /* bytes of all constants; those of NAME.bin */
+    size_t arena_bytes;       /* what the run function wants, at least C_ALIGN */
 } CModel;
 
 /* constants.c: finds the constants, packs weights. False: one cannot be a constant in C. */

@@ -1,5 +1,5 @@
-/* backends/c/selftest.c - NAME_test.c and the Makefile: one sample, the bytes it gives, and how that
- * is checked on any machine with a C compiler.
+/* backends/c/selftest.c - NAME_test.c and the Makefile: one sample, the bytes it gives, and how
+ * that is checked on any machine with a C compiler.
  */
 #include "backends/c/model.h"
 
@@ -47,9 +47,11 @@ static void print_main(const CModel *m, FILE *f)
 
 void c_print_selftest(const CModel *m, const Tensor *inputs, const Tensor *outputs, FILE *f)
 {
-    fprintf(f, "/* %s_test.c - runs %s.c on one sample and compares every byte of the outputs; exit status\n"
-               " * 0 when all are right. Made by qonnx %s; do not edit. */\n", m->prefix, m->prefix,
-            qonnx_version());
+    fprintf(f,
+            "/* %s_test.c - runs %s.c on one sample and compares every byte of the outputs; exit "
+            "status\n"
+            " * 0 when all are right. Made by qonnx %s; do not edit. */\n",
+            m->prefix, m->prefix, qonnx_version());
     fprintf(f, "#include \"%s.h\"\n#include <math.h>\n", m->prefix);
     if (m->weights_apart) fputs("#define SELFTEST_WEIGHTS\n", f);
     print_embedded("support.h", f);
@@ -57,22 +59,27 @@ void c_print_selftest(const CModel *m, const Tensor *inputs, const Tensor *outpu
     print_data(m, inputs, outputs, f);
     fprintf(f, "static ALIGNED(%d) unsigned char arena[%s_ARENA_BYTES];\n", C_ALIGN, m->upper);
     if (m->weights_apart)
-        fprintf(f, "static ALIGNED(%d) unsigned char weights[%s_WEIGHTS_BYTES];\n", C_ALIGN, m->upper);
+        fprintf(f, "static ALIGNED(%d) unsigned char weights[%s_WEIGHTS_BYTES];\n", C_ALIGN,
+                m->upper);
     print_main(m, f);
 }
 
 void c_print_makefile(const CModel *m, FILE *f)
 {
-    fprintf(f, "# Made by qonnx %s.\n#\n"
-               "#   make test [CC=...] [CFLAGS=...] [RUN=...]\n#\n"
-               "# builds the self-test and runs it, by the command RUN when that is given (an emulator);\n"
-               "# it fails unless every byte of the outputs is right.%s\n\n",
-            qonnx_version(),
-            c_is_integer(m) ? ""
-                            : " This model computes in float: its\n"
-                              "# bytes are those promised without -ffp-contract=fast.");
-    fprintf(f, "CFLAGS ?= -O2\n\n.PHONY: test clean\n\ntest:\n"
-               "\t$(CC) -std=c99 -ffp-contract=off $(CFLAGS) -o %s_test %s.c %s_test.c $(LDFLAGS) $(LDLIBS)\n"
-               "\t$(RUN) ./%s_test\n\nclean:\n\trm -f %s_test\n",
+    fprintf(
+        f,
+        "# Made by qonnx %s.\n#\n"
+        "#   make test [CC=...] [CFLAGS=...] [RUN=...]\n#\n"
+        "# builds the self-test and runs it, by the command RUN when that is given (an emulator);\n"
+        "# it fails unless every byte of the outputs is right.%s\n\n",
+        qonnx_version(),
+        c_is_integer(m) ? ""
+                        : " This model computes in float: its\n"
+                          "# bytes are those promised without -ffp-contract=fast.");
+    fprintf(f,
+            "CFLAGS ?= -O2\n\n.PHONY: test clean\n\ntest:\n"
+            "\t$(CC) -std=c99 -ffp-contract=off $(CFLAGS) -o %s_test %s.c %s_test.c $(LDFLAGS) "
+            "$(LDLIBS)\n"
+            "\t$(RUN) ./%s_test\n\nclean:\n\trm -f %s_test\n",
             m->prefix, m->prefix, m->prefix, m->prefix, m->prefix);
 }

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- kernels ---------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------------
+ */
 
 /* Headers that were printed, in the order of kernel_sources. */
 typedef struct Printed {
@@ -25,16 +26,41 @@ static void print_kernel(FILE *f, const char *name, Printed *printed)
     putc('\n', f);
 }
 
+/* A function that is not inlined for each kernel: one copy of its code, however often it is called.
+ * Kernels work on blocks, so that costs no time, and saves nine tenths of the code. */
+static void print_function(const Prototype *k, FILE *f)
+{
+    fprintf(f, "KERNEL_CALLED void call_%s(const %s *p", k->kernel, k->params);
+    int n = 0;
+    for (; k->types[n + 1]; n++) fprintf(f, ", const %s *in%d", k->types[n], n);
+    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n                        " : " ", k->types[n],
+            k->kernel);
+    for (int i = 0; i < n; i++) fprintf(f, ", in%d", i);
+    fputs(", out);\n}\n\n", f);
+}
+
+/* Whether an earlier call has the same kernel. */
+static bool called_before(const Program *p, int call)
+{
+    for (int i = 0; i < call; i++)
+        if (p->calls[i].kernel == p->calls[call].kernel) return true;
+    return false;
+}
+
 static void print_kernels(const CModel *m, FILE *f)
 {
     Printed printed = {{false}};
+    const Program *p = m->program;
     fputs("/* ---- kernels ---- */\n\n", f);
     print_kernel(f, "support.h", &printed);
-    for (int i = 0; i < m->program->ncall; i++)
-        print_kernel(f, prototype_find(m->program->calls[i].kernel->name)->source, &printed);
+    for (int i = 0; i < p->ncall; i++)
+        print_kernel(f, prototype_find(p->calls[i].kernel->name)->source, &printed);
+    for (int i = 0; i < p->ncall; i++)
+        if (!called_before(p, i)) print_function(prototype_find(p->calls[i].kernel->name), f);
 }
 
-/* ---- constants and parameters ----------------------------------------------------------------- */
+/* ---- constants and parameters -----------------------------------------------------------------
+ */
 
 /* "3: Conv block1/conv": a call's number, the operator and its name in the model. */
 static void print_origin(const Program *p, int call, FILE *f)
@@ -79,30 +105,24 @@ static void print_constants(const CModel *m, int call, FILE *f)
     }
 }
 
-/* ---- the run function ------------------------------------------------------------------------- */
+/* ---- the run function -------------------------------------------------------------------------
+ */
 
 static void print_place(const Buf *b, FILE *f)
 {
-    if (b->port > 0)
-        fprintf(f, "in%d", b->port - 1);
-    else if (b->port < 0)
-        fprintf(f, "out%d", -b->port - 1);
-    else
-        fprintf(f, "ARENA(%zu)", b->offset);
+    if (b->port > 0) fprintf(f, "in%d", b->port - 1);
+    else if (b->port < 0) fprintf(f, "out%d", -b->port - 1);
+    else fprintf(f, "ARENA(%zu)", b->offset);
 }
 
 static void print_argument(const CModel *m, int call, int i, FILE *f)
 {
     const Buf *b = m->program->calls[call].in[i];
     int constant = m->used[call][i];
-    if (!b)
-        fputs("NULL", f);
-    else if (constant < 0)
-        print_place(b, f);
-    else if (m->weights_apart)
-        fprintf(f, "WEIGHTS(%zu)", m->constants[constant].offset);
-    else
-        fprintf(f, "c%d", constant);
+    if (!b) fputs("NULL", f);
+    else if (constant < 0) print_place(b, f);
+    else if (m->weights_apart) fprintf(f, "WEIGHTS(%zu)", m->constants[constant].offset);
+    else fprintf(f, "c%d", constant);
 }
 
 static void print_call(const CModel *m, int number, FILE *f)
@@ -110,7 +130,7 @@ static void print_call(const CModel *m, int number, FILE *f)
     const Call *c = &m->program->calls[number];
     fputs("    ", f);
     print_origin(m->program, number, f);
-    fprintf(f, "    %s(&p%d, ", c->kernel->name, number);
+    fprintf(f, "    call_%s(&p%d, ", c->kernel->name, number);
     for (int i = 0; i < c->kernel->nin; i++) {
         print_argument(m, number, i, f);
         fputs(", ", f);
@@ -147,13 +167,15 @@ void c_print_source(const CModel *m, FILE *f)
     fprintf(f, "/* %s.c - the model ", m->prefix);
     text_name(f, m->file, false);
     fprintf(f, ", made by qonnx %s; do not edit.\n *\n", qonnx_version());
-    fprintf(f, " * %s.h says how it is called. It needs C99 and nothing of a library but memcpy,\n"
-               " * memmove and memset. The same input gives the same bytes whatever the compiler, its\n"
-               " * options and the processor%s.\n */\n", m->prefix,
-            c_is_integer(m) ? "" : ", as long as it is compiled with -ffp-contract=off");
-    fprintf(f, "#include \"%s.h\"\n\n", m->prefix);
+    fprintf(
+        f,
+        " * %s.h says how it is called. It needs C99 and nothing of a library but memcpy,\n"
+        " * memmove and memset. The same input gives the same bytes whatever the compiler, its\n"
+        " * options and the processor%s.\n */\n",
+        m->prefix, c_is_integer(m) ? "" : ", as long as it is compiled with -ffp-contract=off");
+    fprintf(f, "#include \"%s.h\"\n#include <math.h> /* INFINITY, no function */\n\n", m->prefix);
     print_kernels(m, f);
-    fputs("/* ---- constants and parameters ---- */\n\n#include <math.h> /* INFINITY */\n\n", f);
+    fputs("/* ---- constants and parameters ---- */\n\n", f);
     for (int i = 0; i < p->ncall; i++) {
         print_origin(p, i, f);
         print_constants(m, i, f);

@@ -7,7 +7,8 @@
 
 enum { NAME_MOST = 80, PREFIX_MOST = 40 };
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------
+ */
 
 static bool plain(unsigned char c)
 {
@@ -22,15 +23,14 @@ void text_name(FILE *f, const char *name, bool in_string)
         unsigned char c = (unsigned char)*name;
         left -= plain(c) ? 1 : 4;
         if (left < 0) break;
-        if (plain(c))
-            putc(c, f);
-        else
-            fprintf(f, in_string ? "\\\\x%02X" : "\\x%02X", c);
+        if (plain(c)) putc(c, f);
+        else fprintf(f, in_string ? "\\\\x%02X" : "\\x%02X", c);
     }
     if (*name) fputs("...", f);
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------
+ */
 
 void text_float(FILE *f, float x)
 {
@@ -55,9 +55,9 @@ typedef struct CType {
 } CType;
 
 static const CType ctypes[] = {
-    {"float", 4, true},     {"int8_t", 1, true},     {"uint8_t", 1, false},  {"int16_t", 2, true},
-    {"uint16_t", 2, false}, {"int32_t", 4, true},    {"uint32_t", 4, false}, {"q_scale", 4, false},
-    {"int64_t", 8, true},   {"uint64_t", 8, false},  {"double", 8, true},
+    {"float", 4, true},     {"int8_t", 1, true},    {"uint8_t", 1, false},  {"int16_t", 2, true},
+    {"uint16_t", 2, false}, {"int32_t", 4, true},   {"uint32_t", 4, false}, {"q_scale", 4, false},
+    {"int64_t", 8, true},   {"uint64_t", 8, false}, {"double", 8, true},
 };
 
 static const CType *find_type(const char *name)
@@ -132,20 +132,25 @@ void text_array(FILE *f, const char *ctype, const char *name, int align, const v
     fputs(count ? "\n};\n" : "};\n", f);
 }
 
-/* ---- prefixes --------------------------------------------------------------------------------- */
+/* ---- prefixes ---------------------------------------------------------------------------------
+ */
 
 /* Keywords of C and C++ and, because NAME.h and NAME.c are files, the names of standard headers. */
 static const char *const taken[] = {
-    "alignas", "alignof", "and", "asm", "assert", "auto", "bool", "break", "case", "catch", "char",
-    "class", "complex", "const", "continue", "ctype", "default", "delete", "do", "double", "else",
-    "enum", "errno", "explicit", "export", "extern", "false", "fenv", "float", "for", "friend",
-    "goto", "if", "inline", "int", "inttypes", "iso646", "limits", "locale", "long", "main", "math",
-    "mutable", "namespace", "new", "not", "nullptr", "operator", "or", "private", "protected",
-    "public", "register", "restrict", "return", "setjmp", "short", "signal", "signed", "sizeof",
-    "static", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib",
-    "stdnoreturn", "string", "struct", "switch", "template", "tgmath", "this", "thread", "threads",
-    "throw", "time", "true", "try", "typedef", "typeid", "typename", "typeof", "uchar", "union",
-    "unistd", "unsigned", "using", "virtual", "void", "volatile", "wchar", "wctype", "while", "xor",
+    "alignas",   "alignof",   "and",      "asm",      "assert",   "auto",     "bool",
+    "break",     "case",      "catch",    "char",     "class",    "complex",  "const",
+    "continue",  "ctype",     "default",  "delete",   "do",       "double",   "else",
+    "enum",      "errno",     "explicit", "export",   "extern",   "false",    "fenv",
+    "float",     "for",       "friend",   "goto",     "if",       "inline",   "int",
+    "inttypes",  "iso646",    "limits",   "locale",   "long",     "main",     "math",
+    "mutable",   "namespace", "new",      "not",      "nullptr",  "operator", "or",
+    "private",   "protected", "public",   "register", "restrict", "return",   "setjmp",
+    "short",     "signal",    "signed",   "sizeof",   "static",   "stdalign", "stdarg",
+    "stdatomic", "stdbool",   "stddef",   "stdint",   "stdio",    "stdlib",   "stdnoreturn",
+    "string",    "struct",    "switch",   "template", "tgmath",   "this",     "thread",
+    "threads",   "throw",     "time",     "true",     "try",      "typedef",  "typeid",
+    "typename",  "typeof",    "uchar",    "union",    "unistd",   "unsigned", "using",
+    "virtual",   "void",      "volatile", "wchar",    "wctype",   "while",    "xor",
 };
 
 /* Some file systems do not tell cases apart. */
@@ -162,14 +167,17 @@ bool text_prefix_ok(Ctx *cx, const char *name)
     static const char others[] = "_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     size_t n = strlen(name);
     if (!n || !strchr(letters, name[0]) || strspn(name, others) != n)
-        return qonnx_fail(cx, NULL, "the prefix is no C identifier that begins with a letter; "
+        return qonnx_fail(cx, NULL,
+                          "the prefix is no C identifier that begins with a letter; "
                           "choose another with --prefix");
     if (n > PREFIX_MOST)
         return qonnx_fail(cx, NULL, "the prefix '%.20s...' has more than %d characters", name,
                           PREFIX_MOST);
     if (is_taken(name))
-        return qonnx_fail(cx, NULL, "the prefix '%s' is a word or a header of C or C++; choose "
-                          "another with --prefix", name);
+        return qonnx_fail(cx, NULL,
+                          "the prefix '%s' is a word or a header of C or C++; choose "
+                          "another with --prefix",
+                          name);
     return true;
 }
 

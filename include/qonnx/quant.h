@@ -64,7 +64,8 @@ typedef struct qonnx_weight_params {
 } qonnx_weight_params;
 
 /** Quantizes the constant weight of `n` to `grid` (symmetric). `input_scale` is the scale of the
- *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or [count] floats.
+ *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or one float an output
+ *  channel.
  *  False when the weight is not a constant float tensor. */
 QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
                                           bool per_channel, float input_scale, const float *bias,

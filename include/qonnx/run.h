@@ -83,7 +83,41 @@ QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
                                            const qonnx_dataset *d, const qonnx_session_options *o,
                                            const char *pipeline);
 
-/* ---- pipelines ------------------------------------------------------------------------------- */
+/* ---- standalone C ----------------------------------------------------------------------------- */
+
+/** Settings of qonnx_model_compile; zero is a default everywhere. */
+typedef struct qonnx_compile_options {
+    const char *target;        /* what the C is for: "generic" (or NULL), C99 for any machine */
+    const char *prefix;        /* PREFIX.c, PREFIX_run, ...; NULL: from the name of the model's file */
+    bool weights_bin;          /* weights in PREFIX.bin, for the caller to load, not in PREFIX.c */
+    bool integer_io;           /* inputs and outputs that are quantized directly: their integers */
+    const qonnx_dataset *data; /* its sample 0 is the self-test's; NULL: an arbitrary input */
+} qonnx_compile_options;
+
+/** What was made. */
+typedef struct qonnx_compile_report {
+    char prefix[64];   /* of the files and functions */
+    size_t arena;      /* bytes of working memory, inputs and outputs not counted */
+    size_t alive;      /* the most of them in use at once: no plan could do with less */
+    size_t weights;    /* bytes of constants */
+    int calls;         /* of kernels */
+    int integer_ports; /* inputs and outputs that are integers by integer_io */
+} qonnx_compile_report;
+
+/** Writes the model as C99 that needs no library into the directory, which is made when it is not
+ *  there (its parent must be): PREFIX.h, PREFIX.c, PREFIX_test.c, Makefile, and PREFIX.bin when
+ *  weights_bin is set. The program that is printed is the one that a session runs with the portable
+ *  engine, for batch 1 where the model leaves the batch open; `make test` in the directory compares
+ *  a sample's outputs byte for byte. Every file is written beside its place and renamed when all are
+ *  whole; on failure nothing is changed. Fails for a model with other open dimensions or with
+ *  operators that the library cannot run, naming them, and where it would replace a file that it has
+ *  not made. `report` may be NULL. */
+QONNX_API QONNX_CHECKED bool qonnx_model_compile(qonnx_ctx *cx, const qonnx_graph *g,
+                                                 const char *directory,
+                                                 const qonnx_compile_options *options,
+                                                 qonnx_compile_report *report);
+
+/* ---- pipelines -------------------------------------------------------------------------------- */
 
 /** Settings of a pipeline run; zero is a default everywhere. */
 typedef struct qonnx_pipeline_options {

@@ -1,0 +1,362 @@
+/* backends/c/compile.c - a graph to a directory of C: prepare, lower, plan, print, and put all
+ * files in their places at once.
+ */
+#include "backends/atomic_file.h"
+#include "backends/c/model.h"
+#include "runtime/exec.h"
+#include "runtime/prepare.h"
+#include <ctype.h>
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- inputs and outputs -----------------------------------------------------------------------
+ */
+
+/* The integers that alone are made of a float input, or NULL: its QuantizeLinear is taken out. */
+static Value *take_quantizer(Value *v, QuantParams *params)
+{
+    Node *n = qonnx_value_only_user(v);
+    if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v ||
+        !quant_read(n->in[1], qonnx_node_input(n, 2), params))
+        return NULL;
+    Value *q = n->out[0];
+    q->dtype = params->dtype;
+    q->shape = v->shape;
+    qonnx_node_remove(n);
+    return q;
+}
+
+/* The integers that a float output is made of, or NULL. */
+static Value *behind_output(const Value *v, QuantParams *params)
+{
+    const Node *n = v->def;
+    if (!n || !qonnx_node_is(n, "DequantizeLinear") || n->in[0]->data) return NULL;
+    const Value *zero = qonnx_node_input(n, 2);
+    if (!quant_read(n->in[1], zero, params) || n->in[0]->dtype != params->dtype) return NULL;
+    return n->in[0];
+}
+
+static void name_ports(CModel *m, Graph *g)
+{
+    m->in = arena_array(m->arena, (size_t)g->ninput, sizeof *m->in);
+    m->out = arena_array(m->arena, (size_t)g->noutput, sizeof *m->out);
+    for (int i = 0, k = 0; i < g->ninput; i++)
+        if (graph_is_fed(g, i)) m->in[k++].name = g->inputs[i]->name;
+    for (int i = 0; i < g->noutput; i++) m->out[i].name = g->outputs[i]->name;
+}
+
+/* Makes the graph take and give integers where it quantizes at its border. Returns how many. */
+static int integer_ports(CModel *m, Graph *g)
+{
+    int count = 0;
+    for (int i = 0, k = 0; i < g->ninput; i++) {
+        if (!graph_is_fed(g, i)) continue;
+        CPort *c = &m->in[k++];
+        Value *v = g->inputs[i], *q = take_quantizer(v, &c->params);
+        if (!q) continue;
+        v->input_count--;
+        q->input_count++;
+        g->inputs[i] = q;
+        c->quantized = true;
+        count++;
+    }
+    for (int i = 0; i < g->noutput; i++) {
+        Value *v = g->outputs[i], *q = behind_output(v, &m->out[i].params);
+        if (!q) continue;
+        v->output_count--;
+        q->output_count++;
+        g->outputs[i] = q;
+        m->out[i].quantized = true;
+        count++;
+    }
+    qonnx_graph_sweep(g);
+    return count;
+}
+
+/* The shape that the code is made for: the model's, with batch 1 where it is open. */
+static bool fix_shape(Ctx *cx, const Graph *g, const Value *v, Tensor *t)
+{
+    *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
+    if (t->rank < 0)
+        return qonnx_fail(cx, NULL,
+                          "%s: input '%s' has no shape; compiled code needs one: set it in "
+                          "the model",
+                          g->model->path, v->name);
+    for (int i = 0; i < t->rank; i++) {
+        t->dims[i] = v->shape.dim[i] < 0 && i == 0 ? 1 : v->shape.dim[i];
+        if (t->dims[i] < 0)
+            return qonnx_fail(cx, NULL,
+                              "%s: dimension %d of input '%s' is open%s%s%s; compiled code "
+                              "needs a size: set it in the model",
+                              g->model->path, i, v->name, v->shape.sym[i] ? " ('" : "",
+                              v->shape.sym[i] ? v->shape.sym[i] : "", v->shape.sym[i] ? "')" : "");
+    }
+    return true;
+}
+
+static bool name_types(CModel *m)
+{
+    const Program *p = m->program;
+    for (int i = 0; i < p->ninput + p->noutput; i++) {
+        CPort *c = i < p->ninput ? &m->in[i] : &m->out[i - p->ninput];
+        c->port = i < p->ninput ? &p->inputs[i] : &p->outputs[i - p->ninput];
+        c->ctype = text_type(c->port->tensor.dtype);
+        if (!c->ctype)
+            return qonnx_fail(m->cx, NULL, "%s: '%s' has type %s, which C does not have",
+                              p->graph->model->path, c->name,
+                              qonnx_dtype_name(c->port->tensor.dtype));
+    }
+    return true;
+}
+
+/* ---- program ----------------------------------------------------------------------------------
+ */
+
+/* Lowers and plans; `g` is consumed. */
+static bool make_program(CModel *m, Graph *g)
+{
+    Tensor *shapes = arena_array(m->arena, (size_t)g->ninput, sizeof *shapes);
+    bool ok = true;
+    for (int i = 0, k = 0; i < g->ninput && ok; i++)
+        if (graph_is_fed(g, i)) ok = fix_shape(m->cx, g, g->inputs[i], &shapes[k++]);
+    if (!ok) {
+        qonnx_graph_free(g);
+        return false;
+    }
+    m->program = program_new(m->cx, g, shapes, NULL);
+    if (!m->program) return false;
+    program_plan(m->program, C_ALIGN);
+    m->arena_bytes = m->program->memory ? m->program->memory : C_ALIGN;
+    return name_types(m) && c_constants(m);
+}
+
+static bool make_names(CModel *m, const Graph *g, const char *prefix)
+{
+    const char *path = g->model->path, *slash = strrchr(path, '/');
+    m->file = slash ? slash + 1 : path;
+    m->prefix = prefix ? prefix : text_prefix(m->arena, path);
+    if (!text_prefix_ok(m->cx, m->prefix)) return false;
+    char *upper = arena_string(m->arena, m->prefix);
+    for (char *c = upper; *c; c++) *c = (char)toupper((unsigned char)*c);
+    m->upper = upper;
+    return true;
+}
+
+/* ---- the self-test's sample -------------------------------------------------------------------
+ */
+
+/* An input that is in the range of what the model quantizes it to, or else within -1 .. 1. */
+static void arbitrary_input(const CPort *c, const QuantParams *seen, void *data)
+{
+    const Tensor *t = &c->port->tensor;
+    uint32_t state = 1;
+    for (int64_t i = 0; i < tensor_count(t); i++) {
+        state = state * 1664525u + 1013904223u;
+        int byte = (int)(state >> 24);
+        float x =
+            seen ? (float)(byte + (seen->dtype == QONNX_INT8 ? -128 : 0) - seen->zero) * seen->scale
+                 : (float)(byte - 128) / 128;
+        if (t->dtype == QONNX_FLOAT) memcpy((char *)data + i * 4, &x, 4);
+        else if (qonnx_dtype_bits(t->dtype) == 8)
+            ((uint8_t *)data)[i] = (uint8_t)(t->dtype == QONNX_BOOL ? byte & 1 : byte);
+    }
+}
+
+/* The sample as the compiled code takes it; its data is in the arena. */
+static bool take_sample(CModel *m, const Tensor *given, const CPort *c, Tensor *t)
+{
+    *t = c->port->tensor;
+    void *data = arena_aligned(m->arena, t->bytes);
+    t->data = data;
+    DType want = c->quantized ? QONNX_FLOAT : t->dtype;
+    if (given->dtype != want || tensor_count(given) != tensor_count(t))
+        return qonnx_fail(m->cx, NULL,
+                          "the sample for input '%s' has %lld elements of %s, the model "
+                          "wants %lld of %s",
+                          c->name, (long long)tensor_count(given), qonnx_dtype_name(given->dtype),
+                          (long long)tensor_count(t), qonnx_dtype_name(want));
+    if (!c->quantized) {
+        memcpy(data, given->data, t->bytes);
+        return true;
+    }
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        ((uint8_t *)data)[i] = (uint8_t)quant_value(&c->params, (float)qonnx_tensor_get(given, i));
+    return true;
+}
+
+/* One tensor a fed input: sample 0 of the data set, or what is plausible. */
+static bool make_inputs(CModel *m, const Graph *g, const qonnx_dataset *data, Tensor *inputs)
+{
+    if (!data) {
+        for (int i = 0; i < m->program->ninput; i++) {
+            const CPort *c = &m->in[i];
+            void *memory = arena_aligned(m->arena, c->port->tensor.bytes);
+            arbitrary_input(c, c->params.scale > 0 ? &c->params : NULL, memory);
+            inputs[i] = c->port->tensor;
+            inputs[i].data = memory;
+        }
+        return true;
+    }
+    int room = qonnx_dataset_inputs(data);
+    Tensor *given = xcalloc((size_t)room + 1, sizeof *given);
+    bool ok = qonnx_dataset_read(m->cx, data, 0, given);
+    for (int i = 0, k = 0; i < g->ninput && ok; i++)
+        if (graph_is_fed(g, i)) ok = take_sample(m, &given[i], &m->in[k], &inputs[k]), k++;
+    qonnx_sample_free(given, room);
+    free(given);
+    return ok;
+}
+
+/* Runs the program, which is consumed, and prints the self-test. */
+static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, FILE *f)
+{
+    const Program *p = m->program;
+    Tensor *inputs = arena_array(m->arena, (size_t)p->ninput, sizeof *inputs);
+    Tensor *outputs = arena_array(m->arena, (size_t)p->noutput, sizeof *outputs);
+    if (!make_inputs(m, g, data, inputs)) return false;
+    Exec *x = exec_new(image_new(m->program, ENGINE_PORTABLE));
+    exec_run(x, inputs, NULL, NULL);
+    for (int i = 0; i < p->noutput; i++) {
+        outputs[i] = p->outputs[i].tensor;
+        outputs[i].data = exec_output(x, i);
+    }
+    c_print_selftest(m, inputs, outputs, f);
+    exec_free(x);
+    return true;
+}
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+enum { FILES = 5 };
+
+/* A file being made: first in memory, then beside its place. */
+typedef struct Output {
+    const char *name;
+    char *text;   /* [size], malloc'd */
+    size_t size;  /* bytes of text */
+    FILE *stream; /* writes text */
+    AtomicFile *file;
+} Output;
+
+static FILE *begin(Output *o, Arena *a, const char *prefix, const char *ending)
+{
+    o->name = arena_printf(a, "%s%s", prefix, ending);
+    o->stream = open_memstream(&o->text, &o->size);
+    if (!o->stream) xmalloc(SIZE_MAX); /* says that memory is out */
+    return o->stream;
+}
+
+/* Whether the file is not there, or one that was made here: the first line says so. */
+static bool may_replace(Ctx *cx, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f && errno == ENOENT) return true;
+    char head[512] = "";
+    size_t n = f ? fread(head, 1, sizeof head - 1, f) : 0;
+    if (f) fclose(f);
+    head[n] = 0;
+    return strcasestr(head, "made by qonnx ") ||
+           qonnx_fail(cx, NULL,
+                      "%s: is there already and not made by qonnx; choose another directory "
+                      "or prefix",
+                      path);
+}
+
+/* Puts all files in their places, or none. */
+static bool write_files(Ctx *cx, Arena *a, const char *directory, Output *files, int count)
+{
+    struct stat s;
+    bool ok = true;
+    for (int i = 0; i < count && ok; i++) {
+        const char *path = arena_printf(a, "%s/%s", directory, files[i].name);
+        ok = strstr(files[i].name, ".bin") || may_replace(cx, path);
+    }
+    bool made = ok && !mkdir(directory, 0777);
+    if (ok && !made && (stat(directory, &s) || !S_ISDIR(s.st_mode)))
+        ok = qonnx_fail(cx, NULL, "%s: cannot be made a directory: %s", directory,
+                        strerror(errno == ENOENT ? ENOENT : ENOTDIR));
+    for (int i = 0; i < count && ok; i++) {
+        Output *o = &files[i];
+        o->file = atomic_open(cx, arena_printf(a, "%s/%s", directory, o->name));
+        ok = o->file && atomic_write(o->file, o->text, o->size);
+    }
+    for (int i = 0; i < count; i++) {
+        if (ok) ok = atomic_commit(files[i].file);
+        else atomic_abort(files[i].file);
+        files[i].file = NULL;
+    }
+    if (!ok && made) rmdir(directory);
+    return ok;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------
+ */
+
+static void fill_report(const CModel *m, int integers, qonnx_compile_report *r)
+{
+    *r = (qonnx_compile_report){.arena = m->arena_bytes,
+                                .alive = m->program->alive,
+                                .weights = m->weights,
+                                .calls = m->program->ncall,
+                                .integer_ports = integers};
+    snprintf(r->prefix, sizeof r->prefix, "%s", m->prefix);
+}
+
+/* Prints every file into memory. Returns their number; 0 on failure. */
+static int print_files(CModel *m, const Graph *g, const qonnx_dataset *data, Output files[FILES])
+{
+    int n = 0;
+    c_print_header(m, begin(&files[n++], m->arena, m->prefix, ".h"));
+    c_print_source(m, begin(&files[n++], m->arena, m->prefix, ".c"));
+    c_print_makefile(m, begin(&files[n++], m->arena, "", "Makefile"));
+    if (m->weights_apart) c_print_weights(m, begin(&files[n++], m->arena, m->prefix, ".bin"));
+    bool ok = make_selftest(m, g, data, begin(&files[n++], m->arena, m->prefix, "_test.c"));
+    for (int i = 0; i < n; i++)
+        if (fclose(files[i].stream)) ok = qonnx_fail(m->cx, NULL, "out of memory");
+    return ok ? n : 0;
+}
+
+static bool compile(CModel *m, const Graph *g, const char *directory,
+                    const qonnx_compile_options *o, qonnx_compile_report *report)
+{
+    if (!make_names(m, g, o->prefix)) return false;
+    Graph *ready = graph_prepare(m->cx, g, false);
+    name_ports(m, ready);
+    int integers = o->integer_io ? integer_ports(m, ready) : 0;
+    if (o->integer_io && !integers) {
+        qonnx_graph_free(ready);
+        return qonnx_fail(m->cx, NULL,
+                          "%s: no input or output is quantized directly, so none can be "
+                          "integers; quantize the model first",
+                          g->model->path);
+    }
+    if (!make_program(m, ready)) return false;
+    Output files[FILES] = {{NULL}};
+    int count = print_files(m, g, o->data, files);
+    bool ok = count && write_files(m->cx, m->arena, directory, files, count);
+    for (int i = 0; i < FILES; i++) free(files[i].text);
+    if (ok && report) fill_report(m, integers, report);
+    return ok;
+}
+
+bool qonnx_model_compile(Ctx *cx, const Graph *g, const char *directory,
+                         const qonnx_compile_options *options, qonnx_compile_report *report)
+{
+    static const qonnx_compile_options defaults;
+    const qonnx_compile_options *o = options ? options : &defaults;
+    if (o->target && strcmp(o->target, "generic"))
+        return qonnx_fail(cx, NULL, "there is no target '%s' for C; there is 'generic'", o->target);
+    locale_t numbers = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = uselocale(numbers);
+    CModel m = {.cx = cx, .arena = arena_new(), .weights_apart = o->weights_bin};
+    bool ok = compile(&m, g, directory, o, report);
+    program_free(m.program);
+    arena_free(m.arena);
+    uselocale(before);
+    freelocale(numbers);
+    return ok;
+}

@@ -1,0 +1,21 @@
+/* tests/fuzz/model.c - an ONNX file is read, printed and written again. */
+#include "onnx.pb-c.h"
+#include "tests/fuzz/fuzz.h"
+#include <qonnx/qonnx.h>
+
+const ProtobufCMessageDescriptor *const fuzz_type = &onnx__model_proto__descriptor;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_graph *g = qonnx_model_load(cx, fuzz_file(data, size));
+    if (g) {
+        FILE *null = fopen("/dev/null", "w");
+        qonnx_graph_dump(g, null);
+        fclose(null);
+        (void)!qonnx_model_save(cx, g, "/dev/null");
+    }
+    qonnx_graph_free(g);
+    qonnx_ctx_free(cx);
+    return 0;
+}

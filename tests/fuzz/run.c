@@ -1,0 +1,87 @@
+/* tests/fuzz/run.c - an ONNX file is lowered and, when it is small work, run on made-up inputs. */
+#include "onnx.pb-c.h"
+#include "tests/fuzz/fuzz.h"
+#include <math.h>
+#include <qonnx/qonnx.h>
+#include <stdlib.h>
+#include <string.h>
+
+const ProtobufCMessageDescriptor *const fuzz_type = &onnx__model_proto__descriptor;
+
+enum { MOST_ELEMENTS = 1 << 16, MOST_MACS = 1 << 22, MOST_INPUTS = 16 };
+
+/* Whether every value is small: symbolic axes count as 3, what is not known as small. */
+static bool is_small(const qonnx_graph *g)
+{
+    for (int i = 0; i < qonnx_graph_values(g); i++) {
+        const qonnx_value *v = qonnx_graph_value(g, i);
+        double n = 1;
+        for (int k = 0; k < qonnx_value_rank(v); k++)
+            n *= qonnx_value_dim(v, k) < 0 ? 3 : (double)qonnx_value_dim(v, k);
+        if (n > MOST_ELEMENTS) return false;
+    }
+    for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n))
+        if (qonnx_node_macs(n) > MOST_MACS) return false;
+    return true;
+}
+
+/* Numbers for an input: 0, 1, 2, ... in its type, negative ones and NaN among the floats. */
+static void *make_data(qonnx_dtype type, size_t n, size_t bytes)
+{
+    uint8_t *data = calloc(1, bytes + !bytes);
+    for (size_t i = 0; i < n && type == QONNX_FLOAT; i++) {
+        float v = i % 97 == 96 ? NAN : (float)(i % 7) - 3;
+        memcpy(data + i * sizeof v, &v, sizeof v);
+    }
+    for (size_t i = 0; i < bytes && type != QONNX_FLOAT && type != QONNX_BOOL; i++)
+        data[i] = (uint8_t)(i % 3);
+    return data;
+}
+
+/* One tensor for each input that is fed. Returns how many, -1 when an input cannot be made. */
+static int make_inputs(const qonnx_graph *g, qonnx_tensor *t)
+{
+    int fed = 0;
+    for (int i = 0; i < qonnx_graph_inputs(g); i++) {
+        const qonnx_value *v = qonnx_graph_input(g, i);
+        int rank = qonnx_value_rank(v), bits = qonnx_dtype_bits(qonnx_value_dtype(v));
+        size_t n = 1;
+        if (qonnx_value_constant(v)) continue;
+        if (rank < 0 || !bits || fed == MOST_INPUTS) return -1;
+        t[fed] = (qonnx_tensor){.dtype = qonnx_value_dtype(v), .rank = rank};
+        for (int k = 0; k < rank; k++) {
+            t[fed].dims[k] = qonnx_value_dim(v, k) < 0 ? 3 : qonnx_value_dim(v, k);
+            n *= (size_t)t[fed].dims[k];
+        }
+        t[fed].bytes = (n * (size_t)bits + 7) / 8;
+        fed++;
+    }
+    for (int i = 0; i < fed; i++)
+        t[i].data = make_data(t[i].dtype, (size_t)qonnx_tensor_elements(&t[i]), t[i].bytes);
+    return fed;
+}
+
+static bool see(void *user, size_t sample, const qonnx_tensor *outputs)
+{
+    (void)user, (void)sample, (void)outputs;
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_graph *g = qonnx_model_load(cx, fuzz_file(data, size));
+    if (g && is_small(g) && qonnx_pipeline_run(cx, g, "raise-opset,fold-constants", NULL) &&
+        is_small(g)) {
+        qonnx_tensor t[MOST_INPUTS];
+        int fed = make_inputs(g, t);
+        qonnx_session_options o = {.engine = "portable", .threads = 1};
+        qonnx_session *s = fed >= 0 ? qonnx_session_new(cx, g, &o) : NULL;
+        if (s) (void)!qonnx_session_run_one(cx, s, t, see, NULL);
+        qonnx_session_free(s);
+        for (int i = 0; i < fed; i++) free((void *)(uintptr_t)t[i].data);
+    }
+    qonnx_graph_free(g);
+    qonnx_ctx_free(cx);
+    return 0;
+}

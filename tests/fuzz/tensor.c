@@ -1,0 +1,20 @@
+/* tests/fuzz/tensor.c - TensorProto files as samples. */
+#include "frontend/data/data.h"
+#include "onnx.pb-c.h"
+#include "tests/fuzz/fuzz.h"
+
+const ProtobufCMessageDescriptor *const fuzz_type = &onnx__tensor_proto__descriptor;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const Feed feed = {.name = (char[]){"x"}, .dtype = QONNX_FLOAT, .rank = 3, .dims = {-1, 2, -1}};
+    const char *path = fuzz_file(data, size);
+    qonnx_tensor t = {0};
+    qonnx_ctx *cx = qonnx_ctx_new();
+    if (pb_load(cx, path, &t)) qonnx_sample_free(&t, 1);
+    qonnx_ctx_free(cx);
+    cx = qonnx_ctx_new();
+    if (pb_read(cx, &feed, path, &t)) qonnx_sample_free(&t, 1);
+    qonnx_ctx_free(cx);
+    return 0;
+}
