@@ -138,6 +138,12 @@ static bool same_params(const QuantParams *a, const QuantParams *b)
     return a->scale == b->scale && a->zero == b->zero && a->dtype == b->dtype;
 }
 
+/* What q_softmax gives: scale 1/256, the lowest integer for 0. */
+static bool is_probability(const QuantParams *p)
+{
+    return p->scale == 1.0f / 256 && p->zero == (p->dtype == QONNX_INT8 ? -128 : 0);
+}
+
 /* Whether the operands of the node make a group that quantized.c can lower. */
 static bool find_operands(Group *g, Arena *a)
 {
@@ -156,9 +162,7 @@ static bool find_operands(Group *g, Arena *a)
     if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
     if (qonnx_node_is(n, "MaxPool")) return same_params(&g->q->in[0], &g->q->out);
     if (qonnx_node_is(n, "Add")) return quantized_add_params(g->q, &(q_add_p){0});
-    if (qonnx_node_is(n, "Softmax"))
-        return g->q->out.scale == 1.0f / 256 &&
-               g->q->out.zero == (g->q->out.dtype == QONNX_INT8 ? -128 : 0);
+    if (qonnx_node_is(n, "Softmax")) return is_probability(&g->q->out);
     return true;
 }
 

@@ -26,14 +26,13 @@ static void print_kernel(FILE *f, const char *name, Printed *printed)
     putc('\n', f);
 }
 
-/* A function that is not inlined for each kernel: one copy of its code, however often it is called.
- * Kernels work on blocks, so that costs no time, and saves nine tenths of the code. */
+/* The function that the calls of a kernel go through: kernels themselves are always inlined. */
 static void print_function(const Prototype *k, FILE *f)
 {
-    fprintf(f, "KERNEL_CALLED void call_%s(const %s *p", k->kernel, k->params);
+    fprintf(f, "MODEL_KERNEL void call_%s(const %s *p", k->kernel, k->params);
     int n = 0;
     for (; k->types[n + 1]; n++) fprintf(f, ", const %s *in%d", k->types[n], n);
-    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n                        " : " ", k->types[n],
+    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n    " : " ", k->types[n],
             k->kernel);
     for (int i = 0; i < n; i++) fprintf(f, ", in%d", i);
     fputs(", out);\n}\n\n", f);
