@@ -149,7 +149,9 @@ Attr *node_put_attr(Node *n, const char *name);    /* found and cleared, or new 
 Graph *graph_clone(const Graph *g);
 
 /* refresh.c */
-bool graph_infer(Ctx *cx, Graph *g);               /* shapes alone, nodes being in order */
+/* Shapes alone, nodes being in order. Forms before operator set 13 differ in ways that only
+ * raise-opset knows: with `lenient`, what cannot be inferred there stays unknown. */
+bool graph_infer(Ctx *cx, Graph *g, bool lenient);
 
 /* verify.c: whether every invariant of this header holds; the message says which not */
 bool graph_verify(Ctx *cx, const Graph *g);

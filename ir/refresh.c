@@ -122,23 +122,28 @@ static bool check_arity(Ctx *cx, const Node *n)
         return qonnx_fail(cx, n, "%d inputs, want %d to %d", n->nin, op->min_in, op->max_in);
     for (int i = 0; i < op->min_in; i++)
         if (!n->in[i]) return qonnx_fail(cx, n, "input %d is left out, but it is required", i);
-    if (!n->nout) return qonnx_fail(cx, n, "it has no output");
     return true;
 }
 
-/* Forms before 13 differ in ways that only raise-opset knows: there, what cannot be inferred stays
- * unknown instead of being an error. */
-bool graph_infer(Ctx *cx, Graph *g)
+/* What every version of an operator has. */
+static bool check_form(Ctx *cx, const Node *n)
 {
-    bool old = qonnx_model_opset(g) < 13;
+    if (!n->nout) return qonnx_fail(cx, n, "it has no output");
+    return op_check_attributes(cx, n);
+}
+
+bool graph_infer(Ctx *cx, Graph *g, bool lenient)
+{
+    bool old = lenient && qonnx_model_opset(g) < 13;
     Ctx *quiet = old ? ctx_quiet() : NULL;
     bool ok = true;
     for (Node *n = g->first; ok && n; n = n->next) {
         for (int i = 0; ok && i < qonnx_node_subgraphs(n); i++)
-            ok = graph_infer(cx, qonnx_node_subgraph(n, i));
+            ok = graph_infer(cx, qonnx_node_subgraph(n, i), lenient);
         if (!ok || !n->row) continue;
+        if (!check_form(cx, n)) ok = false;
         Ctx *c = old ? quiet : cx;
-        ok = (check_arity(c, n) && n->row->shape(c, n)) || old;
+        ok = ok && ((check_arity(c, n) && n->row->shape(c, n)) || old);
     }
     qonnx_ctx_free(quiet);
     return ok;
@@ -157,5 +162,5 @@ bool qonnx_graph_refresh(Ctx *cx, Graph *g)
     Arena *scratch = arena_new();
     bool ok = sort_all(cx, g, scratch);
     arena_free(scratch);
-    return ok && graph_infer(cx, g);
+    return ok && graph_infer(cx, g, true);
 }

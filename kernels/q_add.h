@@ -42,14 +42,14 @@ KERNEL void q_add_chunk(const q_add_p *restrict p, const int16_t a[Q_CHUNK],
 
 #else
 
-/* A float32 as an integer times 2^-q_add_unit(). */
+/* A float32 as an integer times 2^-unit. */
 KERNEL int64_t q_add_fixed(int32_t bits, int32_t unit)
 {
     const int32_t exponent = (int32_t)(((uint32_t)bits >> 23) & 255);
     const int64_t mantissa = ((int64_t)bits & 0x7fffff) | (exponent ? 0x800000 : 0);
     const int32_t shift = (exponent ? exponent : 1) - 150 + unit;
     /* lowering has seen to it that what is shifted out is zero */
-    const int64_t v = shift < 0 ? mantissa >> -shift : mantissa << shift;
+    const int64_t v = shift < 0 ? (-shift < 24 ? mantissa >> -shift : 0) : mantissa << shift;
     return bits < 0 ? -v : v;
 }
 

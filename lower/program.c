@@ -142,7 +142,7 @@ Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
     l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
     for (int i = 0; i < g->nvalue; i++) l.observed[i] = observe && observe(g->values[i], &axis);
-    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g) || !check_shapes(cx, g) ||
+    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) || !check_shapes(cx, g) ||
         !lower_graph(&l, g, observe)) {
         program_free(p);
         return NULL;

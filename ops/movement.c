@@ -7,6 +7,11 @@
 /* The memory of input 0, plain, under the output's shape. */
 static bool view_lower(Lower *l, Node *n)
 {
+    /* the shape is the file's word where it could not be inferred */
+    int64_t from = shape_elements(in_shape(n, 0)), to = shape_elements(&n->out[0]->shape);
+    if (from != to)
+        return qonnx_fail(l->cx, n, "%lld elements do not fit a shape of %lld", (long long)from,
+                          (long long)to);
     lower_view(l, n->out[0], lower_in(l, n, 0, PLAIN), PLAIN);
     return true;
 }
@@ -417,6 +422,12 @@ static bool constant_lower(Lower *l, Node *n)
     return true;
 }
 
+/* Known for its type: constants are cast when they are folded; nothing else runs yet. */
+static bool cast_shape(Ctx *cx, Node *n)
+{
+    return out_shape(cx, n, 0, (DType)qonnx_node_int(n, "to", 0), in_shape(n, 0));
+}
+
 const Op ops_movement[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
@@ -430,6 +441,7 @@ const Op ops_movement[] = {
     {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
+    {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, NULL},
     {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower},
     {0},
 };

@@ -28,6 +28,9 @@ typedef struct Op {
     {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
 #define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
 
+/* Whether the attributes that ONNX has types for have them (ops/attributes.c). */
+bool op_check_attributes(Ctx *cx, const Node *n);
+
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
 

@@ -468,9 +468,11 @@ static inline bool softmax_case(Cases *t)
     const int32_t halvings = between(t, 0, 8);
     const double scale = ldexp(1.0 + rnd(t) * 0x1p-32, -halvings);
     uint32_t table[256];
-    for (int i = 0; i < 256; i++) /* halves at times: ties */
-        table[i] = p.inner % 2 ? (uint32_t)(8388608.0 / (1.0 + i * scale * 4 + i * i * scale))
-                               : 8388608u >> (i < 24 ? i : 24);
+    const bool ties = one_in(t, 3); /* small multiples of one number, sums of about 512 of them */
+    if (ties) p.count = between(t, 250, 262);
+    for (int i = 0; i < 256; i++)
+        table[i] = ties ? (uint32_t)(1 + i % 3) << 14
+                        : (uint32_t)(8388608.0 / (1.0 + i * scale * 4 + i * i * scale));
     p.y_zero = between(t, 0, 1) ? -128 : 0;
     const size_t n = (size_t)(p.outer * p.count * p.inner);
     uint8_t *x = random_bytes(t, n);

@@ -541,7 +541,7 @@ static void test_unary(void **state)
                          e);
             worst = fmax(worst, e);
         }
-        print_message("%-10s %.3f ulp\n", cases[c].name, worst);
+        print_message("# %-10s %.3f ulp\n", cases[c].name, worst);
         free(y);
     }
     free(x);
@@ -598,7 +598,7 @@ static void test_pow(void **state)
             fail_msg("pow(%a, %a) = %a, want %a", (double)a[i], (double)b[i], (double)y[i], want);
         worst = fmax(worst, e);
     }
-    print_message("%-10s %.3f ulp\n", "pow", worst);
+    print_message("# %-10s %.3f ulp\n", "pow", worst);
     free(a);
     free(b);
     free(y);
@@ -862,7 +862,7 @@ static void test_onednn_threads(void **state)
     onednn_op_free(op);
     free(w);
     free(bias);
-    print_message("%s: %d operators compared\n", onednn_name(), onednn_ops);
+    print_message("# %s: %d operators compared\n", onednn_name(), onednn_ops);
 }
 #endif
 
