@@ -14,7 +14,7 @@ static const struct {
      " allowzero antialias axis batch_dims block_size blocksize broadcast ceil_mode "
      "count_include_pad end exclude_outside exclusive fmod group is_test k keepdims "
      "largest noop_with_empty_axes num_outputs output_dtype p reverse saturate select_last_index "
-     "sorted spatial start storage_order to training_mode transA transB value_int "},
+     "sorted spatial start storage_order training_mode transA transB value_int "},
     {ATTR_INTS,
      " axes consumed_inputs dilations ends kernel_shape output_padding output_shape pads "
      "perm shape split starts strides value_ints "},

@@ -422,9 +422,13 @@ static bool constant_lower(Lower *l, Node *n)
     return true;
 }
 
-/* Known for its type: constants are cast when they are folded; nothing else runs yet. */
+/* Known for its type: constants are cast when they are folded; nothing else runs yet. (Before
+ * operator set 6 `to` was a string.) */
 static bool cast_shape(Ctx *cx, Node *n)
 {
+    if (!qonnx_dtype_bits((DType)qonnx_node_int(n, "to", 0)) &&
+        qonnx_node_int(n, "to", 0) != QONNX_STRING)
+        return qonnx_fail(cx, n, "attribute to is no known type");
     return out_shape(cx, n, 0, (DType)qonnx_node_int(n, "to", 0), in_shape(n, 0));
 }
 

@@ -26,10 +26,11 @@ static void print_kernel(FILE *f, const char *name, Printed *printed)
     putc('\n', f);
 }
 
-/* The function that the calls of a kernel go through: kernels themselves are always inlined. */
+/* The function that the calls of a kernel go through: one copy of its code, since kernels themselves
+ * are always inlined. */
 static void print_function(const Prototype *k, FILE *f)
 {
-    fprintf(f, "MODEL_KERNEL void call_%s(const %s *p", k->kernel, k->params);
+    fprintf(f, "KERNEL_CALLED void call_%s(const %s *p", k->kernel, k->params);
     int n = 0;
     for (; k->types[n + 1]; n++) fprintf(f, ", const %s *in%d", k->types[n], n);
     fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n    " : " ", k->types[n],

@@ -20,14 +20,6 @@
 #define ARENA(offset)   ((void *)((unsigned char *)arena + (offset)))
 #define WEIGHTS(offset) ((const void *)((const unsigned char *)weights + (offset)))
 
-/* Functions that the model's calls go through: one copy of each kernel's code; with -DQONNX_INLINE
- * one for each call, which takes many times the code and is up to a third faster on some machines. */
-#ifdef QONNX_INLINE
-#define MODEL_KERNEL static inline
-#else
-#define MODEL_KERNEL KERNEL_CALLED
-#endif
-
 /* Makes the function return 1 unless p points to something aligned to n. */
 #define CHECK_POINTER(p, n)                                                                        \
     if (!(p) || (uintptr_t)(p) % (n) != 0) return 1
