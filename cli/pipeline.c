@@ -27,10 +27,7 @@ static size_t piece_length(const char *text)
     return n;
 }
 
-static bool is_blank(const char *text)
-{
-    return !text[strspn(text, " \t\n")];
-}
+static bool is_blank(const char *text) { return !text[strspn(text, " \t\n")]; }
 
 Passes passes_split(const char *pipeline)
 {
@@ -106,8 +103,7 @@ bool passes_insert(Passes *p, const char *spec)
     int length = mark ? (int)(mark - spec) : (int)strlen(spec), at = p->count;
     if (mark)
         while (at > 0 && !is_pass(p->text[at - 1], mark + 1)) at--;
-    else if (passes_find(p, "calibrate") >= 0)
-        at = passes_find(p, "calibrate");
+    else if (passes_find(p, "calibrate") >= 0) at = passes_find(p, "calibrate");
     if (!at && mark) return false;
     char *before = passes_join(p, 0, at), *behind = passes_join(p, at, p->count), *text = NULL;
     if (asprintf(&text, "%s%s%.*s%s%s", before, *before ? "," : "", length, spec,

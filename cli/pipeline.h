@@ -18,10 +18,10 @@ void passes_free(Passes *p);
 /* Passes from..to-1 as one text; malloc'd. */
 char *passes_join(const Passes *p, int from, int to);
 
-/* Puts passes into the pipeline: "TEXT@AFTER" directly behind the last pass of the name AFTER, "TEXT"
- * right before `calibrate`, or at the end where there is none. False when there is no AFTER. */
+/* Puts passes into the pipeline: "TEXT@AFTER" directly behind the last pass of the name AFTER,
+ * "TEXT" right before `calibrate`, or at the end where there is none. False: there is no AFTER. */
 bool passes_insert(Passes *p, const char *spec);
-/* Puts every --pass of a verb into the pipeline. Returns -1, or the exit status of a usage error. */
+/* Puts every --pass of a verb into the pipeline. Returns -1, or the status of a usage error. */
 int passes_insert_all(const Verb *verb, const Args *args, Passes *p);
 
 /* Index of the pass of that name; -1 when it is not among them. */

@@ -63,9 +63,11 @@ static bool prefix_fits(const Job *job)
     char *wanted = passes_join(&job->passes, 0, job->split);
     bool fits = !strcmp(wanted, qonnx_pipeline_prefix()) || !strcmp(wanted, taken);
     if (!fits)
-        qonnx_fail(job->cx, NULL, "%s: its statistics were taken behind '%s', and --pass makes that "
+        qonnx_fail(job->cx, NULL,
+                   "%s: its statistics were taken behind '%s', and --pass makes that "
                    "'%s'; give 'qonnx calibrate' the same --pass, or say where else it goes: "
-                   "PASS@AFTER", job->args->calibration, taken, wanted);
+                   "PASS@AFTER",
+                   job->args->calibration, taken, wanted);
     free(wanted);
     return fits;
 }
@@ -165,8 +167,8 @@ static bool get_statistics(Job *job)
 {
     if (job->args->calibration) return qonnx_stats_match(job->cx, job->stats, job->g);
     char *prefix = passes_join(&job->passes, 0, job->split);
-    job->stats =
-        statistics_collect(job->cx, job->g, job->args, job->args->data.text, job->args->data.count, prefix);
+    job->stats = statistics_collect(job->cx, job->g, job->args, job->args->data.text,
+                                    job->args->data.count, prefix);
     free(prefix);
     return job->stats != NULL;
 }
@@ -398,7 +400,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
-        "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass 'mine{x=1}' -o out.onnx",
+        "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",
     .options = options,
     .samples = true,
     .json = true,

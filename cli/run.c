@@ -276,8 +276,8 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
 
 static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
 {
-    qonnx_dataset *d =
-        samples_open(run->cx, run->g, run->args->data.text, run->args->data.count, run->args->limit);
+    qonnx_dataset *d = samples_open(run->cx, run->g, run->args->data.text, run->args->data.count,
+                                    run->args->limit);
     if (!d) return false;
     run->d = d;
     run->samples = qonnx_dataset_count(d);
@@ -325,8 +325,8 @@ static int run_verb(const Verb *verb, const Args *args)
     if (args->check && (args->data.count > 1 || args->output))
         return options_misuse(verb, "run: --check takes one --data DIR and no -o");
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
-    if (args->output &&
-        !(output_apart(args->output, args->data.text, args->data.count) && make_directory(args->output)))
+    if (args->output && !(output_apart(args->output, args->data.text, args->data.count) &&
+                          make_directory(args->output)))
         return EXIT_BAD;
     Run run = {.args = args, .cx = progress_ctx()};
     if (args->json) run.report = json_array();

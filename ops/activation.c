@@ -26,6 +26,7 @@ static const struct {
     {"Floor", F_FLOOR, 0, 0},
     {"Ceil", F_CEIL, 0, 0},
     {"Round", F_ROUND, 0, 0},
+    {"Gelu", F_GELU, 0, 0},
 };
 
 static bool emit_unary(Lower *l, Node *n, f_unary_p p)
@@ -57,6 +58,14 @@ static bool unary_lower(Lower *l, Node *n)
 {
     f_unary_p p;
     return lower_want(l, n, 0, QONNX_FLOAT) && unary_params(n, &p) && emit_unary(l, n, p);
+}
+
+static bool gelu_lower(Lower *l, Node *n)
+{
+    const char *form = qonnx_node_string(n, "approximate", "none");
+    if (strcmp(form, "none"))
+        return qonnx_fail(l->cx, n, "approximate '%s' cannot be run, only 'none'", form);
+    return unary_lower(l, n);
 }
 
 static bool clamp_lower(Lower *l, Node *n)
@@ -139,6 +148,7 @@ const Op ops_activation[] = {
     {"Reciprocal", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
     {"Erf", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
     {"Floor", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Gelu", 1, 1, same_shape, RULE_FLOAT, NULL, gelu_lower},
     {"Ceil", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
     {"Round", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
     {0},

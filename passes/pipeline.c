@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* What happens to a float model before statistics are taken, and after. Bias adds are fused before
- * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add vanish.
- * Biases are corrected while the float weights are still there. */
+ * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add
+ * vanish. Biases are corrected while the float weights are still there. */
 #define PREFIX                                                                                     \
     "raise-opset,fold-constants,remove-identity,fuse-bias-add,fold-batchnorm,fuse-bias-add"
 #define SUFFIX "calibrate,correct-bias,insert-qdq"
@@ -49,7 +49,7 @@ const char *qonnx_job_text(const qonnx_job *job, const char *option)
     return o ? o->value : "";
 }
 
-/* A number with nothing behind it; the locale does not matter to the command, which never sets it. */
+/* A number with nothing behind it; the locale does not matter: the command never sets it. */
 static bool is_number(const char *text, double *value)
 {
     char *end;
@@ -88,12 +88,16 @@ static bool check_setting(Ctx *cx, const char *what, const qonnx_option *options
     const qonnx_option *o = find_option(options, s->name);
     double number;
     if (!o)
-        return qonnx_fail(cx, NULL, "%s has no option '%s'; `qonnx passes` lists them", what, s->name);
+        return qonnx_fail(cx, NULL, "%s has no option '%s'; `qonnx passes` lists them", what,
+                          s->name);
     if (is_number(o->value, &number) && !is_number(s->value, &number))
-        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want a number", what, s->name, s->value);
+        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want a number", what, s->name,
+                          s->value);
     bool flag = is_word(o->value, truths) || is_word(o->value, lies);
-    if (flag && !is_number(o->value, &number) && !is_word(s->value, truths) && !is_word(s->value, lies))
-        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want true or false", what, s->name, s->value);
+    if (flag && !is_number(o->value, &number) && !is_word(s->value, truths) &&
+        !is_word(s->value, lies))
+        return qonnx_fail(cx, NULL, "%s: option %s is '%s', want true or false", what, s->name,
+                          s->value);
     return true;
 }
 
@@ -114,7 +118,8 @@ static char *item_end(char *s, char stop)
 static char *trim(char *s)
 {
     while (*s == ' ' || *s == '\n' || *s == '\t') s++;
-    for (char *e = s + strlen(s); e > s && (e[-1] == ' ' || e[-1] == '\n' || e[-1] == '\t');) *--e = 0;
+    for (char *e = s + strlen(s); e > s && (e[-1] == ' ' || e[-1] == '\n' || e[-1] == '\t');)
+        *--e = 0;
     return s;
 }
 
@@ -125,14 +130,16 @@ static const char *parse_item(Ctx *cx, char *text, qonnx_job *job)
     char *brace = strchr(text, '{');
     if (!brace) return text;
     char *close = text + strlen(text) - 1;
-    if (*close != '}') return qonnx_fail(cx, NULL, "pipeline: '%s' lacks its closing brace", text), NULL;
+    if (*close != '}')
+        return qonnx_fail(cx, NULL, "pipeline: '%s' lacks its closing brace", text), NULL;
     *brace = *close = 0;
     for (char *s = brace + 1; *s;) {
         char *end = item_end(s, ','), *next = *end ? end + 1 : end;
         *end = 0;
         char *eq = strchr(s, '=');
         if (!eq || job->nsetting == MAX_SETTINGS)
-            return qonnx_fail(cx, NULL, "pipeline: '%s' in %s is no name=value", trim(s), text), NULL;
+            return qonnx_fail(cx, NULL, "pipeline: '%s' in %s is no name=value", trim(s), text),
+                   NULL;
         *eq = 0;
         job->settings[job->nsetting++] = (Setting){trim(s), trim(eq + 1)};
         s = next;
@@ -151,12 +158,13 @@ static bool check_settings(Ctx *cx, const char *kind, const char *name, const qo
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* Puts "pass 'NAME' of plugin FILE: " in front of the failure; the file is NULL for built-in ones. */
+/* Puts "pass 'NAME' of plugin FILE: " in front of the failure; FILE is NULL for built-in ones. */
 static bool blame(Ctx *cx, const char *kind, const char *name, const char *file)
 {
     char *prefix = NULL;
     if (!ctx_failed(cx)) qonnx_fail(cx, NULL, "failed without a reason");
-    if (asprintf(&prefix, "%s '%s'%s%s: ", kind, name, file ? " of plugin " : "", file ? file : "") < 0)
+    if (asprintf(&prefix, "%s '%s'%s%s: ", kind, name, file ? " of plugin " : "",
+                 file ? file : "") < 0)
         return false;
     ctx_prefix_error(cx, prefix);
     free(prefix);
@@ -170,7 +178,8 @@ static bool observe(Ctx *cx, const qonnx_observer *o, const qonnx_histogram *h,
     const char *file;
     qonnx_observer_plugin(o, &file);
     *lo = *hi = NAN;
-    if (!o->range(cx, h, grid, job, lo, hi)) return file ? blame(cx, "observer", o->name, file) : false;
+    if (!o->range(cx, h, grid, job, lo, hi))
+        return file ? blame(cx, "observer", o->name, file) : false;
     if (isfinite(*lo) && isfinite(*hi) && *lo <= *hi) return true;
     qonnx_fail(cx, NULL, "it chose the range [%g, %g], want two finite numbers in order", *lo, *hi);
     return blame(cx, "observer", o->name, file);
@@ -185,8 +194,7 @@ bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, cons
     const char *name = parse_item(cx, text, &job);
     const qonnx_observer *o = name ? registry_observer(cx, name) : NULL;
     bool ok = name != NULL;
-    if (ok && !o)
-        ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", name);
+    if (ok && !o) ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", name);
     if (o) job.options = o->options;
     ok = ok && check_settings(cx, "observer", name, &job) && observe(cx, o, h, grid, &job, lo, hi);
     free(text);
@@ -244,6 +252,7 @@ bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipelin
     static const qonnx_pipeline_options defaults;
     if (!o) o = &defaults;
     const qonnx_target *target = qonnx_target_find(o->target ? o->target : "ort-x86");
-    if (!target) return qonnx_fail(cx, NULL, "no target '%s'; `qonnx passes` lists them", o->target);
+    if (!target)
+        return qonnx_fail(cx, NULL, "no target '%s'; `qonnx passes` lists them", o->target);
     return each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
 }

@@ -240,8 +240,7 @@ static void load_path(Ctx *cx, const char *list)
     for (const char *at = list; *at;) {
         size_t n = strcspn(at, ":");
         char *folder = strndup(at, n);
-        if (folder && *folder == '/')
-            load_folder(cx, folder, true);
+        if (folder && *folder == '/') load_folder(cx, folder, true);
         else if (folder && *folder)
             qonnx_warn(cx, NULL,
                        "QONNX_PLUGIN_PATH: '%s' is no absolute path: nothing is loaded from "

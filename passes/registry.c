@@ -55,10 +55,7 @@ static void enter(void)
         put(&observers, builtin_observers[i], builtin_observers[i]->name, NULL);
 }
 
-static void leave(void)
-{
-    pthread_mutex_unlock(&mutex);
-}
+static void leave(void) { pthread_mutex_unlock(&mutex); }
 
 /* ---- looking up ------------------------------------------------------------------------------ */
 
@@ -104,14 +101,8 @@ static const void *at(const Shelf *s, int i)
     return what;
 }
 
-const qonnx_pass *qonnx_pass_at(int i)
-{
-    return at(&passes, i);
-}
-const qonnx_observer *qonnx_observer_at(int i)
-{
-    return at(&observers, i);
-}
+const qonnx_pass *qonnx_pass_at(int i) { return at(&passes, i); }
+const qonnx_observer *qonnx_observer_at(int i) { return at(&observers, i); }
 
 static const qonnx_plugin *plugin_of(const Shelf *s, const void *what, const char **file)
 {

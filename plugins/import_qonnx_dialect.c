@@ -50,8 +50,7 @@ static const qonnx_tensor *constant(qonnx_ctx *cx, const qonnx_node *n, int i)
         qonnx_fail(cx, n, "its %s '%s' is %s of %lld elements, want numbers", what[i],
                    qonnx_value_name(v), qonnx_dtype_name(t->dtype),
                    (long long)qonnx_tensor_elements(t));
-    else
-        return t;
+    else return t;
     return NULL;
 }
 

@@ -77,7 +77,9 @@ def run_onnx(path, x):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     providers = ["CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(str(path), options, providers=providers).run(None, {"x": x})[0]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers).run(
+        None, {"x": x}
+    )[0]
 
 
 def steps(shape, scale=1 / 8):

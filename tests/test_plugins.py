@@ -268,7 +268,14 @@ def test_pass_placement(mark, tmp_path):
     assert ranges["a"] == ranges["b"] == 0 < ranges["c"]
     assert nodes["a"] == nodes["c"] < nodes["d@e"] == len(onnx.load(out).graph.node)
     text = seen["qonnx.pipeline"]
-    order = ["mark{key=a, n=2}", "mark{key=b}", "calibrate", "mark{key=c}", "insert-qdq", "{key=d@e}"]
+    order = [
+        "mark{key=a, n=2}",
+        "mark{key=b}",
+        "calibrate",
+        "mark{key=c}",
+        "insert-qdq",
+        "{key=d@e}",
+    ]
     assert sorted(order, key=text.index) == order
 
 
@@ -288,7 +295,9 @@ def test_pass_misuse(mark, tmp_path):
 
 def test_pipeline_and_dump(mark, tmp_path):
     out = tmp_path / "out.onnx"
-    result = quantize(out, "--plugin", mark, "--pipeline", "fold-constants,mark", "--dump-after", "mark")
+    result = quantize(
+        out, "--plugin", mark, "--pipeline", "fold-constants,mark", "--dump-after", "mark"
+    )
     assert result.rc == 0 and "mark" in metadata(out)
     assert "Conv(image" in result.stderr and "\noutput scores" in result.stderr
 
@@ -362,7 +371,9 @@ def test_nothing_from_here(tmp_path, clean_env):
             clean_env.setenv("QONNX_PLUGIN_PATH", value)
         result = run_command("passes", "--json", cwd=tmp_path)
         assert not [p for p in json.loads(result.stdout)["passes"] if p["name"] == "mine"]
-        assert result.stderr.count("is no absolute path") == len((value or "").replace(":", " ").split())
+        assert result.stderr.count("is no absolute path") == len(
+            (value or "").replace(":", " ").split()
+        )
         result = quantize(tmp_path / "out.onnx", "--pass", "mine", cwd=tmp_path)
         assert result.rc == 1 and "no pass 'mine'" in result.stderr
 
@@ -434,14 +445,20 @@ def test_guests_listed(as_guests, guests, tmp_path):
         loaded = entries(kind=kind)
         assert loaded.keys() == own.keys()
         for name, entry in loaded.items():
-            assert entry["file"] == str(guests / f"{'pass' if kind == 'passes' else 'observer'}-{name}.so")
+            assert entry["file"] == str(
+                guests / f"{'pass' if kind == 'passes' else 'observer'}-{name}.so"
+            )
             assert entry["options"] == own[name]["options"] and own[name]["file"] is None
     result = quantize(tmp_path / "out.onnx", env=os.environ | {"QONNX_PLUGIN_PATH": ""})
     assert result.rc == 1 and "no pass 'raise-opset'" in result.stderr
 
 
 MODELS = [None, "resnet8_cifar10", "mnist_cntk", "squeezenet11_imagenet"]
-DATASETS = {"resnet8_cifar10": "cifar10", "mnist_cntk": "mnist", "squeezenet11_imagenet": "imagenet-squeezenet"}
+DATASETS = {
+    "resnet8_cifar10": "cifar10",
+    "mnist_cntk": "mnist",
+    "squeezenet11_imagenet": "imagenet-squeezenet",
+}
 
 
 @pytest.mark.parametrize("observer", ["minmax", "percentile", "entropy", "mse"])
@@ -522,10 +539,19 @@ def test_template(way, installed, tmp_path):
         ],
     }
     for step in steps[way]:
-        done = subprocess.run(step, shell=True, cwd=project, env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            step, shell=True, cwd=project, env=env, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr
     assert [p.parent.name for p in target.rglob("my-plugin.so")] == ["plugins"]
-    args = ["--plugin", "./my-plugin.so", "--observer", "absmax", "--pass", "cap-range{most=1.5}@calibrate"]
+    args = [
+        "--plugin",
+        "./my-plugin.so",
+        "--observer",
+        "absmax",
+        "--pass",
+        "cap-range{most=1.5}@calibrate",
+    ]
     done = subprocess.run(
         [command, "quantize", DIGITS, "--data", CALIBRATION, "-o", out, "-v", *args],
         cwd=project,
@@ -541,7 +567,16 @@ def test_template(way, installed, tmp_path):
 def test_headers(language, tmp_path):
     """The public headers are C99 and C++11 without a warning."""
     kind = "c++" if "++" in language else "c"
-    flags = ["-x", kind, f"-std={language}", "-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    flags = [
+        "-x",
+        kind,
+        f"-std={language}",
+        "-pedantic",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsyntax-only",
+    ]
     for header in sorted((ROOT / "include" / "qonnx").glob("*.h")):
         source = f"#include <qonnx/{header.name}>\n"
         command = [CC, *flags, "-I", ROOT / "include", "-"]

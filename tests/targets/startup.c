@@ -7,10 +7,12 @@
 extern uint32_t stack_top[], data_from[], data_start[], data_end[], bss_start[], bss_end[];
 int main(void);
 void initialise_monitor_handles(void);
-void _init(void);
+void _init(void), _fini(void); /* newlib's hooks */
 void _init(void) {}
+void _fini(void) {}
 
-static void start(void)
+void start(void);
+void start(void)
 {
     *(volatile uint32_t *)0xE000ED88u |= 0xFu << 20; /* CPACR: coprocessors 10 and 11 */
     __asm__ volatile("dsb\n isb");
