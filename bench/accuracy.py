@@ -54,7 +54,7 @@ def evaluate(qonnx, shared, name, dataset, folder, options):
     text = subprocess.run([qonnx, "evaluate", model, out, "--data", folder / "test", "--json", "-q", *labels],
                           check=True, capture_output=True, text=True).stdout
     first, second = json.loads(text)["models"]
-    top = lambda m: "" if m.get("top1") is None else f"{m['top1']:.1f} / "
+    top = lambda m: "" if m.get("top1") is None else f"{100 * m['top1']:.1f} / "
     return top(first), f"{top(second)}{second['sqnr_db']:.1f}"
 
 

@@ -266,7 +266,37 @@ static const char *sniff(const uint8_t *b, size_t n)
         if (n >= kinds[i].at + kinds[i].len &&
             !memcmp(b + kinds[i].at, kinds[i].magic, kinds[i].len))
             return kinds[i].what;
+    if (n > 10 && b[8] == '{' && b[9] == '"' && !b[4] && !b[5] && !b[6] && !b[7])
+        return "a safetensors file; export the model to ONNX"; /* the length of its JSON leads */
     return NULL;
+}
+
+/* The newest operator set of ONNX's own domain whose meaning is known here. */
+enum { NEWEST_OPSET = 28 };
+
+static bool read_opsets(Reader *r, Model *model, const Onnx__ModelProto *m)
+{
+    if (!m->n_opset_import)
+        return qonnx_fail(r->cx, NULL,
+                          "%s: it imports no operator set; the file is damaged, or "
+                          "was made by a broken exporter",
+                          r->path);
+    model->nopset = (int)m->n_opset_import;
+    model->opsets = arena_array(r->arena, m->n_opset_import, sizeof *model->opsets);
+    int own = 0;
+    for (size_t i = 0; i < m->n_opset_import; i++) {
+        const char *domain = text(m->opset_import[i]->domain);
+        int64_t version = m->opset_import[i]->version;
+        model->opsets[i] = (Opset){!strcmp(domain, "ai.onnx") ? "" : domain, version};
+        if (model->opsets[i].domain[0]) continue;
+        if (version < 1 || version > NEWEST_OPSET)
+            return qonnx_fail(r->cx, NULL,
+                              "%s: imports operator set %lld, want 1 to at most %d; export the "
+                              "model with one of these",
+                              r->path, (long long)version, NEWEST_OPSET);
+        if (own++) return qonnx_fail(r->cx, NULL, "%s: imports ONNX's operator set twice", r->path);
+    }
+    return true;
 }
 
 static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
@@ -274,22 +304,14 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
     Model *model = g->model;
     if (!m->graph)
         return qonnx_fail(r->cx, NULL, "%s: no graph in it; this is no ONNX model", r->path);
-    if (!m->n_opset_import)
-        return qonnx_fail(r->cx, NULL,
-                          "%s: it imports no operator set; the file is damaged, or "
-                          "was made by a broken exporter",
+    if (!m->graph->n_output)
+        return qonnx_fail(r->cx, NULL, "%s: the graph has no outputs; there is nothing to compute",
                           r->path);
+    if (!read_opsets(r, model, m)) return false;
     model->source = m;
     model->ir_version = m->ir_version;
     model->producer = text(m->producer_name);
     model->producer_version = text(m->producer_version);
-    model->nopset = (int)m->n_opset_import;
-    model->opsets = arena_array(r->arena, m->n_opset_import, sizeof *model->opsets);
-    for (size_t i = 0; i < m->n_opset_import; i++) {
-        const char *domain = text(m->opset_import[i]->domain);
-        model->opsets[i].domain = !strcmp(domain, "ai.onnx") ? "" : domain;
-        model->opsets[i].version = m->opset_import[i]->version;
-    }
     model->nprop = model->prop_cap = (int)m->n_metadata_props;
     model->props = arena_array(r->arena, m->n_metadata_props, sizeof *model->props);
     for (size_t i = 0; i < m->n_metadata_props; i++)

@@ -21,28 +21,40 @@ static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
     return true;
 }
 
-/* Every value that is computed must have a known size that kernels can index with int32. */
-static bool check_shapes(Ctx *cx, const Graph *g)
+static bool can_run(Ctx *cx, const Node *n)
 {
-    for (const Node *n = g->first; n; n = n->next)
-        for (int i = 0; i < n->nout; i++) {
-            const Value *v = n->out[i];
-            if (!v || (!v->nuse && !v->output_count)) continue;
-            if (!qonnx_dtype_bits(v->dtype) || shape_elements(&v->shape) < 0)
-                return qonnx_fail(cx, n,
-                                  "type or shape of its output '%s' is not known, or too "
-                                  "large (2^31 elements)",
-                                  v->name);
-        }
+    return (n->row && n->row->lower) ||
+           qonnx_fail(cx, n, "this library cannot run operator %s%s%s yet", n->domain,
+                      n->domain[0] ? "." : "", n->op);
+}
+
+/* Whether the value has a known size that kernels can index with int32. */
+static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
+{
+    return (qonnx_dtype_bits(v->dtype) && shape_elements(&v->shape) >= 0) ||
+           qonnx_fail(cx, n,
+                      "type or shape of its %s '%s' is not known, or none that can be run, or too "
+                      "large (2^31 elements)",
+                      what, v->name);
+}
+
+static bool check_sizes(Ctx *cx, const Graph *g)
+{
+    for (const Node *n = g->first; n; n = n->next) {
+        if (!can_run(cx, n)) return false;
+        for (int i = 0; i < n->nin; i++)
+            if (n->in[i] && !check_size(cx, n, "input", n->in[i])) return false;
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i] && (n->out[i]->nuse || n->out[i]->output_count) &&
+                !check_size(cx, n, "output", n->out[i]))
+                return false;
+    }
     return true;
 }
 
 static bool lower_node(Lower *l, Node *n)
 {
     if (n->nout && n->out[0] && l->absorbed[n->out[0]->id]) return true;
-    if (!n->row || !n->row->lower)
-        return qonnx_fail(l->cx, n, "this library cannot run operator %s%s%s yet", n->domain,
-                          n->domain[0] ? "." : "", n->op);
     return n->row->lower(l, n);
 }
 
@@ -142,7 +154,7 @@ Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
     l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
     for (int i = 0; i < g->nvalue; i++) l.observed[i] = observe && observe(g->values[i], &axis);
-    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) || !check_shapes(cx, g) ||
+    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) || !check_sizes(cx, g) ||
         !lower_graph(&l, g, observe)) {
         program_free(p);
         return NULL;

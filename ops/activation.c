@@ -1,4 +1,5 @@
 /* ops/activation.c - elementwise operators of one operand, and Softmax. */
+#include "kernels/q_params.h"
 #include "lower/lower.h"
 #include <math.h>
 #include <string.h>
@@ -68,9 +69,34 @@ static bool gelu_lower(Lower *l, Node *n)
     return unary_lower(l, n);
 }
 
+/* Relu and Clip of 8-bit integers: a table of what each byte becomes. */
+static bool clamp_bytes(Lower *l, Node *n)
+{
+    bool is_signed = in_dtype(n, 0) == QONNX_INT8;
+    double lo = is_signed ? -128 : 0, hi = lo + 255;
+    if (qonnx_node_is(n, "Relu")) lo = 0;
+    for (int i = 1; i < 3; i++) {
+        const Value *v = qonnx_node_input(n, i);
+        if (v && (!v->data || tensor_count(v->data) != 1))
+            return qonnx_fail(l->cx, n, "its bounds must be constants");
+        if (v) *(i == 1 ? &lo : &hi) = qonnx_tensor_get(v->data, 0);
+    }
+    uint8_t *table = lower_alloc(l, 256);
+    for (int b = 0; b < 256; b++) {
+        double x = is_signed ? (int8_t)b : b;
+        table[b] = (uint8_t)(int)(x < lo ? lo : x > hi ? hi : x);
+    }
+    Layout at = lower_layout(l, n, 0);
+    q_table_p p = {(int32_t)shape_elements(in_shape(n, 0))};
+    lower_call(l, n, "q_table", &p, (Buf *[]){lower_in(l, n, 0, at), lower_const(l, table, 256)}, 2,
+               lower_out(l, n->out[0], at));
+    return true;
+}
+
 static bool clamp_lower(Lower *l, Node *n)
 {
     f_unary_p p;
+    if (qonnx_dtype_bits(in_dtype(n, 0)) == 8) return clamp_bytes(l, n);
     if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
     if (!unary_params(n, &p))
         return qonnx_fail(l->cx, n,

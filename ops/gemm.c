@@ -163,7 +163,7 @@ static bool matmul_lower(Lower *l, Node *n)
         same = a->rank == b->rank && a->dim[i] == b->dim[i];
     if (!same)
         return qonnx_fail(l->cx, n, "batch axes that broadcast into each other cannot be run yet");
-    f_matmul_p p = {(int32_t)(na > nb ? na : nb),
+    f_matmul_p p = {(int32_t)(na == 1 ? nb : na), /* either may be 0 */
                     (int32_t)m,
                     (int32_t)columns,
                     (int32_t)k,

@@ -67,7 +67,11 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
         return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
     w->axes = x->rank - 2;
     const char *pad = qonnx_node_string(n, "auto_pad", "NOTSET");
-    bool same = !strncmp(pad, "SAME_", 5), ceil_mode = qonnx_node_int(n, "ceil_mode", 0) != 0;
+    bool same = !strcmp(pad, "SAME_UPPER") || !strcmp(pad, "SAME_LOWER"),
+         ceil_mode = qonnx_node_int(n, "ceil_mode", 0) != 0;
+    if (!same && pad[0] && strcmp(pad, "NOTSET") && strcmp(pad, "VALID"))
+        return qonnx_fail(cx, n, "auto_pad is '%s', want NOTSET, VALID, SAME_UPPER or SAME_LOWER",
+                          pad);
     if (!kernel && !qonnx_node_has(n, "kernel_shape"))
         return qonnx_fail(cx, n, "attribute kernel_shape is missing");
     if (!read_list(cx, n, "kernel_shape", w->axes, 1, 1, w->kernel) ||
@@ -95,6 +99,8 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
 bool conv_window(Ctx *cx, const Node *n, Window *w)
 {
     const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    if (x->rank < 3 || x->rank > 5)
+        return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
     if (k->rank != x->rank)
         return qonnx_fail(cx, n, "weight of rank %d for an input of rank %d", k->rank, x->rank);
     if (!shape_known(k)) return qonnx_fail(cx, n, "the weight's shape is not known");

@@ -127,6 +127,20 @@ static bool is_quantized(const Graph *g)
     return false;
 }
 
+/* Samples in which nothing is a number would give a model that computes nothing. */
+static bool check_inputs(Ctx *cx, const Collector *c)
+{
+    for (int i = 0; i < c->graph->ninput; i++) {
+        const Value *v = c->graph->inputs[i];
+        const qonnx_histogram *h = qonnx_stats_histogram(c->stats, v->name);
+        if (h && h->count && !h->nbins)
+            return qonnx_fail(cx, NULL,
+                              "%s: all values of input '%s' are NaN or infinite; check the samples",
+                              c->graph->model->path, v->name);
+    }
+    return true;
+}
+
 qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d,
                                  const qonnx_session_options *o, const char *pipeline)
 {
@@ -146,7 +160,7 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
     static const qonnx_session_options defaults;
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
     Visitor v = {&c, counter_begin, counter_end, counter_sample, counter_tap, NULL};
-    if (!session_visit(cx, s, d, &v)) {
+    if (!session_visit(cx, s, d, &v) || !check_inputs(cx, &c)) {
         qonnx_stats_free(c.stats);
         c.stats = NULL;
     }

@@ -50,7 +50,7 @@ mkdir -p "$logs"
 unit_tests build
 unit_tests build-asan
 python_tests build tests "$@"
-python_tests build-asan tests/test_cli.py tests/test_operators.py
+python_tests build-asan tests/test_cli.py tests/test_operators.py tests/test_plugins.py tests/test_dialect.py
 
 exec build/venv/bin/python tools/count_tests.py build/meson-logs/testlog.json \
     build-asan/meson-logs/testlog.json "$logs/build.xml" "$logs/build-asan.xml"

@@ -5,7 +5,7 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
        libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev zlib1g-dev libdnnl-dev libxxhash-dev"
-test="libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
+test="make libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
 
 wanted=
 for group in "${@:-build}"; do

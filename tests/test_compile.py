@@ -1,0 +1,266 @@
+"""Compiled models: the C of `qonnx compile` gives the bytes of `qonnx run`, whatever the compiler, and holds nothing
+that a model's names say."""
+import re
+import subprocess
+
+import compiled
+import numpy as np
+import onnx
+import pytest
+from compiled import WARNINGS, Compiled
+from conftest import TESTDATA
+from onnx import TensorProto, helper, numpy_helper
+
+DIGITS = TESTDATA / "digits.onnx"
+COMPILERS = [c for c in ("gcc-12", "gcc", "clang-19", "clang") if compiled.tool(c)][:3]
+NATIVE = ["-O3", "-march=native", "-ffp-contract=fast"]
+
+
+@pytest.fixture(scope="module")
+def models(done, tmp_path_factory):
+    """The digits model in float and in integers, and some inputs: {"float": path, "int8": path}, folder."""
+    work = tmp_path_factory.mktemp("compile")
+    done("quantize", "-q", DIGITS, "--data", TESTDATA / "digits" / "calibration", "-o", work / "int8.onnx")
+    shape = [d.dim_value or 1 for d in onnx.load(DIGITS).graph.input[0].type.tensor_type.shape.dim]
+    rng, samples = np.random.default_rng(1), work / "samples"
+    samples.mkdir()
+    for i in range(6):
+        x = rng.random(shape, np.float32) if i < 5 else np.zeros(shape, np.float32)
+        np.save(samples / f"{i}.npy", x * (255 if i % 2 else 1))
+    return {"float": DIGITS, "int8": work / "int8.onnx"}, samples
+
+
+def refused(result, *words):
+    """Asserts one message with these words, and status 1."""
+    assert result.rc == 1 and result.stderr.count("\n") == 1, result
+    for word in words:
+        assert word in result.stderr, (word, result.stderr)
+
+
+# ---- the same bytes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+@pytest.mark.parametrize("cc", COMPILERS)
+def test_same_bytes(qonnx, models, tmp_path, kind, cc):
+    paths, folder = models
+    c = compiled.compile_model(qonnx, paths[kind], tmp_path / "net")
+    samples, want = compiled.expected(qonnx, paths[kind], folder, 6, tmp_path / "want")
+    native = NATIVE if kind == "int8" else NATIVE[:2]
+    for flags in (["-O0"], ["-O2"], ["-Os"], native, ["-O2", "-std=gnu17"]):
+        c.build([cc], flags)
+        assert compiled.same_bytes(c.run(samples), want), flags
+        assert not c.undefined(), flags
+
+
+@pytest.mark.parametrize("cc", COMPILERS)
+def test_no_warnings(qonnx, models, tmp_path, cc):
+    for kind, path in models[0].items():
+        for weights in ("const", "bin"):
+            c = compiled.compile_model(qonnx, path, tmp_path / f"{kind}-{weights}", "--weights", weights)
+            for std in ("c99", "c11"):
+                for extra in ([], ["-DNET_STATIC_ARENA"]):
+                    subprocess.run([cc, f"-std={std}", *WARNINGS, *extra, "-O2", "-c", c.source, "-o", tmp_path / "x.o"],
+                                   check=True)
+            subprocess.run([cc, "-std=c99", *WARNINGS, "-c", c.directory / "net_test.c", "-o", tmp_path / "x.o"],
+                           check=True)
+    (tmp_path / "user.cpp").write_text(f'#include "{c.directory}/net.h"\nint main() {{ return 0; }}\n')
+    if compiled.tool("g++"):
+        subprocess.run(["g++", *WARNINGS, "-c", tmp_path / "user.cpp", "-o", tmp_path / "x.o"], check=True)
+
+
+@pytest.mark.parametrize("target", [("aarch64-linux-gnu-gcc", "qemu-aarch64"), ("arm-linux-gnueabihf-gcc", "qemu-arm"),
+                                    ("riscv64-linux-gnu-gcc", "qemu-riscv64")], ids=lambda t: t[1])
+def test_other_machines(qonnx, models, tmp_path, target):
+    for program in target:
+        if not compiled.tool(program):
+            pytest.skip(f"{program} is not installed; tools/check-targets.sh --install")
+    c = compiled.compile_model(qonnx, models[0]["int8"], tmp_path / "net")
+    samples, want = compiled.expected(qonnx, models[0]["int8"], models[1], 6, tmp_path / "want")
+    c.build([target[0]], ["-O2"], ["-static"])
+    assert compiled.same_bytes(c.run(samples, [target[1]]), want)
+    assert not c.undefined()
+
+
+# ---- forms --------------------------------------------------------------------------------------
+
+
+def test_weights_apart(qonnx, models, tmp_path):
+    paths, folder = models
+    c = compiled.compile_model(qonnx, paths["int8"], tmp_path / "net", "--weights", "bin")
+    assert (c.directory / "net.bin").stat().st_size == c.number("WEIGHTS_BYTES")
+    samples, want = compiled.expected(qonnx, paths["int8"], folder, 6, tmp_path / "want")
+    c.build(COMPILERS[:1], ["-O2"])
+    assert compiled.same_bytes(c.run(samples), want)
+    subprocess.run(["make", "-s", "-C", c.directory, "test"], check=True)
+
+
+def test_integer_ports(qonnx, models, tmp_path, run):
+    paths, folder = models
+    c = compiled.compile_model(qonnx, paths["int8"], tmp_path / "net", "--io", "int8")
+    assert [p.dtype for p in c.inputs + c.outputs] == [np.uint8, np.uint8]
+    samples, want = compiled.expected(qonnx, paths["int8"], folder, 6, tmp_path / "want")
+    ints = [[np.clip(np.rint(x / np.float32(c.number("INPUT0_SCALE"))) + c.number("INPUT0_ZERO_POINT"), 0, 255)
+             .astype(np.uint8) for x in s] for s in samples]
+    c.build(COMPILERS[:1], ["-O2"])
+    scale, zero = np.float32(c.number("OUTPUT0_SCALE")), c.number("OUTPUT0_ZERO_POINT")
+    got = [[(y.astype(np.int32) - zero).astype(np.float32) * scale for y in s] for s in c.run(ints)]
+    assert compiled.same_bytes(got, want)
+    subprocess.run(["make", "-s", "-C", c.directory, "test"], check=True)
+    refused(run("compile", DIGITS, "-o", tmp_path / "no", "--io", "int8"), "quantize")
+    assert not (tmp_path / "no").exists()
+
+
+def test_selftest(done, models, tmp_path):
+    """make test passes, with the data given too, and fails when one weight is another."""
+    for kind, path in models[0].items():
+        done("compile", path, "--target", "generic", "-o", tmp_path / kind, "--data", models[1])
+        stem = path.stem
+        subprocess.run(["make", "-s", "-C", tmp_path / kind, "test"], check=True)
+        source = tmp_path / kind / f"{stem}.c"
+        text = source.read_text()
+        at = text.index("c0[")
+        value = re.search(r"\n    (\S+),", text[at:])
+        changed = "7" if value.group(1) != "7" else "9"
+        source.write_text(text[:at] + text[at:].replace(value.group(0), f"\n    {changed},", 1))
+        assert subprocess.run(["make", "-s", "-C", tmp_path / kind, "test"], capture_output=True).returncode != 0
+
+
+def test_deterministic(done, models, tmp_path):
+    for name in ("a", "b"):
+        done("compile", models[0]["int8"], "-o", tmp_path / name)
+    files = sorted(p.name for p in (tmp_path / "a").iterdir())
+    assert files == ["Makefile", "int8.c", "int8.h", "int8_test.c"]
+    for f in files:
+        assert (tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes()
+
+
+def test_memory(qonnx, models, tmp_path):
+    c = compiled.compile_model(qonnx, models[0]["int8"], tmp_path / "net")
+    alive = int(re.search(r"at most (\d+) bytes of it are in use at once", c.header).group(1))
+    assert alive <= c.number("ARENA_BYTES") <= 1.05 * alive
+    c.build(COMPILERS[:1], ["-O1"])
+    sizes = subprocess.run(["size", c.directory / "net.o"], capture_output=True, text=True, check=True).stdout.split()
+    data, bss = int(sizes[7]), int(sizes[8])
+    assert data == 0 and bss == 0  # nothing but constants: re-entrant
+
+
+def test_misaligned_arena(qonnx, models, tmp_path):
+    c = compiled.compile_model(qonnx, models[0]["int8"], tmp_path / "net")
+    (tmp_path / "main.c").write_text(
+        f'#include "{c.header and c.directory}/net.h"\n'
+        "static float x[NET_INPUT0_COUNT], y[NET_OUTPUT0_COUNT];\n"
+        "static unsigned char arena[NET_ARENA_BYTES + 32] __attribute__((aligned(16)));\n"
+        "int main(void) { return net_run(x, y, arena) != 0 || net_run(x, y, arena + 1) != 1 || net_run(x, y, 0) != 1; }\n")
+    subprocess.run([COMPILERS[0], tmp_path / "main.c", c.source, "-o", tmp_path / "main"], check=True)
+    subprocess.run([tmp_path / "main"], check=True)
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+HOSTILE = ["*/ int pwned(void){return 1;} /*", "x;y", "int", "a.b", "a_b", "A" * 1_000_000, "new\nline\r\n#error pwned",
+           "what??/\n??' pwned", "\\", "end\\", '"); pwned(); ("', "%s%n pwned", "\u202e pwned", "PLACEHOLDER"]
+
+
+def chain(names, path):
+    """A model of Relu and Add whose values, nodes, graph and file carry these names."""
+    nodes, last = [], names[0] + "?in"
+    for i, n in enumerate(names):
+        nodes.append(helper.make_node("LeakyRelu" if i % 2 else "Add", [last] if i % 2 else [last, "k"], [n + "?v"],
+                                      name=n, doc_string=n))
+        last = n + "?v"
+    graph = helper.make_graph(nodes, names[0], [helper.make_tensor_value_info(names[0] + "?in", TensorProto.FLOAT, [2, 3])],
+                              [helper.make_tensor_value_info(last, TensorProto.FLOAT, [2, 3])],
+                              [numpy_helper.from_array(np.float32([[1, -2, 3]]), "k")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], producer_name=names[0])
+    path.write_bytes(model.SerializeToString().replace(b"PLACEHOLDER", b"\xff\xfe\x80*/pwned"[:11]))
+
+
+def harmless(text):
+    """Nothing but comments of ours, and none that holds what a name wanted to be."""
+    assert re.fullmatch(r"[\t\n -~]*", text)
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    assert "pwned" not in re.sub(r'"(\\.|[^"\\])*"', "", code)
+    assert "??" not in text and "/*" not in code and not re.search(r"\\\s*\n", re.sub(r"#define.*\\\n", "", code))
+    for comment in re.findall(r"/\* \d+: (.*?) \*/", text):
+        assert len(comment) <= 100 and re.fullmatch(r"([\w.:/ -]|\\x[0-9A-F]{2}|\.\.\.)*", comment), comment
+
+
+def test_hostile_names(done, tmp_path):
+    for i, names in enumerate([HOSTILE] + [[n] for n in HOSTILE]):
+        chain(names, tmp_path / "m.onnx")
+        out = tmp_path / str(i)
+        done("compile", tmp_path / "m.onnx", "-o", out)
+        for f in ("m.h", "m.c", "m_test.c"):
+            harmless((out / f).read_text("latin-1"))
+        subprocess.run([COMPILERS[0], "-std=c99", "-trigraphs", *WARNINGS, "-c", out / "m.c", "-o", tmp_path / "m.o"],
+                       check=True)
+        subprocess.run(["make", "-s", "-C", out, "test"], check=True)
+
+
+@pytest.mark.parametrize("name", ["int", "*; pwned", "1st", "string", "a.b", "\xe9t\xe9", "x" * 200, "-x", "__x", " "])
+def test_hostile_files(done, tmp_path, name):
+    model = tmp_path / f"{name}.onnx"
+    chain(["node"], model)
+    done("compile", "-o", tmp_path / "out", "--", model)
+    header, = (tmp_path / "out").glob("*.h")
+    assert re.fullmatch(r"[A-Za-z]\w{0,39}", header.stem) and header.stem not in ("int", "string")
+    harmless(header.read_text("latin-1"))
+    subprocess.run(["make", "-s", "-C", tmp_path / "out", "test"], check=True)
+
+
+# ---- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "1x", "a.b", "a b", "int", "class", "string", "STDIO", "_x", "x;y", "x" * 60,
+                                    "*/ int pwned(void){return 1;} /*"])
+def test_prefixes(run, tmp_path, prefix):
+    refused(run("compile", DIGITS, "-o", tmp_path / "out", "--prefix", prefix), "prefix")
+    assert not (tmp_path / "out").exists()
+
+
+def model_of(path, nodes, inputs, constants=(), opset=17):
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              [numpy_helper.from_array(v, n) for n, v in constants])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+    return path
+
+
+def test_refusals(run, tmp_path):
+    out, m = tmp_path / "out", tmp_path / "m.onnx"
+    relu = helper.make_node("Relu", ["x"], ["y"], name="the_relu")
+    refused(run("compile", model_of(m, [relu], [("x", [1, "width"])]), "-o", out), "width", "'x'", "model")
+    unknown = helper.make_node("Unknown", ["x"], ["y"], name="the_node", domain="some.where")
+    refused(run("compile", model_of(m, [unknown], [("x", [1, 2])]), "-o", out), "the_node", "Unknown")
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], name="the_conv")
+    refused(run("compile", model_of(m, [conv], [("x", [1, 1, 4, 4]), ("w", [2, 1, 3, 3])]), "-o", out), "the_conv",
+            "initializer")
+    assert not out.exists()
+    refused(run("compile", model_of(m, [relu], [("x", [1, 2])]), "-o", tmp_path / "no" / "way"), "no/way")
+
+
+def test_batch_is_one(done, tmp_path):
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    done("compile", model_of(tmp_path / "m.onnx", [relu], [("x", ["batch", 5])]), "-o", tmp_path / "out")
+    assert Compiled(tmp_path / "out", "m").inputs[0].shape == (1, 5)
+
+
+def test_foreign_files(done, run, models, tmp_path):
+    """What qonnx has not made is not replaced; what it has made is, at once."""
+    for name in ("Makefile", "net.c"):
+        out = tmp_path / name
+        out.mkdir()
+        (out / name).write_text("mine\n")
+        refused(run("compile", DIGITS, "-o", out, "--prefix", "net"), name, "choose")
+        assert [p.name for p in out.iterdir()] == [name] and (out / name).read_text() == "mine\n"
+    for _ in range(2):
+        done("compile", DIGITS, "-o", tmp_path / "twice")
+    (tmp_path / "file").write_text("")
+    refused(run("compile", DIGITS, "-o", tmp_path / "file"), "directory")
+
+
+def test_usage(run, tmp_path):
+    for args in ([DIGITS], [DIGITS, "-o", tmp_path, "--target", "z80"], ["-o", tmp_path],
+                 [DIGITS, "-o", tmp_path, "--weights", "flash"]):
+        assert run("compile", *args).rc == 2
