@@ -6,7 +6,9 @@
 #include <qonnx/qonnx.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -85,10 +87,30 @@ static void fill_standard_streams(void)
             _exit(EXIT_BAD);
 }
 
+/* A mapped file lost the page that is being read: there is nothing to go on with. */
+static void page_lost(int number)
+{
+    static const char text[] = "qonnx: a file was cut short while it was read; try again\n";
+    (void)number;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_BAD);
+    _exit(EXIT_BAD);
+}
+
+/* malloc for JSON, whose builders lose a part without a word where memory is out. */
+static void *json_memory(size_t bytes)
+{
+    void *p = malloc(bytes);
+    if (p) return p;
+    complain("out of memory");
+    _exit(EXIT_BAD);
+}
+
 int main(int argc, char **argv)
 {
     fill_standard_streams();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGBUS, page_lost);
+    json_set_alloc_funcs(json_memory, free);
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);
     if (fclose(stdout) || lost) {

@@ -193,6 +193,26 @@ KERNEL float f_softplus(float x)
     return f_select(x == x, y, x);
 }
 
+/* The square root, correctly rounded; NaN below 0. Where it is an instruction compilers are trusted
+ * to use it (they call a library for errno's sake otherwise); else Newton's steps for 1/sqrt(x) in
+ * double: their error is far below the distance of any root from the middle of two floats. */
+KERNEL float f_sqrt(float x)
+{
+#if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__))
+    const float y = sqrtf(x);
+#else
+    const double v = (double)x;
+    uint64_t u;
+    memcpy(&u, &v, sizeof u);
+    u = 0x5fe6eb50c7b537a9u - (u >> 1);
+    double r;
+    memcpy(&r, &u, sizeof r);
+    for (int i = 0; i < 4; i++) r *= 1.5 - 0.5 * v * r * r;
+    const float y = f_select((x > 0.0f) & (x < INFINITY), (float)(v * r), x);
+#endif
+    return f_select(x < 0.0f, NAN, y);
+}
+
 /* log2(x) of a positive finite float, as a double good to about 1e-12 of itself. */
 KERNEL double f_log2_double(float x)
 {

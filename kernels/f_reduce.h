@@ -76,7 +76,7 @@ KERNEL void f_reduce(const f_reduce_p *restrict p, const float *restrict x, floa
     if (p->op == F_RMEAN)
         for (ptrdiff_t j = 0; j < outputs; j++) y[j] /= (float)count;
     if (p->op == F_RL2)
-        for (ptrdiff_t j = 0; j < outputs; j++) y[j] = sqrtf(y[j]);
+        for (ptrdiff_t j = 0; j < outputs; j++) y[j] = f_sqrt(y[j]);
 }
 
 #endif

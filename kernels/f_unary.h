@@ -27,7 +27,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
     case F_SOFTPLUS: F_UNARY(f_softplus(x));
     case F_EXP: F_UNARY(f_exp(x));
     case F_LOG: F_UNARY(f_log(x));
-    case F_SQRT: F_UNARY(sqrtf(x));
+    case F_SQRT: F_UNARY(f_sqrt(x));
     case F_ABS: F_UNARY(f_abs(x));
     case F_NEG: F_UNARY(-x);
     case F_RECIPROCAL: F_UNARY(1.0f / x);

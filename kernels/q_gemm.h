@@ -21,19 +21,24 @@ KERNEL void q_gemm_column(const uint8_t *restrict x, ptrdiff_t rows, ptrdiff_t k
 {
     for (ptrdiff_t m = 0; m < rows; m += Q_TILE) {
         uint32_t sum[Q_TILE][Q_LANES];
-        const uint8_t *in[Q_TILE], *ends[Q_TILE];
         uint8_t *to[Q_TILE], tails[Q_TILE][4];
+        q_runs runs;
+        runs.count = 1;
+        runs.quads = k / 4;
         for (int i = 0; i < Q_TILE; i++) {
             const ptrdiff_t row = m + i < rows ? m + i : rows - 1;
-            in[i] = x + row * k;
+            runs.at[0][i] = x + row * k;
             to[i] = y + row * ystep;
-            ends[i] = tails[i];
         }
         q_tile_init(sum, b);
-        q_tile(sum, in, w, (q_run){1, k / 4, 0, 0}, x_signed);
+        q_tile(sum, &runs, w, x_signed);
         if (k % 4 != 0) {
-            for (int i = 0; i < Q_TILE; i++) q_gemm_tail(tails[i], in[i], k);
-            q_tile(sum, ends, w + k / 4 * Q_QUADS, (q_run){1, 1, 0, 0}, x_signed);
+            runs.quads = 1;
+            for (int i = 0; i < Q_TILE; i++) {
+                q_gemm_tail(tails[i], runs.at[0][i], k);
+                runs.at[0][i] = tails[i];
+            }
+            q_tile(sum, &runs, w + k / 4 * Q_QUADS, x_signed);
         }
         q_tile_store(sum, b, out, to);
     }
@@ -46,7 +51,7 @@ KERNEL void q_gemm_columns(const uint8_t *restrict x, ptrdiff_t rows, int32_t k,
 {
     for (int32_t c = 0; c < n; c += Q_LANES, w += q_quads(k) * Q_QUADS) {
         q_block b;
-        q_block_load(&b, bias, scale, c, n);
+        q_block_at(&b, bias, scale, c, n);
         q_gemm_column(x, rows, k, x_signed, w, &b, out, y + c, n);
     }
 }
@@ -107,13 +112,13 @@ KERNEL void q_gemm_row(const uint8_t *restrict x, int32_t k, int32_t x_signed,
             const int32_t at = c + i * Q_LANES < last ? c + i * Q_LANES : last;
             blocks[i] = w + (ptrdiff_t)(at / Q_LANES) * q_quads(k) * Q_QUADS;
             ends[i] = blocks[i] + (ptrdiff_t)(k / 4) * Q_QUADS;
-            q_block_load(&b, bias, scale, at, n);
-            for (int j = 0; j < Q_LANES; j++) sum[i][j] = b.bias[j];
+            q_block_at(&b, bias, scale, at, n);
+            for (int j = 0; j < Q_LANES; j++) sum[i][j] = (uint32_t)b.bias[j];
         }
         q_row(sum, x, blocks, k / 4, x_signed);
         if (k % 4 != 0) q_row(sum, tail, ends, 1, x_signed);
         for (int32_t i = 0; i < Q_TILE && c + i * Q_LANES < n; i++) {
-            q_block_load(&b, bias, scale, c + i * Q_LANES, n);
+            q_block_at(&b, bias, scale, c + i * Q_LANES, n);
             q_requant_block(sum[i], b.scale, out, y + c + i * Q_LANES, b.count);
         }
     }

@@ -45,14 +45,15 @@ typedef struct q_gemm_p {
 } q_gemm_p; /* q_gemm(p, x, w, bias, scale, y); bias and scale as in q_conv, [n] */
 
 typedef struct q_add_p {
-    int32_t count;            /* elements */
+    int32_t count; /* elements */
     int32_t a_signed, b_signed;
     int32_t a_scale, b_scale; /* bits of the float32 sa / sy and sb / sy */
     int32_t offset;           /* bits of y_zero - fma(a_scale, a_zero, b_scale * b_zero) */
-    int32_t unit;             /* 1 .. 61: the three numbers above are whole times 2^-unit, and the sum
-                                 of what they can give is below 2^(62 - unit) */
+    int32_t unit; /* 1 .. 61: the three numbers above are whole times 2^-unit, and the sum
+                     of what they can give is below 2^(62 - unit) */
     int32_t lo, hi;
-} q_add_p; /* q_add(p, a, b, y): S(rint(fma(a, a_scale, fma(b, b_scale, offset)))); y may be a or b */
+} q_add_p; /* q_add(p, a, b, y): S(rint(fma(a, a_scale, fma(b, b_scale, offset)))); y may be a or b
+            */
 
 typedef struct q_mul_p {
     int32_t d0, d1, d2, d3, d4, d5; /* output dims */

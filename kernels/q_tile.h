@@ -10,14 +10,18 @@
 
 enum { Q_QUADS = 4 * Q_LANES }; /* bytes of one k-step of a block's weights */
 
-/* Runs of products: rows of `quads` * 4 bytes, the rows xstep and wstep bytes apart. */
-typedef struct q_run {
-    ptrdiff_t rows, quads, xstep, wstep;
-} q_run;
+enum { Q_RUNS = 32 }; /* runs of products taken at once */
 
-/* sum[i][j] += the products of x[i] and lane j, for Q_ABREAST vectors of lanes. */
-KERNEL void q_tile_part(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
-                        const int8_t *restrict w, q_run run, int is_signed)
+/* Runs of `quads` * 4 bytes: where each row of the tile has them. */
+typedef struct q_runs {
+    const uint8_t *at[Q_RUNS][Q_TILE];
+    int32_t count;
+    ptrdiff_t quads;
+} q_runs;
+
+/* sum[i][j] += the products of all runs, row i and lane j, for Q_ABREAST vectors of lanes. */
+KERNEL void q_tile_part(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
+                        const int8_t *restrict w, int is_signed)
 {
     enum { WIDTH = Q_LANES / Q_VECS };
     q_vec s[Q_TILE][Q_ABREAST];
@@ -25,80 +29,89 @@ KERNEL void q_tile_part(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const 
     for (int i = 0; i < Q_TILE; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < Q_ABREAST; v++) s[i][v] = q_vec_load(sum[i] + v * WIDTH);
-    for (ptrdiff_t r = 0; r < run.rows; r++, w += run.wstep)
+    for (int32_t r = 0; r < runs->count; r++) {
+        const uint8_t *x[Q_TILE];
+        for (int i = 0; i < Q_TILE; i++) x[i] = runs->at[r][i];
 #pragma GCC unroll 2
-        for (ptrdiff_t k = 0; k < run.quads; k++) {
-            const ptrdiff_t at = r * run.xstep + k * 4;
-            q_quad_w wide[Q_ABREAST];
+        for (ptrdiff_t k = 0; k < runs->quads; k++, w += Q_QUADS) {
+            q_quad wide[Q_ABREAST];
 #pragma GCC unroll 4
             for (int v = 0; v < Q_ABREAST; v++)
-                wide[v] = q_quad_weights(w + k * Q_QUADS + v * WIDTH * 4, is_signed);
+                wide[v] = q_quad_weights(w + v * WIDTH * 4, is_signed);
 #pragma GCC unroll 8
             for (int i = 0; i < Q_TILE; i++) {
-                const q_quad quad = q_quad_x(x[i] + at, is_signed);
+                const q_quad quad = q_quad_x(x[i] + k * 4, is_signed);
 #pragma GCC unroll 4
                 for (int v = 0; v < Q_ABREAST; v++)
                     s[i][v] = q_quad_dot(s[i][v], quad, wide[v], is_signed);
             }
         }
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < Q_TILE; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum[i] + v * WIDTH, s[i][v]);
 }
 
-KERNEL void q_tile_all(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
-                       const int8_t *restrict w, q_run run, int is_signed)
+KERNEL void q_tile_all(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
+                       const int8_t *restrict w, int is_signed)
 {
     for (int v = 0; v < Q_VECS; v += Q_ABREAST) {
         const int lane = v * (Q_LANES / Q_VECS);
-        q_tile_part((uint32_t(*)[Q_LANES])(sum[0] + lane), x, w + lane * 4, run, is_signed);
+        q_tile_part((uint32_t(*)[Q_LANES])(sum[0] + lane), runs, w + lane * 4, is_signed);
     }
 }
 
-KERNEL_CALLED void q_tile_u8(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
-                             const int8_t *restrict w, q_run run)
+KERNEL_CALLED void q_tile_u8(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
+                             const int8_t *restrict w)
 {
-    q_tile_all(sum, x, w, run, 0);
+    q_tile_all(sum, runs, w, 0);
 }
 
-KERNEL_CALLED void q_tile_s8(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
-                             const int8_t *restrict w, q_run run)
+KERNEL_CALLED void q_tile_s8(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
+                             const int8_t *restrict w)
 {
-    q_tile_all(sum, x, w, run, 1);
+    q_tile_all(sum, runs, w, 1);
 }
 
-/* sum[i][j] += the products of x[i], Q_TILE rows of bytes, and lane j of a block. */
-KERNEL void q_tile(uint32_t (*restrict sum)[Q_LANES], const uint8_t *const x[Q_TILE],
-                   const int8_t *restrict w, q_run run, int32_t is_signed)
+/* sum[i][j] += the products of all runs, row i of bytes and lane j of a block. */
+KERNEL void q_tile(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
+                   const int8_t *restrict w, int32_t is_signed)
 {
-    if (is_signed) q_tile_s8(sum, x, w, run);
-    else q_tile_u8(sum, x, w, run);
+    if (is_signed) q_tile_s8(sum, runs, w);
+    else q_tile_u8(sum, runs, w);
 }
 
-/* Bias and scale of one block of output channels; zeros beyond `count`. */
+/* One block of output channels; arrays are whole, also where the last channels are not in use. */
 typedef struct q_block {
-    uint32_t bias[Q_LANES];
-    q_scale scale[Q_LANES];
-    int32_t count; /* channels in use */
+    const int32_t *bias;
+    const q_scale *scale;
+    int32_t count;           /* channels in use */
+    int32_t biases[Q_LANES]; /* copies, of a block that is not full */
+    q_scale scales[Q_LANES];
 } q_block;
 
-/* The block at channel `c` of `channels`. */
-KERNEL void q_block_load(q_block *b, const int32_t *bias, const q_scale *scale, int32_t c,
-                         int32_t channels)
+/* The block at channel `c` of `channels`; `b` must stay where it is. */
+KERNEL void q_block_at(q_block *b, const int32_t *bias, const q_scale *scale, int32_t c,
+                       int32_t channels)
 {
     b->count = channels - c < Q_LANES ? channels - c : Q_LANES;
+    b->bias = bias + c;
+    b->scale = scale + c;
+    if (b->count == Q_LANES) return;
     for (int32_t j = 0; j < Q_LANES; j++) {
-        b->bias[j] = j < b->count ? (uint32_t)bias[c + j] : 0;
-        b->scale[j] = j < b->count ? scale[c + j] : 0;
+        b->biases[j] = j < b->count ? bias[c + j] : 0;
+        b->scales[j] = j < b->count ? scale[c + j] : 0;
     }
+    b->bias = b->biases;
+    b->scale = b->scales;
 }
 
 /* Every row of the tile set to the bias. */
 KERNEL void q_tile_init(uint32_t sum[Q_TILE][Q_LANES], const q_block *b)
 {
     for (int i = 0; i < Q_TILE; i++)
-        for (int j = 0; j < Q_LANES; j++) sum[i][j] = b->bias[j];
+        for (int j = 0; j < Q_LANES; j++) sum[i][j] = (uint32_t)b->bias[j];
 }
 
 /* Requantizes the tile into rows y[i]. */

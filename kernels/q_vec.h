@@ -49,7 +49,10 @@ typedef __m128i q_vec;
 typedef struct q_quad {
     q_vec a, b;
 } q_quad;
-typedef q_quad q_quad_w;
+
+typedef struct q_columns {
+    q_quad v[Q_ABREAST];
+} q_columns;
 
 KERNEL q_vec q_vec_load(const void *p) { return Q_LOAD(p); }
 
@@ -62,6 +65,15 @@ KERNEL q_quad q_quad_split(q_vec v, int is_signed)
     return (q_quad){Q_MM(srli_epi16)(high, 8), Q_MM(srli_epi16)(v, 8)};
 }
 
+/* The bytes of x in v. */
+KERNEL q_quad q_quad_of(q_vec v, int is_signed)
+{
+#if defined(Q_DPBUSD)
+    if (!is_signed) return (q_quad){v, v};
+#endif
+    return q_quad_split(v, is_signed);
+}
+
 /* The same four bytes of x for every lane. */
 KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed)
 {
@@ -72,14 +84,11 @@ KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed)
 #else
     const q_vec v = _mm_set1_epi32(word);
 #endif
-#if defined(Q_DPBUSD)
-    if (!is_signed) return (q_quad){v, v};
-#endif
-    return q_quad_split(v, is_signed);
+    return q_quad_of(v, is_signed);
 }
 
 /* Each lane's four weights. `is_signed` is that of x. */
-KERNEL q_quad_w q_quad_weights(const int8_t *w, int is_signed)
+KERNEL q_quad q_quad_weights(const int8_t *w, int is_signed)
 {
     const q_vec v = Q_LOAD(w);
 #if defined(Q_DPBUSD)
@@ -89,8 +98,42 @@ KERNEL q_quad_w q_quad_weights(const int8_t *w, int is_signed)
     return q_quad_split(v, 1);
 }
 
+/* Lane j has x0[j], x1[j], x2[j], x3[j]. */
+KERNEL q_columns q_quad_columns(const uint8_t *x0, const uint8_t *x1, const uint8_t *x2,
+                                const uint8_t *x3, int is_signed)
+{
+    const __m128i r0 = _mm_loadu_si128((const __m128i *)(const void *)x0);
+    const __m128i r1 = _mm_loadu_si128((const __m128i *)(const void *)x1);
+    const __m128i r2 = _mm_loadu_si128((const __m128i *)(const void *)x2);
+    const __m128i r3 = _mm_loadu_si128((const __m128i *)(const void *)x3);
+    q_columns c;
+#if defined(__AVX512BW__)
+    q_vec v = _mm512_inserti32x4(_mm512_castsi128_si512(r0), r1, 1);
+    v = _mm512_inserti32x4(_mm512_inserti32x4(v, r2, 2), r3, 3);
+    v = _mm512_permutexvar_epi32(
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
+    v = _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6,
+                                                                    10, 14, 3, 7, 11, 15)));
+    c.v[0] = q_quad_of(v, is_signed);
+#else
+    const __m128i low01 = _mm_unpacklo_epi8(r0, r1), low23 = _mm_unpacklo_epi8(r2, r3);
+    const __m128i high01 = _mm_unpackhi_epi8(r0, r1), high23 = _mm_unpackhi_epi8(r2, r3);
+    const __m128i q[4] = {_mm_unpacklo_epi16(low01, low23), _mm_unpackhi_epi16(low01, low23),
+                          _mm_unpacklo_epi16(high01, high23), _mm_unpackhi_epi16(high01, high23)};
+#pragma GCC unroll 4
+    for (int i = 0; i < Q_VECS; i++)
+#if defined(__AVX2__)
+        c.v[i] = q_quad_of(
+            _mm256_inserti128_si256(_mm256_castsi128_si256(q[2 * i]), q[2 * i + 1], 1), is_signed);
+#else
+        c.v[i] = q_quad_of(q[i], is_signed);
+#endif
+#endif
+    return c;
+}
+
 /* sum + the four products, in each lane. */
-KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
+KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad w, int is_signed)
 {
 #if defined(Q_DPBUSD)
     if (!is_signed) return Q_DPBUSD(sum, x.a, w.a);
@@ -145,7 +188,10 @@ typedef struct q_quad {
     uint8x16_t bytes;
     int16x8_t a, b;
 } q_quad;
-typedef q_quad q_quad_w;
+
+typedef struct q_columns {
+    q_quad v[Q_ABREAST];
+} q_columns;
 
 KERNEL q_vec q_vec_load(const void *p)
 {
@@ -169,13 +215,25 @@ KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed)
     return q_quad_split(vreinterpretq_u8_u32(vdupq_n_u32(word)), is_signed);
 }
 
-KERNEL q_quad_w q_quad_weights(const int8_t *w, int is_signed)
+KERNEL q_quad q_quad_weights(const int8_t *w, int is_signed)
 {
     (void)is_signed;
     return q_quad_split(vreinterpretq_u8_s8(vld1q_s8(w)), 1);
 }
 
-KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
+KERNEL q_columns q_quad_columns(const uint8_t *x0, const uint8_t *x1, const uint8_t *x2,
+                                const uint8_t *x3, int is_signed)
+{
+    const uint8x16x2_t even = vzipq_u8(vld1q_u8(x0), vld1q_u8(x2));
+    const uint8x16x2_t odd = vzipq_u8(vld1q_u8(x1), vld1q_u8(x3));
+    const uint8x16x2_t low = vzipq_u8(even.val[0], odd.val[0]);
+    const uint8x16x2_t high = vzipq_u8(even.val[1], odd.val[1]);
+    return (q_columns){{q_quad_split(low.val[0], is_signed), q_quad_split(low.val[1], is_signed),
+                        q_quad_split(high.val[0], is_signed),
+                        q_quad_split(high.val[1], is_signed)}};
+}
+
+KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad w, int is_signed)
 {
 #if defined(__ARM_FEATURE_DOTPROD)
     if (is_signed)
@@ -220,7 +278,10 @@ KERNEL void q_vec_store(void *p, q_vec v) { *(uint32_t *)p = v; }
 typedef struct q_quad {
     int16x2_t a, b;
 } q_quad;
-typedef q_quad q_quad_w;
+
+typedef struct q_columns {
+    q_quad v[Q_ABREAST];
+} q_columns;
 
 KERNEL q_quad q_quad_split(const void *p, int is_signed)
 {
@@ -230,7 +291,14 @@ KERNEL q_quad q_quad_split(const void *p, int is_signed)
     return (q_quad){(int16x2_t)__uxtb16(word), (int16x2_t)__uxtb16(word >> 8)};
 }
 
-KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
+KERNEL q_quad q_quad_join(uint8_t b0, uint8_t b1, uint8_t b2, uint8_t b3, int is_signed)
+{
+    const uint32_t even = b0 | (uint32_t)b2 << 16, odd = b1 | (uint32_t)b3 << 16;
+    if (is_signed) return (q_quad){__sxtb16((int8x4_t)even), __sxtb16((int8x4_t)odd)};
+    return (q_quad){(int16x2_t)even, (int16x2_t)odd};
+}
+
+KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad w, int is_signed)
 {
     (void)is_signed;
     return (q_vec)__smlad(x.b, w.b, __smlad(x.a, w.a, (int32_t)sum));
@@ -239,7 +307,10 @@ KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
 typedef struct q_quad {
     int32_t v[4];
 } q_quad;
-typedef q_quad q_quad_w;
+
+typedef struct q_columns {
+    q_quad v[Q_ABREAST];
+} q_columns;
 
 KERNEL q_quad q_quad_split(const void *p, int is_signed)
 {
@@ -249,7 +320,13 @@ KERNEL q_quad q_quad_split(const void *p, int is_signed)
     return (q_quad){{u[0], u[1], u[2], u[3]}};
 }
 
-KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
+KERNEL q_quad q_quad_join(uint8_t b0, uint8_t b1, uint8_t b2, uint8_t b3, int is_signed)
+{
+    if (is_signed) return (q_quad){{(int8_t)b0, (int8_t)b1, (int8_t)b2, (int8_t)b3}};
+    return (q_quad){{b0, b1, b2, b3}};
+}
+
+KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad w, int is_signed)
 {
     (void)is_signed;
     for (int i = 0; i < 4; i++) sum += (uint32_t)(x.v[i] * w.v[i]);
@@ -259,10 +336,18 @@ KERNEL q_vec q_quad_dot(q_vec sum, q_quad x, q_quad_w w, int is_signed)
 
 KERNEL q_quad q_quad_x(const uint8_t *x, int is_signed) { return q_quad_split(x, is_signed); }
 
-KERNEL q_quad_w q_quad_weights(const int8_t *w, int is_signed)
+KERNEL q_quad q_quad_weights(const int8_t *w, int is_signed)
 {
     (void)is_signed;
     return q_quad_split(w, 1);
+}
+
+KERNEL q_columns q_quad_columns(const uint8_t *x0, const uint8_t *x1, const uint8_t *x2,
+                                const uint8_t *x3, int is_signed)
+{
+    q_columns c;
+    for (int j = 0; j < Q_ABREAST; j++) c.v[j] = q_quad_join(x0[j], x1[j], x2[j], x3[j], is_signed);
+    return c;
 }
 #endif
 

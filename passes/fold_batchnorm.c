@@ -4,6 +4,7 @@
  * is left alone, with a warning.
  */
 #include <qonnx/qonnx.h>
+#include "channels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,8 +16,7 @@ typedef struct Layer {
     qonnx_node *node;
     const qonnx_tensor *weight; /* of input 1 */
     const qonnx_tensor *bias;   /* of input 2; NULL: it has none */
-    int64_t channels;           /* of the output */
-    int axis, rank;             /* of the channels in the output, and the output's rank */
+    Channels out;               /* of the output */
     /* Element i of the weight belongs to channel i / inner % width + i / (inner * width * rows) *
      * width: `width` channels apart by `inner`, in as many groups of `rows` as there are. */
     int64_t inner, width, rows;
@@ -27,13 +27,6 @@ typedef struct Affine {
     double *scale, *shift; /* [channels] */
     bool shifts;           /* some shift is not 0 */
 } Affine;
-
-/* A float constant that callers of the model cannot replace; else NULL. */
-static const qonnx_tensor *constant_of(const qonnx_value *v)
-{
-    const qonnx_tensor *t = v && !qonnx_value_is_input(v) ? qonnx_value_constant(v) : NULL;
-    return t && t->dtype == QONNX_FLOAT ? t : NULL;
-}
 
 static void *need(size_t count, size_t size)
 {
@@ -50,55 +43,33 @@ static bool conv_layer(Layer *l, bool transposed)
     const qonnx_tensor *w = l->weight;
     int64_t groups = qonnx_node_int(l->node, "group", 1);
     if (w->rank < 3 || groups < 1) return false;
-    l->rank = w->rank;
-    l->axis = 1;
+    l->out.rank = w->rank;
+    l->out.axis = 1;
     l->inner = 1;
     for (int i = 2; i < w->rank; i++) l->inner *= w->dims[i];
     l->width = w->dims[0];
     l->rows = 1;
-    l->channels = w->dims[0];
+    l->out.count = w->dims[0];
     if (!transposed) {
         l->inner *= w->dims[1];
         return true;
     }
     l->width = w->dims[1];
     l->rows = w->dims[0] / groups;
-    return w->dims[0] % groups == 0 && !__builtin_mul_overflow(groups, w->dims[1], &l->channels);
+    return w->dims[0] % groups == 0 && !__builtin_mul_overflow(groups, w->dims[1], &l->out.count);
 }
 
 static bool matrix_layer(Layer *l, bool transposed)
 {
     const qonnx_tensor *w = l->weight;
     if (w->rank != 2) return false;
-    l->rank = qonnx_node_is(l->node, "Gemm") ? 2 : qonnx_value_rank(qonnx_node_input(l->node, 0));
-    l->axis = l->rank - 1;
+    l->out.rank =
+        qonnx_node_is(l->node, "Gemm") ? 2 : qonnx_value_rank(qonnx_node_input(l->node, 0));
+    l->out.axis = l->out.rank - 1;
     l->inner = transposed ? w->dims[1] : 1;
-    l->width = l->channels = transposed ? w->dims[0] : w->dims[1];
+    l->width = l->out.count = transposed ? w->dims[0] : w->dims[1];
     l->rows = transposed ? 1 : w->dims[0];
-    return l->rank >= 2;
-}
-
-/* Whether `t` broadcasts to the layer's output as one value a channel, or one for all. */
-static bool is_per_channel(const qonnx_tensor *t, const Layer *l)
-{
-    if (t->rank > l->rank) return false;
-    for (int i = 0; i < t->rank; i++) {
-        bool channel = l->rank - t->rank + i == l->axis;
-        if (t->dims[i] != 1 && !(channel && t->dims[i] == l->channels)) return false;
-    }
-    return true;
-}
-
-/* A bias is [channels]; Gemm's C may be all that broadcasts to that. */
-static bool is_bias(const qonnx_tensor *t, const Layer *l)
-{
-    if (t->rank == 1 && t->dims[0] == l->channels) return true;
-    return qonnx_node_is(l->node, "Gemm") && is_per_channel(t, l);
-}
-
-static double channel_value(const qonnx_tensor *t, int64_t c)
-{
-    return qonnx_tensor_get(t, qonnx_tensor_elements(t) == 1 ? 0 : c);
+    return l->out.rank >= 2;
 }
 
 /* The layer that produces `y` for `user` alone. */
@@ -118,7 +89,7 @@ static bool find_layer(qonnx_value *y, const qonnx_node *user, Layer *l)
               : qonnx_node_is(l->node, "Gemm")
                   ? matrix_layer(l, qonnx_node_int(l->node, "transB", 0) != 0)
                   : qonnx_node_is(l->node, "MatMul") && matrix_layer(l, false);
-    return ok && (!l->bias || is_bias(l->bias, l));
+    return ok && (!l->bias || is_bias(l->node, l->bias, &l->out));
 }
 
 /* ---- what follows them ----------------------------------------------------------------------- */
@@ -137,14 +108,14 @@ static bool batchnorm_affine(const qonnx_node *n, const Layer *l, Affine *a)
 {
     const qonnx_tensor *p[4];
     double epsilon = (double)qonnx_node_float(n, "epsilon", 1e-5f);
-    if (l->axis != 1 || qonnx_node_int(n, "training_mode", 0) != 0 ||
+    if (l->out.axis != 1 || qonnx_node_int(n, "training_mode", 0) != 0 ||
         qonnx_node_int(n, "spatial", 1) == 0 || !only_first_output(n))
         return false;
     for (int i = 0; i < 4; i++) {
         p[i] = constant_of(qonnx_node_input(n, i + 1));
-        if (!p[i] || p[i]->rank != 1 || p[i]->dims[0] != l->channels) return false;
+        if (!p[i] || p[i]->rank != 1 || p[i]->dims[0] != l->out.count) return false;
     }
-    for (int64_t c = 0; c < l->channels; c++) {
+    for (int64_t c = 0; c < l->out.count; c++) {
         double variance = qonnx_tensor_get(p[3], c) + epsilon;
         a->scale[c] = qonnx_tensor_get(p[0], c) / sqrt(variance);
         a->shift[c] = qonnx_tensor_get(p[1], c) - qonnx_tensor_get(p[2], c) * a->scale[c];
@@ -158,8 +129,8 @@ static bool arithmetic_affine(const qonnx_node *n, int side, const Layer *l, Aff
 {
     const qonnx_tensor *t = constant_of(qonnx_node_input(n, side));
     bool div = qonnx_node_is(n, "Div"), sub = qonnx_node_is(n, "Sub");
-    if (!t || !is_per_channel(t, l) || (div && side == 0)) return false;
-    for (int64_t c = 0; c < l->channels; c++) {
+    if (!t || !is_per_channel(t, &l->out) || (div && side == 0)) return false;
+    for (int64_t c = 0; c < l->out.count; c++) {
         double x = channel_value(t, c);
         a->scale[c] = sub ? (side == 0 ? -1 : 1) : div ? 1 / x : x;
         a->shift[c] = sub ? (side == 0 ? x : -x) : 0;
@@ -181,7 +152,7 @@ static bool compute(const Layer *l, const Affine *a, float *weight, float *bias)
         weight[i] = (float)(qonnx_tensor_get(l->weight, i) * a->scale[c]);
         finite &= isfinite(weight[i]) != 0;
     }
-    for (int64_t c = 0; c < l->channels; c++) {
+    for (int64_t c = 0; c < l->out.count; c++) {
         double old = l->bias ? (double)beta * channel_value(l->bias, c) : 0;
         bias[c] = (float)(old * a->scale[c] + a->shift[c]);
         finite &= isfinite(a->scale[c]) && isfinite(bias[c]);
@@ -193,8 +164,7 @@ static bool compute(const Layer *l, const Affine *a, float *weight, float *bias)
 static void put_constant(const Layer *l, int i, const char *name, const qonnx_tensor *t)
 {
     qonnx_value *old = qonnx_node_input(l->node, i);
-    if (old && qonnx_value_only_user(old) == l->node)
-        qonnx_value_set_constant(old, t);
+    if (old && qonnx_value_only_user(old) == l->node) qonnx_value_set_constant(old, t);
     else
         qonnx_node_set_input(l->node, i,
                              qonnx_graph_add_constant(qonnx_node_graph(l->node), name, t));
@@ -202,7 +172,7 @@ static void put_constant(const Layer *l, int i, const char *name, const qonnx_te
 
 static void put_weights(const Layer *l, const float *weight, const float *bias)
 {
-    qonnx_tensor w = *l->weight, b = {.dtype = QONNX_FLOAT, .rank = 1, .dims = {l->channels}};
+    qonnx_tensor w = *l->weight, b = {.dtype = QONNX_FLOAT, .rank = 1, .dims = {l->out.count}};
     w.data = weight;
     put_constant(l, 1, qonnx_value_name(qonnx_node_input(l->node, 1)), &w);
     if (!bias) return;
@@ -213,7 +183,7 @@ static void put_weights(const Layer *l, const float *weight, const float *bias)
     char *name = need(size, 1);
     snprintf(name, size, "%s_bias", base);
     b.data = bias;
-    b.bytes = (size_t)l->channels * sizeof *bias;
+    b.bytes = (size_t)l->out.count * sizeof *bias;
     put_constant(l, 2, l->bias ? qonnx_value_name(qonnx_node_input(l->node, 2)) : name, &b);
     free(name);
     if (qonnx_node_is(l->node, "MatMul")) qonnx_node_set_op(l->node, "Gemm");
@@ -228,10 +198,11 @@ static bool match(qonnx_node *n, Layer *l, Affine *a)
     if (!qonnx_node_output(n, 0) || (!norm && !arithmetic)) return false;
     for (int side = 0; side < (norm ? 1 : 2); side++) {
         if (!find_layer(qonnx_node_input(n, side), n, l)) continue;
-        a->scale = need((size_t)l->channels, sizeof *a->scale);
-        a->shift = need((size_t)l->channels, sizeof *a->shift);
+        a->scale = need((size_t)l->out.count, sizeof *a->scale);
+        a->shift = need((size_t)l->out.count, sizeof *a->shift);
         bool ok = norm ? batchnorm_affine(n, l, a) : arithmetic_affine(n, 1 - side, l, a);
-        if (ok && (!a->shifts || !qonnx_node_is(l->node, "MatMul") || l->rank == 2)) return true;
+        if (ok && (!a->shifts || !qonnx_node_is(l->node, "MatMul") || l->out.rank == 2))
+            return true;
         free(a->scale);
         free(a->shift);
     }
@@ -244,7 +215,7 @@ static void fold(qonnx_ctx *cx, qonnx_node *n)
     Affine a;
     if (!match(n, &l, &a)) return;
     float *weight = need((size_t)qonnx_tensor_elements(l.weight), sizeof *weight);
-    float *bias = need((size_t)l.channels, sizeof *bias);
+    float *bias = need((size_t)l.out.count, sizeof *bias);
     if (compute(&l, &a, weight, bias)) {
         put_weights(&l, weight, l.bias || a.shifts ? bias : NULL);
         qonnx_node_set_output(l.node, 0, qonnx_node_output(n, 0));

@@ -2,6 +2,7 @@
  * MatMul becomes the bias; MatMul becomes Gemm for that. Two biases are added in double.
  */
 #include <qonnx/qonnx.h>
+#include "channels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,16 +10,8 @@
 /* A weighted node that may take in the Add behind it. */
 typedef struct Layer {
     qonnx_node *node;
-    int64_t channels; /* of its output */
-    int axis, rank;   /* of the channels in the output, and the output's rank */
+    Channels out; /* of its output */
 } Layer;
-
-/* A float constant that callers of the model cannot replace; else NULL. */
-static const qonnx_tensor *constant_of(const qonnx_value *v)
-{
-    const qonnx_tensor *t = v && !qonnx_value_is_input(v) ? qonnx_value_constant(v) : NULL;
-    return t && t->dtype == QONNX_FLOAT ? t : NULL;
-}
 
 /* Fills in where the channels of the output are; false for other operators. */
 static bool find_channels(Layer *l)
@@ -26,43 +19,20 @@ static bool find_channels(Layer *l)
     const qonnx_tensor *w = constant_of(qonnx_node_input(l->node, 1));
     const qonnx_value *x = qonnx_node_input(l->node, 0);
     if (!w || !x) return false;
-    l->axis = 1;
-    l->rank = w->rank;
+    l->out.axis = 1;
+    l->out.rank = w->rank;
     if (qonnx_node_is(l->node, "Conv")) {
-        l->channels = w->dims[0];
+        l->out.count = w->dims[0];
         return w->rank >= 3;
     }
     if (qonnx_node_is(l->node, "ConvTranspose")) {
         int64_t groups = qonnx_node_int(l->node, "group", 1);
         return w->rank >= 3 && groups > 0 && w->dims[0] % groups == 0 &&
-               !__builtin_mul_overflow(groups, w->dims[1], &l->channels);
+               !__builtin_mul_overflow(groups, w->dims[1], &l->out.count);
     }
     bool gemm = qonnx_node_is(l->node, "Gemm");
-    l->channels = w->dims[gemm && qonnx_node_int(l->node, "transB", 0) ? 0 : 1];
+    l->out.count = w->dims[gemm && qonnx_node_int(l->node, "transB", 0) ? 0 : 1];
     return w->rank == 2 && (gemm || (qonnx_node_is(l->node, "MatMul") && qonnx_value_rank(x) == 2));
-}
-
-/* Whether `t` broadcasts to the layer's output as one value a channel, or one for all. */
-static bool is_per_channel(const qonnx_tensor *t, const Layer *l)
-{
-    if (t->rank > l->rank) return false;
-    for (int i = 0; i < t->rank; i++) {
-        bool channel = l->rank - t->rank + i == l->axis;
-        if (t->dims[i] != 1 && !(channel && t->dims[i] == l->channels)) return false;
-    }
-    return true;
-}
-
-/* A bias is [channels]; Gemm's C may be all that broadcasts to that. */
-static bool is_bias(const qonnx_tensor *t, const Layer *l)
-{
-    if (t->rank == 1 && t->dims[0] == l->channels) return true;
-    return qonnx_node_is(l->node, "Gemm") && is_per_channel(t, l);
-}
-
-static double channel_value(const qonnx_tensor *t, int64_t c)
-{
-    return qonnx_tensor_get(t, qonnx_tensor_elements(t) == 1 ? 0 : c);
 }
 
 /* The layer whose result `add` alone reads at input `side`, when the other input fits it. */
@@ -73,22 +43,22 @@ static bool match(const qonnx_node *add, int side, Layer *l)
     l->node = y ? qonnx_value_producer(y) : NULL;
     if (!t || !l->node || qonnx_value_only_user(y) != add ||
         qonnx_node_graph(l->node) != qonnx_node_graph(add) || !find_channels(l) ||
-        !is_per_channel(t, l))
+        !is_per_channel(t, &l->out))
         return false;
     const qonnx_value *bias = qonnx_node_input(l->node, 2);
-    return !bias || (constant_of(bias) && is_bias(constant_of(bias), l));
+    return !bias || (constant_of(bias) && is_bias(l->node, constant_of(bias), &l->out));
 }
 
-/* beta * bias + t a channel, in room for l->channels floats. */
+/* beta * bias + t a channel, in room for l->out.count floats. */
 static float *sum_biases(const Layer *l, const qonnx_tensor *bias, const qonnx_tensor *t)
 {
     float beta = qonnx_node_is(l->node, "Gemm") ? qonnx_node_float(l->node, "beta", 1) : 1;
-    float *sum = calloc(l->channels ? (size_t)l->channels : 1, sizeof *sum);
+    float *sum = calloc(l->out.count ? (size_t)l->out.count : 1, sizeof *sum);
     if (!sum) {
         fputs("qonnx: out of memory\n", stderr);
         exit(1);
     }
-    for (int64_t c = 0; c < l->channels; c++) {
+    for (int64_t c = 0; c < l->out.count; c++) {
         double old = bias ? (double)beta * channel_value(bias, c) : 0;
         sum[c] = (float)(old + channel_value(t, c));
     }
@@ -99,12 +69,10 @@ static float *sum_biases(const Layer *l, const qonnx_tensor *bias, const qonnx_t
 static void put_bias(const Layer *l, const qonnx_node *add, qonnx_value *addend, const float *sum)
 {
     qonnx_value *old = qonnx_node_input(l->node, 2), *v = old ? old : addend;
-    qonnx_tensor t = {.dtype = QONNX_FLOAT, .rank = 1, .dims = {l->channels}, .data = sum};
-    t.bytes = (size_t)l->channels * sizeof *sum;
-    if (qonnx_value_only_user(v) == (old ? l->node : add))
-        qonnx_value_set_constant(v, &t);
-    else
-        v = qonnx_graph_add_constant(qonnx_node_graph(l->node), qonnx_value_name(v), &t);
+    qonnx_tensor t = {.dtype = QONNX_FLOAT, .rank = 1, .dims = {l->out.count}, .data = sum};
+    t.bytes = (size_t)l->out.count * sizeof *sum;
+    if (qonnx_value_only_user(v) == (old ? l->node : add)) qonnx_value_set_constant(v, &t);
+    else v = qonnx_graph_add_constant(qonnx_node_graph(l->node), qonnx_value_name(v), &t);
     qonnx_node_set_input(l->node, 2, v);
 }
 
