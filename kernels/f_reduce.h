@@ -6,8 +6,7 @@
 #ifndef KERNELS_F_REDUCE_H
 #define KERNELS_F_REDUCE_H
 
-#include <math.h>
-#include "common.h"
+#include "f_math.h"
 #include "params.h"
 
 /* acc with one more element. */

@@ -184,12 +184,17 @@ bool text_prefix_ok(Ctx *cx, const char *name)
 char *text_prefix(Arena *a, const char *path)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    size_t n = strlen(name), ending = strlen(".onnx");
-    if (n > ending && !strcmp(name + n - ending, ".onnx")) n -= ending;
-    bool lead = !isalpha((unsigned char)name[0]) || !isascii((unsigned char)name[0]);
-    char *out = arena_printf(a, "%s%.*s", lead ? "model_" : "",
-                             (int)(n < PREFIX_MOST - 8 ? n : PREFIX_MOST - 8), name);
-    for (char *c = out; *c; c++)
-        if (!isascii((unsigned char)*c) || !isalnum((unsigned char)*c)) *c = '_';
-    return is_taken(out) ? arena_printf(a, "%s_model", out) : out;
+    const char *end = name + strlen(name), *ending = strstr(name, ".onnx");
+    if (ending && ending + strlen(".onnx") == end) end = ending;
+    char out[PREFIX_MOST + 1] = "";
+    size_t n = 0;
+    for (; name < end && n < PREFIX_MOST - strlen("model_"); name++) {
+        bool fits = isascii((unsigned char)*name) && isalnum((unsigned char)*name);
+        if (fits || (n && out[n - 1] != '_')) out[n++] = fits ? *name : '_';
+    }
+    while (n && out[n - 1] == '_') n--;
+    out[n] = 0;
+    bool plain_start = isalpha((unsigned char)out[0]);
+    if (plain_start && !is_taken(out)) return arena_string(a, out);
+    return arena_printf(a, n ? "model_%s" : "model", out);
 }

@@ -283,14 +283,19 @@ bool qonnx_model_save(Ctx *cx, const Graph *g, const char *path)
     Writer w = {arena_new()};
     Onnx__ModelProto *p = write_model(&w, g);
     size_t bytes = protobuf_c_message_get_packed_size(&p->base);
-    bool ok = bytes <= INT32_MAX ||
-              qonnx_fail(cx, NULL, "%s: the model would take %zu bytes, an ONNX file at most 2 GiB",
-                         path, bytes);
+    bool ok =
+        bytes <= INT32_MAX ||
+        qonnx_fail(
+            cx, NULL,
+            "%s: the model would take %zu bytes, an ONNX file at most 2 GiB; nothing was written",
+            path, bytes);
     AtomicFile *file = ok ? atomic_open(cx, path) : NULL;
     if (file) {
         Sink sink = {{sink_append}, file, false};
         protobuf_c_message_pack_to_buffer(&p->base, &sink.base);
-        ok = atomic_commit(file);
+        ok = !sink.failed;
+        if (!ok) atomic_abort(file);
+        else ok = atomic_commit(file);
     }
     arena_free(w.arena);
     return ok && file;
