@@ -3,9 +3,9 @@
 #   tools/setup.sh [build] [test]      default: build
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
+build="gcc libc6-dev make meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
        libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev zlib1g-dev libdnnl-dev libxxhash-dev"
-test="make libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
+test="libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates"
 
 wanted=
 for group in "${@:-build}"; do
