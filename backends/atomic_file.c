@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 enum { MAX_LINKS = 40 };
 
 struct AtomicFile {
+    struct AtomicFile *next; /* in `unfinished` */
     qonnx_ctx *cx;
     char *path;   /* as the caller named it, for messages */
     char *target; /* the file to replace; NULL: written directly */
@@ -22,6 +24,41 @@ struct AtomicFile {
     int dir;      /* its directory, open; -1: not readable, or written directly */
     int fd;       /* what is written */
 };
+
+/* Files whose temporary ones a process that ends early, as where memory is out, takes along. */
+static AtomicFile *unfinished;
+static pthread_mutex_t unfinished_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t at_exit = PTHREAD_ONCE_INIT;
+
+static void remove_unfinished(void)
+{
+    if (pthread_mutex_trylock(&unfinished_lock)) return;
+    for (const AtomicFile *f = unfinished; f; f = f->next)
+        if (f->temp) unlink(f->temp);
+}
+
+static void remove_at_exit(void)
+{
+    atexit(remove_unfinished);
+}
+
+static void remember(AtomicFile *f)
+{
+    pthread_once(&at_exit, remove_at_exit);
+    pthread_mutex_lock(&unfinished_lock);
+    f->next = unfinished;
+    unfinished = f;
+    pthread_mutex_unlock(&unfinished_lock);
+}
+
+static void forget(const AtomicFile *f)
+{
+    pthread_mutex_lock(&unfinished_lock);
+    AtomicFile **at = &unfinished;
+    while (*at && *at != f) at = &(*at)->next;
+    if (*at) *at = f->next;
+    pthread_mutex_unlock(&unfinished_lock);
+}
 
 static char *copy_text(const char *text)
 {
@@ -127,6 +164,7 @@ AtomicFile *atomic_open(qonnx_ctx *cx, const char *path)
 {
     AtomicFile *f = xcalloc(1, sizeof *f);
     *f = (AtomicFile){.cx = cx, .path = copy_text(path), .dir = -1, .fd = -1};
+    remember(f);
     if (open_parts(f)) return f;
     atomic_abort(f);
     return NULL;
@@ -147,22 +185,32 @@ bool atomic_write(AtomicFile *f, const void *data, size_t bytes)
     return true;
 }
 
+static bool not_in_place(const AtomicFile *f)
+{
+    return qonnx_fail(f->cx, NULL, "%s: cannot put the file in its place: %s", f->path,
+                      strerror(errno));
+}
+
+bool atomic_sync(AtomicFile *f)
+{
+    bool ok = !f->temp || fsync(f->fd) == 0;
+    if (!ok) return not_in_place(f);
+    ok = close(f->fd) == 0;
+    f->fd = -1;
+    return ok || not_in_place(f);
+}
+
 bool atomic_commit(AtomicFile *f)
 {
-    bool ok = true;
-    if (f->temp) {
-        ok = fsync(f->fd) == 0 && rename(f->temp, f->target) == 0;
+    bool ok = f->fd < 0 || atomic_sync(f);
+    if (ok && f->temp) {
+        ok = rename(f->temp, f->target) == 0 || not_in_place(f);
         if (ok) {
             free(f->temp);
             f->temp = NULL;
             if (f->dir >= 0) fsync(f->dir); /* whole either way: some file systems cannot */
         }
     }
-    if (close(f->fd) != 0) ok = false;
-    f->fd = -1;
-    if (!ok)
-        qonnx_fail(f->cx, NULL, "%s: cannot put the file in its place: %s", f->path,
-                   strerror(errno));
     atomic_abort(f);
     return ok;
 }
@@ -170,6 +218,7 @@ bool atomic_commit(AtomicFile *f)
 void atomic_abort(AtomicFile *f)
 {
     if (!f) return;
+    forget(f);
     if (f->fd >= 0) close(f->fd);
     if (f->temp) unlink(f->temp);
     if (f->dir >= 0) close(f->dir);

@@ -18,6 +18,10 @@ AtomicFile *atomic_open(qonnx_ctx *cx, const char *path);
 /* Appends bytes. After a failure only atomic_abort makes sense. */
 QONNX_CHECKED bool atomic_write(AtomicFile *f, const void *data, size_t bytes);
 
+/* Puts the bytes on the disk, so that only the renaming is left: for several files that belong
+ * together. After it, and after a failure, nothing more is written. */
+QONNX_CHECKED bool atomic_sync(AtomicFile *f);
+
 /* Puts the file in its place, on the disk, and frees `f`; on failure too. */
 QONNX_CHECKED bool atomic_commit(AtomicFile *f);
 

@@ -2,6 +2,7 @@
  * first. The first model's outputs wait in a temporary file, so memory does not grow with the data.
  */
 #include "calibrate.h"
+#include "compiled.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
@@ -162,10 +163,11 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
     bool good = d && (!args->labels || qonnx_dataset_labels(cx, d, args->labels)) &&
-                (s = qonnx_session_new(cx, e->g, &o)) != NULL;
+                (args->compiled || (s = qonnx_session_new(cx, e->g, &o)) != NULL);
     double began = seconds_now();
     e->d = d;
-    good = good && qonnx_session_run(cx, s, d, on_outputs, e);
+    good = good && (args->compiled ? compiled_run(cx, e->g, d, on_outputs, e)
+                                   : qonnx_session_run(cx, s, d, on_outputs, e));
     e->score->seconds = seconds_now() - began;
     qonnx_session_free(s);
     qonnx_dataset_free(d);
@@ -210,42 +212,25 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, bool 
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-static bool has_accuracy(const Score *s)
-{
-    return s->labelled && !s->strays;
-}
-static bool has_sqnr(const Score *s)
-{
-    return s->compared && !s->unlike;
-}
-static double share(size_t part, size_t all)
-{
-    return (double)part / (double)all;
-}
-static double sqnr(const Score *s)
-{
-    return 10 * log10(s->signal / s->noise);
-}
+static bool has_accuracy(const Score *s) { return s->labelled && !s->strays; }
+static bool has_sqnr(const Score *s) { return s->compared && !s->unlike; }
+static double share(size_t part, size_t all) { return (double)part / (double)all; }
+static double sqnr(const Score *s) { return 10 * log10(s->signal / s->noise); }
 
 /* "93.50 %" or "-" into out[16]. */
 static const char *percent_text(char *out, bool known, size_t part, size_t all)
 {
-    if (known)
-        snprintf(out, 16, "%.2f %%", 100 * share(part, all));
-    else
-        strcpy(out, "-");
+    if (known) snprintf(out, 16, "%.2f %%", 100 * share(part, all));
+    else strcpy(out, "-");
     return out;
 }
 
 /* "13.31 dB", "exact" or "-" into out[24]. */
 static const char *sqnr_text(char *out, const Score *s)
 {
-    if (!has_sqnr(s))
-        strcpy(out, "-");
-    else if (s->noise == 0)
-        strcpy(out, "exact");
-    else
-        snprintf(out, 24, "%.2f dB", sqnr(s));
+    if (!has_sqnr(s)) strcpy(out, "-");
+    else if (s->noise == 0) strcpy(out, "exact");
+    else snprintf(out, 24, "%.2f dB", sqnr(s));
     return out;
 }
 
@@ -325,6 +310,9 @@ static const Option options[] = {
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},
+    {"compiled", 0, OPTION_FLAG, offsetof(Args, compiled), NULL, NULL,
+     "compile each model to C and that by $CC, and run the\n"
+     "machine code"},
     {.name = NULL},
 };
 

@@ -41,6 +41,7 @@ typedef struct Args {
     bool no_correct_bias;    /* --no-correct-bias */
     bool check;              /* --check */
     bool fake_quant;         /* --fake-quant */
+    bool compiled;           /* --compiled */
     bool json;               /* --json */
     bool quiet;              /* -q */
     bool verbose;            /* -v */

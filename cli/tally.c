@@ -10,7 +10,7 @@ static TallyRow *tally_row(Tally *t, const char *op, const char *domain)
         if (!strcmp(t->rows[i].op, op) && !strcmp(t->rows[i].domain, domain)) return &t->rows[i];
     if (t->count == t->room) {
         t->room = t->room ? 2 * t->room : 16;
-        t->rows = realloc(t->rows, (size_t)t->room * sizeof *t->rows);
+        t->rows = reallocarray(t->rows, (size_t)t->room, sizeof *t->rows);
         if (!t->rows) {
             complain("out of memory");
             exit(EXIT_FAILURE);
@@ -41,10 +41,7 @@ void tally_sort(Tally *t)
     if (t->count) qsort(t->rows, (size_t)t->count, sizeof *t->rows, compare_rows);
 }
 
-void tally_free(Tally *t)
-{
-    free(t->rows);
-}
+void tally_free(Tally *t) { free(t->rows); }
 
 void visit_nodes(const qonnx_graph *g, void (*visit)(void *user, const qonnx_node *n), void *user)
 {

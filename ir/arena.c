@@ -53,6 +53,18 @@ void *xrealloc(void *p, size_t bytes)
     return p;
 }
 
+/* Both factors as one size; what does not fit is out of memory. */
+static size_t array_bytes(size_t n, size_t size)
+{
+    size_t bytes;
+    if (!size_mul(n, size, &bytes)) out_of_memory();
+    return bytes;
+}
+
+void *xmalloc_array(size_t n, size_t size) { return xmalloc(array_bytes(n, size)); }
+
+void *xrealloc_array(void *p, size_t n, size_t size) { return xrealloc(p, array_bytes(n, size)); }
+
 Arena *arena_new(void)
 {
     Arena *a = xcalloc(1, sizeof *a);
@@ -117,12 +129,7 @@ void *arena_alloc(Arena *a, size_t bytes) { return take(a, bytes, 16); }
 
 void *arena_aligned(Arena *a, size_t bytes) { return take(a, bytes, 64); }
 
-void *arena_array(Arena *a, size_t n, size_t size)
-{
-    size_t bytes;
-    if (!size_mul(n, size, &bytes)) out_of_memory();
-    return arena_alloc(a, bytes);
-}
+void *arena_array(Arena *a, size_t n, size_t size) { return arena_alloc(a, array_bytes(n, size)); }
 
 void *arena_copy(Arena *a, const void *data, size_t bytes)
 {

@@ -35,5 +35,9 @@ void *arena_grow(Arena *a, void *array, int n, int *cap, size_t size);
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t bytes);
+/* The same for n elements of `size` bytes; a product that overflows is out of memory. Products of
+ * sizes are not written out elsewhere: tools/lint.sh refuses them. */
+void *xmalloc_array(size_t n, size_t size);
+void *xrealloc_array(void *p, size_t n, size_t size);
 
 #endif

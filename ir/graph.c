@@ -118,6 +118,11 @@ void qonnx_graph_free(Graph *g)
 
 void *qonnx_graph_alloc(Graph *g, size_t bytes) { return arena_alloc(g->model->arena, bytes); }
 
+void *qonnx_graph_array(Graph *g, size_t n, size_t size)
+{
+    return arena_array(g->model->arena, n, size);
+}
+
 Graph *qonnx_graph_parent(const Graph *g) { return g->parent; }
 Node *qonnx_graph_first(const Graph *g) { return g->first; }
 Node *qonnx_node_next(const Node *n) { return n->next; }

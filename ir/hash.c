@@ -69,9 +69,8 @@ static void add_graph(XXH3_state_t *h, const Graph *g)
 
 void graph_hash(const Graph *g, uint8_t out[16])
 {
-    XXH3_state_t *h = XXH3_createState();
-    XXH3_128bits_reset(h);
-    add_graph(h, g);
-    XXH128_canonicalFromHash((XXH128_canonical_t *)(void *)out, XXH3_128bits_digest(h));
-    XXH3_freeState(h);
+    XXH3_state_t h;
+    XXH3_128bits_reset(&h);
+    add_graph(&h, g);
+    XXH128_canonicalFromHash((XXH128_canonical_t *)(void *)out, XXH3_128bits_digest(&h));
 }

@@ -1,5 +1,6 @@
 /* lower/lower.c - places, layouts and calls: the vocabulary of the lowering functions in ops/. */
 #include "lower/lower.h"
+#include "ir/size.h"
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -7,6 +8,12 @@
 static Arena *arena_of(Lower *l) { return l->program->arena; }
 
 void *lower_alloc(Lower *l, size_t bytes) { return arena_aligned(arena_of(l), bytes); }
+
+void *lower_array(Lower *l, size_t n, size_t size)
+{
+    size_t bytes;
+    return lower_alloc(l, size_mul(n, size, &bytes) ? bytes : SIZE_MAX); /* no such memory: ends */
+}
 
 /* ---- layouts --------------------------------------------------------------------------------- */
 
@@ -146,6 +153,7 @@ void lower_call(Lower *l, const Node *n, const char *kernel, const void *params,
                 int nin, Buf *out)
 {
     Program *p = l->program;
+    if (!out->bytes) return; /* nothing to compute, however many rows of nothing there are */
     p->calls = arena_grow(p->arena, p->calls, p->ncall, &p->call_cap, sizeof *p->calls);
     Call *c = &p->calls[p->ncall];
     *c = (Call){.kernel = kernel_find(kernel), .out = out, .node = n};

@@ -48,6 +48,7 @@ void lower_call(Lower *l, const Node *n, const char *kernel, const void *params,
                 int nin, Buf *out);
 /* Memory for tables made by lowering; lives with the program. */
 void *lower_alloc(Lower *l, size_t bytes);
+void *lower_array(Lower *l, size_t n, size_t size); /* the product is checked */
 
 /* The value that the kernel of `n` writes: its output 0, or, where that only feeds a Relu or Clip
  * which is fused into the kernel's clamp, that one's output. lo, hi: the clamp. */

@@ -28,10 +28,21 @@ static bool can_run(Ctx *cx, const Node *n)
                       n->domain[0] ? "." : "", n->op);
 }
 
-/* Whether the value has a known size that kernels can index with int32. */
+/* Whether kernels can go through a shape: its size is known and an int32, and where an axis of size
+ * 0 makes it nothing, the others are not many rows of nothing. */
+static bool can_index(const Shape *s)
+{
+    enum { MOST_ROWS = 1 << 24 };
+    int64_t rows = 1;
+    if (shape_elements(s)) return shape_elements(s) > 0;
+    for (int i = 0; i < s->rank; i++)
+        if (s->dim[i] && (s->dim[i] > MOST_ROWS || (rows *= s->dim[i]) > MOST_ROWS)) return false;
+    return true;
+}
+
 static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
 {
-    return (qonnx_dtype_bits(v->dtype) && shape_elements(&v->shape) >= 0) ||
+    return (qonnx_dtype_bits(v->dtype) && can_index(&v->shape)) ||
            qonnx_fail(cx, n,
                       "type or shape of its %s '%s' is not known, or none that can be run, or too "
                       "large (2^31 elements)",

@@ -59,7 +59,7 @@ static bool quantized_shape(Ctx *cx, Node *n)
 static Buf *folded_bias(Lower *l, const Tensor *w, const Value *bias, int zero, int64_t outputs,
                         int64_t step, int64_t count, int64_t stride)
 {
-    uint32_t *b = lower_alloc(l, (size_t)outputs * 4);
+    uint32_t *b = lower_array(l, (size_t)outputs, 4);
     const int8_t *data = w->data;
     for (int64_t o = 0; o < outputs; o++) {
         uint32_t sum = 0;
@@ -73,7 +73,7 @@ static Buf *folded_bias(Lower *l, const Tensor *w, const Value *bias, int zero, 
 /* (sx * sw) / sy for each output channel. */
 static Buf *multipliers(Lower *l, const QuantNode *q, int64_t outputs)
 {
-    q_scale *s = lower_alloc(l, (size_t)outputs * sizeof *s);
+    q_scale *s = lower_array(l, (size_t)outputs, sizeof *s);
     for (int64_t o = 0; o < outputs; o++)
         s[o] = bits_of(q->in[0].scale * q->weight[q->nweight > 1 ? o : 0] / q->out.scale);
     return lower_const(l, s, (size_t)outputs * sizeof *s);
@@ -271,7 +271,7 @@ static bool softmax_lower(Lower *l, Node *n)
     Layout at;
     if (!softmax_params(l, n, &f, &at)) return false;
     q_softmax_p p = {f.outer, f.count, f.inner, is_signed(q->in[0].dtype), q->out.zero};
-    uint32_t *table = lower_alloc(l, 256 * sizeof *table);
+    uint32_t *table = lower_array(l, 256, sizeof *table);
     for (int i = 0; i < 256; i++)
         table[i] = (uint32_t)rint(ldexp(exp(-i * (double)q->in[0].scale), 23));
     Buf *in[2] = {lower_in(l, n, 0, at), lower_const(l, table, 256 * sizeof *table)};
@@ -316,7 +316,7 @@ static bool avgpool_lower(Lower *l, Node *n)
     if (window > 1 << 20)
         return qonnx_fail(l->cx, n, "a window of %lld elements", (long long)window);
     bool all = qonnx_node_int(n, "count_include_pad", 0) != 0;
-    q_scale *s = lower_alloc(l, (size_t)(window + 1) * sizeof *s);
+    q_scale *s = lower_array(l, (size_t)(window + 1), sizeof *s);
     for (int64_t i = 0; i <= window; i++)
         s[i] = bits_of(q->in[0].scale / (q->out.scale * (float)(all || !i ? window : i)));
     Buf *in[2] = {lower_in(l, n, 0, LAST), lower_const(l, s, (size_t)(window + 1) * sizeof *s)};

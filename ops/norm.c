@@ -28,8 +28,8 @@ static bool bn_lower(Lower *l, Node *n)
         if (!n->in[i]->data) return qonnx_fail(l->cx, n, "input %d must be constant to run it", i);
     int64_t channels = x->dim[1];
     double eps = (double)qonnx_node_float(n, "epsilon", 1e-5f);
-    float *scale = lower_alloc(l, (size_t)channels * 4),
-          *shift = lower_alloc(l, (size_t)channels * 4);
+    float *scale = lower_array(l, (size_t)channels, 4),
+          *shift = lower_array(l, (size_t)channels, 4);
     for (int64_t c = 0; c < channels; c++) {
         double f =
             qonnx_tensor_get(n->in[1]->data, c) / sqrt(qonnx_tensor_get(n->in[4]->data, c) + eps);

@@ -120,7 +120,7 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
     *out = (qonnx_weight_params){
         .axis = axis,
         .count = (int)v.channels,
-        .scales = qonnx_graph_alloc(g, (size_t)v.channels * sizeof(float)),
+        .scales = qonnx_graph_array(g, (size_t)v.channels, sizeof(float)),
         .data = qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w)),
     };
     for (int64_t c = 0; c < v.channels; c++) {

@@ -66,7 +66,7 @@ static bool hands_on_mask(const Calibrate *c, const qonnx_node *n, const qonnx_r
 /* Finds the computed values that carry mask values. */
 static void find_masks(Calibrate *c, qonnx_graph *g)
 {
-    c->masks = qonnx_graph_alloc(g, (size_t)c->count * sizeof *c->masks);
+    c->masks = qonnx_graph_array(g, (size_t)c->count, sizeof *c->masks);
     for (int i = 0; i < c->count; i++)
         if (hands_on_mask(c, c->nodes[i], &c->rules[i]))
             c->masks[c->nmasks++] = qonnx_node_output(c->nodes[i], 0);
@@ -202,12 +202,9 @@ static bool follow_unify(qonnx_node *n)
 static bool follow(const Calibrate *c, int i)
 {
     switch (c->rules[i].kind) {
-    case QONNX_RULE_SAME:
-        return follow_same(c->nodes[i]);
-    case QONNX_RULE_UNIFY:
-        return follow_unify(c->nodes[i]);
-    default:
-        return false;
+    case QONNX_RULE_SAME: return follow_same(c->nodes[i]);
+    case QONNX_RULE_UNIFY: return follow_unify(c->nodes[i]);
+    default: return false;
     }
 }
 
@@ -242,8 +239,8 @@ static void follow_activations(const Calibrate *c)
 static void list_nodes(Calibrate *c, qonnx_graph *g)
 {
     for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) c->count++;
-    c->nodes = qonnx_graph_alloc(g, (size_t)c->count * sizeof *c->nodes);
-    c->rules = qonnx_graph_alloc(g, (size_t)c->count * sizeof *c->rules);
+    c->nodes = qonnx_graph_array(g, (size_t)c->count, sizeof *c->nodes);
+    c->rules = qonnx_graph_array(g, (size_t)c->count, sizeof *c->rules);
     int i = 0;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n), i++) {
         c->nodes[i] = n;

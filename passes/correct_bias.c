@@ -18,7 +18,7 @@ static const double *tap_shares(const qonnx_node *n, int64_t taps)
 {
     qonnx_window w;
     if (!qonnx_node_window(n, &w) || w.kernel[0] * w.kernel[1] * w.kernel[2] != taps) return NULL;
-    double *share = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)taps * sizeof *share);
+    double *share = qonnx_graph_array(qonnx_node_graph(n), (size_t)taps, sizeof *share);
     for (int64_t k = 0; k < taps; k++) {
         int64_t rest = k;
         share[k] = 1;
@@ -97,7 +97,7 @@ static void shift_constant(qonnx_graph *g, qonnx_value *v, const double *shift)
     const qonnx_tensor *t = qonnx_value_constant(v);
     qonnx_tensor moved = *t;
     int64_t n = qonnx_tensor_elements(t);
-    float lo, hi, *b = qonnx_graph_alloc(g, (size_t)n * sizeof *b);
+    float lo, hi, *b = qonnx_graph_array(g, (size_t)n, sizeof *b);
     for (int64_t i = 0; i < n; i++) b[i] = (float)(qonnx_tensor_get(t, i) + shift[i]);
     moved.data = b;
     qonnx_value_set_constant(v, &moved);
@@ -110,7 +110,7 @@ static void set_bias(qonnx_node *n, const qonnx_rule *rule, const float *bias, i
                      const double *shift)
 {
     qonnx_graph *g = qonnx_node_graph(n);
-    float *b = qonnx_graph_alloc(g, (size_t)channels * sizeof *b);
+    float *b = qonnx_graph_array(g, (size_t)channels, sizeof *b);
     for (int64_t i = 0; i < channels; i++) b[i] = (float)((bias ? bias[i] : 0) + shift[i]);
     qonnx_tensor t = {QONNX_FLOAT, 1, {channels}, b, (size_t)channels * sizeof *b};
     qonnx_value *old = qonnx_node_input(n, rule->bias);
@@ -158,7 +158,7 @@ static void correct_node(qonnx_node *n, const qonnx_job *job, bool per_channel)
         !qonnx_node_quantize_weight(n, &target->weight, per_channel, scale,
                                     target->bias_int32 ? bias : NULL, &q))
         return;
-    double *shift = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)view.outputs * sizeof *shift);
+    double *shift = qonnx_graph_array(qonnx_node_graph(n), (size_t)view.outputs, sizeof *shift);
     find_shift(quantizable_weight(n, &rule), &view, &q, mean, shift);
     if (behind) shift_constant(qonnx_node_graph(n), behind, shift);
     else set_bias(n, &rule, bias, view.outputs, shift);

@@ -63,9 +63,9 @@ static void list_sites(Insert *in)
 {
     for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n)) in->count++;
     size_t room = (size_t)in->count;
-    in->sites = qonnx_graph_alloc(in->g, room * sizeof *in->sites);
-    in->by_node = qonnx_graph_alloc(in->g, room * sizeof(Site *));
-    in->weights = qonnx_graph_alloc(in->g, room * sizeof *in->weights);
+    in->sites = qonnx_graph_array(in->g, room, sizeof *in->sites);
+    in->by_node = qonnx_graph_array(in->g, room, sizeof(Site *));
+    in->weights = qonnx_graph_array(in->g, room, sizeof *in->weights);
     Site *s = in->sites;
     for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n), s++) {
         s->node = n;
@@ -321,8 +321,8 @@ static void quantize_weight(Insert *in, const Site *s, const qonnx_weight_params
 static void quantize_bias(const Insert *in, const Site *s, const float *bias, int64_t channels,
                           float input_scale, const qonnx_weight_params *w)
 {
-    float *scales = qonnx_graph_alloc(in->g, (size_t)w->count * sizeof *scales);
-    int32_t *data = qonnx_graph_alloc(in->g, (size_t)channels * sizeof *data);
+    float *scales = qonnx_graph_array(in->g, (size_t)w->count, sizeof *scales);
+    int32_t *data = qonnx_graph_array(in->g, (size_t)channels, sizeof *data);
     for (int i = 0; i < w->count; i++) scales[i] = input_scale * w->scales[i];
     for (int64_t i = 0; i < channels; i++) {
         double q = rint((double)bias[i] / scales[w->count > 1 ? i : 0]);
@@ -367,7 +367,7 @@ typedef struct Reader {
 static int list_readers(const Insert *in, const qonnx_value *v, Reader **out)
 {
     int n = qonnx_value_uses(v), integers = 0;
-    Reader *r = *out = qonnx_graph_alloc(in->g, (size_t)n * sizeof *r);
+    Reader *r = *out = qonnx_graph_array(in->g, (size_t)n, sizeof *r);
     for (int i = 0; i < n; i++, r++) {
         r->node = qonnx_value_use(v, i, &r->input);
         const Site *s = site_of(in, r->node);
@@ -383,7 +383,7 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
     const qonnx_tensor *t = qonnx_value_constant(v);
     int64_t n = qonnx_tensor_elements(t);
     size_t bytes = (size_t)n * (size_t)qonnx_dtype_bits(p->dtype) / 8;
-    float *x = qonnx_graph_alloc(in->g, (size_t)n * sizeof *x);
+    float *x = qonnx_graph_array(in->g, (size_t)n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = (float)qonnx_tensor_get(t, i);
     void *data = qonnx_graph_alloc(in->g, bytes);
     qonnx_grid_quantize(&in->target->activation, x, n, p->scales[0], p->zero_point, data);
@@ -436,10 +436,8 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
     bool integer_producer = s && s->quantized && in->target->quantize_outputs;
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
     if (!integers && !integer_producer) return;
-    if (qonnx_value_constant(v))
-        quantize_constant(in, v, &p, readers, count);
-    else
-        quantize_value(in, v, &p, readers, count, integer_producer);
+    if (qonnx_value_constant(v)) quantize_constant(in, v, &p, readers, count);
+    else quantize_value(in, v, &p, readers, count, integer_producer);
 }
 
 /* ---- the pass -------------------------------------------------------------------------------- */

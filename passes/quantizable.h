@@ -77,7 +77,7 @@ static inline float *quantizable_bias(const qonnx_node *n, const qonnx_rule *rul
     int64_t count = qonnx_tensor_elements(t);
     bool spread = count == channels && t->rank > 0 && t->dims[t->rank - 1] == channels;
     if (count != 1 && !spread) return NULL;
-    float *b = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)channels * sizeof *b);
+    float *b = qonnx_graph_array(qonnx_node_graph(n), (size_t)channels, sizeof *b);
     for (int64_t i = 0; i < channels; i++) b[i] = (float)qonnx_tensor_get(t, spread ? i : 0);
     return b;
 }

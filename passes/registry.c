@@ -37,7 +37,7 @@ static bool filled;           /* the built-in ones are there */
 
 static void put(Shelf *s, const void *what, const char *name, const Origin *origin)
 {
-    s->entries = xrealloc(s->entries, (size_t)(s->count + 1) * sizeof *s->entries);
+    s->entries = xrealloc_array(s->entries, (size_t)(s->count + 1), sizeof *s->entries);
     s->entries[s->count++] = (Entry){what, name, origin};
 }
 

@@ -119,7 +119,7 @@ static bool read_axis(qonnx_ctx *cx, const qonnx_node *n, const qonnx_tensor *t,
 
 static bool read_scales(qonnx_ctx *cx, const qonnx_node *n, const qonnx_tensor *t, Quant *q)
 {
-    float *scales = qonnx_graph_alloc(qonnx_node_graph(n), (size_t)q->count * sizeof *scales);
+    float *scales = qonnx_graph_array(qonnx_node_graph(n), (size_t)q->count, sizeof *scales);
     int64_t step = qonnx_tensor_elements(t) > 1;
     for (int i = 0; i < q->count; i++) {
         scales[i] = (float)qonnx_tensor_get(t, i * step);

@@ -98,17 +98,16 @@ static void counter_end(void *user, void *state)
 static void counter_sample(void *state, const Tensor *inputs, int count)
 {
     Counter *k = state;
-    XXH3_state_t *h = XXH3_createState();
-    XXH3_128bits_reset(h);
+    XXH3_state_t h;
+    XXH3_128bits_reset(&h);
     for (int i = 0; i < count; i++) {
         int64_t head[2 + QONNX_MAX_RANK] = {inputs[i].dtype, inputs[i].rank};
         memcpy(head + 2, inputs[i].dims, (size_t)inputs[i].rank * sizeof *head);
-        XXH3_128bits_update(h, head, sizeof head);
-        if (inputs[i].bytes) XXH3_128bits_update(h, inputs[i].data, inputs[i].bytes);
+        XXH3_128bits_update(&h, head, sizeof head);
+        if (inputs[i].bytes) XXH3_128bits_update(&h, inputs[i].data, inputs[i].bytes);
     }
     XXH128_canonical_t hash;
-    XXH128_canonicalFromHash(&hash, XXH3_128bits_digest(h));
-    XXH3_freeState(h);
+    XXH128_canonicalFromHash(&hash, XXH3_128bits_digest(&h));
     stats_sample(k->worker, hash.digest);
 }
 

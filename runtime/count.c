@@ -198,10 +198,8 @@ static void walk_rows(const Walk *k, const float *x, StatsView v)
 
 static void walk(const Walk *k, const float *x, StatsView v)
 {
-    if (v.inner == 1)
-        walk_channels_last(k, x, (size_t)(v.outer * v.channels), (size_t)v.channels);
-    else
-        walk_rows(k, x, v);
+    if (v.inner == 1) walk_channels_last(k, x, (size_t)(v.outer * v.channels), (size_t)v.channels);
+    else walk_rows(k, x, v);
     if (k->t) drain(k->w, k->t);
 }
 
@@ -210,10 +208,10 @@ static void columns_reserve(StatsWorker *w, size_t channels)
     size_t room = channels + (size_t)FEW * COUNT_LANES;
     if (room <= w->room) return;
     w->room = room;
-    w->acc.sum = xrealloc(w->acc.sum, room * sizeof *w->acc.sum);
-    w->acc.square = xrealloc(w->acc.square, room * sizeof *w->acc.square);
-    w->acc.min = xrealloc(w->acc.min, room * sizeof *w->acc.min);
-    w->acc.max = xrealloc(w->acc.max, room * sizeof *w->acc.max);
+    w->acc.sum = xrealloc_array(w->acc.sum, room, sizeof *w->acc.sum);
+    w->acc.square = xrealloc_array(w->acc.square, room, sizeof *w->acc.square);
+    w->acc.min = xrealloc_array(w->acc.min, room, sizeof *w->acc.min);
+    w->acc.max = xrealloc_array(w->acc.max, room, sizeof *w->acc.max);
 }
 
 /* ---- adding a sample ------------------------------------------------------------------------- */
@@ -279,10 +277,8 @@ static void count_bad(const float *x, StatsView v, uint64_t *bad, qonnx_histogra
             for (int64_t i = 0; i < v.inner; i++, x++) {
                 if (isfinite(*x)) continue;
                 bad[c]++;
-                if (isnan(*x))
-                    h->nan++;
-                else
-                    h->inf++;
+                if (isnan(*x)) h->nan++;
+                else h->inf++;
             }
 }
 
@@ -346,13 +342,11 @@ StatsWorker *stats_worker_new_with(const qonnx_stats *s, const CountLoops *loops
     w->loops = loops;
     w->count = s->count;
     w->tally = xcalloc((size_t)s->count + 1, sizeof *w->tally);
-    w->keys = xmalloc((2 * BLOCK + 16) * sizeof *w->keys);
+    w->keys = xmalloc_array(2 * BLOCK + 16, sizeof *w->keys);
     for (int i = 0; i < s->count; i++) {
         const ChannelSums *ch = &s->seen[i].ch;
-        if (ch->dropped)
-            channels_drop(&w->tally[i].seen.ch);
-        else if (ch->count > 0)
-            channels_init(&w->tally[i].seen.ch, ch->count);
+        if (ch->dropped) channels_drop(&w->tally[i].seen.ch);
+        else if (ch->count > 0) channels_init(&w->tally[i].seen.ch, ch->count);
     }
     return w;
 }
@@ -379,7 +373,7 @@ static void tally_bins(Tally *t)
 {
     qonnx_histogram *h = &t->seen.hist;
     if (finite_values(t) == 0) return;
-    qonnx_bin *bins = xmalloc((COUNT_KEYS + 1) * sizeof *bins);
+    qonnx_bin *bins = xmalloc_array(COUNT_KEYS + 1, sizeof *bins);
     int n = 0;
     const uint32_t negative = COUNT_KEYS / 2;
     if (h->min < 0)
@@ -387,7 +381,7 @@ static void tally_bins(Tally *t)
     if (h->zero) bins[n++] = (qonnx_bin){0, 0, h->zero};
     if (h->max > 0)
         for (uint32_t key = 0; key <= key_of(h->max); key++) table_bin(t, key, bins, &n);
-    h->bins = xrealloc(bins, (size_t)n * sizeof *bins);
+    h->bins = xrealloc_array(bins, (size_t)n, sizeof *bins);
     h->nbins = n;
 }
 

@@ -175,7 +175,7 @@ static bool deliver(Worker *w, size_t sample, size_t k)
 {
     const Program *p = image_program(w->image);
     int64_t batch = (int64_t)w->job->group;
-    Tensor *out = xmalloc((size_t)p->noutput * sizeof *out);
+    Tensor *out = xmalloc_array((size_t)p->noutput, sizeof *out);
     for (int i = 0; i < p->noutput; i++) {
         out[i] = p->outputs[i].tensor;
         out[i].data = exec_output(w->exec, i);
@@ -395,7 +395,7 @@ bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonn
     const Program *p = image_program(m);
     Exec *x = exec_new(m);
     exec_run(x, inputs, NULL, NULL);
-    Tensor *out = xmalloc((size_t)p->noutput * sizeof *out);
+    Tensor *out = xmalloc_array((size_t)p->noutput, sizeof *out);
     for (int i = 0; i < p->noutput; i++) {
         out[i] = p->outputs[i].tensor;
         out[i].data = exec_output(x, i);

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from compiled import WARNINGS, Compiled
-from conftest import TESTDATA
+from conftest import ROOT, TESTDATA
 from onnx import TensorProto, helper, numpy_helper
 
 DIGITS = TESTDATA / "digits.onnx"
@@ -196,7 +196,7 @@ def test_hostile_names(done, tmp_path):
         subprocess.run(["make", "-s", "-C", out, "test"], check=True)
 
 
-@pytest.mark.parametrize("name", ["int", "*; evil", "1st", "string", "a.b", "\xe9t\xe9", "x" * 200, "-x", "__x", " "])
+@pytest.mark.parametrize("name", ["int", "q_conv", "support", "*; evil", "1st", "string", "a.b", "\xe9t\xe9", "x" * 200, "-x", "__x", " "])
 def test_hostile_files(done, tmp_path, name):
     model = tmp_path / f"{name}.onnx"
     chain(["node"], model)
@@ -215,6 +215,13 @@ def test_hostile_files(done, tmp_path, name):
 def test_prefixes(run, tmp_path, prefix):
     refused(run("compile", DIGITS, "-o", tmp_path / "out", "--prefix", prefix), "prefix")
     assert not (tmp_path / "out").exists()
+
+
+def test_kernels_names(run, done, tmp_path):
+    """A prefix whose NAME_run is a kernel's own function."""
+    kernels = "".join(p.read_text() for p in (ROOT / "kernels").glob("[fq]_*.h"))
+    for name in set(re.findall(r"^KERNEL\w* \w+ \*?(\w+)_run\(", kernels, re.M)):
+        refused(run("compile", DIGITS, "-o", tmp_path / "out", "--prefix", name), "prefix", name)
 
 
 def model_of(path, nodes, inputs, constants=(), opset=17):
@@ -262,3 +269,11 @@ def test_usage(run, tmp_path):
     for args in ([DIGITS], [DIGITS, "-o", tmp_path, "--target", "z80"], ["-o", tmp_path],
                  [DIGITS, "-o", tmp_path, "--weights", "flash"]):
         assert run("compile", *args).rc == 2
+
+
+def test_evaluate_compiled(run, done, models):
+    """Scores the same as the session; a compiler that fails is named."""
+    for path in models[0].values():
+        args = ("evaluate", path, "--data", TESTDATA / "digits" / "test", "--engine", "portable")
+        assert done(*args, "--compiled") == done(*args)
+    refused(run(*args, "--compiled", env={"CC": "false", "PATH": "/usr/bin:/bin"}), "CC")

@@ -21,7 +21,7 @@ DIGITS = TESTDATA / "digits.onnx"
 FORMS = TESTDATA / "forms"
 
 # Arguments of the commands; IN stands for a folder of samples, SET for one of input_K.pb, QCAL for
-# their statistics, OUT for the output.
+# their statistics, OUT for the output, FOLDER for a directory as output.
 COMMANDS = {
     "inspect": ["inspect", FORMS / "everything_carried.onnx"],
     "inspect as JSON": ["inspect", DIGITS, "--json"],
@@ -31,8 +31,13 @@ COMMANDS = {
     "calibrate": ["calibrate", DIGITS, "IN", "-o", "OUT", "-j", 1, "--engine", "portable"],
     "quantize": ["quantize", DIGITS, "--data", "IN", "-o", "OUT", "-j", 1, "--engine", "portable"],
     "quantize later": ["quantize", DIGITS, "--calibration", "QCAL", "-o", "OUT"],
+    "entropy": ["quantize", DIGITS, "--data", "IN", "-o", "OUT", "-j", 1, "--observer", "entropy"],
+    "percentile": ["quantize", DIGITS, "--data", "IN", "-o", "OUT", "-j", 1, "--observer", "percentile"],
+    "another target": ["quantize", DIGITS, "--data", "IN", "-o", "OUT", "-j", 1, "--target", "ort-arm"],
+    "no pass": ["quantize", DIGITS, "--pipeline", "", "-o", "OUT"],
     "run": ["run", DIGITS, "--data", "IN", "-j", 2, "--engine", "portable"],
     "check": ["run", DIGITS, "--data", "SET", "--check", "--engine", "portable"],
+    "compile": ["compile", DIGITS, "-o", "FOLDER"],
     "evaluate": ["evaluate", DIGITS, "--data", "IN", "--json", "-j", 1, "--engine", "portable"],
 }
 
@@ -65,7 +70,7 @@ def inputs(qonnx, tmp_path_factory):
     return {"IN": top / "in", "SET": top / "set", "QCAL": qcal}
 
 
-def run_with_fault(arguments, out, kind, at):
+def run_with_fault(arguments, kind, at):
     """Runs the command while call `at` fails. Gives its status, output and whether the call came."""
     read, write = os.pipe()
     faults = {"LD_PRELOAD": str(SHIM), "FAULT_KIND": kind, "FAULT_AT": str(at), "FAULT_FD": str(write)}
@@ -90,28 +95,27 @@ class Trial:
         self.wanted = self.run(0)[:2]
 
     def run(self, at):
-        """Status, what was made, the message, and whether the call came."""
+        """Status, what was made and printed, the message, and whether the call came."""
         here = self.folder / str(at)
         here.mkdir()
-        out = here / "out"
-        out.write_bytes(b"precious")
-        done, came = run_with_fault([out if a == "OUT" else a for a in self.arguments], out, self.kind, at)
+        (here / "out").write_bytes(b"precious")
+        done, came = run_with_fault([here / "out" if a == "OUT" else here / "folder" if a == "FOLDER" else a
+                                     for a in self.arguments], self.kind, at)
         printed = re.sub(TIMES, b"", done.stdout.replace(bytes(here), b"HERE"))
-        made = (out.read_bytes(), printed)
-        left = os.listdir(here) != ["out"]
+        files = {str(p.relative_to(here)): p.read_bytes() for p in here.rglob("*") if p.is_file()}
         shutil.rmtree(here)
-        return done.returncode, made, done.stderr, came, left
+        return done.returncode, (files, printed), done.stderr, came
 
     def fail(self, at):
         """Fails call `at`; false when there are not that many."""
-        status, made, message, came, left = self.run(at)
+        status, made, message, came = self.run(at)
         if not came:
             return False
         self.injected += 1
-        whole = made[0] in (b"precious", self.wanted[1][0])
+        whole = made[0] in ({"out": b"precious"}, self.wanted[1][0])
         refused = status == 1 and message.startswith(b"qonnx: ") and whole
-        if left or not (refused or (status, made) == self.wanted):
-            self.wrong.append((at, status, made[1][:300], message[:300], left))
+        if not refused and (status, made) != self.wanted:
+            self.wrong.append((at, status, sorted(made[0]), made[1][:300], message[:300]))
         return True
 
     def fail_all(self):

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ir/ir.h"
+#include "kernels/params.h"
 #include "lower/program.h"
 
 static Graph *empty_graph(void)
@@ -180,13 +181,53 @@ static void plan_is_disjoint(void **state)
     }
 }
 
+/* x -> unary -> unary -> add with x: the second may take the first one's memory, the add the
+ * second's; x itself is the caller's. */
+static void plan_works_in_place(void **state)
+{
+    (void)state;
+    f_unary_p u = {.op = F_ABS, .count = 32};
+    f_binary_p add = {.op = F_ADD,
+                      .d0 = 1,
+                      .d1 = 1,
+                      .d2 = 1,
+                      .d3 = 1,
+                      .d4 = 4,
+                      .d5 = 8,
+                      .a4 = 8,
+                      .a5 = 1,
+                      .b4 = 8,
+                      .b5 = 1};
+    Buf x = {.bytes = 128, .port = 1, .born = -1, .dies = 2};
+    Buf a = {.bytes = 128, .dies = 1}, b = {.bytes = 128, .born = 1, .dies = 2};
+    Buf y = {.bytes = 128, .born = 2, .dies = 3},
+        z = {.bytes = 128, .port = -1, .born = 3, .dies = 3};
+    Call calls[] = {{.kernel = kernel_find("f_unary"), .params = &u, .in = {&x}, .out = &a},
+                    {.kernel = kernel_find("f_unary"), .params = &u, .in = {&a}, .out = &b},
+                    {.kernel = kernel_find("f_binary"), .params = &add, .in = {&x, &b}, .out = &y},
+                    {.kernel = kernel_find("f_unary"), .params = &u, .in = {&y}, .out = &z}};
+    Buf *bufs[] = {&x, &a, &b, &y, &z};
+    Program p = {.calls = calls, .ncall = 4, .bufs = bufs, .nbuf = 5};
+    program_plan(&p, 16);
+    assert_int_equal(p.memory, 128);
+    assert_int_equal(p.alive, 128);
+    add.b4 = 1, add.b5 = 4; /* the add reads b in another order: it needs memory of its own */
+    program_plan(&p, 16);
+    assert_int_equal(p.memory, 256);
+    add.b4 = 8, add.b5 = 1;
+    b.dies = 3; /* b is needed later */
+    program_plan(&p, 16);
+    assert_int_equal(p.memory, 256);
+    assert_int_not_equal(b.offset, y.offset);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_unique),  cmocka_unit_test(names_avoid_subgraphs),
         cmocka_unit_test(uses_follow_edits), cmocka_unit_test(outputs_move),
         cmocka_unit_test(refresh_sorts),     cmocka_unit_test(hash_sees_meaning),
-        cmocka_unit_test(plan_is_disjoint),
+        cmocka_unit_test(plan_is_disjoint),  cmocka_unit_test(plan_works_in_place),
     };
     return cmocka_run_group_tests_name("ir", tests, NULL, NULL);
 }

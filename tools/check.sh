@@ -41,6 +41,7 @@ venv() {
 }
 
 tools/setup.sh build test
+tools/lint.sh
 build build
 build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
 venv

@@ -283,13 +283,15 @@ static bool write_files(Ctx *cx, Arena *a, const char *directory, Output *files,
     for (int i = 0; i < count && ok; i++) {
         Output *o = &files[i];
         o->file = atomic_open(cx, arena_printf(a, "%s/%s", directory, o->name));
-        ok = o->file && atomic_write(o->file, o->text, o->size);
+        ok = o->file && atomic_write(o->file, o->text, o->size) && atomic_sync(o->file);
     }
     for (int i = 0; i < count; i++) {
         if (ok) ok = atomic_commit(files[i].file);
         else atomic_abort(files[i].file);
         files[i].file = NULL;
     }
+    for (int i = 0; i < count && !ok && made; i++)
+        unlink(arena_printf(a, "%s/%s", directory, files[i].name));
     if (!ok && made) rmdir(directory);
     return ok;
 }

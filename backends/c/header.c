@@ -94,8 +94,8 @@ void c_print_header(const CModel *m, FILE *f)
     fprintf(f, "/* %s.h - the model ", m->prefix);
     text_name(f, m->file, false);
     fprintf(f, " in C, made by qonnx %s; do not edit. */\n", qonnx_version());
-    fprintf(f, "#ifndef QONNX_%s_H\n#define QONNX_%s_H\n\n#include <stdint.h>\n\n", m->upper,
-            m->upper);
+    fprintf(f, "#ifndef QONNX_MODEL_%s_H\n#define QONNX_MODEL_%s_H\n\n#include <stdint.h>\n\n",
+            m->upper, m->upper);
     fputs("#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", f);
     fprintf(f, "#define %s_QONNX_VERSION \"%s\"\n\n", m->upper, qonnx_version());
     for (int i = 0; i < m->program->ninput; i++) print_port(m, &m->in[i], "INPUT", i, f);

@@ -26,15 +26,14 @@ static void print_kernel(FILE *f, const char *name, Printed *printed)
     putc('\n', f);
 }
 
-/* The function that the calls of a kernel go through: one copy of its code, since kernels themselves
- * are always inlined. */
+/* The function that the calls of a kernel go through: one copy of its code, since kernels
+ * themselves are always inlined. */
 static void print_function(const Prototype *k, FILE *f)
 {
     fprintf(f, "KERNEL_CALLED void call_%s(const %s *p", k->kernel, k->params);
     int n = 0;
     for (; k->types[n + 1]; n++) fprintf(f, ", const %s *in%d", k->types[n], n);
-    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n    " : " ", k->types[n],
-            k->kernel);
+    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n    " : " ", k->types[n], k->kernel);
     for (int i = 0; i < n; i++) fprintf(f, ", in%d", i);
     fputs(", out);\n}\n\n", f);
 }
@@ -76,7 +75,6 @@ static void print_params(const Call *c, int number, FILE *f)
 {
     const char *type = prototype_find(c->kernel->name)->params;
     const Fields *fields = fields_find(type);
-    const char *values = c->params;
     int column = 4;
     fprintf(f, "static const %s p%d = {\n    ", type, number);
     for (int i = 0; fields->names[i]; i++) {
@@ -85,7 +83,8 @@ static void print_params(const Call *c, int number, FILE *f)
         size_t size = 0;
         FILE *field = open_memstream(&text, &size);
         fprintf(field, ".%s = ", fields->names[i]);
-        text_element(field, is_float ? "float" : "int32_t", values, (size_t)i);
+        if (is_float) text_float(field, ((const float *)c->params)[i]);
+        else text_element(field, "int32_t", c->params, (size_t)i);
         putc(',', field);
         fclose(field);
         if (column + (int)size + 1 > 100) fputs("\n    ", f), column = 4;

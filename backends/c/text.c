@@ -1,5 +1,6 @@
 /* backends/c/text.c - see text.h. */
 #include "backends/c/text.h"
+#include "backends/c/sources.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -96,7 +97,8 @@ void text_element(FILE *f, const char *ctype, const void *data, size_t i)
     if (!strcmp(ctype, "float")) {
         float x;
         memcpy(&x, at, sizeof x);
-        text_float(f, x);
+        if (isfinite(x)) fprintf(f, "%af", (double)x);
+        else text_float(f, x);
         return;
     }
     uint64_t u = 0;
@@ -153,9 +155,20 @@ static const char *const taken[] = {
     "virtual",   "void",      "volatile", "wchar",    "wctype",   "while",    "xor",
 };
 
+/* Whether a kernel's source has the identifier NAME_run. */
+static bool in_kernels(const char *name)
+{
+    char word[PREFIX_MOST + 8];
+    size_t n = (size_t)snprintf(word, sizeof word, "%s_run", name);
+    for (const Source *s = kernel_sources; s->name; s++)
+        if (memmem(s->text, s->bytes, word, n)) return true;
+    return false;
+}
+
 /* Some file systems do not tell cases apart. */
 static bool is_taken(const char *name)
 {
+    if (in_kernels(name)) return true;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         if (!strcasecmp(name, taken[i])) return true;
     return false;
@@ -174,10 +187,11 @@ bool text_prefix_ok(Ctx *cx, const char *name)
         return qonnx_fail(cx, NULL, "the prefix '%.20s...' has more than %d characters", name,
                           PREFIX_MOST);
     if (is_taken(name))
-        return qonnx_fail(cx, NULL,
-                          "the prefix '%s' is a word or a header of C or C++; choose "
-                          "another with --prefix",
-                          name);
+        return qonnx_fail(
+            cx, NULL,
+            "the prefix '%s' is a word of C or C++, a standard header or a kernel; choose "
+            "another with --prefix",
+            name);
     return true;
 }
 

@@ -12,10 +12,11 @@
  * the backslash is doubled. */
 void text_name(FILE *f, const char *name, bool in_string);
 
-/* Prints a float as a constant expression that has exactly its value. */
+/* Prints a float as a constant expression that has exactly its value, in decimal. */
 void text_float(FILE *f, float x);
 
-/* Element i of an array of the type: "float", or an integer type of <stdint.h>. */
+/* Prints element i of an array of the type: "float", or an integer type of <stdint.h>. Floats are
+ * hexadecimal: compilers read them in two thirds of the time. */
 void text_element(FILE *f, const char *ctype, const void *data, size_t i);
 /* Bytes of an element of that type. */
 size_t text_type_bytes(const char *ctype);

@@ -31,7 +31,7 @@ char *path_join(const char *dir, const char *name)
 /* Appends a copy of `s`; the array grows when its length reaches a power of two. */
 static void push(char ***array, size_t *n, const char *s)
 {
-    if ((*n & (*n - 1)) == 0) *array = xrealloc(*array, (*n ? *n * 2 : 1) * sizeof **array);
+    if ((*n & (*n - 1)) == 0) *array = xrealloc_array(*array, *n ? *n * 2 : 1, sizeof **array);
     (*array)[(*n)++] = string_copy(s);
 }
 
@@ -59,10 +59,8 @@ bool names_read(qonnx_ctx *cx, const char *path, bool *is_file, Names *out)
     if (!d) return qonnx_fail(cx, NULL, "%s: cannot read: %s", path, strerror(errno));
     for (struct dirent *e; (e = readdir(d));) {
         if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0)) continue;
-        if (S_ISDIR(st.st_mode))
-            push(&out->folders, &out->nfolders, e->d_name);
-        else if (S_ISREG(st.st_mode))
-            push(&out->files, &out->nfiles, e->d_name);
+        if (S_ISDIR(st.st_mode)) push(&out->folders, &out->nfolders, e->d_name);
+        else if (S_ISREG(st.st_mode)) push(&out->files, &out->nfiles, e->d_name);
     }
     closedir(d);
     sort_names(out->files, out->nfiles);
@@ -83,7 +81,7 @@ void listing_add(Listing *l, const char *root, const char *name, int class_index
 {
     if (l->nfiles == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 64;
-        l->files = xrealloc(l->files, l->cap * sizeof *l->files);
+        l->files = xrealloc_array(l->files, l->cap, sizeof *l->files);
     }
     SampleFile *f = &l->files[l->nfiles++];
     *f = (SampleFile){.path = path_join(root, name), .class_index = class_index};
@@ -168,10 +166,8 @@ bool listing_read(qonnx_ctx *cx, const char *path, Listing *out)
     }
     size_t others = add_files(out, &names, "", -1);
     bool ok = true;
-    if (out->nfiles)
-        others += names.nfolders;
-    else
-        ok = add_classes(cx, out, &names, &others);
+    if (out->nfiles) others += names.nfolders;
+    else ok = add_classes(cx, out, &names, &others);
     names_free(&names);
     if (!ok) return false;
     if (!out->nfiles)

@@ -71,6 +71,9 @@ QONNX_API qonnx_graph *qonnx_graph_parent(const qonnx_graph *g);
 
 /** Memory that lives as long as the graph, zeroed. */
 QONNX_API void *qonnx_graph_alloc(qonnx_graph *g, size_t bytes);
+/** The same for n elements of `size` bytes; a product that overflows ends the process, as memory
+ *  that is out does. */
+QONNX_API void *qonnx_graph_array(qonnx_graph *g, size_t n, size_t size);
 
 /** A new constant. `t->data` is copied. The name is taken as it is when free, else numbered. */
 QONNX_API qonnx_value *qonnx_graph_add_constant(qonnx_graph *g, const char *name,

@@ -1,0 +1,192 @@
+/* cli/compiled.c - see compiled.h. */
+#include "compiled.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+typedef int entry_fn(const void *const *in, void *const *out, void *arena);
+
+/* A model that was compiled and loaded. */
+typedef struct Compiled {
+    char directory[512];          /* everything is made there */
+    void *library;                /* dlopen's */
+    entry_fn *entry;              /* runs it once */
+    const unsigned long *inputs;  /* bytes of each fed input */
+    const unsigned long *outputs; /* bytes of each output */
+    void *arena;                  /* working memory */
+    const void **in;              /* fed inputs */
+    qonnx_tensor *out;            /* one an output, with memory of its own */
+} Compiled;
+
+/* What is made in the directory. */
+static const char *const files[] = {"model.c",  "model.h", "model_test.c",
+                                    "Makefile", "entry.c", "model.so"};
+
+static bool is_fed(const qonnx_value *v) { return !qonnx_value_constant(v); }
+
+static int fed_inputs(const qonnx_graph *g)
+{
+    int count = 0;
+    for (int i = 0; i < qonnx_graph_inputs(g); i++) count += is_fed(qonnx_graph_input(g, i));
+    return count;
+}
+
+/* "DIRECTORY/name" into path[size]. */
+static const char *path_of(const Compiled *c, const char *name, char *path, size_t size)
+{
+    snprintf(path, size, "%s/%s", c->directory, name);
+    return path;
+}
+
+/* Writes entry.c: the model's function with its pointers in arrays, and their sizes. */
+static bool write_entry(qonnx_ctx *cx, const Compiled *c, int nin, int nout)
+{
+    char path[600];
+    FILE *f = fopen(path_of(c, "entry.c", path, sizeof path), "w");
+    if (!f) return qonnx_fail(cx, NULL, "%s: %s", path, strerror(errno));
+    fputs("#include \"model.h\"\nconst unsigned long entry_arena = MODEL_ARENA_BYTES;\n"
+          "const unsigned long entry_inputs[] = {",
+          f);
+    for (int i = 0; i < nin; i++) fprintf(f, "MODEL_INPUT%d_BYTES, ", i);
+    fputs("0};\nconst unsigned long entry_outputs[] = {", f);
+    for (int i = 0; i < nout; i++) fprintf(f, "MODEL_OUTPUT%d_BYTES, ", i);
+    fputs("0};\nint entry(const void *const *in, void *const *out, void *arena)\n{\n"
+          "    (void)in;\n    return model_run(",
+          f);
+    for (int i = 0; i < nin; i++) fprintf(f, "in[%d], ", i);
+    for (int i = 0; i < nout; i++) fprintf(f, "out[%d], ", i);
+    fputs("arena);\n}\n", f);
+    return !fclose(f) || qonnx_fail(cx, NULL, "%s: %s", path, strerror(errno));
+}
+
+/* Runs $CC, or cc. */
+static bool build(qonnx_ctx *cx, const Compiled *c)
+{
+    static const char command[] = "cd \"$1\" && exec ${CC:-cc} -std=c99 -ffp-contract=off -O2 "
+                                  "-shared -fPIC -o model.so model.c entry.c";
+    char *const argv[] = {
+        "sh", "-c", (char *)(uintptr_t)command, "sh", (char *)(uintptr_t)c->directory, NULL};
+    pid_t pid;
+    int status = -1;
+    if (posix_spawnp(&pid, "sh", NULL, NULL, argv, environ))
+        return qonnx_fail(cx, NULL, "the shell cannot be run: %s", strerror(errno));
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status == 0 ||
+           qonnx_fail(cx, NULL, "the C compiler failed; the variable CC names another");
+}
+
+static bool load(qonnx_ctx *cx, Compiled *c)
+{
+    char path[600];
+    c->library = dlopen(path_of(c, "model.so", path, sizeof path), RTLD_NOW | RTLD_LOCAL);
+    if (!c->library) return qonnx_fail(cx, NULL, "%s", dlerror());
+    void *entry = dlsym(c->library, "entry");
+    memcpy(&c->entry, &entry, sizeof entry); /* ISO C has no cast from data to functions */
+    c->inputs = dlsym(c->library, "entry_inputs");
+    c->outputs = dlsym(c->library, "entry_outputs");
+    const unsigned long *arena = dlsym(c->library, "entry_arena");
+    return (entry && c->inputs && c->outputs && arena &&
+            (c->arena = aligned_alloc(64, (*arena + 63) / 64 * 64))) ||
+           qonnx_fail(cx, NULL, "%s: cannot be used", path);
+}
+
+/* Outputs with the graph's shapes, batch 1 where that is open. */
+static bool make_outputs(qonnx_ctx *cx, const qonnx_graph *g, Compiled *c)
+{
+    int count = qonnx_graph_outputs(g);
+    c->in = calloc((size_t)fed_inputs(g) + 1, sizeof *c->in);
+    c->out = calloc((size_t)count + 1, sizeof *c->out);
+    for (int i = 0; i < count; i++) {
+        const qonnx_value *v = qonnx_graph_output(g, i);
+        qonnx_tensor *t = &c->out[i];
+        *t = (qonnx_tensor){.dtype = qonnx_value_dtype(v), .rank = qonnx_value_rank(v)};
+        if (t->rank < 0) t->rank = 0;
+        for (int k = 0; k < t->rank; k++) {
+            int64_t dim = qonnx_value_dim(v, k);
+            t->dims[k] = dim < 0 ? 1 : dim;
+        }
+        t->bytes = c->outputs[i];
+        t->data = calloc(1, t->bytes + 1);
+        if ((size_t)qonnx_tensor_elements(t) * (size_t)qonnx_dtype_bits(t->dtype) / 8 != t->bytes)
+            return qonnx_fail(cx, NULL,
+                              "the shape of output '%s' is not known; it has to be for "
+                              "--compiled",
+                              qonnx_value_name(v));
+    }
+    return true;
+}
+
+static bool prepare(qonnx_ctx *cx, const qonnx_graph *g, Compiled *c)
+{
+    const char *tmp = getenv("TMPDIR");
+    const qonnx_compile_options o = {.prefix = "model"};
+    int n = snprintf(c->directory, sizeof c->directory, "%s/qonnx-XXXXXX",
+                     tmp && *tmp ? tmp : P_tmpdir);
+    if (n >= (int)sizeof c->directory || !mkdtemp(c->directory)) {
+        c->directory[0] = 0;
+        return qonnx_fail(cx, NULL, "a temporary directory cannot be made: %s", strerror(errno));
+    }
+    return qonnx_model_compile(cx, g, c->directory, &o, NULL) &&
+           write_entry(cx, c, fed_inputs(g), qonnx_graph_outputs(g)) && build(cx, c) &&
+           load(cx, c) && make_outputs(cx, g, c);
+}
+
+static void release(const qonnx_graph *g, Compiled *c)
+{
+    char path[600];
+    if (c->library) dlclose(c->library);
+    for (size_t i = 0; i < sizeof files / sizeof *files && c->directory[0]; i++)
+        unlink(path_of(c, files[i], path, sizeof path));
+    if (c->directory[0]) rmdir(c->directory);
+    for (int i = 0; c->out && i < qonnx_graph_outputs(g); i++)
+        free((void *)(uintptr_t)c->out[i].data);
+    free(c->out);
+    free(c->in);
+    free(c->arena);
+}
+
+/* Runs one sample and hands its outputs on. */
+static bool run_sample(qonnx_ctx *cx, const qonnx_graph *g, Compiled *c, const qonnx_tensor *sample)
+{
+    int count = 0;
+    for (int i = 0; i < qonnx_graph_inputs(g); i++) {
+        const qonnx_value *v = qonnx_graph_input(g, i);
+        if (!is_fed(v)) continue;
+        if (sample[i].bytes != c->inputs[count])
+            return qonnx_fail(cx, NULL,
+                              "a sample has %zu bytes for input '%s', the compiled model "
+                              "takes %lu",
+                              sample[i].bytes, qonnx_value_name(v), c->inputs[count]);
+        c->in[count++] = sample[i].data;
+    }
+    void *out[256];
+    for (int i = 0; i < qonnx_graph_outputs(g); i++) out[i] = (void *)(uintptr_t)c->out[i].data;
+    return !c->entry(c->in, out, c->arena) || qonnx_fail(cx, NULL, "the compiled model failed");
+}
+
+bool compiled_run(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_dataset *d, qonnx_output_fn *fn,
+                  void *user)
+{
+    Compiled c = {.directory = ""};
+    int room = qonnx_dataset_inputs(d);
+    qonnx_tensor *sample = calloc((size_t)room + 1, sizeof *sample);
+    bool good = qonnx_graph_outputs(g) <= 256 || qonnx_fail(cx, NULL, "more than 256 outputs");
+    good = good && prepare(cx, g, &c);
+    for (size_t i = 0, more = 1; good && more && i < qonnx_dataset_count(d); i++) {
+        good = qonnx_dataset_read(cx, d, i, sample);
+        if (!good) break;
+        good = run_sample(cx, g, &c, sample);
+        more = good && fn(user, i, c.out);
+        qonnx_sample_free(sample, room);
+    }
+    free(sample);
+    release(g, &c);
+    return good;
+}
