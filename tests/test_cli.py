@@ -19,7 +19,7 @@ from PIL import Image
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
 NODE_MODELS = Path("/usr/share/libonnx-testdata/data")
-VERBS = ["inspect", "calibrate", "quantize", "run", "evaluate", "passes"]
+VERBS = ["inspect", "calibrate", "quantize", "run", "evaluate", "compile", "passes"]
 
 
 def refused(result, *words):
@@ -124,6 +124,7 @@ def test_bad_model(verb, kind, run, tmp_path):
         "quantize": [model, "--data", CALIBRATION, "-o", out],
         "run": [model, "--data", CALIBRATION],
         "evaluate": [model, "--data", CALIBRATION],
+        "compile": [model, "-o", out],
     }
     refused(run(verb, *arguments[verb]), model)
     assert not out.exists()

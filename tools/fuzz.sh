@@ -4,13 +4,13 @@
 # coverage; findings are left in build-fuzz/found, and the status is 1 when there are any: crashes,
 # leaks, undefined behaviour, more than a second (10 for a target's first) or 2.5 GB.
 #   tools/fuzz.sh MINUTES [TARGET...]      packages: clang-19 libclang-rt-19-dev llvm-19
-#   tools/fuzz.sh --keep                   puts a smallest set of inputs into testdata/fuzz
+#   tools/fuzz.sh --keep                   adds inputs that reach new code to testdata/fuzz
 set -eu
 cd "$(dirname "$0")/.."
 
 all="external model npy passes picture pipeline qcal run tensor"
 most=20000 # bytes of an input
-kept=30000 # bytes that --keep keeps of a target
+kept=40    # inputs that --keep keeps of a target
 
 build() {
     [ -f build-fuzz/build.ninja ] || CC=clang-19 meson setup build-fuzz -Dfuzz=true \
@@ -47,19 +47,16 @@ fuzz() {
     return $status
 }
 
-# keep TARGET: few inputs that reach what all reach, the smallest first, up to a total
+# keep TARGET: adds some of the inputs that a smallest corpus consists of, of all sizes, to those that
+# testdata/fuzz holds (past findings, which stay)
 keep() {
     rm -rf "build-fuzz/small/$1"
     mkdir -p "build-fuzz/small/$1" "testdata/fuzz/$1"
     "build-fuzz/tests/fuzz/fuzz_$1" -merge=1 -max_len=2000 "build-fuzz/small/$1" \
         "testdata/fuzz/$1" "build-fuzz/corpus/$1" >"build-fuzz/$1.log" 2>&1
-    rm -f "testdata/fuzz/$1"/*
-    sum=0
-    ls -rS "build-fuzz/small/$1" | while read -r f; do
-        sum=$((sum + $(stat -c %s "build-fuzz/small/$1/$f")))
-        [ $sum -gt $kept ] && break
-        cp "build-fuzz/small/$1/$f" "testdata/fuzz/$1/"
-    done
+    count=$(ls "build-fuzz/small/$1" | wc -l)
+    ls -S "build-fuzz/small/$1" | awk -v n="$count" -v k=$kept 'n <= k || int(NR * k / n) > int((NR - 1) * k / n)' |
+        while read -r f; do cp "build-fuzz/small/$1/$f" "testdata/fuzz/$1/"; done
 }
 
 build
