@@ -12,12 +12,8 @@
 
 const char *clean_name(char *out, size_t size, const char *name)
 {
-    size_t n = 0;
-    for (const unsigned char *p = (const unsigned char *)name; *p && n + 1 < size; p++) {
-        bool second = n && (unsigned char)out[n - 1] == 0xc2 && *p < 0xa0; /* U+0080 to U+009F */
-        out[n++] = *p < 0x20 || *p == 0x7f || second ? '?' : (char)*p;
-    }
-    out[n] = 0;
+    snprintf(out, size, "%s", name);
+    qonnx_tame(out);
     return out;
 }
 
@@ -41,10 +37,8 @@ const char *type_text(char *out, size_t size, const qonnx_value *v)
         int64_t dim = qonnx_value_dim(v, i);
         const char *symbol = qonnx_value_dim_name(v, i);
         char name[32];
-        if (dim >= 0)
-            snprintf(name, sizeof name, "%lld", (long long)dim);
-        else
-            clean_name(name, sizeof name, symbol ? symbol : "?");
+        if (dim >= 0) snprintf(name, sizeof name, "%lld", (long long)dim);
+        else clean_name(name, sizeof name, symbol ? symbol : "?");
         n += (size_t)snprintf(out + n, size - n, "%s%s%s", i ? "," : "[", name,
                               i + 1 == rank ? "]" : "");
     }
@@ -110,12 +104,10 @@ bool output_allowed(const char *path, const char *const *inputs, int count)
 
 json_t *json_text(const char *s)
 {
-    json_t *text = json_string(s);
-    if (text) return text;
-    char *copy = strdup(s);
-    for (char *p = copy; p && *p; p++)
-        if ((unsigned char)*p >= 0x80) *p = '?';
-    text = json_string(copy ? copy : "?");
+    json_t *text = json_string(s); /* NULL: not UTF-8 */
+    char *copy = text ? NULL : strdup(s);
+    if (copy) qonnx_tame(copy);
+    if (!text) text = json_string(copy ? copy : "?");
     free(copy);
     return text;
 }

@@ -78,6 +78,9 @@ void arena_free(Arena *a)
     for (Release *r = a->releases; r; r = r->next) r->release(r->what);
     for (Block *b = a->blocks, *next; b; b = next) {
         next = b->next;
+#ifdef HARD
+        memset(b, 0xa5, sizeof *b + b->size); /* what still points here is found */
+#endif
         free(b);
     }
     free(a);

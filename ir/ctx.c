@@ -49,11 +49,34 @@ bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total)
     return true;
 }
 
-/* Makes control characters of names that came from a file harmless for a terminal. */
-static void tame(char *s)
+/* Bytes of the character at `s` in UTF-8, 0 where it is none: wrong bytes, longer forms than
+ * needed, surrogates and what lies behind U+10FFFF. */
+static int utf8_length(const unsigned char *s)
 {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f) *s = '?';
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    int n = *s < 0x80                 ? 1
+            : *s >= 0xc2 && *s < 0xe0 ? 2
+            : *s >= 0xe0 && *s < 0xf0 ? 3
+            : *s < 0xf5               ? 4
+                                      : 0;
+    if (*s >= 0x80 && *s < 0xc2) return 0;
+    uint32_t code = n == 1 ? *s : *s & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (s[i] & 0x3f);
+    }
+    return n && code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? n : 0;
+}
+
+void qonnx_tame(char *text)
+{
+    for (unsigned char *s = (unsigned char *)text; *s;) {
+        int n = utf8_length(s);
+        bool control = n == 1 ? *s < 0x20 || *s == 0x7f : n == 2 && *s == 0xc2 && s[1] < 0xa0;
+        if (!n || control) *s = '?';
+        if (n == 2 && control) s[1] = '?';
+        s += n ? n : 1;
+    }
 }
 
 /* "FILE: node 'NAME' (OP): MESSAGE"; malloc'd. A node without a name is named by its output. */
@@ -73,7 +96,7 @@ static char *compose(const Node *n, const char *fmt, va_list args)
     char *text = xmalloc(bytes);
     memcpy(text, where, at + 1);
     if (len > 0) vsnprintf(text + at, bytes - at, fmt, args);
-    tame(text);
+    qonnx_tame(text);
     return text;
 }
 

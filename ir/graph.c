@@ -6,6 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifdef HARD
+#define HARD_CHECK(n) node_check(n)
+#else
+#define HARD_CHECK(n) ((void)0)
+#endif
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 static uint32_t name_hash(const char *s)
@@ -363,6 +369,7 @@ void qonnx_node_set_input(Node *n, int i, Value *v)
     n->in[i] = v;
     if (v) use_add(v, n, i);
     while (n->nin && !n->in[n->nin - 1] && n->nin - 1 == i) n->nin--, i--;
+    HARD_CHECK(n);
 }
 
 void qonnx_node_set_output(Node *n, int i, Value *v)
@@ -372,6 +379,7 @@ void qonnx_node_set_output(Node *n, int i, Value *v)
     n->out[i] = v;
     v->def = n;
     v->def_index = i;
+    HARD_CHECK(n);
 }
 
 void qonnx_node_set_op(Node *n, const char *op)
@@ -423,6 +431,7 @@ Node *qonnx_graph_add_node(Graph *g, Node *before, const char *op, const char *d
         if (inputs[i]) n->in[i] = inputs[i], use_add(inputs[i], n, i);
     for (int i = 0; i < noutputs; i++)
         if (outputs[i]) qonnx_node_set_output(n, i, outputs[i]);
+    HARD_CHECK(n);
     return n;
 }
 

@@ -155,6 +155,8 @@ bool graph_infer(Ctx *cx, Graph *g, bool lenient);
 
 /* verify.c: whether every invariant of this header holds; the message says which not */
 bool graph_verify(Ctx *cx, const Graph *g);
+/* Aborts when the node and its values do not know each other: what -Dhard=true has after edits. */
+void node_check(const Node *n);
 
 /* hash.c: 128 bits over operators, attributes, wiring and constants; names of nodes and the doc
  * strings do not count */

@@ -1,5 +1,6 @@
 /* ir/verify.c - the invariants of ir.h, checked after every pass so that a broken one is named. */
 #include "ir/ir.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* Whether `v` may be read in graph `g`: its own or an enclosing graph's. */
@@ -43,6 +44,14 @@ static bool check_node(Ctx *cx, const Graph *g, const Node *n)
         if (v && v->data) return qonnx_fail(cx, n, "output '%s' is also an initializer", v->name);
     }
     return true;
+}
+
+void node_check(const Node *n)
+{
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i] && !has_use(n->in[i], n, i)) abort();
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && (n->out[i]->def != n || n->out[i]->def_index != i)) abort();
 }
 
 static bool check_uses(Ctx *cx, const Value *v)

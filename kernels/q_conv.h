@@ -2,9 +2,9 @@
  * zero point.
  *
  * The window is cut into runs of contiguous bytes: rows of kw * ic where a pixel's channels are all
- * ours and side by side, else the ic/group channels of one tap. Weights are packed as
- * [group][block of Q_LANES output channels][run] of q_tile.h's quads. Runs that leave the input are
- * copied to a patch filled with the zero point.
+ * ours and side by side, else the ic/group channels of one tap. Weights are packed as [group][block
+ * of Q_LANES output channels][run] of q_tile.h's quads. Runs that leave the input are copied to a
+ * patch filled with the zero point.
  */
 #ifndef KERNELS_Q_CONV_H
 #define KERNELS_Q_CONV_H
@@ -12,8 +12,10 @@
 #include "q_gemm.h"
 
 enum {
-    Q_PATCH = 256,   /* bytes of a run that are taken at once at a border; a multiple of 4 */
-    Q_NEAR = 1 << 15 /* bytes of weights that a tile is multiplied by before the next one */
+    Q_PATCH = 256,   /* bytes of a run that are taken at once at a border; a
+                        multiple of 4 */
+    Q_NEAR = 1 << 15 /* bytes of weights that a tile is multiplied by before the
+                        next one */
 };
 
 /* How the window is cut into runs. */
@@ -102,138 +104,173 @@ KERNEL int q_walk_next(const q_conv_p *restrict p, q_walk *at)
 typedef struct q_tile_at {
     int32_t d[Q_TILE], h[Q_TILE], w[Q_TILE]; /* where their windows start */
     ptrdiff_t in[Q_TILE];
-    uint8_t *y[Q_TILE];
-    int inside[Q_TILE]; /* the window does not leave the input */
-    int all_inside;
+    int32_t inside[Q_TILE];          /* the window does not leave the input */
+    int32_t all_inside;              /* nor is anything read beyond the input's end */
+    int32_t border[Q_TILE], borders; /* outputs whose windows do */
 } q_tile_at;
 
-/* The next outputs; the last one fills up the tile. False at the last tile. */
-KERNEL int q_tile_next(const q_conv_p *restrict p, q_walk *at, q_tile_at *t)
+/* The next outputs, y[] for channel 0; the last one fills up the tile. False at the last tile.
+ * `reach`: from a window's first byte to behind the last one that is read. */
+KERNEL_CALLED int q_tile_next(const q_conv_p *restrict p, ptrdiff_t reach, q_walk *restrict at,
+                              q_tile_at *restrict t, uint8_t **restrict y)
 {
-    const int32_t last = p->iw - 1 - (p->kw - 1) * p->dw;
+    const ptrdiff_t size = (ptrdiff_t)p->n * p->id * p->ih * p->iw * p->ic;
+    const int32_t last = p->iw - 1 - (p->kw - 1) * p->dw, sw = p->sw;
+    const ptrdiff_t step = (ptrdiff_t)sw * p->ic;
     int more = 1;
-    t->all_inside = 1;
     for (int i = 0; i < Q_TILE; i++) {
         t->d[i] = at->d;
         t->h[i] = at->h;
-        t->w[i] = at->w;
-        t->in[i] = at->in;
-        t->y[i] = at->y;
-        t->inside[i] = at->inside && at->w >= 0 && at->w <= last;
-        t->all_inside &= t->inside[i];
-        more = q_walk_next(p, at);
+        t->w[i] = at->w + i * sw;
+        t->in[i] = at->in + i * step;
+        y[i] = at->y + (ptrdiff_t)i * p->oc;
+        t->inside[i] = at->inside & (t->w[i] >= 0) & (t->w[i] <= last);
     }
+    if (at->ow + Q_TILE <= p->ow) { /* all in one line: to the last one of them */
+        at->ow += Q_TILE - 1;
+        at->w = t->w[Q_TILE - 1];
+        at->in = t->in[Q_TILE - 1];
+        at->y = y[Q_TILE - 1];
+        more = q_walk_next(p, at);
+    } else {
+        for (int i = 0; i < Q_TILE; i++) {
+            t->d[i] = at->d;
+            t->h[i] = at->h;
+            t->w[i] = at->w;
+            t->in[i] = at->in;
+            y[i] = at->y;
+            t->inside[i] = at->inside & (at->w >= 0) & (at->w <= last);
+            more = q_walk_next(p, at);
+        }
+    }
+    t->borders = 0;
+    for (int i = 0; i < Q_TILE; i++) {
+        t->border[t->borders] = i;
+        t->borders += !t->inside[i];
+    }
+    t->all_inside = t->borders == 0 && t->in[Q_TILE - 1] <= size - reach;
     return more;
 }
 
-#define Q_OUTSIDE PTRDIFF_MIN
+/* Runs that are worked on together are looked for from here on. */
+typedef struct q_cursor {
+    int32_t d, h, w; /* of the window */
+} q_cursor;
 
-/* Some runs of a tile's windows: bytes of x, or Q_OUTSIDE where a run wholly is. */
-typedef struct q_places {
-    ptrdiff_t in[Q_RUNS][Q_TILE];
-    int32_t count;
-    int32_t d, h, w; /* the first run not among them */
-} q_places;
-
-/* The run at (d, h, w) of the window of output i, `step` bytes after its first one. */
-KERNEL ptrdiff_t q_place(const q_conv_p *restrict p, q_cut cut, const q_tile_at *t, int i,
-                         const q_places *a, ptrdiff_t step)
+/* To the next run. */
+KERNEL void q_cursor_next(const q_conv_p *restrict p, const q_cut *restrict cut, q_cursor *at)
 {
-    const int32_t d = t->d[i] + a->d * p->dd, h = t->h[i] + a->h * p->dh;
-    const int32_t w = t->w[i] + a->w * p->dw;
-    const int outside =
-        d < 0 || d >= p->id || h < 0 || h >= p->ih || w + cut.span <= 0 || w >= p->iw;
-    return outside ? Q_OUTSIDE : t->in[i] + step;
-}
-
-/* Goes on from run (d, h, w) with `most` of them, or as many as are left. */
-KERNEL void q_places_find(const q_conv_p *restrict p, q_cut cut, const q_tile_at *t, int32_t most,
-                          q_places *a)
-{
-    for (a->count = 0; a->d < p->kd && a->count < most; a->count++) {
-        ptrdiff_t *in = a->in[a->count];
-        const ptrdiff_t step = a->d * cut.plane + a->h * cut.row + a->w * cut.pixel;
-        for (int i = 0; i < Q_TILE; i++) in[i] = t->in[i] + step;
-        for (int i = 0; i < Q_TILE && !t->all_inside; i++)
-            if (!t->inside[i]) in[i] = q_place(p, cut, t, i, a, step);
-        if (++a->w < cut.columns) continue;
-        a->w = 0;
-        if (++a->h < p->kh) continue;
-        a->h = 0;
-        a->d++;
-    }
+    if (++at->w < cut->columns) return;
+    at->w = 0;
+    if (++at->h < p->kh) return;
+    at->h = 0;
+    at->d++;
 }
 
 /* What the outputs of one group are made of. */
 typedef struct q_conv_input {
-    const uint8_t *x; /* at the group's first channel */
-    ptrdiff_t size;   /* bytes from there on */
-    int aligned;      /* pixels are whole quads: runs lie wholly inside or outside */
-    q_runs runs;
-    uint8_t zeros[Q_PATCH];            /* the zero point */
+    const uint8_t *x;       /* at the group's first channel */
+    ptrdiff_t size;         /* bytes from there on */
+    int aligned;            /* pixels are whole quads: runs lie wholly inside or outside */
+    uint8_t zeros[Q_PATCH]; /* the zero point */
     uint8_t patches[Q_TILE * Q_PATCH]; /* runs that leave the input in part */
 } q_conv_input;
 
-/* The quads of bytes [b, b + n) of the run of output i at place `at`: in x, or in the patch. */
-KERNEL const uint8_t *q_conv_piece(const q_conv_p *restrict p, q_cut cut, const q_conv_input *in,
-                                   const q_tile_at *t, int i, ptrdiff_t at, ptrdiff_t b,
-                                   ptrdiff_t n, uint8_t *patch)
+/* Whether a run of output i lies wholly outside. */
+KERNEL int q_conv_outside(const q_conv_p *restrict p, const q_cut *restrict cut,
+                          const q_tile_at *restrict t, int i, q_cursor run)
 {
-    const int clip = cut.span > 1 && !t->inside[i];
-    const ptrdiff_t from = clip ? -(ptrdiff_t)t->w[i] * p->ic - b : 0;
-    const ptrdiff_t to = clip ? (ptrdiff_t)(p->iw - t->w[i]) * p->ic - b : n;
+    const int32_t d = t->d[i] + run.d * p->dd, h = t->h[i] + run.h * p->dh;
+    const int32_t w = t->w[i] + run.w * p->dw;
+    return d < 0 || d >= p->id || h < 0 || h >= p->ih || w + cut->span <= 0 || w >= p->iw;
+}
+
+/* Where the bytes at offset `at` of x are, which may be a place that is not used. */
+KERNEL const uint8_t *q_conv_byte(const uint8_t *x, ptrdiff_t at)
+{
+    return (const uint8_t *)((uintptr_t)x + (uintptr_t)at);
+}
+
+/* Sets at[i] to `skip` bytes after the start of a run of each output. */
+KERNEL void q_conv_point(const q_conv_p *restrict p, const q_cut *restrict cut, const uint8_t *x,
+                         const uint8_t *zeros, const q_tile_at *restrict t, q_cursor run,
+                         ptrdiff_t skip, const uint8_t **restrict at)
+{
+    const ptrdiff_t step = run.d * cut->plane + run.h * cut->row + run.w * cut->pixel + skip;
+    for (int i = 0; i < Q_TILE; i++) at[i] = q_conv_byte(x, t->in[i] + step);
+    for (int32_t b = 0; b < t->borders; b++)
+        if (q_conv_outside(p, cut, t, t->border[b], run)) at[t->border[b]] = zeros;
+}
+
+/* The quads of bytes [b, b + n) of a run of output i, which are at `from`: there, or in the patch
+ * where not all of them lie inside. */
+KERNEL const uint8_t *q_conv_patch(const q_conv_p *restrict p, const q_cut *restrict cut,
+                                   const q_conv_input *in, const q_tile_at *restrict t, int i,
+                                   ptrdiff_t b, ptrdiff_t n, const uint8_t *from, uint8_t *patch)
+{
+    const int clip = cut->span > 1 && !t->inside[i];
+    const ptrdiff_t start = clip ? -(ptrdiff_t)t->w[i] * p->ic - b : 0;
+    const ptrdiff_t end = clip ? (ptrdiff_t)(p->iw - t->w[i]) * p->ic - b : n;
     const ptrdiff_t filled = q_quads(n) * 4;
-    if (from <= 0 && to >= n && at + b + filled <= in->size) return in->x + (at + b);
+    if (from == in->zeros) return from;
+    if (start <= 0 && end >= n && in->size - filled >= from - in->x) return from;
     for (ptrdiff_t k = 0; k < filled; k++)
-        patch[k] = k >= from && k < to && k < n ? in->x[at + b + k] : in->zeros[0];
+        patch[k] = k >= start && k < end && k < n ? from[k] : in->zeros[0];
     return patch;
 }
 
-/* Sets in->runs to bytes [b, b + n) of the runs at those places. */
-KERNEL void q_conv_point(const q_conv_p *restrict p, q_cut cut, q_conv_input *in,
-                         const q_tile_at *t, const q_places *a, ptrdiff_t b, ptrdiff_t n)
+/* Sets the job's runs to bytes [b, b + n) of `most` of them, or as many as are left; goes on with
+ * the cursor. */
+KERNEL void q_conv_look(const q_conv_p *restrict p, const q_cut *restrict cut,
+                        q_conv_input *restrict in, const q_tile_at *restrict t, int32_t most,
+                        ptrdiff_t b, ptrdiff_t n, q_cursor *restrict at, q_job *restrict job)
 {
     uint8_t *patch = in->patches;
-    in->runs.count = a->count;
-    in->runs.quads = q_quads(n);
-    for (int32_t r = 0; r < a->count; r++)
-        for (int i = 0; i < Q_TILE; i++) {
-            const ptrdiff_t at = a->in[r][i];
-            if (at == Q_OUTSIDE) {
-                in->runs.at[r][i] = in->zeros;
-            } else if (t->all_inside || in->aligned) {
-                in->runs.at[r][i] = in->x + (at + b);
-            } else {
-                in->runs.at[r][i] = q_conv_piece(p, cut, in, t, i, at, b, n, patch);
-                patch += in->runs.quads * 4;
-            }
-        }
+    job->quads = q_quads(n);
+    for (job->runs = 0; job->runs < most && at->d < p->kd; q_cursor_next(p, cut, at)) {
+        const uint8_t **to = job->x[job->runs++];
+        q_conv_point(p, cut, in->x, in->zeros, t, *at, b, to);
+        for (int i = 0; i < Q_TILE && !t->all_inside && !in->aligned; i++, patch += q_quads(n) * 4)
+            to[i] = q_conv_patch(p, cut, in, t, i, b, n, to[i], patch);
+    }
 }
 
-/* Adds the windows of a tile to the sums of one block, whose weights are `w`. `again`: this tile's
- * runs were looked for before, and are still there if they fit. */
-KERNEL void q_conv_sum(const q_conv_p *restrict p, q_cut cut, q_conv_input *in, const q_tile_at *t,
-                       int again, const int8_t *restrict w, uint32_t (*restrict sum)[Q_LANES])
+/* A tile's outputs of one block, whose weights are `w`. `again`: this tile's runs were looked for
+ * before, and are still there if they fit. */
+KERNEL_CALLED void q_conv_tile(const q_conv_p *restrict p, const q_cut *restrict cut,
+                               q_conv_input *restrict in, const q_tile_at *restrict t, int again,
+                               const int8_t *restrict w, q_job *restrict job)
 {
-    const ptrdiff_t filled = q_quads(cut.bytes) * 4;
-    const ptrdiff_t part = t->all_inside || cut.bytes < Q_PATCH ? cut.bytes : Q_PATCH;
-    int32_t most = part < cut.bytes ? 1 : Q_RUNS;
-    q_places a;
+    const ptrdiff_t filled = q_quads(cut->bytes) * 4;
+    const ptrdiff_t part = t->all_inside || cut->bytes < Q_PATCH ? cut->bytes : Q_PATCH;
+    int32_t most = part < cut->bytes ? 1 : Q_RUNS;
+    q_cursor at = {0, 0, 0};
     if (!t->all_inside && !in->aligned && filled * most > Q_PATCH)
         most = filled < Q_PATCH ? (int32_t)(Q_PATCH / filled) : 1;
-    if (again && cut.runs <= most && part == cut.bytes) {
-        q_tile(sum, &in->runs, w, p->x_signed);
+    job->first = job->last = 1;
+    if (again && cut->runs <= most && part == cut->bytes) {
+        q_tile(job, w);
         return;
     }
-    a.d = a.h = a.w = 0;
-    for (int32_t done = 0; done < cut.runs; done += a.count) {
-        q_places_find(p, cut, t, most, &a);
-        for (ptrdiff_t b = 0; b < cut.bytes; b += part) {
-            q_conv_point(p, cut, in, t, &a, b, cut.bytes - b < part ? cut.bytes - b : part);
-            q_tile(sum, &in->runs, w, p->x_signed);
-            w += a.count * in->runs.quads * Q_QUADS;
+    for (int32_t done = 0; done < cut->runs; done += job->runs) {
+        const q_cursor start = at;
+        for (ptrdiff_t b = 0; b < cut->bytes; b += part) {
+            const ptrdiff_t n = cut->bytes - b < part ? cut->bytes - b : part;
+            at = start;
+            q_conv_look(p, cut, in, t, most, b, n, &at, job);
+            job->last = at.d == p->kd && b + n == cut->bytes;
+            q_tile(job, w);
+            job->first = 0;
+            w += job->runs * job->quads * Q_QUADS;
         }
     }
+}
+
+/* From the first byte of a window, at channel 0, to behind its last quad. */
+KERNEL ptrdiff_t q_conv_reach(const q_conv_p *restrict p, const q_cut *restrict cut)
+{
+    return (p->kd - 1) * cut->plane + (p->kh - 1) * cut->row + (cut->columns - 1) * cut->pixel +
+           (p->ic - p->ic / p->group) + q_quads(cut->bytes) * 4;
 }
 
 /* All outputs of the channels [c0, c1) of a group, `weights` bytes a block. */
@@ -243,23 +280,18 @@ KERNEL void q_conv_blocks(const q_conv_p *restrict p, q_conv_input *in, int32_t 
 {
     const int whole = q_conv_whole(p);
     const q_cut inner = q_conv_cut(p, whole), border = q_conv_cut(p, whole && !in->aligned);
-    const ptrdiff_t reach = (p->kd - 1) * inner.plane + (p->kh - 1) * inner.row +
-                            (inner.columns - 1) * inner.pixel + q_quads(inner.bytes) * 4;
+    const ptrdiff_t reach = q_conv_reach(p, &inner);
     q_walk at = q_walk_start(p, y);
+    q_job job;
+    job.x_signed = p->x_signed;
+    job.out = (q_out){p->y_zero, p->lo, p->hi};
     for (int more = 1; more;) {
         q_tile_at t;
-        more = q_tile_next(p, &at, &t);
-        if (t.in[Q_TILE - 1] + reach > in->size) t.all_inside = 0;
+        more = q_tile_next(p, reach, &at, &t, job.y);
         for (int32_t c = c0; c < c1; c += Q_LANES) {
-            uint32_t sum[Q_TILE][Q_LANES];
-            const int8_t *wide = w + (c - c0) / Q_LANES * weights;
-            uint8_t *to[Q_TILE];
-            q_block b;
-            q_block_at(&b, bias, scale, c, c1);
-            for (int i = 0; i < Q_TILE; i++) to[i] = t.y[i] + c;
-            q_tile_init(sum, &b);
-            q_conv_sum(p, t.all_inside ? inner : border, in, &t, c > c0, wide, sum);
-            q_tile_store(sum, &b, (q_out){p->y_zero, p->lo, p->hi}, to);
+            q_job_block(&job, bias, scale, c, c1);
+            q_conv_tile(p, t.all_inside ? &inner : &border, in, &t, c > c0,
+                        w + (c - c0) / Q_LANES * weights, &job);
         }
     }
 }

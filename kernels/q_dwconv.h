@@ -9,38 +9,35 @@
 
 #include "q_conv.h"
 
-/* sum[i][j] += the products of tap t, channel j of output i, which are at at[t][i][j]; `count`
- * taps, a multiple of 4; Q_ABREAST vectors of channels from `lane` on. */
-KERNEL void q_dw_part(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict taps,
-                      const int8_t *restrict w, int lane, int is_signed)
+/* The job, for Q_ABREAST vectors of lanes: its runs are taps, a multiple of 4, at the block's
+ * channels. */
+KERNEL void q_dw_part(q_job *restrict job, const int8_t *restrict w, int lane, int is_signed)
 {
-    enum { WIDTH = Q_LANES / Q_VECS };
+    const q_ends ends = q_job_ends(job, lane);
+    const int32_t taps = job->runs;
     for (int i = 0; i < Q_TILE; i++) {
         q_vec s[Q_ABREAST];
-#pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) s[v] = q_vec_load(sum[i] + lane + v * WIDTH);
-        for (int32_t t = 0; t < taps->count; t += 4) {
-            const uint8_t *const(*x)[Q_TILE] = taps->at + t;
-            const q_columns c = q_quad_columns(x[0][i] + lane, x[1][i] + lane, x[2][i] + lane,
-                                               x[3][i] + lane, is_signed);
+        q_ends_load(&ends, job->sum[i] + lane, s);
+        for (int32_t t = 0; t < taps; t += 4) {
             const int8_t *wide = w + t * Q_LANES + lane * 4;
+            const q_columns c =
+                q_quad_columns(job->x[t][i] + lane, job->x[t + 1][i] + lane,
+                               job->x[t + 2][i] + lane, job->x[t + 3][i] + lane, is_signed);
 #pragma GCC unroll 4
             for (int v = 0; v < Q_ABREAST; v++)
-                s[v] = q_quad_dot(s[v], c.v[v], q_quad_weights(wide + v * WIDTH * 4, is_signed),
+                s[v] = q_quad_dot(s[v], c.v[v], q_quad_weights(wide + v * Q_WIDTH * 4, is_signed),
                                   is_signed);
         }
-#pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum[i] + lane + v * WIDTH, s[v]);
+        q_ends_store(&ends, i, job->sum[i] + lane, s);
     }
 }
 
-/* q_dw_part for all channels of a block. */
-KERNEL_CALLED void q_dw_sum(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict taps,
-                            const int8_t *restrict w, int32_t is_signed)
+/* Does the job. */
+KERNEL_CALLED void q_dw_run(q_job *restrict job, const int8_t *restrict w)
 {
-    for (int lane = 0; lane < Q_LANES; lane += Q_LANES / Q_VECS * Q_ABREAST)
-        if (is_signed) q_dw_part(sum, taps, w, lane, 1);
-        else q_dw_part(sum, taps, w, lane, 0);
+    for (int lane = 0; lane < Q_LANES; lane += Q_ABREAST * Q_WIDTH)
+        if (job->x_signed) q_dw_part(job, w, lane, 1);
+        else q_dw_part(job, w, lane, 0);
 }
 
 /* What the outputs are made of. */
@@ -62,47 +59,57 @@ KERNEL void q_dw_open(q_dw_input *in, const q_conv_p *restrict p, const uint8_t 
     }
 }
 
-/* Sets `taps` to where Q_LANES bytes can be read for the channels from c on of each place, filled
- * up to a multiple of 4. */
-KERNEL void q_dw_point(const q_dw_input *in, const q_places *a, ptrdiff_t c, q_runs *taps)
+/* Sets the job's runs to as many taps as fit, at channel 0, filled up to a multiple of 4 (those
+ * have weights of zero). */
+KERNEL void q_dw_look(const q_conv_p *restrict p, const q_cut *restrict cut,
+                      const q_dw_input *restrict in, const q_tile_at *restrict t,
+                      q_cursor *restrict at, q_job *restrict job)
 {
-    const ptrdiff_t last = in->size - Q_LANES - c;
-    const uint8_t *x = in->x + c;
-    taps->count = a->count;
-    for (int32_t t = 0; t < a->count; t++)
+    for (job->runs = 0; job->runs < Q_RUNS && at->d < p->kd; q_cursor_next(p, cut, at))
+        q_conv_point(p, cut, in->x, in->zeros, t, *at, 0, job->x[job->runs++]);
+    for (; job->runs % 4 != 0; job->runs++)
+        for (int i = 0; i < Q_TILE; i++) job->x[job->runs][i] = in->zeros;
+}
+
+/* Moves the taps on by `c` channels, so that Q_LANES bytes can be read from each. */
+KERNEL void q_dw_move(const q_dw_input *restrict in, ptrdiff_t c, int at_end, q_job *restrict job)
+{
+    const uint8_t *zeros = in->zeros;
+    for (int32_t r = 0; r < job->runs; r++)
+        for (int i = 0; i < Q_TILE; i++)
+            job->x[r][i] = job->x[r][i] == zeros ? zeros : job->x[r][i] + c;
+    for (int32_t r = 0; r < job->runs && at_end; r++)
         for (int i = 0; i < Q_TILE; i++) {
-            const ptrdiff_t place = a->in[t][i];
-            taps->at[t][i] = place == Q_OUTSIDE ? in->zeros
-                             : place > last     ? in->end + (place - last)
-                                                : x + place;
+            const ptrdiff_t last = in->size - Q_LANES;
+            const uint8_t **x = &job->x[r][i];
+            if (*x != zeros && *x - in->x > last) *x = in->end + (*x - in->x - last);
         }
-    for (; taps->count % 4 != 0; taps->count++)
-        for (int i = 0; i < Q_TILE; i++) taps->at[taps->count][i] = in->zeros;
 }
 
 /* All channels of a tile. */
-KERNEL void q_dw_tile(const q_conv_p *restrict p, q_cut cut, const q_dw_input *in,
-                      const q_tile_at *t, const int8_t *restrict w, const int32_t *restrict bias,
-                      const q_scale *restrict scale)
+KERNEL_CALLED void q_dw_tile(const q_conv_p *restrict p, const q_cut *restrict cut,
+                             const q_dw_input *restrict in, const q_tile_at *restrict t,
+                             const int8_t *restrict w, const int32_t *restrict bias,
+                             const q_scale *restrict scale, q_job *restrict job)
 {
-    q_places a;
-    q_runs taps;
-    a.count = 0;
     for (int32_t c = 0; c < p->oc; c += Q_LANES) {
-        uint32_t sum[Q_TILE][Q_LANES];
-        uint8_t *to[Q_TILE];
-        q_block b;
-        q_block_at(&b, bias, scale, c, p->oc);
-        for (int i = 0; i < Q_TILE; i++) to[i] = t->y[i] + c;
-        q_tile_init(sum, &b);
-        for (int32_t done = 0; done < cut.runs; done += a.count) {
-            if (done == 0 && a.count < cut.runs) a.d = a.h = a.w = 0;
-            if (a.count < cut.runs) q_places_find(p, cut, t, Q_RUNS, &a);
-            q_dw_point(in, &a, c, &taps);
-            q_dw_sum(sum, &taps, w, p->x_signed);
-            w += taps.count * Q_LANES;
-        }
-        q_tile_store(sum, &b, (q_out){p->y_zero, p->lo, p->hi}, to);
+        const int at_end = !t->all_inside && c + Q_LANES > p->oc;
+        q_cursor at = {0, 0, 0};
+        q_job_block(job, bias, scale, c, p->oc);
+        job->first = 1;
+        do {
+            if (c == 0 || cut->runs > Q_RUNS) {
+                q_dw_look(p, cut, in, t, &at, job);
+                q_dw_move(in, c, at_end, job);
+            } else {
+                at.d = p->kd;
+                q_dw_move(in, Q_LANES, at_end, job);
+            }
+            job->last = at.d == p->kd;
+            q_dw_run(job, w);
+            job->first = 0;
+            w += job->runs * Q_LANES;
+        } while (!job->last);
     }
 }
 
@@ -110,13 +117,18 @@ KERNEL void q_dwconv(const q_conv_p *restrict p, const void *restrict x, const v
                      const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {
     const q_cut cut = q_conv_cut(p, 0);
+    const int32_t padded = (p->oc + Q_LANES - 1) / Q_LANES * Q_LANES;
+    const ptrdiff_t reach = q_conv_reach(p, &cut) + padded;
     q_walk at = q_walk_start(p, (uint8_t *)y);
     q_dw_input in;
+    q_job job;
     q_dw_open(&in, p, (const uint8_t *)x);
+    job.x_signed = p->x_signed;
+    job.out = (q_out){p->y_zero, p->lo, p->hi};
     for (int more = 1; more;) {
         q_tile_at t;
-        more = q_tile_next(p, &at, &t);
-        q_dw_tile(p, cut, &in, &t, (const int8_t *)w, bias, scale);
+        more = q_tile_next(p, reach, &at, &t, job.y);
+        q_dw_tile(p, &cut, &in, &t, (const int8_t *)w, bias, scale, &job);
     }
 }
 

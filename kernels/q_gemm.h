@@ -14,45 +14,48 @@ KERNEL void q_gemm_tail(uint8_t quad[4], const uint8_t *x, ptrdiff_t k)
     for (ptrdiff_t i = 0; i < 4; i++) quad[i] = i < k % 4 ? x[k - k % 4 + i] : 0;
 }
 
-/* One block of columns for `rows` rows, a tile at a time; the last tile repeats the last row. */
-KERNEL void q_gemm_column(const uint8_t *restrict x, ptrdiff_t rows, ptrdiff_t k, int32_t x_signed,
-                          const int8_t *restrict w, const q_block *b, q_out out,
-                          uint8_t *restrict y, ptrdiff_t ystep)
+/* A tile of rows, all columns. */
+KERNEL void q_gemm_tile(q_job *restrict job, ptrdiff_t k, const int8_t *restrict w,
+                        const int32_t *restrict bias, const q_scale *restrict scale, int32_t n)
 {
-    for (ptrdiff_t m = 0; m < rows; m += Q_TILE) {
-        uint32_t sum[Q_TILE][Q_LANES];
-        uint8_t *to[Q_TILE], tails[Q_TILE][4];
-        q_runs runs;
-        runs.count = 1;
-        runs.quads = k / 4;
-        for (int i = 0; i < Q_TILE; i++) {
-            const ptrdiff_t row = m + i < rows ? m + i : rows - 1;
-            runs.at[0][i] = x + row * k;
-            to[i] = y + row * ystep;
-        }
-        q_tile_init(sum, b);
-        q_tile(sum, &runs, w, x_signed);
-        if (k % 4 != 0) {
-            runs.quads = 1;
-            for (int i = 0; i < Q_TILE; i++) {
-                q_gemm_tail(tails[i], runs.at[0][i], k);
-                runs.at[0][i] = tails[i];
-            }
-            q_tile(sum, &runs, w + k / 4 * Q_QUADS, x_signed);
-        }
-        q_tile_store(sum, b, out, to);
+    const uint8_t *x[Q_TILE];
+    uint8_t tails[Q_TILE][4];
+    for (int i = 0; i < Q_TILE; i++) {
+        x[i] = job->x[0][i];
+        if (k % 4 != 0) q_gemm_tail(tails[i], x[i], k);
+    }
+    for (int32_t c = 0; c < n; c += Q_LANES, w += q_quads(k) * Q_QUADS) {
+        q_job_block(job, bias, scale, c, n);
+        job->quads = k / 4;
+        job->first = 1;
+        job->last = k % 4 == 0;
+        q_tile(job, w);
+        if (k % 4 == 0) continue;
+        for (int i = 0; i < Q_TILE; i++) job->x[0][i] = tails[i];
+        job->quads = job->last = 1;
+        job->first = 0;
+        q_tile(job, w + k / 4 * Q_QUADS);
+        for (int i = 0; i < Q_TILE; i++) job->x[0][i] = x[i];
     }
 }
 
-/* All columns of `rows` rows: a matrix product, or a convolution with 1x1 windows. */
+/* All columns of `rows` rows: a matrix product, or a convolution with 1x1 windows. The last tile
+ * repeats the last row. */
 KERNEL void q_gemm_columns(const uint8_t *restrict x, ptrdiff_t rows, int32_t k, int32_t x_signed,
                            const int8_t *restrict w, const int32_t *restrict bias,
                            const q_scale *restrict scale, q_out out, uint8_t *restrict y, int32_t n)
 {
-    for (int32_t c = 0; c < n; c += Q_LANES, w += q_quads(k) * Q_QUADS) {
-        q_block b;
-        q_block_at(&b, bias, scale, c, n);
-        q_gemm_column(x, rows, k, x_signed, w, &b, out, y + c, n);
+    q_job job;
+    job.runs = 1;
+    job.x_signed = x_signed;
+    job.out = out;
+    for (ptrdiff_t m = 0; m < rows; m += Q_TILE) {
+        for (int i = 0; i < Q_TILE; i++) {
+            const ptrdiff_t row = m + i < rows ? m + i : rows - 1;
+            job.x[0][i] = x + row * k;
+            job.y[i] = y + row * n;
+        }
+        q_gemm_tile(&job, k, w, bias, scale, n);
     }
 }
 
@@ -60,26 +63,25 @@ KERNEL void q_gemm_columns(const uint8_t *restrict x, ptrdiff_t rows, int32_t k,
 KERNEL void q_row_part(uint32_t (*restrict sum)[Q_LANES], const uint8_t *restrict x,
                        const int8_t *const w[Q_TILE], ptrdiff_t quads, int is_signed)
 {
-    enum { WIDTH = Q_LANES / Q_VECS };
     q_vec s[Q_TILE][Q_ABREAST];
 #pragma GCC unroll 8
     for (int i = 0; i < Q_TILE; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) s[i][v] = q_vec_load(sum[i] + v * WIDTH);
+        for (int v = 0; v < Q_ABREAST; v++) s[i][v] = q_vec_load(sum[i] + v * Q_WIDTH);
     for (ptrdiff_t k = 0; k < quads; k++) {
         const q_quad quad = q_quad_x(x + k * 4, is_signed);
 #pragma GCC unroll 8
         for (int i = 0; i < Q_TILE; i++)
 #pragma GCC unroll 4
             for (int v = 0; v < Q_ABREAST; v++) {
-                const int8_t *wide = w[i] + k * Q_QUADS + v * WIDTH * 4;
+                const int8_t *wide = w[i] + k * Q_QUADS + v * Q_WIDTH * 4;
                 s[i][v] = q_quad_dot(s[i][v], quad, q_quad_weights(wide, is_signed), is_signed);
             }
     }
 #pragma GCC unroll 8
     for (int i = 0; i < Q_TILE; i++)
 #pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum[i] + v * WIDTH, s[i][v]);
+        for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum[i] + v * Q_WIDTH, s[i][v]);
 }
 
 /* q_row_part for all lanes. */
@@ -107,19 +109,18 @@ KERNEL void q_gemm_row(const uint8_t *restrict x, int32_t k, int32_t x_signed,
     for (int32_t c = 0; c < n; c += Q_TILE * Q_LANES) {
         uint32_t sum[Q_TILE][Q_LANES];
         const int8_t *blocks[Q_TILE], *ends[Q_TILE];
-        q_block b;
         for (int32_t i = 0; i < Q_TILE; i++) {
             const int32_t at = c + i * Q_LANES < last ? c + i * Q_LANES : last;
             blocks[i] = w + (ptrdiff_t)(at / Q_LANES) * q_quads(k) * Q_QUADS;
             ends[i] = blocks[i] + (ptrdiff_t)(k / 4) * Q_QUADS;
-            q_block_at(&b, bias, scale, at, n);
-            for (int j = 0; j < Q_LANES; j++) sum[i][j] = (uint32_t)b.bias[j];
+            for (int j = 0; j < Q_LANES; j++) sum[i][j] = at + j < n ? (uint32_t)bias[at + j] : 0;
         }
         q_row(sum, x, blocks, k / 4, x_signed);
         if (k % 4 != 0) q_row(sum, tail, ends, 1, x_signed);
         for (int32_t i = 0; i < Q_TILE && c + i * Q_LANES < n; i++) {
-            q_block_at(&b, bias, scale, c + i * Q_LANES, n);
-            q_requant_block(sum[i], b.scale, out, y + c + i * Q_LANES, b.count);
+            q_job job;
+            q_job_block(&job, bias, scale, c + i * Q_LANES, n);
+            q_requant_block(sum[i], job.block.scale, out, y + job.c, job.block.count);
         }
     }
 }

@@ -11,7 +11,8 @@
 /* The scale, and what one row needs. */
 typedef struct q_mul_row {
     int64_t mantissa;
-    int32_t shift; /* 1 .. 60: beyond, the result is saturated or y_zero all the same */
+    int32_t shift; /* 1 .. 60: beyond, the result is saturated or y_zero all the
+                      same */
     int32_t a_step, b_step, count;
 } q_mul_row;
 
@@ -19,8 +20,8 @@ KERNEL int32_t q_mul_one(const q_mul_p *restrict p, const q_mul_row *row, int32_
 {
     const int64_t product = (int64_t)((a - p->a_zero) * (b - p->b_zero)) * row->mantissa;
     const uint64_t half = (uint64_t)1 << (row->shift - 1);
-    /* Offset by 2^62, an even number of units, so that all is positive; y_zero's odd part is in
-     * the rounding. */
+    /* Offset by 2^62, an even number of units, so that all is positive; y_zero's odd part is in the
+     * rounding. */
     const int64_t odd = (int64_t)(p->y_zero & 1) * (int64_t)(half * 2);
     const uint64_t v = (uint64_t)(product + odd) + ((uint64_t)1 << 62);
     const uint64_t q = (v + half - 1 + ((v >> row->shift) & 1)) >> row->shift;
@@ -28,13 +29,22 @@ KERNEL int32_t q_mul_one(const q_mul_p *restrict p, const q_mul_row *row, int32_
     return y < p->lo ? p->lo : y > p->hi ? p->hi : (int32_t)y;
 }
 
+/* One row, by chunks in buffers: the loops there know nothing of steps and types. */
 KERNEL void q_mul_line(const q_mul_p *restrict p, const q_mul_row *row, const uint8_t *a,
                        const uint8_t *b, uint8_t *y)
 {
     const uint8_t af = q_flip(p->a_signed), bf = q_flip(p->b_signed);
-    for (int32_t i = 0; i < row->count; i++)
-        y[i] = (uint8_t)q_mul_one(p, row, (a[(ptrdiff_t)i * row->a_step] ^ af) - af,
-                                  (b[(ptrdiff_t)i * row->b_step] ^ bf) - bf);
+    for (int32_t at = 0; at < row->count; at += Q_CHUNK) {
+        int16_t ac[Q_CHUNK] = {0}, bc[Q_CHUNK] = {0};
+        uint8_t yc[Q_CHUNK];
+        const int32_t n = q_chunk(at, row->count);
+        for (int32_t i = 0; i < n; i++) {
+            ac[i] = (int16_t)((a[(ptrdiff_t)(at + i) * row->a_step] ^ af) - af);
+            bc[i] = (int16_t)((b[(ptrdiff_t)(at + i) * row->b_step] ^ bf) - bf);
+        }
+        for (int i = 0; i < Q_CHUNK; i++) yc[i] = (uint8_t)q_mul_one(p, row, ac[i], bc[i]);
+        for (int32_t i = 0; i < n; i++) y[at + i] = yc[i];
+    }
 }
 
 KERNEL void q_mul(const q_mul_p *restrict p, const void *a, const void *b, void *y)

@@ -8,79 +8,10 @@
 
 #include "requant.h"
 
-enum { Q_QUADS = 4 * Q_LANES }; /* bytes of one k-step of a block's weights */
-
-enum { Q_RUNS = 32 }; /* runs of products taken at once */
-
-/* Runs of `quads` * 4 bytes: where each row of the tile has them. */
-typedef struct q_runs {
-    const uint8_t *at[Q_RUNS][Q_TILE];
-    int32_t count;
-    ptrdiff_t quads;
-} q_runs;
-
-/* sum[i][j] += the products of all runs, row i and lane j, for Q_ABREAST vectors of lanes. */
-KERNEL void q_tile_part(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
-                        const int8_t *restrict w, int is_signed)
-{
-    enum { WIDTH = Q_LANES / Q_VECS };
-    q_vec s[Q_TILE][Q_ABREAST];
-#pragma GCC unroll 8
-    for (int i = 0; i < Q_TILE; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) s[i][v] = q_vec_load(sum[i] + v * WIDTH);
-    for (int32_t r = 0; r < runs->count; r++) {
-        const uint8_t *x[Q_TILE];
-        for (int i = 0; i < Q_TILE; i++) x[i] = runs->at[r][i];
-#pragma GCC unroll 2
-        for (ptrdiff_t k = 0; k < runs->quads; k++, w += Q_QUADS) {
-            q_quad wide[Q_ABREAST];
-#pragma GCC unroll 4
-            for (int v = 0; v < Q_ABREAST; v++)
-                wide[v] = q_quad_weights(w + v * WIDTH * 4, is_signed);
-#pragma GCC unroll 8
-            for (int i = 0; i < Q_TILE; i++) {
-                const q_quad quad = q_quad_x(x[i] + k * 4, is_signed);
-#pragma GCC unroll 4
-                for (int v = 0; v < Q_ABREAST; v++)
-                    s[i][v] = q_quad_dot(s[i][v], quad, wide[v], is_signed);
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < Q_TILE; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum[i] + v * WIDTH, s[i][v]);
-}
-
-KERNEL void q_tile_all(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
-                       const int8_t *restrict w, int is_signed)
-{
-    for (int v = 0; v < Q_VECS; v += Q_ABREAST) {
-        const int lane = v * (Q_LANES / Q_VECS);
-        q_tile_part((uint32_t(*)[Q_LANES])(sum[0] + lane), runs, w + lane * 4, is_signed);
-    }
-}
-
-KERNEL_CALLED void q_tile_u8(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
-                             const int8_t *restrict w)
-{
-    q_tile_all(sum, runs, w, 0);
-}
-
-KERNEL_CALLED void q_tile_s8(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
-                             const int8_t *restrict w)
-{
-    q_tile_all(sum, runs, w, 1);
-}
-
-/* sum[i][j] += the products of all runs, row i of bytes and lane j of a block. */
-KERNEL void q_tile(uint32_t (*restrict sum)[Q_LANES], const q_runs *restrict runs,
-                   const int8_t *restrict w, int32_t is_signed)
-{
-    if (is_signed) q_tile_s8(sum, runs, w);
-    else q_tile_u8(sum, runs, w);
-}
+enum {
+    Q_QUADS = 4 * Q_LANES, /* bytes of one k-step of a block's weights */
+    Q_RUNS = 32            /* runs of products taken at once */
+};
 
 /* One block of output channels; arrays are whole, also where the last channels are not in use. */
 typedef struct q_block {
@@ -91,10 +22,28 @@ typedef struct q_block {
     q_scale scales[Q_LANES];
 } q_block;
 
-/* The block at channel `c` of `channels`; `b` must stay where it is. */
-KERNEL void q_block_at(q_block *b, const int32_t *bias, const q_scale *scale, int32_t c,
-                       int32_t channels)
+/* A tile of outputs at work: what is multiplied, and where it goes. */
+typedef struct q_job {
+    const uint8_t *x[Q_RUNS][Q_TILE]; /* runs of bytes: where each row of the tile
+                                         has them */
+    int32_t runs;
+    ptrdiff_t quads; /* 4 bytes each, in a run */
+    int32_t x_signed;
+    q_block block;
+    q_out out;
+    uint8_t *y[Q_TILE];  /* each row's output for channel 0 */
+    ptrdiff_t c;         /* the block's first channel */
+    int32_t first, last; /* start from the bias; requantize, where else the sums
+                            are carried on */
+    uint32_t sum[Q_TILE][Q_LANES];
+} q_job;
+
+/* Sets the block to that at channel `c` of `channels`. */
+KERNEL void q_job_block(q_job *restrict job, const int32_t *restrict bias,
+                        const q_scale *restrict scale, int32_t c, int32_t channels)
 {
+    q_block *b = &job->block;
+    job->c = c;
     b->count = channels - c < Q_LANES ? channels - c : Q_LANES;
     b->bias = bias + c;
     b->scale = scale + c;
@@ -107,18 +56,114 @@ KERNEL void q_block_at(q_block *b, const int32_t *bias, const q_scale *scale, in
     b->scale = b->scales;
 }
 
-/* Every row of the tile set to the bias. */
-KERNEL void q_tile_init(uint32_t sum[Q_TILE][Q_LANES], const q_block *b)
+/* Where sums come from and go to; a copy of what is in the job, because stores to y might change
+ * that for all the compiler knows. */
+typedef struct q_ends {
+    const uint32_t *bias; /* NULL: sums are carried on */
+    const q_scale *scale; /* NULL: sums are carried on */
+    q_out out;
+    int32_t count; /* channels in use */
+    uint8_t *y[Q_TILE];
+} q_ends;
+
+/* Those from `lane` on. */
+KERNEL q_ends q_job_ends(const q_job *restrict job, int lane)
 {
-    for (int i = 0; i < Q_TILE; i++)
-        for (int j = 0; j < Q_LANES; j++) sum[i][j] = (uint32_t)b->bias[j];
+    q_ends e;
+    e.bias = job->first ? (const uint32_t *)job->block.bias + lane : NULL;
+    e.scale = job->last ? job->block.scale + lane : NULL;
+    e.out = job->out;
+    e.count = job->block.count - lane;
+    for (int i = 0; i < Q_TILE; i++) e.y[i] = job->y[i] + job->c + lane;
+    return e;
 }
 
-/* Requantizes the tile into rows y[i]. */
-KERNEL void q_tile_store(uint32_t sum[Q_TILE][Q_LANES], const q_block *b, q_out out,
-                         uint8_t *const y[Q_TILE])
+/* Row i's sums before this job, of Q_ABREAST vectors of lanes. */
+KERNEL void q_ends_load(const q_ends *restrict e, const uint32_t *restrict sum, q_vec s[Q_ABREAST])
 {
-    for (int i = 0; i < Q_TILE; i++) q_requant_block(sum[i], b->scale, out, y[i], b->count);
+#pragma GCC unroll 4
+    for (int v = 0; v < Q_ABREAST; v++) s[v] = q_vec_load((e->bias ? e->bias : sum) + v * Q_WIDTH);
+}
+
+/* What becomes of row i's sums. */
+KERNEL void q_ends_store(const q_ends *restrict e, int i, uint32_t *restrict sum,
+                         const q_vec s[Q_ABREAST])
+{
+    if (e->scale) {
+        q_requant_lanes(s, e->scale, e->out, e->y[i], e->count);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < Q_ABREAST; v++) q_vec_store(sum + v * Q_WIDTH, s[v]);
+}
+
+/* Adds one quad of each row to s. */
+KERNEL void q_tile_step(q_vec s[Q_TILE][Q_ABREAST], const uint8_t *const x[Q_TILE], ptrdiff_t k,
+                        const int8_t *restrict w, int is_signed)
+{
+    q_quad wide[Q_ABREAST];
+#pragma GCC unroll 4
+    for (int v = 0; v < Q_ABREAST; v++) wide[v] = q_quad_weights(w + v * Q_WIDTH * 4, is_signed);
+#pragma GCC unroll 8
+    for (int i = 0; i < Q_TILE; i++) {
+        const q_quad quad = q_quad_x(x[i] + k * 4, is_signed);
+#pragma GCC unroll 4
+        for (int v = 0; v < Q_ABREAST; v++) s[i][v] = q_quad_dot(s[i][v], quad, wide[v], is_signed);
+    }
+}
+
+/* The job, for Q_ABREAST vectors of lanes. */
+KERNEL void q_tile_part(q_job *restrict job, const int8_t *restrict w, int lane, int is_signed)
+{
+    q_vec s[Q_CHAINS][Q_TILE][Q_ABREAST];
+    const ptrdiff_t quads = job->quads;
+    const q_ends ends = q_job_ends(job, lane);
+#pragma GCC unroll 8
+    for (int i = 0; i < Q_TILE; i++) {
+        q_ends_load(&ends, job->sum[i] + lane, s[0][i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < Q_ABREAST; v++)
+#pragma GCC unroll 2
+            for (int c = 1; c < Q_CHAINS; c++) s[c][i][v] = q_vec_zero();
+    }
+    for (int32_t r = 0; r < job->runs; r++) {
+        const uint8_t *x[Q_TILE];
+        ptrdiff_t k = 0;
+#pragma GCC unroll 8
+        for (int i = 0; i < Q_TILE; i++) x[i] = job->x[r][i];
+        for (; k + Q_CHAINS <= quads; k += Q_CHAINS, w += Q_CHAINS * Q_QUADS)
+#pragma GCC unroll 2
+            for (int c = 0; c < Q_CHAINS; c++)
+                q_tile_step(s[c], x, k + c, w + c * Q_QUADS, is_signed);
+        for (; k < quads; k++, w += Q_QUADS) q_tile_step(s[0], x, k, w, is_signed);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < Q_TILE; i++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < Q_ABREAST; v++)
+#pragma GCC unroll 2
+            for (int c = 1; c < Q_CHAINS; c++) s[0][i][v] = q_vec_add(s[0][i][v], s[c][i][v]);
+        q_ends_store(&ends, i, job->sum[i] + lane, s[0][i]);
+    }
+}
+
+KERNEL_CALLED void q_tile_u8(q_job *restrict job, const int8_t *restrict w)
+{
+    for (int lane = 0; lane < Q_LANES; lane += Q_ABREAST * Q_WIDTH)
+        q_tile_part(job, w + lane * 4, lane, 0);
+}
+
+KERNEL_CALLED void q_tile_s8(q_job *restrict job, const int8_t *restrict w)
+{
+    for (int lane = 0; lane < Q_LANES; lane += Q_ABREAST * Q_WIDTH)
+        q_tile_part(job, w + lane * 4, lane, 1);
+}
+
+/* Does the job: the products of all runs with a block's weights. */
+KERNEL void q_tile(q_job *restrict job, const int8_t *restrict w)
+{
+    if (job->x_signed) q_tile_s8(job, w);
+    else q_tile_u8(job, w);
 }
 
 /* Quads that hold `bytes` bytes. */

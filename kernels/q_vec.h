@@ -11,7 +11,8 @@
 
 enum { Q_LANES = 16 }; /* output channels in a block */
 
-/* Q_VECS: vectors for all lanes. A register tile is Q_TILE rows of Q_ABREAST vectors. */
+/* Q_VECS: vectors for all lanes. A register tile is Q_TILE rows of Q_ABREAST vectors, Q_CHAINS
+ * times where one sum after the other would wait for its predecessor. */
 #if defined(__SSE2__)
 #define Q_FLOAT_LANES 1
 #include <emmintrin.h>
@@ -20,19 +21,19 @@ enum { Q_LANES = 16 }; /* output channels in a block */
 #endif
 
 #if defined(__AVX512BW__)
-enum { Q_VECS = 1, Q_ABREAST = 1, Q_TILE = 8 };
+enum { Q_VECS = 1, Q_ABREAST = 1, Q_TILE = 8, Q_CHAINS = 2 };
 typedef __m512i q_vec;
 #define Q_MM(op)      _mm512_##op
 #define Q_LOAD(p)     _mm512_loadu_si512(p)
 #define Q_STORE(p, v) _mm512_storeu_si512(p, v)
 #elif defined(__AVX2__)
-enum { Q_VECS = 2, Q_ABREAST = 2, Q_TILE = 4 };
+enum { Q_VECS = 2, Q_ABREAST = 2, Q_TILE = 4, Q_CHAINS = 1 };
 typedef __m256i q_vec;
 #define Q_MM(op)      _mm256_##op
 #define Q_LOAD(p)     _mm256_loadu_si256((const __m256i *)(p))
 #define Q_STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #else
-enum { Q_VECS = 4, Q_ABREAST = 4, Q_TILE = 2 };
+enum { Q_VECS = 4, Q_ABREAST = 4, Q_TILE = 2, Q_CHAINS = 1 };
 typedef __m128i q_vec;
 #define Q_MM(op)      _mm_##op
 #define Q_LOAD(p)     _mm_loadu_si128((const __m128i *)(p))
@@ -57,6 +58,10 @@ typedef struct q_columns {
 KERNEL q_vec q_vec_load(const void *p) { return Q_LOAD(p); }
 
 KERNEL void q_vec_store(void *p, q_vec v) { Q_STORE(p, v); }
+
+KERNEL q_vec q_vec_zero(void) { return Q_MM(set1_epi32)(0); }
+
+KERNEL q_vec q_vec_add(q_vec a, q_vec b) { return Q_MM(add_epi32)(a, b); }
 
 KERNEL q_quad q_quad_split(q_vec v, int is_signed)
 {
@@ -179,7 +184,7 @@ KERNEL void q_vec_bytes(uint8_t *y, const q_vec v[Q_VECS])
 #define Q_FLOAT_LANES 1
 #include <arm_neon.h>
 
-enum { Q_VECS = 4, Q_ABREAST = 4, Q_TILE = 4 };
+enum { Q_VECS = 4, Q_ABREAST = 4, Q_TILE = 4, Q_CHAINS = 1 };
 typedef int32x4_t q_vec;
 
 /* Four bytes a lane: as they are, and as 16 bits of lanes 0, 1 and 2, 3. What is not used costs
@@ -199,6 +204,10 @@ KERNEL q_vec q_vec_load(const void *p)
 }
 
 KERNEL void q_vec_store(void *p, q_vec v) { vst1q_u8((uint8_t *)p, vreinterpretq_u8_s32(v)); }
+
+KERNEL q_vec q_vec_zero(void) { return vdupq_n_s32(0); }
+
+KERNEL q_vec q_vec_add(q_vec a, q_vec b) { return vaddq_s32(a, b); }
 
 KERNEL q_quad q_quad_split(uint8x16_t bytes, int is_signed)
 {
@@ -264,12 +273,16 @@ KERNEL void q_vec_bytes(uint8_t *y, const q_vec v[Q_VECS])
 
 #else /* one lane a register */
 
-enum { Q_VECS = 16, Q_ABREAST = 4, Q_TILE = 2 };
+enum { Q_VECS = 16, Q_ABREAST = 4, Q_TILE = 2, Q_CHAINS = 1 };
 typedef uint32_t q_vec;
 
 KERNEL q_vec q_vec_load(const void *p) { return *(const uint32_t *)p; }
 
 KERNEL void q_vec_store(void *p, q_vec v) { *(uint32_t *)p = v; }
+
+KERNEL q_vec q_vec_zero(void) { return 0; }
+
+KERNEL q_vec q_vec_add(q_vec a, q_vec b) { return a + b; }
 
 #if defined(__ARM_FEATURE_SIMD32)
 #include <arm_acle.h>
@@ -350,5 +363,7 @@ KERNEL q_columns q_quad_columns(const uint8_t *x0, const uint8_t *x1, const uint
     return c;
 }
 #endif
+
+enum { Q_WIDTH = Q_LANES / Q_VECS }; /* lanes of a vector */
 
 #endif

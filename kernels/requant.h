@@ -70,23 +70,51 @@ KERNEL int32_t q_requant(int32_t sum, q_scale scale, q_out out)
     return q_clamp((sum < 0 ? -(int32_t)v : (int32_t)v) + out.zero, out.lo, out.hi);
 }
 
-/* y[0..count) from a block of Q_LANES sums and scales. */
-KERNEL void q_requant_block(const uint32_t sum[Q_LANES], const q_scale scale[Q_LANES], q_out out,
+#if defined(Q_FLOAT_LANES)
+/* Stores the first of the bytes. */
+KERNEL_CALLED void q_store_some(uint8_t *restrict y, const uint8_t bytes[Q_LANES], int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) y[i] = bytes[i];
+}
+
+/* y[0..count) from sums in registers, of all lanes or Q_ABREAST of them; scale is whole. */
+KERNEL void q_requant_lanes(const q_vec sum[Q_ABREAST], const q_scale *restrict scale, q_out out,
                             uint8_t *restrict y, int32_t count)
 {
-#if defined(Q_FLOAT_LANES)
     const float lo = (float)(out.lo - out.zero), hi = (float)(out.hi - out.zero);
     uint8_t bytes[Q_LANES];
     q_vec v[Q_VECS];
 #pragma GCC unroll 4
     for (int i = 0; i < Q_VECS; i++)
-        v[i] = q_vec_requant(q_vec_load(sum + i * (Q_LANES / Q_VECS)),
-                             scale + i * (Q_LANES / Q_VECS), lo, hi, out.zero);
-    q_vec_bytes(count == Q_LANES ? y : bytes, v);
-    for (int32_t i = 0; i < count && count < Q_LANES; i++) y[i] = bytes[i];
+        v[i] = q_vec_requant(sum[i], scale + i * (Q_LANES / Q_VECS), lo, hi, out.zero);
+    if (count >= Q_LANES) {
+        q_vec_bytes(y, v);
+        return;
+    }
+    q_vec_bytes(bytes, v);
+    q_store_some(y, bytes, count);
+}
 #else
-    for (int32_t i = 0; i < count; i++) y[i] = (uint8_t)q_requant(q_signed(sum[i]), scale[i], out);
+/* y[0..count) from Q_ABREAST sums. */
+KERNEL_CALLED void q_requant_lanes(const q_vec sum[Q_ABREAST], const q_scale *restrict scale,
+                                   q_out out, uint8_t *restrict y, int32_t count)
+{
+    for (int32_t i = 0; i < Q_ABREAST && i < count; i++)
+        y[i] = (uint8_t)q_requant(q_signed(sum[i]), scale[i], out);
+}
 #endif
+
+/* y[0..count) from a block of Q_LANES sums and scales. */
+KERNEL void q_requant_block(const uint32_t sum[Q_LANES], const q_scale scale[Q_LANES], q_out out,
+                            uint8_t *restrict y, int32_t count)
+{
+    for (int v = 0; v < Q_VECS; v += Q_ABREAST) {
+        const int lane = v * Q_WIDTH;
+        q_vec part[Q_ABREAST];
+#pragma GCC unroll 4
+        for (int i = 0; i < Q_ABREAST; i++) part[i] = q_vec_load(sum + lane + i * Q_WIDTH);
+        q_requant_lanes(part, scale + lane, out, y + lane, count - lane);
+    }
 }
 
 #endif

@@ -191,6 +191,10 @@ static void run_call(Exec *x, const Call *c, const Step *s)
 void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)
 {
     const Program *p = x->image->program;
+#ifdef HARD
+    memset(x->memory, 0xff, p->memory); /* NaN: what is read before it is written shows */
+    memset(x->scratch, 0xff, x->image->scratch);
+#endif
     for (int i = 0; i < p->ninput; i++) x->in[i] = inputs[i].data;
     int tap = 0;
     for (int i = -1; i < p->ncall; i++) {

@@ -8,7 +8,7 @@ extern const Kernel kernels_base[];
 
 int main(int argc, char **argv)
 {
-    Cases t = {.table = kernels_base, .seed = 1, .sum = 0xcbf29ce484222325u};
+    Cases t = {.table = kernels_base, .seed = 1, .sum = Q_SUM};
     if (!q_cases(&t, argc > 1 ? atoi(argv[1]) : 100)) return 1;
     printf("%016" PRIx64 " of %" PRIu64 " bytes\n", t.sum, t.values);
     return 0;

@@ -594,3 +594,27 @@ def test_refused(name, qonnx, tmp_path):
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("qonnx: warning: ", "Try "))]
     assert len(lines) == 1 and lines[0].startswith("qonnx: "), done.stderr
     assert re.search(bad.message, lines[0]), lines[0]
+
+
+def test_odd_names(run, done, tmp_path):
+    """Names that are no UTF-8, or that speak to the terminal, are read and written, and shown tamed."""
+    m = relu()
+    m.graph.node[0].name = "@@@@"
+    m.graph.name = "####"
+    odd = b"\xff\xc3\x1b\x07"
+    path, out = tmp_path / "m.onnx", tmp_path / "out.onnx"
+    path.write_bytes(m.SerializeToString().replace(b"@@@@", odd).replace(b"####", b"\xed\xa0\x80\xfe"))
+    done("quantize", path, "--pipeline", "", "-o", out)
+    assert out.read_bytes() == path.read_bytes()
+    m = one("Softmax", axis=9)
+    m.graph.node[0].name = "@@@@"
+    path.write_bytes(m.SerializeToString().replace(b"@@@@", odd))
+    assert "node '????' (Softmax)" in run("inspect", path).stderr
+
+
+def test_unknown_fields_are_kept(done, tmp_path):
+    """What a newer format adds is carried through."""
+    path, out = tmp_path / "m.onnx", tmp_path / "out.onnx"
+    path.write_bytes(relu().SerializeToString() + field(1000, b"of the future"))
+    done("quantize", path, "--pipeline", "", "-o", out)
+    assert out.read_bytes() == path.read_bytes()

@@ -43,7 +43,7 @@ venv() {
 tools/setup.sh build test
 tools/lint.sh
 build build
-build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized
+build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dhard=true
 venv
 
 rm -rf "$logs"
@@ -51,7 +51,7 @@ mkdir -p "$logs"
 unit_tests build
 unit_tests build-asan
 python_tests build tests "$@"
-python_tests build-asan tests/test_cli.py tests/test_operators.py tests/test_plugins.py tests/test_dialect.py
+python_tests build-asan tests/test_bad_inputs.py tests/test_mutants.py tests/test_cli.py tests/test_operators.py tests/test_plugins.py tests/test_dialect.py
 
 exec build/venv/bin/python tools/count_tests.py build/meson-logs/testlog.json \
     build-asan/meson-logs/testlog.json "$logs/build.xml" "$logs/build-asan.xml"

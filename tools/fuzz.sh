@@ -3,7 +3,7 @@
 # the time, on what testdata/fuzz holds and build-fuzz/corpus has grown to. Prints executions and
 # coverage; findings are left in build-fuzz/found, and the status is 1 when there are any: crashes,
 # leaks, undefined behaviour, more than a second (10 for a target's first) or 2.5 GB.
-#   tools/fuzz.sh MINUTES [TARGET...]      packages: clang-19 libclang-rt-19-dev llvm-19
+#   tools/fuzz.sh MINUTES [TARGET...]
 #   tools/fuzz.sh --keep                   adds inputs that reach new code to testdata/fuzz
 set -eu
 cd "$(dirname "$0")/.."
@@ -59,6 +59,7 @@ keep() {
         while read -r f; do cp "build-fuzz/small/$1/$f" "testdata/fuzz/$1/"; done
 }
 
+tools/setup.sh build fuzz
 build
 mkdir -p build-fuzz/found
 if [ "${1:-}" = --keep ]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building (and testing) needs; does nothing when all are there.
-#   tools/setup.sh [build] [test]      default: build
+#   tools/setup.sh [build] [test] [fuzz]      default: build
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
@@ -8,13 +8,15 @@ build="gcc libc6-dev make meson ninja-build pkg-config protobuf-c-compiler proto
 test="libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates
       clang-19 qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
       gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"
+fuzz="clang-19 libclang-rt-19-dev llvm-19"
 
 wanted=
 for group in "${@:-build}"; do
     case $group in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
-    *) echo "setup.sh: unknown group '$group'; want build or test" >&2; exit 2 ;;
+    fuzz) wanted="$wanted $fuzz" ;;
+    *) echo "setup.sh: unknown group '$group'; want build, test or fuzz" >&2; exit 2 ;;
     esac
 done
 

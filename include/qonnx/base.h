@@ -121,6 +121,10 @@ QONNX_API const char *qonnx_error(const qonnx_ctx *cx);
  *  NULL. Only the first failure is kept: it is the cause. */
 QONNX_API bool qonnx_fail(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
     QONNX_PRINTF(3, 4);
+/** Makes a name that came from a file harmless for terminals and readers of UTF-8, in place: control
+ *  characters and bytes that are no character become question marks. Messages go through it.
+ *  [any thread] */
+QONNX_API void qonnx_tame(char *text);
 QONNX_API void qonnx_warn(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
     QONNX_PRINTF(3, 4);
 QONNX_API void qonnx_note(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
