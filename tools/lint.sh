@@ -12,7 +12,8 @@ found=0
 
 # refuse WHAT PATTERN: lines of the sources that match, operators & and * of one operand left out
 refuse() {
-    lines=$(grep -nE '\(' $sources | sed -E 's/(sizeof|[(,=]|char|void|int|[a-z]+_t) \*+/\1 /g' |
+    lines=$(grep -nE '\(' $sources |
+        sed -E 's/(sizeof|[(,=]|char|void|int|[a-z]+_t) \*+/\1 /g; s/\/ ([0-9A-Z]+) \* \1//g' |
         grep -E "$2") || return 0
     echo "lint.sh: $1:"
     echo "$lines"
