@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How fast compiled models are on this machine, on one thread: float and int8, beside ONNX Runtime on the same files
-and, where its path is given, onnx2c on the float model.
+and, where the path of another generator is given (its C on standard output, a function `entry`), that one on float.
 
-  bench/compiled.py MODEL DATA [--qonnx build/qonnx] [--cc gcc-12] [--flags '-O3 -march=native'] [--onnx2c PATH]
+  bench/compiled.py MODEL DATA [--qonnx build/qonnx] [--cc gcc-12] [--flags '-O3 -march=native'] [--generator PATH]
                     [--repetitions 200]
 
 DATA is a folder of .npy files to calibrate with. Times are the least of all repetitions, in microseconds, of runs that
@@ -74,12 +74,12 @@ def runtime(model, x):
     return lambda: session.run(None, {name: x}), f"onnxruntime {onnxruntime.__version__}"
 
 
-def onnx2c(args, model, x, y, work):
-    """The same by onnx2c: its function takes inputs and outputs, in order."""
-    source = work / "onnx2c.c"
+def generator(args, model, x, y, work):
+    """The same by another generator: its function takes inputs and outputs, in order."""
+    source = work / "generator.c"
     with open(source, "w") as f:
-        subprocess.run([args.onnx2c, model], stdout=f, check=True)
-    lib, seconds, text = library(args.cc, args.flags.split(), source, work / "onnx2c.so")
+        subprocess.run([args.generator, model], stdout=f, check=True)
+    lib, seconds, text = library(args.cc, args.flags.split(), source, work / "generator.so")
     return lambda: lib.entry(pointer(x), pointer(y)), f"text {text}, compiled in {seconds:.1f} s"
 
 
@@ -90,7 +90,7 @@ def main():
     p.add_argument("--qonnx", type=Path, default=ROOT / "build" / "qonnx")
     p.add_argument("--cc", default="gcc-12")
     p.add_argument("--flags", default="-O3 -march=native")
-    p.add_argument("--onnx2c", type=Path)
+    p.add_argument("--generator", type=Path)
     p.add_argument("--repetitions", type=int, default=200)
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -102,9 +102,9 @@ def main():
         rows = [("float, compiled", *ours(args, args.model, "float", x, work)),
                 ("int8, compiled", *ours(args, int8, "int8", x, work)),
                 ("float, ONNX Runtime", *runtime(args.model, x)), ("int8, ONNX Runtime", *runtime(int8, x))]
-        if args.onnx2c:
+        if args.generator:
             y = np.empty(1 << 20, np.float32)
-            rows.append(("float, onnx2c", *onnx2c(args, args.model, x, y, work)))
+            rows.append(("float, generator", *generator(args, args.model, x, y, work)))
         times = least([run for _, run, _ in rows], args.repetitions)
         print(f"{args.model} with {args.cc} {args.flags}, 1 thread")
         for (name, _, note), t in zip(rows, times):
