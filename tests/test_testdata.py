@@ -24,10 +24,11 @@ def made(tmp_path_factory):
 
 
 def test_files(made):
+    """The script makes every file but the inputs of the fuzz targets."""
     names = [
         sorted(p.relative_to(folder) for p in folder.rglob("*")) for folder in (made, TESTDATA)
     ]
-    assert names[0] == names[1]
+    assert names[0] == [p for p in names[1] if p.parts[0] != "fuzz"]
 
 
 def test_pictures(made):
