@@ -160,7 +160,6 @@ static bool find_operands(Group *g, Arena *a)
         return b && b->rank == 2 && find_weighted(g, 1, a);
     }
     if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
-    if (qonnx_node_is(n, "MaxPool")) return same_params(&g->q->in[0], &g->q->out);
     if (qonnx_node_is(n, "Add")) return quantized_add_params(g->q, &(q_add_p){0});
     if (qonnx_node_is(n, "Softmax")) return is_probability(&g->q->out);
     return true;
@@ -194,8 +193,7 @@ static void replace(const Group *g)
 static bool move_integers(Node *n)
 {
     QuantParams in, out;
-    if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || qonnx_node_is(n, "MaxPool") || n->nout != 1)
-        return false;
+    if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || n->nout != 1) return false;
     Value *x = dequantized(n->in[0], &in);
     Node *q = x && n->out[0] ? quantizer(n->out[0], &out) : NULL;
     if (!q || !same_params(&in, &out)) return false;

@@ -295,16 +295,6 @@ static q_pool_p pool_params(const Node *n, const Window *w)
     return p;
 }
 
-static bool maxpool_lower(Lower *l, Node *n)
-{
-    Window w;
-    if (!pool_window(l->cx, n, &w)) return false;
-    q_pool_p p = pool_params(n, &w);
-    lower_call(l, n, "q_maxpool", &p, (Buf *[]){lower_in(l, n, 0, LAST)}, 1,
-               lower_out(l, n->out[0], LAST));
-    return true;
-}
-
 /* sx / (sy * (float)count), by how many elements of a window are averaged. */
 static bool avgpool_lower(Lower *l, Node *n)
 {
@@ -359,7 +349,6 @@ static const Op rows[] = {
     {"MatMul", 2, 2, quantized_shape, RULE_FLOAT, NULL, gemm_lower},
     {"Add", 2, 2, quantized_shape, RULE_FLOAT, NULL, add_lower},
     {"Mul", 2, 2, quantized_shape, RULE_FLOAT, NULL, mul_lower},
-    {"MaxPool", 1, 1, quantized_shape, RULE_FLOAT, NULL, maxpool_lower},
     {"AveragePool", 1, 1, quantized_shape, RULE_FLOAT, NULL, avgpool_lower},
     {"GlobalAveragePool", 1, 1, quantized_shape, RULE_FLOAT, NULL, avgpool_lower},
     {"Concat", 1, -1, quantized_shape, RULE_FLOAT, NULL, concat_lower},
