@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "backends/c/sources.h"
 #include "kernels/kernel.h"
 #include "kernels/params.h"
 #ifdef HAVE_ONEDNN
@@ -866,6 +867,26 @@ static void test_onednn_threads(void **state)
 }
 #endif
 
+/* Generated C can call every kernel: its prototype and its fields were read from its header. */
+static void test_embedded(void **state)
+{
+    (void)state;
+    for (const Kernel *k = kernel_table(KERNEL_BASE); k->name; k++) {
+        const Prototype *p = kernel_prototypes;
+        while (p->kernel && strcmp(p->kernel, k->name)) p++;
+        if (!p->kernel) fail_msg("%s: no prototype was read from its header", k->name);
+        const Fields *f = kernel_fields;
+        while (f->params && strcmp(f->params, p->params)) f++;
+        if (!f->params) fail_msg("%s: no fields of %s", k->name, p->params);
+        int types = 0, fields = 0;
+        while (p->types[types]) types++;
+        while (f->names[fields]) fields++;
+        if (types != k->nin + k->nout || fields != k->nint + k->nfloat)
+            fail_msg("%s: %d pointers and %d fields were read, want %d and %d", k->name, types,
+                     fields, k->nin + k->nout, k->nint + k->nfloat);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -882,6 +903,7 @@ int main(void)
         cmocka_unit_test_setup(test_reduce, reseed),
         cmocka_unit_test_setup(test_copy_fill, reseed),
         cmocka_unit_test_setup(test_quantize, reseed),
+        cmocka_unit_test(test_embedded),
 #ifdef HAVE_ONEDNN
         cmocka_unit_test_setup(test_onednn_threads, reseed),
 #endif

@@ -8,7 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-all="external model npy passes picture pipeline qcal run tensor"
+all="compile external model npy passes picture pipeline qcal run tensor"
 most=20000 # bytes of an input
 kept=40    # inputs that --keep keeps of a target
 
@@ -24,7 +24,7 @@ build() {
 corpus() {
     [ -d "build-fuzz/corpus/$1" ] && return
     mkdir -p "build-fuzz/corpus/$1"
-    case $1 in model | passes | run)
+    case $1 in compile | model | passes | run)
         find /usr/share/libonnx-testdata -name model.onnx -size -4k 2>/dev/null | while read -r f; do
             cp "$f" "build-fuzz/corpus/$1/$(basename "$(dirname "$f")")"
         done ;;

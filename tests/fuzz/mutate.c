@@ -151,7 +151,10 @@ static char *some_string(Mutator *u)
                                         "link",
                                         "1",
                                         "9999999999",
-                                        "ai.onnx"};
+                                        "ai.onnx",
+                                        "*/pwned/*",
+                                        "\"pwned",
+                                        "%s?\?/\\\npwned"};
     size_t n = sizeof words / sizeof *words, i = below(u, n + u->nstring * 2);
     return i < n ? (char *)(uintptr_t)words[i] : u->strings[(i - n) / 2];
 }
