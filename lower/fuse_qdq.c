@@ -159,6 +159,11 @@ static bool find_operands(Group *g, Arena *a)
         const Shape *b = in_shape(n, 1);
         return b && b->rank == 2 && find_weighted(g, 1, a);
     }
+    if (qonnx_node_is(n, "Relu") || qonnx_node_is(n, "Clip")) {
+        g->nin = 1; /* the bounds become the clamp */
+        return activation_bounds(n, &g->q->lo, &g->q->hi) &&
+               (g->in[0] = dequantized(n->in[0], &g->q->in[0]));
+    }
     if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
     if (qonnx_node_is(n, "Add")) return quantized_add_params(g->q, &(q_add_p){0});
     if (qonnx_node_is(n, "Softmax")) return is_probability(&g->q->out);

@@ -256,7 +256,7 @@ static bool unary_lower(Lower *l, Node *n)
 {
     const QuantNode *q = quant(n);
     f_unary_p u;
-    if (!unary_params(n, &u)) return qonnx_fail(l->cx, n, "its bounds must be constants");
+    if (!unary_params(n, &u)) u = (f_unary_p){.op = F_CLIP, .lo = q->lo, .hi = q->hi};
     Layout at = lower_layout(l, n, 0);
     q_table_p p = {(int32_t)shape_elements(in_shape(n, 0))};
     Buf *in[2] = {lower_in(l, n, 0, at), table_of(l, &q->in[0], &q->out, apply_unary, &u)};
@@ -354,6 +354,7 @@ static const Op rows[] = {
     {"Concat", 1, -1, quantized_shape, RULE_FLOAT, NULL, concat_lower},
     {"Softmax", 1, 1, quantized_shape, RULE_FLOAT, NULL, softmax_lower},
     {"Relu", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Clip", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
     {"LeakyRelu", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
     {"Sigmoid", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
     {"Tanh", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},

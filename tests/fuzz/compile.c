@@ -48,7 +48,8 @@ static bool is_sound(const char *text)
     for (const char *p = text; *p; p++) {
         if (!isprint((unsigned char)*p) && *p != '\n' && *p != '\t') return false;
         if (p[0] == '?' && p[1] == '?') return false;
-        if (p > text && !strncmp(p, "pwned", 5) && strchr("/*\"\\\n", p[-1])) return false;
+        if (!strncmp(p, "*/pwned", 7) || !strncmp(p, "\"pwned", 6) || !strncmp(p, "\npwned", 6))
+            return false;
         if (inside == '*') {
             if (p[0] == '/' && p[1] == '*') return false;
             if (p[0] == '*' && p[1] == '/') inside = 0, p++;
