@@ -3,7 +3,7 @@
  */
 #include "frontend/external.h"
 #include "frontend/file.h"
-#include "ir/arena.h"
+#include "ir/ir.h"
 #include "ir/size.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -72,10 +72,7 @@ static bool parse_decimal(const char *s, uint64_t *out)
     return true;
 }
 
-static const char *name_of(const Onnx__TensorProto *t)
-{
-    return t->name ? t->name : "";
-}
+static const char *name_of(const Onnx__TensorProto *t) { return t->name ? t->name : ""; }
 
 static bool parse_number(qonnx_ctx *cx, const Onnx__TensorProto *t, const char *key,
                          const char *value, uint64_t *out, bool *seen)
@@ -152,6 +149,24 @@ static int open_beneath(int dirfd, const char *path)
     return external_walk(dirfd, path);
 }
 
+/* Opens `path`, which has a symbolic link in it, wherever that leads, and notes where; -1 and errno
+ * on failure. The path itself is relative and has no "..", all the same. */
+static int open_linked(qonnx_ctx *cx, const Onnx__TensorProto *t, int dirfd, const char *path)
+{
+    for (const char *part = path; *part; part += strspn(part, "/")) {
+        size_t n = strcspn(part, "/");
+        if (!n || (n == 2 && !memcmp(part, "..", 2))) return errno = EXDEV, -1;
+        part += n;
+    }
+    int fd = openat(dirfd, path, OPEN_FLAGS);
+    char link[64], real[4096] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (fd >= 0 && readlink(link, real, sizeof real - 1) > 0)
+        qonnx_note(cx, NULL, "tensor '%s': external data '%s' is read from %s", name_of(t), path,
+                   real);
+    return fd;
+}
+
 /* The reason for an errno of open_beneath, with what to do. */
 static const char *open_reason(int error)
 {
@@ -159,11 +174,10 @@ static const char *open_reason(int error)
     case EXDEV:
         return "leaves the model's directory, which is refused; put the file beside the model";
     case ELOOP:
-        return "is a symbolic link, which is refused; put the file itself beside the model";
-    case ENOENT:
-        return "no such file; put it beside the model";
-    default:
-        return strerror(error);
+        return "is a symbolic link, which is refused; put the file itself beside the model, or "
+               "follow links by --allow-symlinks";
+    case ENOENT: return "no such file; put it beside the model";
+    default: return strerror(error);
     }
 }
 
@@ -175,6 +189,10 @@ static const Mapping *mapping_get(qonnx_ctx *cx, ExternalFiles *x, const Onnx__T
         if (!strcmp(m->location, location)) return m;
     int dirfd = open(x->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int fd = dirfd < 0 ? -1 : open_beneath(dirfd, location), error = errno;
+    if (dirfd >= 0 && fd < 0 && (error == ELOOP || error == ENOTDIR) && ctx_allows_symlinks(cx)) {
+        fd = open_linked(cx, t, dirfd, location);
+        error = errno;
+    }
     if (dirfd >= 0) close(dirfd);
     if (fd < 0) {
         qonnx_fail(cx, NULL, "tensor '%s': external data '%s' in '%s': %s", name_of(t), location,

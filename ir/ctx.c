@@ -11,7 +11,12 @@ struct qonnx_ctx {
     void *log_user;
     qonnx_progress_fn *progress; /* NULL: nobody listens */
     void *progress_user;
+    bool allow_symlinks; /* to external data */
 };
+
+void qonnx_ctx_allow_symlinks(Ctx *cx, bool allow) { cx->allow_symlinks = allow; }
+
+bool ctx_allows_symlinks(const Ctx *cx) { return cx->allow_symlinks; }
 
 const char *qonnx_version(void) { return QONNX_VERSION; }
 

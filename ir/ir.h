@@ -165,6 +165,7 @@ void graph_hash(const Graph *g, uint8_t out[16]);
 /* ctx.c */
 Ctx *ctx_quiet(void);                              /* a context whose messages nobody sees */
 bool ctx_failed(const Ctx *cx);
+bool ctx_allows_symlinks(const Ctx *cx); /* qonnx_ctx_allow_symlinks */
 void ctx_take_error(Ctx *cx, const Ctx *from);     /* the other's failure becomes this one's */
 void ctx_prefix_error(Ctx *cx, const char *prefix); /* "pass 'x': " in front of the message */
 bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* false: stop */

@@ -342,14 +342,10 @@ static void test_protos(void **state)
             assert_int_equal(out.rank, r->rank);
             assert_int_equal(out.bytes, r->n);
             assert_memory_equal(out.dims, r->dims, r->rank * sizeof(int64_t));
-            if (r->type == QONNX_STRING)
-                assert_null(out.data);
-            else
-                assert_non_null(out.data);
-            if (r->bytes)
-                assert_memory_equal(out.data, r->bytes, r->n);
-            else
-                assert_ptr_equal(out.data, r->raw);
+            if (r->type == QONNX_STRING) assert_null(out.data);
+            else assert_non_null(out.data);
+            if (r->bytes) assert_memory_equal(out.data, r->bytes, r->n);
+            else assert_ptr_equal(out.data, r->raw);
             bool in_place = !r->bytes || r->n_float || r->n_double;
             assert_int_equal(m.used, in_place ? 0 : r->n);
         }
@@ -485,14 +481,52 @@ static void test_places(void **state)
         j.cx = qonnx_ctx_new();
         bool ok = tensor_from_proto(j.cx, NULL, "w", &r.t, take, find_external, &j, &out);
         if (ok != !places[i].message) fail_msg("row %zu: \"%s\"", i, qonnx_error(j.cx));
-        if (ok)
-            assert_memory_equal(out.data, places[i].data, out.bytes);
-        else
-            assert_contains(qonnx_error(j.cx), places[i].message);
+        if (ok) assert_memory_equal(out.data, places[i].data, out.bytes);
+        else assert_contains(qonnx_error(j.cx), places[i].message);
         qonnx_ctx_free(j.cx);
     }
     external_free(j.files);
     external_free(NULL);
+}
+
+static void keep_note(void *user, qonnx_level level, const char *text)
+{
+    assert_int_equal(level, QONNX_NOTE);
+    snprintf(user, 256, "%s", text);
+}
+
+/* Links are followed where the context allows it, and it is told where to; never a way up. */
+static void test_links_allowed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *location, *data, *message;
+    } cases[] = {
+        {"link", "secr", NULL},
+        {"dirlink/secret", "secr", NULL},
+        {"w.bin", "0123", NULL},
+        {"../o/secret", NULL, "leaves the model's directory"},
+        {"dirlink/../o/secret", NULL, "leaves the model's directory"},
+        {"/etc/passwd", NULL, "leaves the model's directory"},
+        {"dirlink/lost", NULL, "no such file"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Remote r = {0};
+        char note[256] = "";
+        const void *data;
+        remote_init(&r, 2, (const char *const[8]){"location", cases[i].location});
+        qonnx_ctx *cx = qonnx_ctx_new();
+        qonnx_ctx_allow_symlinks(cx, true);
+        qonnx_ctx_on_log(cx, keep_note, note);
+        ExternalFiles *files = external_new("m");
+        bool ok = external_open(cx, files, &r.t, 4, &data);
+        if (ok != !cases[i].message) fail_msg("row %zu: \"%s\"", i, qonnx_error(cx));
+        if (ok) assert_memory_equal(data, cases[i].data, 4);
+        else assert_contains(qonnx_error(cx), cases[i].message);
+        if (ok && i < 2) assert_contains(note, "/o/secret");
+        external_free(files);
+        qonnx_ctx_free(cx);
+    }
 }
 
 /* A file is mapped once; raw data beside external data, and no callback, are refused. */
@@ -594,9 +628,10 @@ static void test_file_map(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_protos), cmocka_unit_test(test_segment),
-        cmocka_unit_test(test_places), cmocka_unit_test(test_external_tensor),
-        cmocka_unit_test(test_walk),   cmocka_unit_test(test_file_map),
+        cmocka_unit_test(test_protos),          cmocka_unit_test(test_segment),
+        cmocka_unit_test(test_places),          cmocka_unit_test(test_links_allowed),
+        cmocka_unit_test(test_external_tensor), cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_file_map),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);
 }

@@ -113,6 +113,11 @@ QONNX_API void qonnx_ctx_free(qonnx_ctx *cx);
 QONNX_API void qonnx_ctx_on_log(qonnx_ctx *cx, qonnx_log_fn *fn, void *user);
 QONNX_API void qonnx_ctx_on_progress(qonnx_ctx *cx, qonnx_progress_fn *fn, void *user);
 
+/** Models that are loaded with this context may have external data behind symbolic links, as caches
+ *  of downloads keep it, and these may lead anywhere: for models from a source that is trusted. Off
+ *  in a new context. Either way the location in the model is relative and has no "..". */
+QONNX_API void qonnx_ctx_allow_symlinks(qonnx_ctx *cx, bool allow);
+
 /** The message of the failure, "" when none: "FILE: node 'NAME' (OP): what; what to do". Lives
  *  until the next failure of this context. */
 QONNX_API const char *qonnx_error(const qonnx_ctx *cx);
