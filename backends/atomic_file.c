@@ -23,6 +23,7 @@ struct AtomicFile {
     char *temp;   /* the temporary file; NULL: written directly */
     int dir;      /* its directory, open; -1: not readable, or written directly */
     int fd;       /* what is written */
+    enum { WAITS, EXCHANGED, MADE, REPLACED } state; /* of atomic_commit_all: see place() */
 };
 
 /* Files whose temporary ones a process that ends early, as where memory is out, takes along. */
@@ -37,10 +38,7 @@ static void remove_unfinished(void)
         if (f->temp) unlink(f->temp);
 }
 
-static void remove_at_exit(void)
-{
-    atexit(remove_unfinished);
-}
+static void remove_at_exit(void) { atexit(remove_unfinished); }
 
 static void remember(AtomicFile *f)
 {
@@ -212,6 +210,55 @@ bool atomic_commit(AtomicFile *f)
         }
     }
     atomic_abort(f);
+    return ok;
+}
+
+/* Exchanges two files; the errno is EINVAL or ENOSYS where that cannot be done. */
+static bool exchange(const char *temp, const char *target)
+{
+#ifdef RENAME_EXCHANGE
+    return !renameat2(AT_FDCWD, temp, AT_FDCWD, target, RENAME_EXCHANGE);
+#else
+    (void)temp, (void)target;
+    return errno = ENOSYS, false;
+#endif
+}
+
+/* Puts a synced file at its target. What stood there has the temporary name then (EXCHANGED), there
+ * was nothing (MADE), or it is gone, because the file system exchanges no files (REPLACED). */
+static bool place(AtomicFile *f)
+{
+    if (!f->temp) return true;
+    if (exchange(f->temp, f->target)) {
+        f->state = EXCHANGED;
+        return true;
+    }
+    bool is_new = errno == ENOENT;
+    if (!is_new && errno != EINVAL && errno != ENOSYS) return not_in_place(f);
+    if (rename(f->temp, f->target)) return not_in_place(f);
+    f->state = is_new ? MADE : REPLACED;
+    free(f->temp);
+    f->temp = NULL;
+    return true;
+}
+
+static void unplace(const AtomicFile *f)
+{
+    if (f->state == MADE) unlink(f->target);
+    if (f->state == EXCHANGED) (void)!exchange(f->temp, f->target);
+}
+
+bool atomic_commit_all(AtomicFile **files, int count)
+{
+    bool ok = true;
+    for (int i = 0; i < count && ok; i++) ok = files[i]->fd < 0 || atomic_sync(files[i]);
+    for (int i = 0; i < count && ok; i++) ok = place(files[i]);
+    for (int i = 0; i < count; i++) {
+        if (!ok) unplace(files[i]);
+        if (files[i]->dir >= 0) fsync(files[i]->dir);
+        atomic_abort(files[i]); /* which removes what has no place any more */
+        files[i] = NULL;
+    }
     return ok;
 }
 

@@ -25,6 +25,11 @@ QONNX_CHECKED bool atomic_sync(AtomicFile *f);
 /* Puts the file in its place, on the disk, and frees `f`; on failure too. */
 QONNX_CHECKED bool atomic_commit(AtomicFile *f);
 
+/* Puts files that belong together in their places: all of them, or, when one cannot be put there,
+ * none: what stood at the others stands there again, where the file system can exchange two files
+ * (those of Linux that lie on a disk can). Frees all, and sets the pointers to NULL; on failure too. */
+QONNX_CHECKED bool atomic_commit_all(AtomicFile **files, int count);
+
 /* Removes the temporary file and frees `f`. NULL is fine. */
 void atomic_abort(AtomicFile *f);
 

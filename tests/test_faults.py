@@ -21,7 +21,8 @@ DIGITS = TESTDATA / "digits.onnx"
 FORMS = TESTDATA / "forms"
 
 # Arguments of the commands; IN stands for a folder of samples, SET for one of input_K.pb, QCAL for
-# their statistics, OUT for the output, FOLDER for a directory as output.
+# their statistics, OUT for the output, FOLDER for a directory as output, AGAIN for one that holds an
+# earlier output.
 COMMANDS = {
     "inspect": ["inspect", FORMS / "everything_carried.onnx"],
     "inspect as JSON": ["inspect", DIGITS, "--json"],
@@ -38,6 +39,7 @@ COMMANDS = {
     "run": ["run", DIGITS, "--data", "IN", "-j", 2, "--engine", "portable"],
     "check": ["run", DIGITS, "--data", "SET", "--check", "--engine", "portable"],
     "compile": ["compile", DIGITS, "-o", "FOLDER"],
+    "compile again": ["compile", DIGITS, "-o", "AGAIN"],
     "evaluate": ["evaluate", DIGITS, "--data", "IN", "--json", "-j", 1, "--engine", "portable"],
 }
 
@@ -67,7 +69,8 @@ def inputs(qonnx, tmp_path_factory):
     (top / "set" / "output_0.pb").write_bytes(wanted.SerializeToString())
     qcal = top / "m.qcal"
     assert run_command("calibrate", DIGITS, top / "in", "-o", qcal, "--engine", "portable").rc == 0
-    return {"IN": top / "in", "SET": top / "set", "QCAL": qcal}
+    assert run_command("compile", DIGITS, "-o", top / "earlier", "--data", top / "in").rc == 0
+    return {"earlier": top / "earlier", "IN": top / "in", "SET": top / "set", "QCAL": qcal}
 
 
 def run_with_fault(arguments, kind, at):
@@ -87,9 +90,13 @@ def run_with_fault(arguments, kind, at):
 class Trial:
     """Runs of one command, each with another call that fails."""
 
-    def __init__(self, arguments, kind, folder):
+    def __init__(self, arguments, kind, folder, earlier):
         self.kind, self.folder = kind, folder
         self.arguments = arguments
+        self.before = {"out": b"precious"}
+        self.earlier = earlier if "AGAIN" in arguments else None
+        if self.earlier:
+            self.before |= {f"again/{p.name}": p.read_bytes() for p in earlier.iterdir()}
         self.injected = 0
         self.wrong = []
         self.wanted = self.run(0)[:2]
@@ -99,7 +106,9 @@ class Trial:
         here = self.folder / str(at)
         here.mkdir()
         (here / "out").write_bytes(b"precious")
-        done, came = run_with_fault([here / "out" if a == "OUT" else here / "folder" if a == "FOLDER" else a
+        if self.earlier:
+            shutil.copytree(self.earlier, here / "again")
+        done, came = run_with_fault([here / a.lower() if a in ("OUT", "FOLDER", "AGAIN") else a
                                      for a in self.arguments], self.kind, at)
         printed = re.sub(TIMES, b"", done.stdout.replace(bytes(here), b"HERE"))
         files = {str(p.relative_to(here)): p.read_bytes() for p in here.rglob("*") if p.is_file()}
@@ -112,7 +121,7 @@ class Trial:
         if not came:
             return False
         self.injected += 1
-        whole = made[0] in ({"out": b"precious"}, self.wanted[1][0])
+        whole = made[0] in (self.before, self.wanted[1][0])
         refused = status == 1 and message.startswith(b"qonnx: ") and whole
         if not refused and (status, made) != self.wanted:
             self.wrong.append((at, status, sorted(made[0]), made[1][:300], message[:300]))
@@ -132,7 +141,7 @@ class Trial:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_faults(name, kind, inputs, tmp_path, record_property):
     arguments = [inputs.get(a, a) if isinstance(a, str) else str(a) for a in COMMANDS[name]]
-    trial = Trial(arguments, kind, tmp_path)
+    trial = Trial(arguments, kind, tmp_path, inputs["earlier"])
     trial.fail_all()
     record_property("injected", trial.injected)
     print(f"{trial.injected} calls failed")

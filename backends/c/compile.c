@@ -234,13 +234,12 @@ static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, 
 
 enum { FILES = 5 };
 
-/* A file being made: first in memory, then beside its place. */
+/* A file being made, in memory. */
 typedef struct Output {
     const char *name;
     char *text;   /* [size], malloc'd */
     size_t size;  /* bytes of text */
     FILE *stream; /* writes text */
-    AtomicFile *file;
 } Output;
 
 static FILE *begin(Output *o, Arena *a, const char *prefix, const char *ending)
@@ -280,18 +279,13 @@ static bool write_files(Ctx *cx, Arena *a, const char *directory, Output *files,
     if (ok && !made && (stat(directory, &s) || !S_ISDIR(s.st_mode)))
         ok = qonnx_fail(cx, NULL, "%s: cannot be made a directory: %s", directory,
                         strerror(errno == ENOENT ? ENOENT : ENOTDIR));
+    AtomicFile *parts[FILES] = {NULL};
     for (int i = 0; i < count && ok; i++) {
-        Output *o = &files[i];
-        o->file = atomic_open(cx, arena_printf(a, "%s/%s", directory, o->name));
-        ok = o->file && atomic_write(o->file, o->text, o->size) && atomic_sync(o->file);
+        parts[i] = atomic_open(cx, arena_printf(a, "%s/%s", directory, files[i].name));
+        ok = parts[i] && atomic_write(parts[i], files[i].text, files[i].size);
     }
-    for (int i = 0; i < count; i++) {
-        if (ok) ok = atomic_commit(files[i].file);
-        else atomic_abort(files[i].file);
-        files[i].file = NULL;
-    }
-    for (int i = 0; i < count && !ok && made; i++)
-        unlink(arena_printf(a, "%s/%s", directory, files[i].name));
+    if (ok) ok = atomic_commit_all(parts, count);
+    for (int i = 0; i < count; i++) atomic_abort(parts[i]);
     if (!ok && made) rmdir(directory);
     return ok;
 }

@@ -160,6 +160,12 @@ int rename(const char *from, const char *to)
     return fails("io", CALLER, EIO) ? -1 : REAL(rename)(from, to);
 }
 
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (fails("io", CALLER, EIO)) return -1;
+    return REAL(renameat2)(from_dir, from, to_dir, to, flags);
+}
+
 int fchmod(int fd, mode_t mode) { return fails("io", CALLER, EPERM) ? -1 : REAL(fchmod)(fd, mode); }
 
 int mkdir(const char *path, mode_t mode)
