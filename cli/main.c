@@ -87,13 +87,42 @@ static void fill_standard_streams(void)
             _exit(EXIT_BAD);
 }
 
-/* A mapped file lost the page that is being read: there is nothing to go on with. */
-static void page_lost(int number)
+/* The signals of a crash, and who handled them before. */
+static struct Crash {
+    int number;
+    const char *what; /* for people */
+    struct sigaction before;
+} crashes[] = {{.number = SIGSEGV, .what = ": crashed (segmentation fault)"},
+               {.number = SIGFPE, .what = ": crashed (arithmetic fault)"},
+               {.number = SIGILL, .what = ": crashed (illegal instruction)"},
+               {.number = SIGABRT, .what = ": crashed (aborted)"},
+               {.number = SIGBUS, .what = ": crashed (bus error)"}};
+enum { CRASHES = sizeof crashes / sizeof *crashes };
+
+/* A plugin that crashes is named. A bus error of ours is a mapped file that lost the page which is
+ * being read: there is nothing to go on with. All else is a bug, left to whoever wants to see it. */
+static void crashed(int number)
 {
-    static const char text[] = "qonnx: a file was cut short while it was read; try again\n";
-    (void)number;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0) _exit(EXIT_BAD);
-    _exit(EXIT_BAD);
+    const char *running = qonnx_plugin_running();
+    for (size_t i = 0; i < CRASHES; i++) {
+        if (crashes[i].number != number) continue;
+        if (running) say_in_handler(running, crashes[i].what);
+        if (!running && number == SIGBUS)
+            say_in_handler("a file was cut short while it was read; try again", "");
+        if (running || number == SIGBUS) _exit(EXIT_BAD);
+        sigaction(number, &crashes[i].before, NULL); /* and it comes again */
+    }
+}
+
+/* Handlers on a stack of their own: a plugin may have used up the usual one. */
+static void crash_setup(void)
+{
+    static char room[1 << 16];
+    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    sigaltstack(&(stack_t){.ss_sp = room, .ss_size = sizeof room}, NULL);
+    for (size_t i = 0; i < CRASHES; i++)
+        sigaction(crashes[i].number, &action, &crashes[i].before);
 }
 
 /* malloc for JSON, whose builders lose a part without a word where memory is out. */
@@ -109,7 +138,8 @@ int main(int argc, char **argv)
 {
     fill_standard_streams();
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGBUS, page_lost);
+    signal(SIGXFSZ, SIG_IGN); /* so that writing past a limit fails as on a full disk */
+    crash_setup();
     json_set_alloc_funcs(json_memory, free);
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Exit statuses of the command. */
-enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 /* and its number */ };
 
 /* An option that may be given again, in order. */
 typedef struct List {
@@ -38,6 +38,8 @@ typedef struct Args {
     long jobs;               /* -j; 0: one a core */
     long limit;              /* --limit; 0: all samples */
     double rtol, atol;       /* --rtol, --atol */
+    double max_bad;          /* --max-bad, percent */
+    bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
     bool check;              /* --check */
     bool fake_quant;         /* --fake-quant */

@@ -1,6 +1,7 @@
 /* cli/progress.c - see progress.h. */
 #include "progress.h"
 #include "options.h"
+#include <qonnx/run.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 enum { LINE = 72 }; /* columns of the progress line, at most */
 
-static volatile sig_atomic_t stop_asked;
+static volatile sig_atomic_t stop_asked; /* the signal that asked to stop; 0: none did */
 
 static struct {
     bool quiet, verbose; /* -q, -v */
@@ -80,7 +81,7 @@ static void on_log(void *user, qonnx_level level, const char *text)
 int report_failure(const qonnx_ctx *cx)
 {
     progress_clear();
-    if (interrupted()) return EXIT_INTERRUPTED;
+    if (interrupted()) return EXIT_SIGNAL + stop_asked;
     const char *text = qonnx_error(cx);
     complain("%s", *text ? text : "failed");
     return EXIT_BAD;
@@ -141,21 +142,35 @@ qonnx_ctx *progress_ctx(void)
 
 /* ---- interrupts ------------------------------------------------------------------------------ */
 
-static void on_interrupt(int signal_number)
+void say_in_handler(const char *first, const char *second)
 {
-    (void)signal_number;
-    stop_asked = 1;
+    const char *const parts[] = {"qonnx: ", first, second, "\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0) return;
+}
+
+/* A plugin's callback is not waited for: it may never return. It runs before anything is written. */
+static void on_interrupt(int number)
+{
+    const char *running = qonnx_plugin_running();
+    stop_asked = number;
+    if (!running) return;
+    say_in_handler(running, ": stopped");
+    _exit(EXIT_SIGNAL + number);
 }
 
 void interrupt_setup(void)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_interrupt}, before;
     action.sa_flags = (int)(SA_RESTART | SA_RESETHAND);
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!sigaction(numbers[i], NULL, &before) && before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
 }
 
 bool interrupted(void)
 {
-    return stop_asked;
+    return stop_asked != 0;
 }

@@ -23,10 +23,14 @@ void warn(const char *fmt, ...) QONNX_PRINTF(1, 2);
  * message, when the user asked to stop. */
 int report_failure(const qonnx_ctx *cx);
 
-/* Lets Ctrl-C stop the work at the next progress call; the second one ends the process at once. */
+/* Lets SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the work at the next progress call, and at once while
+ * a plugin runs; the second one ends the process. What is ignored stays so. */
 void interrupt_setup(void);
 /* Whether the user has asked to stop. [any thread] */
 bool interrupted(void);
+
+/* "qonnx: FIRST SECOND" in one line, without a blank between. [a handler of signals] */
+void say_in_handler(const char *first, const char *second);
 
 /* Seconds of a clock that only goes forward. [any thread] */
 double seconds_now(void);

@@ -178,8 +178,11 @@ static bool observe(Ctx *cx, const qonnx_observer *o, const qonnx_histogram *h,
     const char *file;
     qonnx_observer_plugin(o, &file);
     *lo = *hi = NAN;
-    if (!o->range(cx, h, grid, job, lo, hi))
-        return file ? blame(cx, "observer", o->name, file) : false;
+    PluginMark mark = {NULL, NULL};
+    if (file) mark = plugin_enter("observer", o->name, file);
+    bool good = o->range(cx, h, grid, job, lo, hi);
+    if (file) plugin_leave(mark);
+    if (!good) return file ? blame(cx, "observer", o->name, file) : false;
     if (isfinite(*lo) && isfinite(*hi) && *lo <= *hi) return true;
     qonnx_fail(cx, NULL, "it chose the range [%g, %g], want two finite numbers in order", *lo, *hi);
     return blame(cx, "observer", o->name, file);
@@ -216,9 +219,12 @@ static const qonnx_pass *resolve(Ctx *cx, char *text, qonnx_job *job)
 static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
 {
     const char *file;
-    bool failed = ctx_failed(cx), good = p->run(cx, g, job) && ctx_failed(cx) == failed;
-    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
     qonnx_pass_plugin(p, &file);
+    PluginMark mark = {NULL, NULL};
+    if (file) mark = plugin_enter("pass", p->name, file);
+    bool failed = ctx_failed(cx), good = p->run(cx, g, job) && ctx_failed(cx) == failed;
+    if (file) plugin_leave(mark);
+    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
     return blame(cx, "pass", p->name, file);
 }
 

@@ -10,13 +10,38 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <link.h>
+#include <locale.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_NAME = 64, MAX_ENTRIES = 1024 };
+
+/* ---- who is running -------------------------------------------------------------------------- */
+
+static _Thread_local const char *volatile running;
+
+const char *qonnx_plugin_running(void) { return running; }
+
+PluginMark plugin_enter(const char *kind, const char *name, const char *file)
+{
+    PluginMark mark = {NULL, running};
+    int n = kind ? asprintf(&mark.text, "%s '%s' of plugin %s", kind, name, file)
+                 : asprintf(&mark.text, "plugin %s", file);
+    if (n < 0) mark.text = NULL;
+    if (mark.text) qonnx_tame(mark.text);
+    running = mark.text;
+    return mark;
+}
+
+void plugin_leave(PluginMark mark)
+{
+    running = mark.outer;
+    free(mark.text);
+}
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
@@ -52,27 +77,30 @@ static bool check_contents(Ctx *cx, const char *file, int fd, const struct stat 
     return true;
 }
 
-/* Warns where others could have put their code into the file. */
-static void check_rights(Ctx *cx, const char *file, const struct stat *st)
+/* Warns where others could have put their code into the file; refuses it where nobody has named the
+ * file. */
+static bool check_rights(Ctx *cx, Ctx *failure, const char *file, const struct stat *st, bool named)
 {
     char *copy = strdup(file);
     struct stat folder;
-    if (st->st_mode & S_IWOTH)
-        qonnx_warn(cx, NULL, "plugin %s: everybody can write to the file (chmod o-w)", file);
-    else if (copy && !stat(dirname(copy), &folder) && folder.st_mode & S_IWOTH)
-        qonnx_warn(cx, NULL, "plugin %s: everybody can write to its folder", file);
+    const char *what = NULL;
+    if (st->st_mode & S_IWOTH) what = "the file (chmod o-w)";
+    else if (copy && !stat(dirname(copy), &folder) && folder.st_mode & S_IWOTH) what = "its folder";
     free(copy);
+    if (what && !named)
+        return qonnx_fail(failure, NULL, "plugin %s: everybody can write to %s", file, what);
+    if (what) qonnx_warn(cx, NULL, "plugin %s: everybody can write to %s", file, what);
+    return true;
 }
 
-static bool check_file(Ctx *cx, Ctx *failure, const char *file)
+static bool check_file(Ctx *cx, Ctx *failure, const char *file, bool named)
 {
     struct stat st;
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return qonnx_fail(failure, NULL, "plugin %s: %s", file, strerror(errno));
     bool good = fstat(fd, &st) == 0 && check_contents(failure, file, fd, &st);
     close(fd);
-    if (good) check_rights(cx, file, &st);
-    return good;
+    return good && check_rights(cx, failure, file, &st, named);
 }
 
 /* ---- the descriptor -------------------------------------------------------------------------- */
@@ -169,20 +197,67 @@ static bool open_plugin(Ctx *cx, const char *file, const qonnx_plugin **out)
     return true;
 }
 
+/* What of the process a plugin must leave alone. */
+typedef struct Surroundings {
+    char *locale, *directory; /* NULL: not known */
+    sigset_t blocked;         /* signals of this thread */
+} Surroundings;
+
+static Surroundings surroundings_now(void)
+{
+    Surroundings s = {.directory = getcwd(NULL, 0)};
+    const char *locale = setlocale(LC_ALL, NULL);
+    if (locale) s.locale = strdup(locale);
+    pthread_sigmask(SIG_SETMASK, NULL, &s.blocked);
+    return s;
+}
+
+static bool same_text(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+
+/* Puts back what loading the plugin has changed, with a warning. */
+static void surroundings_restore(Ctx *cx, const char *file, Surroundings *s)
+{
+    Surroundings now = surroundings_now();
+    const char *what = NULL;
+    for (int i = 1; i < SIGRTMIN; i++)
+        if (sigismember(&s->blocked, i) != sigismember(&now.blocked, i)) what = "blocked signals";
+    pthread_sigmask(SIG_SETMASK, &s->blocked, NULL);
+    if (!same_text(s->directory, now.directory) && s->directory && !chdir(s->directory))
+        what = "current directory";
+    if (!same_text(s->locale, now.locale) && setlocale(LC_ALL, s->locale)) what = "locale";
+    if (what) qonnx_warn(cx, NULL, "plugin %s: it changed the %s; it was put back", file, what);
+    free(now.locale);
+    free(now.directory);
+    free(s->locale);
+    free(s->directory);
+}
+
+/* open_plugin, with an eye on what else it does. */
+static bool open_watched(Ctx *cx, Ctx *failure, const char *file, const qonnx_plugin **out)
+{
+    Surroundings before = surroundings_now();
+    PluginMark mark = plugin_enter(NULL, NULL, file);
+    bool good = open_plugin(failure, file, out);
+    plugin_leave(mark);
+    surroundings_restore(cx, file, &before);
+    return good;
+}
+
 /* Guards loading, and `searched`. */
 static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 static bool searched;
 
-/* Loads one file; its warnings go to `cx`, why it is refused to `failure`. */
-static bool load(Ctx *cx, Ctx *failure, const char *path)
+/* Loads one file, which somebody has named or which was found; its warnings go to `cx`, why it is
+ * refused to `failure`. */
+static bool load(Ctx *cx, Ctx *failure, const char *path, bool named)
 {
     const qonnx_plugin *plugin = NULL;
     char *file = realpath(path, NULL);
     if (!file) return qonnx_fail(failure, NULL, "plugin %s: %s", path, strerror(errno));
     bool there = registry_has_file(file);
-    bool good =
-        there || (check_file(cx, failure, file) && open_plugin(failure, file, &plugin) &&
-                  check_descriptor(failure, plugin, file) && registry_add(failure, plugin, file));
+    bool good = there ||
+                (check_file(cx, failure, file, named) && open_watched(cx, failure, file, &plugin) &&
+                 check_descriptor(failure, plugin, file) && registry_add(failure, plugin, file));
     if (there || !good) free(file);
     return good;
 }
@@ -193,7 +268,7 @@ bool qonnx_plugin_load(Ctx *cx, const char *path)
         return qonnx_fail(cx, NULL, "plugin %s: write ./%s for a file of the current directory",
                           path, path);
     pthread_mutex_lock(&loading);
-    bool good = load(cx, cx, path);
+    bool good = load(cx, cx, path, true);
     pthread_mutex_unlock(&loading);
     return good;
 }
@@ -224,7 +299,7 @@ static void load_folder(Ctx *cx, const char *folder, bool must_exist)
         char *path = NULL;
         Ctx *failure = ctx_quiet();
         if (asprintf(&path, "%s/%s", folder, entries[i]->d_name) < 0) path = NULL;
-        if (path && !load(cx, failure, path))
+        if (path && !load(cx, failure, path, false))
             qonnx_warn(cx, NULL, "%s; the plugin is left out", qonnx_error(failure));
         qonnx_ctx_free(failure);
         free(path);

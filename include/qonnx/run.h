@@ -54,6 +54,8 @@ typedef struct qonnx_session_options {
     int threads;        /* samples in parallel; 0: one a core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
+    double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may be pictures
+                           that are damaged; they are left out, with warnings */
 } qonnx_session_options;
 
 /** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
@@ -161,6 +163,11 @@ QONNX_API QONNX_CHECKED bool qonnx_plugin_load(qonnx_ctx *cx, const char *path);
 /** Loads the plugins of the search path, unless that was done. Those that are refused are warnings.
  *  [any thread] */
 QONNX_API void qonnx_plugin_search(qonnx_ctx *cx);
+
+/** "pass 'NAME' of plugin FILE" (or "observer ...", or "plugin FILE" while it is loaded) as long as
+ *  this thread is in code of a plugin, else NULL: for handlers of signals, which may not be able to
+ *  say more. [any thread, any handler] */
+QONNX_API const char *qonnx_plugin_running(void);
 
 /** The plugin that brought a pass or an observer, and its real path through `file` (may be NULL);
  *  both NULL for built-in ones. They live as long as the process. [any thread] */
