@@ -4,7 +4,9 @@
 #include "output.h"
 #include "pipeline.h"
 #include "progress.h"
+#include "tally.h"
 #include <qonnx/qonnx.h>
+#include <math.h>
 #include <stdlib.h>
 
 qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path)
@@ -20,7 +22,10 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *con
                             int nspecs, long limit)
 {
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs);
-    if (d && limit) qonnx_dataset_limit(d, (size_t)limit);
+    if (!d || !limit) return d;
+    if (qonnx_dataset_count(d) < (size_t)limit)
+        warn("%ld samples are asked for, there are %zu", limit, qonnx_dataset_count(d));
+    qonnx_dataset_limit(d, (size_t)limit);
     return d;
 }
 
@@ -28,7 +33,68 @@ qonnx_session_options session_options(const Args *args)
 {
     return (qonnx_session_options){.engine = args->engine,
                                    .threads = (int)args->jobs,
-                                   .fake_quant = args->fake_quant};
+                                   .fake_quant = args->fake_quant,
+                                   .damaged = args->max_bad < 100 ? args->max_bad / 100 : 1};
+}
+
+/* ---- what is calibrated ---------------------------------------------------------------------- */
+
+typedef struct Check {
+    qonnx_ctx *cx;
+    bool good; /* so far */
+} Check;
+
+/* Looks for NaN and infinite elements in the constant input `i` of a node. */
+static void check_finite(Check *c, const qonnx_node *n, int i)
+{
+    const qonnx_value *v = i >= 0 ? qonnx_node_input(n, i) : NULL;
+    const qonnx_tensor *t = v ? qonnx_value_constant(v) : NULL;
+    long long nan = 0, inf = 0, count = t && t->dtype == QONNX_FLOAT ? qonnx_tensor_elements(t) : 0;
+    for (long long k = 0; k < count; k++) {
+        double x = qonnx_tensor_get(t, k);
+        nan += isnan(x) != 0;
+        inf += isinf(x) != 0;
+    }
+    if (nan || inf)
+        c->good = qonnx_fail(c->cx, n,
+                             "'%s' holds %lld NaN and %lld infinite of %lld values; export the "
+                             "model again, or leave such operators in float: --allow-nonfinite",
+                             qonnx_value_name(v), nan, inf, count);
+}
+
+static void check_weights(void *user, const qonnx_node *n)
+{
+    Check *c = user;
+    qonnx_rule rule = qonnx_node_rule(n);
+    if (c->good) check_finite(c, n, rule.weight);
+    if (c->good) check_finite(c, n, rule.bias);
+}
+
+bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
+{
+    Check c = {cx, true};
+    for (int i = 0; i < qonnx_graph_values(g); i++) {
+        const qonnx_value *v = qonnx_graph_value(g, i);
+        qonnx_dtype t = qonnx_value_constant(v) ? QONNX_FLOAT : qonnx_value_dtype(v);
+        if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16)
+            return qonnx_fail(cx, NULL,
+                              "%s: '%s' is %s; models in float are quantized: export it in float "
+                              "(float32)",
+                              args->operands[0], qonnx_value_name(v), qonnx_dtype_name(t));
+    }
+    if (!args->allow_nonfinite) visit_nodes(g, check_weights, &c);
+    return c.good;
+}
+
+/* Ranges that one class chose may not suit the others. */
+static void check_classes(const qonnx_dataset *d)
+{
+    size_t count = qonnx_dataset_count(d);
+    int class_index = qonnx_dataset_class(d, 0);
+    for (size_t i = 1; i < count; i++)
+        if (qonnx_dataset_class(d, i) != class_index) return;
+    if (class_index >= 0 && count > 1)
+        warn("all %zu samples are of one class (their folder); ranges may not suit others", count);
 }
 
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
@@ -36,6 +102,7 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
 {
     qonnx_dataset *d = samples_open(cx, g, specs, nspecs, args->limit);
     if (!d) return NULL;
+    check_classes(d);
     qonnx_session_options o = session_options(args);
     qonnx_stats *s = qonnx_stats_collect(cx, g, d, &o, prefix);
     qonnx_dataset_free(d);
@@ -68,7 +135,8 @@ static void print_summary(const Args *args, const qonnx_stats *s, double seconds
 static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, const char *prefix)
 {
     const qonnx_pipeline_options o = {0};
-    if (!g || !qonnx_pipeline_run(cx, g, prefix, &o)) return report_failure(cx);
+    if (!g || !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
+        return report_failure(cx);
     double began = seconds_now();
     qonnx_stats *s = statistics_collect(cx, g, args, (const char *const *)args->operands + 1,
                                         args->noperand - 1, prefix);
@@ -106,6 +174,8 @@ static const Option options[] = {
     {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
      "run a pass more before, NAME or NAME{OPTION=VALUE},\n"
      "behind the pass AFTER; without it, as the last one"},
+    OPTION_ALLOW_NONFINITE,
+    OPTION_MAX_BAD,
     {.name = NULL},
 };
 

@@ -16,6 +16,20 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *con
 /* The options of a session that the command line asks for. */
 qonnx_session_options session_options(const Args *args);
 
+/* Options of the verbs that calibrate. */
+#define OPTION_ALLOW_NONFINITE                                                                     \
+    {"allow-nonfinite", 0, OPTION_FLAG, offsetof(Args, allow_nonfinite), NULL, NULL,               \
+     "leave operators with NaN or infinite weights in\n"                                           \
+     "float, instead of failing"}
+#define OPTION_MAX_BAD                                                                             \
+    {"max-bad", 0, OPTION_REAL, offsetof(Args, max_bad), "PERCENT", "1",                           \
+     "leave damaged pictures out as long as they are no\n"                                         \
+     "more of the samples; 0: fail at the first"}
+
+/* Whether a graph, of which the passes before `calibrate` are done, can be: it is in float, and its
+ * weights are finite or may be otherwise. */
+bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args);
+
 /* Runs the graph, which the passes `prefix` made, on the samples. NULL on failure. */
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                                 const char *const *specs, int nspecs, const char *prefix);

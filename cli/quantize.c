@@ -165,6 +165,7 @@ static bool output_usable(const Args *args)
 /* Statistics of the graph as it is behind the passes before `calibrate`. */
 static bool get_statistics(Job *job)
 {
+    if (!calibratable(job->cx, job->g, job->args)) return false;
     if (job->args->calibration) return qonnx_stats_match(job->cx, job->stats, job->g);
     char *prefix = passes_join(&job->passes, 0, job->split);
     job->stats = statistics_collect(job->cx, job->g, job->args, job->args->data.text,
@@ -375,6 +376,8 @@ static const Option options[] = {
      "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
     {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
      "scales of weights: one a channel, or one in all"},
+    OPTION_ALLOW_NONFINITE,
+    OPTION_MAX_BAD,
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,

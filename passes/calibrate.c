@@ -95,6 +95,28 @@ static bool stands_alone(const qonnx_value *v, float lo, float hi)
 
 /* ---- ranges of their own --------------------------------------------------------------------- */
 
+/* Warns of a range that some outliers have made so wide that nearly all other values become 0. */
+static void warn_outliers(const Calibrate *c, const char *name, const qonnx_histogram *h, float lo,
+                          float hi)
+{
+    const qonnx_grid *grid = &c->target->activation;
+    float scale;
+    int zero_point;
+    qonnx_grid_params(grid, lo, hi, &scale, &zero_point);
+    uint64_t others = 0, lost = 0;
+    for (int i = 0; i < h->nbins; i++) {
+        const qonnx_bin *b = &h->bins[i];
+        if (b->lo == 0 && b->hi == 0) continue;
+        others += b->count;
+        if (fabsf(b->lo) < scale / 2 && fabsf(b->hi) < scale / 2) lost += b->count;
+    }
+    if (lost && lost >= others - others / 100)
+        qonnx_warn(c->cx, NULL,
+                   "'%s': in the range [%g, %g] %llu of %llu values become 0, outliers made it so "
+                   "wide; check the samples, or choose another --observer",
+                   name, lo, hi, (unsigned long long)lost, (unsigned long long)others);
+}
+
 static bool set_observed(const Calibrate *c, qonnx_value *v, const qonnx_histogram *h)
 {
     const char *name = qonnx_value_name(v);
@@ -113,6 +135,7 @@ static bool set_observed(const Calibrate *c, qonnx_value *v, const qonnx_histogr
     if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h, &c->target->activation, &lo,
                        &hi))
         return false;
+    warn_outliers(c, name, h, lo, hi);
     qonnx_value_set_range(v, lo, hi);
     return true;
 }

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 #include "runtime/session.h"
 #include "runtime/stats.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,10 +43,20 @@ static bool observed(const Value *v, int *axis)
 
 /* ---- what to collect ------------------------------------------------------------------------- */
 
+/* The first NaN or +infinite activation; minus infinity is what masks are made of. */
+typedef struct Odd {
+    bool any;      /* there is one */
+    bool more;     /* in other samples too */
+    bool nan;      /* it is NaN somewhere */
+    size_t sample; /* the first sample that has some */
+    int index;     /* the first such activation of it: its number in the statistics */
+} Odd;
+
 typedef struct Collector {
     const Graph *graph;
     qonnx_stats *stats;
     int *index; /* by Value.id of graph: its number in the statistics, -1 when not observed */
+    Odd odd;    /* of all workers */
 } Collector;
 
 static void add_spec(Collector *c, const Value *v, StatsSpec *specs, int *count)
@@ -77,20 +88,45 @@ static void make_specs(Collector *c)
 typedef struct Counter {
     const Collector *collector;
     StatsWorker *worker;
+    Odd odd;
 } Counter;
 
 static void *counter_begin(void *user)
 {
     Collector *c = user;
     Counter *k = xcalloc(1, sizeof *k);
-    *k = (Counter){c, stats_worker_new(c->stats)};
+    *k = (Counter){.collector = c, .worker = stats_worker_new(c->stats)};
     return k;
+}
+
+/* Adds `from` to `o`: the first sample wins, and in it the first activation. */
+static void odd_add(Odd *o, const Odd *from)
+{
+    if (!from->any) return;
+    bool more = o->more || from->more || (o->any && o->sample != from->sample);
+    if (!o->any || from->sample < o->sample ||
+        (from->sample == o->sample && from->index < o->index))
+        *o = *from;
+    o->more = more;
+}
+
+/* Looks for NaN and +infinite values in an activation that is not finite. */
+static void odd_count(Odd *o, size_t sample, int index, const float *x, int64_t n)
+{
+    bool nan = false, inf = false;
+    for (int64_t i = 0; i < n && !nan; i++) {
+        nan = isnan(x[i]);
+        inf |= x[i] == INFINITY;
+    }
+    if (!nan && !inf) return;
+    odd_add(o, &(Odd){true, false, nan, sample, index});
 }
 
 static void counter_end(void *user, void *state)
 {
     Collector *c = user;
     Counter *k = state;
+    odd_add(&c->odd, &k->odd);
     stats_absorb(c->stats, k->worker);
     free(k);
 }
@@ -111,19 +147,36 @@ static void counter_sample(void *state, const Tensor *inputs, int count)
     stats_sample(k->worker, hash.digest);
 }
 
-static void counter_tap(void *state, const Tap *t, const float *x, int64_t outer)
+static void counter_tap(void *state, size_t sample, const Tap *t, const float *x, int64_t outer)
 {
     Counter *k = state;
     const Value *v = graph_own(k->collector->graph, t->name);
     int index = v ? k->collector->index[v->id] : -1;
-    if (index >= 0) stats_count(k->worker, index, x, (StatsView){outer, t->channels, t->inner});
+    StatsView view = {outer, t->channels, t->inner};
+    if (index >= 0 && !stats_count(k->worker, index, x, view))
+        odd_count(&k->odd, sample, index, x, outer * t->channels * t->inner);
 }
 
 static bool is_quantized(const Graph *g)
 {
+    static const char *const ops[] = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
+                                      "QLinearConv",    "QLinearMatMul",    "ConvInteger",
+                                      "MatMulInteger"};
     for (const Node *n = g->first; n; n = n->next)
-        if (qonnx_node_is(n, "QuantizeLinear") || qonnx_node_is(n, "DequantizeLinear")) return true;
+        for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+            if (qonnx_node_is(n, ops[i])) return true;
     return false;
+}
+
+/* Names the first activation that is not finite, and the sample. */
+static void tell_odd(Ctx *cx, const Collector *c, const qonnx_dataset *d)
+{
+    const Odd *o = &c->odd;
+    if (!o->any) return;
+    const Value *v = graph_own(c->graph, qonnx_stats_name(c->stats, o->index));
+    qonnx_warn(cx, v->def, "'%s' holds %s values with the sample %s%s; check %s", v->name,
+               o->nan ? "NaN" : "infinite", qonnx_dataset_name(d, o->sample),
+               o->more ? ", and others follow" : "", v->def ? "the model" : "the samples");
 }
 
 /* Samples in which nothing is a number would give a model that computes nothing. */
@@ -136,6 +189,9 @@ static bool check_inputs(Ctx *cx, const Collector *c)
             return qonnx_fail(cx, NULL,
                               "%s: all values of input '%s' are NaN or infinite; check the samples",
                               c->graph->model->path, v->name);
+        if (h && h->nbins && h->min == h->max && h->count > qonnx_stats_samples(c->stats))
+            qonnx_warn(cx, NULL, "all values of input '%s' are %g; are these the right samples?",
+                       v->name, h->min);
     }
     return true;
 }
@@ -159,7 +215,9 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
     static const qonnx_session_options defaults;
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
     Visitor v = {&c, counter_begin, counter_end, counter_sample, counter_tap, NULL};
-    if (!session_visit(cx, s, d, &v) || !check_inputs(cx, &c)) {
+    bool good = session_visit(cx, s, d, &v);
+    if (good) tell_odd(cx, &c, d);
+    if (!good || !check_inputs(cx, &c)) {
         qonnx_stats_free(c.stats);
         c.stats = NULL;
     }

@@ -293,12 +293,12 @@ static bool take_channels(ChannelSums *ch, int64_t channels)
     return false;
 }
 
-void stats_count(StatsWorker *w, int index, const float *x, StatsView view)
+bool stats_count(StatsWorker *w, int index, const float *x, StatsView view)
 {
     assert(index >= 0 && index < w->count);
     Tally *t = &w->tally[index];
     int64_t n = view.outer * view.channels * view.inner;
-    if (n == 0) return;
+    if (n == 0) return true;
     if (!t->table) t->table = lazy_pages(table_bytes);
     bool by_channel = take_channels(&t->seen.ch, view.channels);
     if (!by_channel || view.channels == 1) view = (StatsView){1, 1, n};
@@ -324,6 +324,7 @@ void stats_count(StatsWorker *w, int index, const float *x, StatsView view)
     t->seen.hist.nan += odd.nan;
     t->seen.hist.inf += odd.inf;
     free(bad);
+    return finite;
 }
 
 void stats_sample(StatsWorker *w, const uint8_t hash[16])

@@ -2,8 +2,10 @@
  * handed out in order.
  */
 #include "runtime/session.h"
+#include "frontend/data/data.h"
 #include "runtime/prepare.h"
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,8 +21,9 @@ struct qonnx_session {
     Graph *graph; /* a copy with constants folded */
     Engine engine;
     int threads;
-    int fed;       /* inputs that samples feed */
-    int64_t batch; /* samples that run together: the model's fixed batch, else 1 */
+    int fed;        /* inputs that samples feed */
+    int64_t batch;  /* samples that run together: the model's fixed batch, else 1 */
+    double damaged; /* share of the samples that may be left out */
     bool (*observe)(const Value *v, int *channel_axis);
     pthread_mutex_t lock; /* guards variants */
     Variant *variants;
@@ -53,6 +56,7 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     s->engine = engine;
     s->threads = o->threads > 0 ? o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (s->threads < 1) s->threads = 1;
+    s->damaged = o->damaged;
     s->observe = observe;
     s->graph = graph_prepare(cx, g, o->fake_quant);
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
@@ -111,6 +115,12 @@ static const Image *session_image(Ctx *cx, qonnx_session *s, const Tensor *input
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* A sample that is damaged. */
+typedef struct Damage {
+    size_t sample;
+    Ctx *why;
+} Damage;
+
 /* One run over a data set, shared by its workers. */
 typedef struct Job {
     qonnx_session *s;
@@ -119,13 +129,16 @@ typedef struct Job {
     size_t count;         /* samples */
     size_t group;         /* samples that run together: the model's batch, or 1 where each sample
                              fills a batch by itself */
+    size_t spare;         /* samples that may be damaged; they are left out */
     pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t turn;  /* `delivered` or `running` changed */
-    size_t next;          /* first sample that nobody has taken */
-    size_t delivered;     /* samples whose outputs were handed on: they go in order */
-    int running;          /* workers */
-    bool stop;            /* a failure, or the visitor has seen enough */
-    Ctx *error;           /* failure of the earliest sample that failed, or NULL */
+    Damage *damaged;      /* [ndamaged], in the order they were met */
+    size_t ndamaged;
+    pthread_cond_t turn; /* `delivered` or `running` changed */
+    size_t next;         /* first sample that nobody has taken */
+    size_t delivered;    /* samples whose outputs were handed on: they go in order */
+    int running;         /* workers */
+    bool stop;           /* a failure, or the visitor has seen enough */
+    Ctx *error;          /* failure of the earliest sample that failed, or NULL */
     size_t error_sample;
 } Job;
 
@@ -136,7 +149,9 @@ typedef struct Worker {
     void *state; /* the visitor's */
     Exec *exec;  /* for the image of the last sample */
     const Image *image;
-    size_t valid; /* samples in the batch being run */
+    size_t taken;  /* samples that it works on */
+    size_t valid;  /* of these, those that could be read: they run together */
+    size_t *index; /* [valid] which they are */
 } Worker;
 
 static void see_tap(void *user, int i, const void *data)
@@ -145,13 +160,13 @@ static void see_tap(void *user, int i, const void *data)
     const Tap *t = &image_program(w->image)->taps[i];
     int64_t batch = w->job->s->batch, size = t->outer * t->channels * t->inner;
     if (batch == 1 || t->batch != batch || t->outer % batch) {
-        w->job->v->tap(w->state, t, data, t->outer);
+        w->job->v->tap(w->state, w->index[0], t, data, t->outer);
         return;
     }
     size_t rows = w->job->group > 1 ? w->valid : (size_t)batch;
     for (size_t k = 0; k < rows; k++)
-        w->job->v->tap(w->state, t, (const float *)data + (int64_t)k * (size / batch),
-                       t->outer / batch);
+        w->job->v->tap(w->state, w->index[w->job->group > 1 ? k : 0], t,
+                       (const float *)data + (int64_t)k * (size / batch), t->outer / batch);
 }
 
 /* Joins the tensors of `valid` samples along axis 0, the last one repeated to fill the batch. */
@@ -243,17 +258,40 @@ static bool run_samples(Worker *w, Tensor *const *samples)
     return ok;
 }
 
-/* Reads the samples [first, first + valid) and runs them. */
+/* Whether sample i, which could not be read, may be left out: it is damaged, and so are not too
+ * many. Its failure is kept. */
+static bool leave_out(Worker *w, size_t i)
+{
+    Job *j = w->job;
+    if (!j->spare || !dataset_damaged(j->d, i)) return false;
+    pthread_mutex_lock(&j->lock);
+    j->damaged = xrealloc_array(j->damaged, j->ndamaged + 1, sizeof *j->damaged);
+    j->damaged[j->ndamaged++] = (Damage){i, w->cx};
+    w->cx = qonnx_ctx_new();
+    bool may = j->ndamaged <= j->spare;
+    pthread_mutex_unlock(&j->lock);
+    return may;
+}
+
+/* Reads the samples [first, first + taken) and runs them. */
 static bool run_batch(Worker *w, size_t first)
 {
     Job *j = w->job;
-    Tensor **samples = xcalloc(w->valid, sizeof *samples);
+    Tensor **samples = xcalloc(w->taken, sizeof *samples);
     bool ok = true;
-    for (size_t k = 0; ok && k < w->valid; k++) {
-        ok = read_sample(w->cx, j, first + k, &samples[k]);
-        if (ok && j->v->sample) j->v->sample(w->state, samples[k], j->s->fed);
+    w->valid = 0;
+    for (size_t k = 0; ok && k < w->taken; k++) {
+        Tensor **next = &samples[w->valid];
+        if (read_sample(w->cx, j, first + k, next)) {
+            if (j->v->sample) j->v->sample(w->state, *next, j->s->fed);
+            w->index[w->valid++] = first + k;
+        } else {
+            ok = leave_out(w, first + k);
+            free(*next);
+            *next = NULL;
+        }
     }
-    if (ok) ok = run_samples(w, samples);
+    if (ok && w->valid) ok = run_samples(w, samples);
     for (size_t k = 0; k < w->valid; k++) free_sample(j, samples[k]);
     free(samples);
     return ok;
@@ -292,10 +330,10 @@ static void finish(Worker *w, size_t first, bool ok)
     while (j->v->output && !j->stop && j->delivered != first) pthread_cond_wait(&j->turn, &j->lock);
     bool go = j->v->output && !j->stop;
     pthread_mutex_unlock(&j->lock);
-    for (size_t k = 0; go && k < w->valid; k++) go = deliver(w, first + k, k);
+    for (size_t k = 0; go && k < w->taken; k++) go = deliver(w, first + k, k);
     pthread_mutex_lock(&j->lock);
     if (j->v->output && !go) j->stop = true;
-    j->delivered += w->valid;
+    j->delivered += w->taken;
     pthread_cond_broadcast(&j->turn);
     pthread_mutex_unlock(&j->lock);
 }
@@ -303,10 +341,10 @@ static void finish(Worker *w, size_t first, bool ok)
 static void *work(void *user)
 {
     Job *j = user;
-    Worker w = {.job = j, .cx = qonnx_ctx_new()};
+    Worker w = {.job = j, .cx = qonnx_ctx_new(), .index = xcalloc(j->group, sizeof *w.index)};
     engine_thread_init(j->s->engine);
     if (j->v->begin) w.state = j->v->begin(j->v->user);
-    for (size_t first; take(j, &first, &w.valid);) {
+    for (size_t first; take(j, &first, &w.taken);) {
         bool ok = run_batch(&w, first);
         finish(&w, first, ok);
     }
@@ -316,6 +354,7 @@ static void *work(void *user)
     pthread_cond_broadcast(&j->turn);
     pthread_mutex_unlock(&j->lock);
     exec_free(w.exec);
+    free(w.index);
     qonnx_ctx_free(w.cx);
     return NULL;
 }
@@ -327,7 +366,7 @@ static bool watch(Ctx *cx, Job *j)
     pthread_mutex_lock(&j->lock);
     while (j->running) {
         struct timespec t;
-        clock_gettime(CLOCK_REALTIME, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t);
         t.tv_nsec += 100000000;
         if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
         pthread_cond_timedwait(&j->turn, &j->lock, &t);
@@ -348,20 +387,61 @@ static bool find_group(Ctx *cx, Job *j)
     j->group = 1;
     if (j->s->batch == 1 || !j->count) return true;
     Tensor *t;
-    bool ok = read_sample(cx, j, 0, &t);
+    size_t i = 0;
+    while (i < j->spare && dataset_damaged(j->d, i)) i++;
+    bool ok = read_sample(cx, j, i, &t);
     if (ok && j->s->fed && t[0].rank && t[0].dims[0] == 1) j->group = (size_t)j->s->batch;
     free_sample(j, t);
     return ok;
 }
 
+static int by_sample(const void *a, const void *b)
+{
+    const Damage *x = a, *y = b;
+    return (x->sample > y->sample) - (x->sample < y->sample);
+}
+
+/* Says which samples were left out, or fails where they are too many. All samples before one that
+ * was met were met too, so that the text does not depend on the threads. */
+static bool tell_damaged(Ctx *cx, Job *j)
+{
+    enum { LISTED = 5 };
+    if (!j->ndamaged) return true;
+    qsort(j->damaged, j->ndamaged, sizeof *j->damaged, by_sample);
+    const char *first = qonnx_error(j->damaged[0].why);
+    if (j->ndamaged > j->spare && (!j->error || j->error_sample > j->damaged[j->spare].sample)) {
+        qonnx_ctx_free(j->error);
+        j->error = NULL;
+        return qonnx_fail(cx, NULL, "more than %zu of %zu samples are damaged; the first: %s",
+                          j->spare, j->count, first);
+    }
+    if (j->error) return true;
+    for (size_t i = 0; i < j->ndamaged && i < LISTED; i++)
+        qonnx_warn(cx, NULL, "%s; it is left out", qonnx_error(j->damaged[i].why));
+    qonnx_warn(cx, NULL, "%zu of %zu samples are damaged and left out", j->ndamaged, j->count);
+    return true;
+}
+
+/* A condition whose waits do not depend on what time somebody thinks it is. */
+static void condition_init(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+}
+
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
 {
     Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d)};
+    if (s->damaged > 0) j.spare = (size_t)((double)j.count * s->damaged);
+    if (j.spare >= j.count && j.spare) j.spare = j.count - 1;
     if (!find_group(cx, &j)) return false;
     size_t groups = (j.count + j.group - 1) / j.group;
     int threads = (size_t)s->threads < groups ? s->threads : (int)groups;
     pthread_mutex_init(&j.lock, NULL);
-    pthread_cond_init(&j.turn, NULL);
+    condition_init(&j.turn);
     pthread_t *ids = xcalloc((size_t)threads, sizeof *ids);
     int started = 0;
     j.running = threads;
@@ -372,8 +452,11 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
     bool ok = started || !threads || qonnx_fail(cx, NULL, "cannot start a thread");
     if (started) ok = watch(cx, &j);
     for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
+    if (ok) ok = tell_damaged(cx, &j);
     if (ok && j.error) ctx_take_error(cx, j.error), ok = false;
     qonnx_ctx_free(j.error);
+    for (size_t i = 0; i < j.ndamaged; i++) qonnx_ctx_free(j.damaged[i].why);
+    free(j.damaged);
     free(ids);
     pthread_cond_destroy(&j.turn);
     pthread_mutex_destroy(&j.lock);

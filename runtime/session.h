@@ -14,8 +14,8 @@ typedef struct Visitor {
     void (*end)(void *user, void *state);
     /* A sample was read; its fed inputs. [the worker's thread] */
     void (*sample)(void *state, const Tensor *inputs, int count);
-    /* A tap of one sample: x points at its part of a batch. [the worker's thread] */
-    void (*tap)(void *state, const Tap *tap, const float *x, int64_t outer);
+    /* A tap of the sample of that index: x points at its part of a batch. [the worker's thread] */
+    void (*tap)(void *state, size_t sample, const Tap *tap, const float *x, int64_t outer);
     /* The outputs, as qonnx_output_fn has it. [one at a time, in order of samples] */
     qonnx_output_fn *output;
 } Visitor;

@@ -34,8 +34,9 @@ StatsWorker *stats_worker_new(const qonnx_stats *s);
 struct CountLoops;
 StatsWorker *stats_worker_new_with(const qonnx_stats *s, const struct CountLoops *loops);
 
-/* Counts one sample's values of activation `index`. `x` is 4-byte aligned. [the worker's thread] */
-void stats_count(StatsWorker *w, int index, const float *x, StatsView view);
+/* Counts one sample's values of activation `index`. `x` is 4-byte aligned. Whether all of them are
+ * finite. [the worker's thread] */
+bool stats_count(StatsWorker *w, int index, const float *x, StatsView view);
 
 /* Notes one whole sample: its 128-bit content hash enters the data hash. [the worker's thread] */
 void stats_sample(StatsWorker *w, const uint8_t hash[16]);

@@ -89,6 +89,9 @@ bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
 /* Whether pictures can be read for the input at all: its shape and type. */
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path);
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out);
+/* Whether a picture that was not read cannot be: it is empty, cut short or no picture. One of
+ * another size or kind than is wanted is not damaged. */
+bool image_damaged(const char *path);
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
@@ -97,12 +100,14 @@ typedef struct Picture {
     size_t width, height; /* pixels */
     int channels;         /* 1: gray, 3: RGB */
     uint8_t *pixels;      /* [height][width][channels], malloc'd */
+    bool damaged;         /* why there are none: the file's contents make no picture */
 } Picture;
 
 /* Called with the size from the header before anything is allocated; false refuses the picture. */
 typedef bool PictureCheck(qonnx_ctx *cx, void *user, const char *path, size_t width, size_t height);
 
-/* Decode a file that begins as a JPEG (jpeg.c) or PNG (png.c) does. On failure pixels is NULL. */
+/* Decode a file that begins as a JPEG (jpeg.c) or PNG (png.c) does. On failure pixels is NULL, and
+ * `damaged` says whether the file is to blame. */
 bool jpeg_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
                  void *user, Picture *out);
 bool png_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
@@ -150,6 +155,9 @@ char *path_join(const char *dir, const char *name);
 char *string_copy(const char *s);
 
 /* ---- data sets (dataset.c, find.c, labels.c) ------------------------------------------------- */
+
+/* Whether sample i, which could not be read, has a picture that is damaged. */
+bool dataset_damaged(const qonnx_dataset *d, size_t i);
 
 struct qonnx_dataset {
     int ninputs;       /* of the graph, constants included */

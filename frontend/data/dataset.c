@@ -202,3 +202,12 @@ bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_t
     }
     return true;
 }
+
+bool dataset_damaged(const qonnx_dataset *d, size_t i)
+{
+    for (int k = 0; k < d->nfeeds; k++) {
+        const char *path = file_of(d, k, row_of(d, i))->path;
+        if (kind_of(path) == KIND_IMAGE && image_damaged(path)) return true;
+    }
+    return false;
+}

@@ -102,8 +102,9 @@ Kind kind_of(const char *name)
 
 static bool unknown_kind(qonnx_ctx *cx, const char *path)
 {
-    return qonnx_fail(cx, NULL, "%s: no sample file; .npy, .jpg, .jpeg, .png and .pb are read",
-                      path);
+    const char *dot = strrchr(path, '.');
+    return qonnx_fail(cx, NULL, "%s: no sample file; .npy, .jpg, .jpeg, .png and .pb are read%s",
+                      path, dot && !strcasecmp(dot, ".npz") ? ": unpack the archive (unzip)" : "");
 }
 
 bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count)

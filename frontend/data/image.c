@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* No larger picture is decoded. */
 #define PIXELS_MAX ((size_t)1 << 28)
@@ -76,6 +77,7 @@ static bool decode(qonnx_ctx *cx, const char *path, const FileMap *m, Layout *l,
         return jpeg_decode(cx, path, m, check_size, l, out);
     if (m->bytes >= 8 && !memcmp(m->data, "\x89PNG\r\n\x1a\n", 8))
         return png_decode(cx, path, m, check_size, l, out);
+    *out = (Picture){.damaged = true};
     return qonnx_fail(cx, NULL, "%s: is neither a JPEG nor a PNG file, whatever its name says",
                       path);
 }
@@ -124,4 +126,22 @@ bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *ou
     if (ok) place(&p, &l, out);
     free(p.pixels);
     return ok;
+}
+
+bool image_damaged(const char *path)
+{
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size) return true;
+    const Feed any = {.name = (char[]){"x"}};
+    Layout l = {.feed = &any, .height = -1, .width = -1};
+    Picture p = {0};
+    FileMap m;
+    qonnx_ctx *cx = qonnx_ctx_new();
+    bool read = file_map(cx, path, &m);
+    if (read) {
+        if (decode(cx, path, &m, &l, &p)) free(p.pixels);
+        file_unmap(&m);
+    }
+    qonnx_ctx_free(cx);
+    return p.damaged;
 }

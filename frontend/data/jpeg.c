@@ -21,6 +21,7 @@ typedef struct Decoder {
     jmp_buf out;                        /* where errors go */
     qonnx_ctx *cx;                      /* takes the message */
     const char *path;                   /* for messages */
+    bool damaged;                       /* an error was met */
 } Decoder;
 
 static void on_error(j_common_ptr jpeg)
@@ -28,6 +29,7 @@ static void on_error(j_common_ptr jpeg)
     Decoder *d = jpeg->client_data;
     char text[JMSG_LENGTH_MAX];
     jpeg->err->format_message(jpeg, text);
+    d->damaged = true;
     qonnx_fail(d->cx, NULL, "%s: damaged JPEG: %s", d->path, text);
     longjmp(d->out, 1);
 }
@@ -101,6 +103,7 @@ bool jpeg_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCh
     if (!ok) {
         free(out->pixels);
         out->pixels = NULL;
+        out->damaged = d.damaged;
     }
     return ok;
 }

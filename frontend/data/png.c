@@ -15,12 +15,14 @@ typedef struct Decoder {
     const char *path;    /* for messages */
     const FileMap *file; /* what is decoded */
     size_t at;           /* bytes of the file that have been read */
+    bool damaged;        /* an error was met */
 } Decoder;
 
 static void on_error(png_structp png, png_const_charp text)
 {
     Decoder *d = png_get_error_ptr(png);
     qonnx_fail(d->cx, NULL, "%s: damaged PNG: %s", d->path, text);
+    d->damaged = true;
     png_longjmp(png, 1);
 }
 
@@ -86,6 +88,7 @@ bool png_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureChe
     if (!ok) {
         free(out->pixels);
         out->pixels = NULL;
+        out->damaged = d.damaged;
     }
     return ok;
 }
