@@ -59,6 +59,8 @@ static bool nearest_name(const char *dir, const char *name, char best[GUESS_NAME
 
 bool file_missing(qonnx_ctx *cx, const char *path)
 {
+    if (!strcmp(path, "-"))
+        return qonnx_fail(cx, NULL, "-: standard input is not read; name a file");
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char dir[4096] = ".", best[GUESS_NAME + 1];
     if (slash)

@@ -160,15 +160,27 @@ static bool read_inputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
     return true;
 }
 
+static bool same_tensor(const Tensor *a, const Tensor *b)
+{
+    return a->dtype == b->dtype && a->rank == b->rank && a->dtype != QONNX_STRING &&
+           !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) && a->bytes == b->bytes &&
+           (!a->bytes || !memcmp(a->data, b->data, a->bytes));
+}
+
 static bool read_initializers(Reader *r, Graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_initializer; i++) {
         const Onnx__TensorProto *t = p->initializer[i];
         Value *v = graph_value(g, text(t->name));
-        if (v->data)
-            return qonnx_fail(r->cx, NULL, "%s: initializer '%s' is there twice", r->path, v->name);
         const Tensor *data = read_tensor(r, NULL, t);
         if (!data) return false;
+        if (v->data && !same_tensor(v->data, data))
+            return qonnx_fail(r->cx, NULL, "%s: initializer '%s' is there twice", r->path, v->name);
+        if (v->data) {
+            qonnx_warn(r->cx, NULL, "%s: initializer '%s' is there twice, the same; one is kept",
+                       r->path, v->name);
+            continue;
+        }
         graph_put_constant(g, v, data);
         v->source = t;
     }
@@ -199,6 +211,15 @@ static bool read_outputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
     return true;
 }
 
+static bool is_sparse(const Onnx__GraphProto *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_sparse_initializer; i++) {
+        const Onnx__TensorProto *t = p->sparse_initializer[i]->values;
+        if (t && !strcmp(text(t->name), name)) return true;
+    }
+    return false;
+}
+
 /* Wires the inputs. A name that nobody produces gets a value without a source, which verify
  * refuses by name. */
 static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
@@ -209,6 +230,11 @@ static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
         for (size_t k = 0; k < s->n_input; k++) {
             if (!s->input[k][0]) continue;
             Value *v = qonnx_graph_find(g, s->input[k]);
+            if (!v && is_sparse(p, s->input[k]))
+                return qonnx_fail(r->cx, n,
+                                  "input '%s' is a sparse initializer, which is not supported; "
+                                  "store it as a dense one",
+                                  s->input[k]);
             qonnx_node_set_input(n, (int)k, v ? v : graph_value(g, s->input[k]));
         }
         for (size_t k = 0; k < s->n_attribute; k++)
@@ -271,8 +297,9 @@ static const char *sniff(const uint8_t *b, size_t n)
     return NULL;
 }
 
-/* The newest operator set of ONNX's own domain whose meaning is known here. */
-enum { NEWEST_OPSET = 28 };
+/* The newest operator set of ONNX's own domain, and the newest form of the file, whose meaning is
+ * known here. */
+enum { NEWEST_OPSET = 28, NEWEST_IR = 14 };
 
 static bool read_opsets(Reader *r, Model *model, const Onnx__ModelProto *m)
 {
@@ -310,6 +337,11 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
     if (!read_opsets(r, model, m)) return false;
     model->source = m;
     model->ir_version = m->ir_version;
+    if (m->ir_version > NEWEST_IR)
+        qonnx_warn(r->cx, NULL,
+                   "%s: has IR version %lld, known are those to %d; what is new in it "
+                   "is carried along",
+                   r->path, (long long)m->ir_version, NEWEST_IR);
     model->producer = text(m->producer_name);
     model->producer_version = text(m->producer_version);
     model->nprop = model->prop_cap = (int)m->n_metadata_props;
