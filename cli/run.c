@@ -24,6 +24,9 @@ typedef struct Run {
     qonnx_tensor *want;     /* --check: one a graph output */
     int different;          /* --check: outputs that are not as wanted */
     json_t *report;         /* --check --json: one object an output */
+    size_t written;         /* -o: samples whose outputs were written, or begun */
+    bool made;              /* -o: the directory was not there */
+    char stage[PATH_MAX];   /* -o: where they are until all are there; "": nowhere */
     bool failed;            /* a message has been printed */
 } Run;
 
@@ -189,38 +192,84 @@ static bool print_outputs(void *user, size_t sample, const qonnx_tensor *outputs
     return !ferror(stdout) && !interrupted();
 }
 
-/* Makes a directory unless it is there. */
-static bool make_directory(const char *path)
+/* ---- write: beside their place first, so that all outputs come or none ------------------------ */
+
+/* Makes a directory unless it is there; *made: it was not. */
+static bool make_directory(const char *path, bool *made)
 {
     struct stat s;
-    if (!mkdir(path, 0777) || (errno == EEXIST && !stat(path, &s) && S_ISDIR(s.st_mode)))
-        return true;
-    complain("%s: can not be made a directory: %s", path, strerror(errno));
+    *made = !mkdir(path, 0777);
+    int why = errno;
+    if (*made || (why == EEXIST && !stat(path, &s) && S_ISDIR(s.st_mode))) return true;
+    complain("%s: can not be made a directory: %s", path, strerror(why));
     return false;
 }
 
-/* OUT/output_K.npy for one sample, OUT/output_K/SAMPLE.npy for several. */
+/* Makes the directory of the outputs, and in it the one that they are written to at first. */
+static bool stage_open(Run *run)
+{
+    bool made;
+    int n = snprintf(run->stage, sizeof run->stage, "%s/.qonnx-%ld", run->args->output,
+                     (long)getpid());
+    if (n < 0 || n + 32 > (int)sizeof run->stage) {
+        complain("%s: the path is too long", run->args->output);
+        run->stage[0] = 0;
+        return false;
+    }
+    if (make_directory(run->args->output, &run->made) && make_directory(run->stage, &made))
+        return true;
+    run->stage[0] = 0;
+    return false;
+}
+
+/* DIR/output_K.npy for one sample, DIR/output_K/SAMPLE.npy for several; DIR/output_K for -1. */
+static const char *output_path(char path[PATH_MAX], const Run *run, const char *directory, int k,
+                               long sample)
+{
+    int n = snprintf(path, PATH_MAX, "%s/output_%d", directory, k);
+    if (run->samples == 1) snprintf(path + n, PATH_MAX - (size_t)n, ".npy");
+    else if (sample >= 0) snprintf(path + n, PATH_MAX - (size_t)n, "/%06ld.npy", sample);
+    return path;
+}
+
 static bool write_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Run *run = user;
-    if (!sample) run->failed = !make_directory(run->args->output);
+    char path[PATH_MAX];
+    bool made;
+    run->written = sample + 1;
     for (int i = 0; i < qonnx_graph_outputs(run->g) && !run->failed; i++) {
-        char path[PATH_MAX];
-        int n = snprintf(path, sizeof path, "%s/output_%d", run->args->output, i);
-        if (n < 0 || n + 32 > (int)sizeof path) {
-            complain("%s: the path is too long", run->args->output);
-            run->failed = true;
-            break;
-        }
-        if (run->samples == 1)
-            snprintf(path + n, sizeof path - (size_t)n, ".npy");
-        else if (sample || make_directory(path))
-            snprintf(path + n, sizeof path - (size_t)n, "/%06zu.npy", sample);
-        else
-            run->failed = true;
+        if (!sample && run->samples > 1)
+            run->failed = !make_directory(output_path(path, run, run->stage, i, -1), &made);
+        output_path(path, run, run->stage, i, (long)sample);
         if (!run->failed) run->failed = !npy_write(path, &outputs[i]);
     }
     return !run->failed && !interrupted();
+}
+
+/* Puts the outputs in their place, when `good`, and takes away what is left. */
+static bool stage_close(Run *run, bool good)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    bool made;
+    for (int i = 0; *run->stage && run->g && i < qonnx_graph_outputs(run->g); i++) {
+        if (good && run->samples > 1)
+            good = make_directory(output_path(to, run, run->args->output, i, -1), &made);
+        for (size_t k = 0; k < run->written; k++) {
+            output_path(from, run, run->stage, i, (long)k);
+            output_path(to, run, run->args->output, i, (long)k);
+            if (good && rename(from, to)) {
+                complain("%s: can not be written: %s", to, strerror(errno));
+                good = false;
+            }
+            if (!good) unlink(from);
+        }
+        if (run->samples > 1) rmdir(output_path(from, run, run->stage, i, -1));
+    }
+    if (*run->stage) rmdir(run->stage);
+    run->stage[0] = 0;
+    if (!good && run->made) rmdir(run->args->output);
+    return good;
 }
 
 /* ---- one set of inputs: input_K.pb and output_K.pb ------------------------------------------- */
@@ -314,6 +363,7 @@ static int run_model(Run *run)
     if (run->failed || ferror(stdout)) return EXIT_BAD;
     if (!good || interrupted()) return report_failure(run->cx);
     if (args->check) return conclude_check(run);
+    if (args->output && !stage_close(run, true)) return EXIT_BAD;
     if (args->output && !args->quiet)
         printf("written      %s, outputs of %zu samples\n", args->output, run->samples);
     return EXIT_DONE;
@@ -325,14 +375,16 @@ static int run_verb(const Verb *verb, const Args *args)
     if (args->check && (args->data.count > 1 || args->output))
         return options_misuse(verb, "run: --check takes one --data DIR and no -o");
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
-    if (args->output && !(output_apart(args->output, args->data.text, args->data.count) &&
-                          make_directory(args->output)))
+    if (args->output && !output_apart(args->output, args->data.text, args->data.count))
         return EXIT_BAD;
-    Run run = {.args = args, .cx = progress_ctx()};
+    Run run = {.args = args};
+    if (args->output && !stage_open(&run)) return stage_close(&run, false), EXIT_BAD;
+    run.cx = progress_ctx();
     if (args->json) run.report = json_array();
     qonnx_graph *g = runnable_load(run.cx, args->operands[0]);
     run.g = g;
     int status = g ? run_model(&run) : report_failure(run.cx);
+    if (*run.stage) stage_close(&run, false);
     json_decref(run.report);
     qonnx_graph_free(g);
     qonnx_ctx_free(run.cx);
