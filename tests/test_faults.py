@@ -69,7 +69,7 @@ def inputs(qonnx, tmp_path_factory):
     (top / "set" / "output_0.pb").write_bytes(wanted.SerializeToString())
     qcal = top / "m.qcal"
     assert run_command("calibrate", DIGITS, top / "in", "-o", qcal, "--engine", "portable").rc == 0
-    assert run_command("compile", DIGITS, "-o", top / "earlier", "--data", top / "in").rc == 0
+    assert run_command("compile", DIGITS, "-o", top / "earlier", "--weights", "bin").rc == 0
     return {"earlier": top / "earlier", "IN": top / "in", "SET": top / "set", "QCAL": qcal}
 
 
