@@ -21,6 +21,10 @@
 #define KERNEL_CALLED static inline
 #endif
 
+/* A kernel itself: `KERNEL_RUN void NAME(const PARAMS *restrict p, inputs..., output)`, inputs as
+ * pointers to const. tools/embed.c lists these; the functions they are made of are KERNEL. */
+#define KERNEL_RUN KERNEL
+
 /* Elements that an elementwise kernel works on at once, in a buffer on the stack. */
 enum { F_CHUNK = 64 };
 

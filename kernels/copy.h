@@ -1,4 +1,4 @@
-/* kernels/copy.h - copies a box of elements between two strided layouts; fills with one element.
+/* kernels/copy.h - copies a box of elements between two strided layouts.
  */
 #ifndef KERNELS_COPY_H
 #define KERNELS_COPY_H
@@ -20,7 +20,7 @@ KERNEL void copy_plane(const copy_p *restrict p, const unsigned char *restrict x
     }
 }
 
-KERNEL void copy(const copy_p *restrict p, const void *restrict x, void *restrict y)
+KERNEL_RUN void copy(const copy_p *restrict p, const void *restrict x, void *restrict y)
 {
     const int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};
     const int32_t xs[6] = {p->x0, p->x1, p->x2, p->x3, p->x4, p->x5};

@@ -6,7 +6,7 @@
 #include "common.h"
 #include "params.h"
 
-KERNEL void f_affine(const f_affine_p *restrict p, const float *x, const float *restrict scale,
+KERNEL_RUN void f_affine(const f_affine_p *restrict p, const float *x, const float *restrict scale,
                      const float *restrict shift, float *y)
 {
     const ptrdiff_t channels = p->channels, inner = p->inner;

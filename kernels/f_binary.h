@@ -53,7 +53,7 @@ KERNEL int f_binary_merge(int32_t dims[6], const int32_t a[6], const int32_t b[6
     return axes;
 }
 
-KERNEL void f_binary(const f_binary_p *restrict p, const float *a, const float *b, float *y)
+KERNEL_RUN void f_binary(const f_binary_p *restrict p, const float *a, const float *b, float *y)
 {
     int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};
     const int32_t as[6] = {p->a0, p->a1, p->a2, p->a3, p->a4, p->a5};

@@ -59,7 +59,7 @@ KERNEL void f_conv_box(const f_conv_p *restrict p, const f_conv_block *b, const 
     }
 }
 
-KERNEL void f_conv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
+KERNEL_RUN void f_conv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
                    const float *restrict bias, float *restrict y)
 {
     const int32_t icg = p->ic / p->group, ocg = p->oc / p->group;

@@ -57,7 +57,7 @@ KERNEL void f_dwconv_box(const f_conv_p *restrict p, const Box *box, const float
     }
 }
 
-KERNEL void f_dwconv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
+KERNEL_RUN void f_dwconv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
                      const float *restrict bias, float *restrict y)
 {
     const Axis ad = conv_axis_d(p), ah = conv_axis_h(p), aw = conv_axis_w(p);

@@ -50,7 +50,7 @@ KERNEL void f_gemm_row(const f_gemm_p *restrict p, const float *restrict x, cons
     }
 }
 
-KERNEL void f_gemm(const f_gemm_p *restrict p, const float *restrict x, const float *restrict w,
+KERNEL_RUN void f_gemm(const f_gemm_p *restrict p, const float *restrict x, const float *restrict w,
                    const float *restrict bias, float *restrict y)
 {
     if (p->m == 1) {

@@ -41,7 +41,7 @@ KERNEL void f_matmul_panel(const f_matmul_p *restrict p, const float *restrict a
     }
 }
 
-KERNEL void f_matmul(const f_matmul_p *restrict p, const float *restrict a, const float *restrict b,
+KERNEL_RUN void f_matmul(const f_matmul_p *restrict p, const float *restrict a, const float *restrict b,
                      float *restrict y)
 {
     const ptrdiff_t kstep = p->transb ? 1 : p->n, nstep = p->transb ? p->k : 1;

@@ -27,7 +27,7 @@ KERNEL void f_maxpool_one(const f_pool_p *restrict p, const float *restrict x, i
             }
 }
 
-KERNEL void f_maxpool(const f_pool_p *restrict p, const float *restrict x, float *restrict y)
+KERNEL_RUN void f_maxpool(const f_pool_p *restrict p, const float *restrict x, float *restrict y)
 {
     for (int32_t n = 0; n < p->n; n++, x += (ptrdiff_t)p->id * p->ih * p->iw * p->c)
         for (int32_t d = 0; d < p->od; d++)

@@ -49,7 +49,7 @@ KERNEL void f_reduce_rows(int32_t op, const int32_t dims[6], const ptrdiff_t yst
     }
 }
 
-KERNEL void f_reduce(const f_reduce_p *restrict p, const float *restrict x, float *restrict y)
+KERNEL_RUN void f_reduce(const f_reduce_p *restrict p, const float *restrict x, float *restrict y)
 {
     const int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};
     const int32_t reduced[6] = {p->r0, p->r1, p->r2, p->r3, p->r4, p->r5};

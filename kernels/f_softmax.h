@@ -34,7 +34,7 @@ KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict
             for (int32_t j = 0; j < lanes; j++) y[i * inner + j] /= sum[j];
 }
 
-KERNEL void f_softmax(const f_softmax_p *restrict p, const float *restrict x, float *restrict y)
+KERNEL_RUN void f_softmax(const f_softmax_p *restrict p, const float *restrict x, float *restrict y)
 {
     const ptrdiff_t size = (ptrdiff_t)p->count * p->inner;
     for (int32_t o = 0; o < p->outer; o++, x += size, y += size) {

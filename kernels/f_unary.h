@@ -43,7 +43,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
 
 #undef F_UNARY
 
-KERNEL void f_unary(const f_unary_p *restrict p, const float *x, float *y)
+KERNEL_RUN void f_unary(const f_unary_p *restrict p, const float *x, float *y)
 {
     for (ptrdiff_t i = 0; i < p->count; i += F_CHUNK) {
         float v[F_CHUNK] = {0.0f};

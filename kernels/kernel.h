@@ -1,10 +1,10 @@
 /* kernels/kernel.h - what a kernel is to the rest of the program: a name, a function and the shape
  * of its parameters.
  *
- * A kernel proper is a C99 header beside this one: `static inline void f_conv(const f_conv_p
- * *restrict p, inputs..., outputs...)`. Its parameter struct is int32_t fields first, float fields
- * last, nothing else, so that it can be printed as a table. kernels.c compiles each one and lists
- * it; the executor calls `run`, the C backend prints a call of the same name.
+ * A kernel proper is in a C99 header beside this one: `KERNEL_RUN void f_conv(const f_conv_p
+ * *restrict p, inputs..., output)`. Its parameter struct is int32_t fields first, float fields last,
+ * nothing else, so that it can be printed as a table. The build lists what it finds in the headers,
+ * kernels.c compiles it; the executor calls `run`, the C backend prints a call of the same name.
  */
 #ifndef KERNELS_KERNEL_H
 #define KERNELS_KERNEL_H

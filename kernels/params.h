@@ -106,10 +106,6 @@ typedef struct copy_p {
     int32_t size;                           /* bytes an element: 1, 2, 4, 8 */
 } copy_p; /* copy(p, x, y): transpose, concat, slice, expand, layout changes */
 
-typedef struct fill_p {
-    int32_t count, size; /* elements, bytes an element */
-} fill_p;                /* fill(p, value (one element), y) */
-
 typedef struct quantize_p {
     int32_t outer, channels, inner; /* one scale a channel; per tensor: channels = 1 */
     int32_t dtype;                  /* of the integers: ONNX's number */

@@ -86,7 +86,7 @@ KERNEL void q_add_chunk(const q_add_p *restrict p, const int16_t a[Q_CHUNK],
 
 #endif
 
-KERNEL void q_add(const q_add_p *restrict p, const void *a, const void *b, void *y)
+KERNEL_RUN void q_add(const q_add_p *restrict p, const void *a, const void *b, void *y)
 {
     const uint8_t *as = (const uint8_t *)a, *bs = (const uint8_t *)b;
     uint8_t *ys = (uint8_t *)y;

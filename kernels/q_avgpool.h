@@ -40,7 +40,7 @@ KERNEL void q_avgpool_one(const q_pool_p *restrict p, const q_window *o, const u
     }
 }
 
-KERNEL void q_avgpool(const q_pool_p *restrict p, const void *restrict x,
+KERNEL_RUN void q_avgpool(const q_pool_p *restrict p, const void *restrict x,
                       const q_scale *restrict scale, void *restrict y)
 {
     const uint8_t *in = (const uint8_t *)x;

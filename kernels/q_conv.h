@@ -303,7 +303,7 @@ KERNEL int q_conv_is_flat(const q_conv_p *restrict p)
            p->oh == p->ih && p->ow == p->iw && p->pd == 0 && p->ph == 0 && p->pw == 0;
 }
 
-KERNEL void q_conv(const q_conv_p *restrict p, const void *restrict x, const void *restrict w,
+KERNEL_RUN void q_conv(const q_conv_p *restrict p, const void *restrict x, const void *restrict w,
                    const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {
     const int32_t icg = p->ic / p->group, ocg = p->oc / p->group;

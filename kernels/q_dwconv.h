@@ -113,7 +113,7 @@ KERNEL_CALLED void q_dw_tile(const q_conv_p *restrict p, const q_cut *restrict c
     }
 }
 
-KERNEL void q_dwconv(const q_conv_p *restrict p, const void *restrict x, const void *restrict w,
+KERNEL_RUN void q_dwconv(const q_conv_p *restrict p, const void *restrict x, const void *restrict w,
                      const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {
     const q_cut cut = q_conv_cut(p, 0);

@@ -125,7 +125,7 @@ KERNEL void q_gemm_row(const uint8_t *restrict x, int32_t k, int32_t x_signed,
     }
 }
 
-KERNEL void q_gemm(const q_gemm_p *restrict p, const void *restrict x, const void *restrict w,
+KERNEL_RUN void q_gemm(const q_gemm_p *restrict p, const void *restrict x, const void *restrict w,
                    const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {
     const q_out out = {p->y_zero, p->lo, p->hi};

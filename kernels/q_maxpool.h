@@ -26,7 +26,7 @@ KERNEL void q_maxpool_chunk(const q_pool_p *restrict p, const q_window *o,
     for (int32_t j = 0; j < n; j++) y[j] = (best[j] < hi ? best[j] : hi) ^ flip;
 }
 
-KERNEL void q_maxpool(const q_pool_p *restrict p, const void *restrict x, void *restrict y)
+KERNEL_RUN void q_maxpool(const q_pool_p *restrict p, const void *restrict x, void *restrict y)
 {
     const uint8_t *in = (const uint8_t *)x;
     uint8_t *to = (uint8_t *)y;

@@ -47,7 +47,7 @@ KERNEL void q_mul_line(const q_mul_p *restrict p, const q_mul_row *row, const ui
     }
 }
 
-KERNEL void q_mul(const q_mul_p *restrict p, const void *a, const void *b, void *y)
+KERNEL_RUN void q_mul(const q_mul_p *restrict p, const void *a, const void *b, void *y)
 {
     const int32_t shift = 150 - (p->scale >> 23);
     const q_mul_row row = {(p->scale & 0x7fffff) | 0x800000,

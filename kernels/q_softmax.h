@@ -28,7 +28,7 @@ KERNEL void q_softmax_run(const q_softmax_p *restrict p, const uint8_t *restrict
     }
 }
 
-KERNEL void q_softmax(const q_softmax_p *restrict p, const void *restrict x,
+KERNEL_RUN void q_softmax(const q_softmax_p *restrict p, const void *restrict x,
                       const uint32_t *restrict table, void *restrict y)
 {
     const ptrdiff_t step = (ptrdiff_t)p->count * p->inner;

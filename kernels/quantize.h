@@ -60,7 +60,7 @@ KERNEL int32_t zero_point(int32_t dtype, const void *zp, ptrdiff_t c)
     return v[0];
 }
 
-KERNEL void quantize(const quantize_p *restrict p, const float *restrict x,
+KERNEL_RUN void quantize(const quantize_p *restrict p, const float *restrict x,
                      const float *restrict scale, const void *restrict zp, void *restrict y)
 {
     const int32_t is_signed = p->dtype == K_INT8 || p->dtype == K_INT16;
@@ -84,7 +84,7 @@ KERNEL void quantize(const quantize_p *restrict p, const float *restrict x,
     }
 }
 
-KERNEL void dequantize(const quantize_p *restrict p, const void *restrict x,
+KERNEL_RUN void dequantize(const quantize_p *restrict p, const void *restrict x,
                        const float *restrict scale, const void *restrict zp, float *restrict y)
 {
     const ptrdiff_t rows = (ptrdiff_t)p->outer * p->channels;

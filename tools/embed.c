@@ -1,11 +1,13 @@
-/* tools/embed.c - puts the kernels' headers into the library as byte arrays, for backends/c, with
- * what that needs to know of them (backends/c/sources.h): built and run while building.
+/* tools/embed.c - reads the kernels' headers while building, and writes two files:
  *
- *   embed OUT.c HEADER...
+ *   embed TEXTS.c LIST.h HEADER...
+ *
+ * TEXTS.c holds the headers as byte arrays, for backends/c, with what that needs to know of them
+ * (backends/c/sources.h). LIST.h lists the kernels, for kernels/kernels.c.
  *
  * It understands just the form that kernel headers have: `#include "x.h"` lines, functions that
- * begin in the first column and end with a brace there, and parameter structs
- * `typedef struct x_p { ... } x_p;`.
+ * begin in the first column and end with a brace there, kernels `KERNEL_RUN void x(const x_p
+ * *restrict p, ...)`, and parameter structs `typedef struct x_p { ... } x_p;`.
  */
 #include <ctype.h>
 #include <stdbool.h>
@@ -13,13 +15,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD = 64, MOST = 128 }; /* length of a word, and how many of them in a list */
+enum { WORD = 64, MOST = 128 }; /* length of a word, and the most of anything in a list */
 
 /* Words of the text, ended by an empty one. */
 typedef struct Words {
     char word[MOST][WORD];
     int count;
 } Words;
+
+/* A parameter struct. */
+typedef struct Params {
+    char name[WORD];
+    Words fields;
+    int nint, nfloat; /* fields of either type */
+} Params;
+
+/* A kernel. */
+typedef struct Kernel {
+    char name[WORD], params[WORD]; /* params: the name of its struct */
+    const char *source;            /* its header, without the directory */
+    Words types;                   /* what its arguments behind the first point to */
+    int nin;                       /* how many of them are inputs */
+    bool packs;                    /* NAME_pack() and NAME_packed() are beside it */
+} Kernel;
+
+static Params structs[MOST];
+static Kernel kernels[MOST];
+static int nstruct, nkernel;
 
 static void die(const char *what, const char *which)
 {
@@ -128,64 +150,86 @@ static Words words_of(const char *from, const char *to)
     return w;
 }
 
-static void print_list(FILE *out, const char *name, int number, const Words *w)
+static bool is(const Words *w, int at, const char *word)
 {
-    fprintf(out, "static const char *const %s_%d[] = {", name, number);
-    for (int i = 0; i < w->count; i++) fprintf(out, "\"%s\", ", w->word[i]);
-    fprintf(out, "NULL};\n");
+    return at < w->count && !strcmp(w->word[at], word);
 }
 
-/* Reads "const T *restrict name, ..." after the first argument: what each points to. False where an
- * argument is something else: then it is no kernel. */
-static bool read_types(const Words *w, int at, Words *types)
+/* Reads ", const T *restrict name" and ", T *restrict name" from word `at` on; inputs come first.
+ */
+static bool read_types(const Words *w, int at, Kernel *k)
 {
     while (at < w->count) {
-        if (!strcmp(w->word[at], ",")) at++;
-        if (at < w->count && !strcmp(w->word[at], "const")) at++;
-        if (at + 2 >= w->count || strcmp(w->word[at + 1], "*")) return false;
-        add(types, w->word[at], strlen(w->word[at]));
+        if (!is(w, at++, ",")) return false;
+        bool input = is(w, at, "const");
+        if (input && k->nin < k->types.count) return false;
+        at += input;
+        k->nin += input;
+        if (!is(w, at + 1, "*")) return false;
+        add(&k->types, w->word[at], strlen(w->word[at]));
         at += 2;
-        if (!strcmp(w->word[at], "restrict")) at++;
-        if (++at < w->count && strcmp(w->word[at], ",")) return false;
+        at += is(w, at, "restrict") + 1;
     }
-    return true;
+    return k->types.count == k->nin + 1;
 }
 
-/* Prints a row for every kernel in the text into `rows`, its list of types into `out`. */
-static void find_kernels(FILE *out, FILE *rows, const char *text, const char *source, int *number)
+/* Notes every kernel in the text. */
+static void find_kernels(const char *text, const char *source)
 {
-    static const char lead[] = "KERNEL void ";
+    static const char lead[] = "\nKERNEL_RUN void ";
     for (const char *at = text; (at = strstr(at, lead)); at += sizeof lead) {
-        const char *open = strchr(at, '('), *close = strchr(at, ')');
-        const char *name = at + sizeof lead - 1;
-        Words w = words_of(open + 1, close), types = {.count = 0};
-        if (w.count < 5 || strcmp(w.word[0], "const") || strcmp(w.word[2], "*") ||
-            strcmp(w.word[4], "p") || !read_types(&w, 5, &types))
-            continue;
-        print_list(out, "types", *number, &types);
-        fprintf(rows, "    {\"%.*s\", \"%s\", \"%s\", types_%d},\n", (int)(open - name), name,
-                source, w.word[1], (*number)++);
+        const char *name = at + sizeof lead - 1, *open = strchr(name, '('),
+                   *close = strchr(at, ')');
+        if (nkernel == MOST || open - name >= WORD - 30)
+            die("too many kernels, or too long", source);
+        Kernel *k = &kernels[nkernel++];
+        Words w = words_of(open + 1, close);
+        memcpy(k->name, name, (size_t)(open - name));
+        if (!is(&w, 0, "const") || !is(&w, 2, "*") || !is(&w, 3, "restrict") || !is(&w, 4, "p") ||
+            !read_types(&w, 5, k))
+            die("not 'const PARAMS *restrict p', pointers to const, one pointer", k->name);
+        strcpy(k->params, w.word[1]);
+        k->source = source;
+        char pack[2 * WORD];
+        snprintf(pack, sizeof pack, "static inline void %s_pack(", k->name);
+        k->packs = strstr(text, pack) != NULL;
     }
 }
 
-/* The same for every parameter struct. */
-static void find_fields(FILE *out, FILE *rows, const char *text, int *number)
+/* Notes every parameter struct in the text. */
+static void find_structs(const char *text)
 {
     static const char lead[] = "\ntypedef struct ";
     for (const char *at = text; (at = strstr(at, lead)); at += sizeof lead) {
         const char *name = at + sizeof lead - 1, *open = strchr(name, '{'),
                    *close = strstr(at, "\n}");
         if (open - name < 4 || !starts(open - 3, "_p ")) continue;
-        Words w = words_of(open + 1, close), names = {.count = 0};
+        if (nstruct == MOST || open - name >= WORD) die("too many structs, or too long", name);
+        Params *p = &structs[nstruct++];
+        memcpy(p->name, name, (size_t)(open - 1 - name));
+        Words w = words_of(open + 1, close);
+        bool is_float = false;
         for (int i = 0; i < w.count; i++) {
-            bool type = !strcmp(w.word[i], "int32_t") || !strcmp(w.word[i], "float");
-            if (!type && isalpha((unsigned char)w.word[i][0]))
-                add(&names, w.word[i], strlen(w.word[i]));
+            if (is(&w, i, "int32_t") || is(&w, i, "float")) {
+                is_float = is(&w, i, "float");
+            } else if (isalpha((unsigned char)w.word[i][0])) {
+                add(&p->fields, w.word[i], strlen(w.word[i]));
+                ++*(is_float ? &p->nfloat : &p->nint);
+            }
         }
-        print_list(out, "fields", *number, &names);
-        fprintf(rows, "    {\"%.*s\", fields_%d},\n", (int)(open - 1 - name), name, (*number)++);
     }
 }
+
+static const Params *params_of(const Kernel *k)
+{
+    for (int i = 0; i < nstruct; i++)
+        if (!strcmp(structs[i].name, k->params)) return &structs[i];
+    die("no such parameter struct", k->params);
+    return NULL;
+}
+
+/* ---- texts ------------------------------------------------------------------------------------
+ */
 
 static void print_bytes(FILE *out, int number, const char *text)
 {
@@ -195,52 +239,104 @@ static void print_bytes(FILE *out, int number, const char *text)
     fprintf(out, "\n};\n");
 }
 
-/* ---- tables -----------------------------------------------------------------------------------
- */
-
-/* Rows that are printed after what they refer to. */
-static FILE *rows_open(void)
+/* Prints "{"a", "b", NULL}" as a compound literal. */
+static void print_words(FILE *out, const Words *w)
 {
-    FILE *f = tmpfile();
-    if (!f) die("cannot be made", "a temporary file");
-    return f;
+    fprintf(out, "(const char *const[]){");
+    for (int i = 0; i < w->count; i++) fprintf(out, "\"%s\", ", w->word[i]);
+    fprintf(out, "NULL}");
 }
 
-static void rows_print(FILE *out, FILE *rows, const char *type, const char *table)
+static void print_texts(FILE *out, char **text, char **path, int count)
 {
-    fprintf(out, "\nconst %s %s[] = {\n", type, table);
-    rewind(rows);
-    for (int c; (c = getc(rows)) != EOF;) putc(c, out);
-    fprintf(out, "    {.%s = NULL},\n};\n",
-            !strcmp(type, "Source")      ? "name"
-            : !strcmp(type, "Prototype") ? "kernel"
-                                         : "params");
-    fclose(rows);
+    static Words needs[MOST];
+    fprintf(out, "/* written by tools/embed.c */\n#include \"backends/c/sources.h\"\n\n");
+    for (int i = 0; i < count; i++) {
+        cut_includes(text[i], &needs[i]);
+        cut_host_functions(text[i]);
+        print_bytes(out, i, text[i]);
+    }
+    fprintf(out, "\nconst Source kernel_sources[] = {\n");
+    for (int i = 0; i < count; i++) {
+        fprintf(out, "    {\"%s\", text_%d, sizeof text_%d, ", base_name(path[i]), i, i);
+        print_words(out, &needs[i]);
+        fprintf(out, "},\n");
+    }
+    fprintf(out, "    {.name = NULL},\n};\n\nconst Prototype kernel_prototypes[] = {\n");
+    for (int i = 0; i < nkernel; i++) {
+        const Kernel *k = &kernels[i];
+        fprintf(out, "    {\"%s\", \"%s\", \"%s\", ", k->name, k->source, k->params);
+        print_words(out, &k->types);
+        fprintf(out, "},\n");
+    }
+    fprintf(out, "    {.kernel = NULL},\n};\n\nconst Fields kernel_fields[] = {\n");
+    for (int i = 0; i < nstruct; i++) {
+        fprintf(out, "    {\"%s\", ", structs[i].name);
+        print_words(out, &structs[i].fields);
+        fprintf(out, "},\n");
+    }
+    fprintf(out, "    {.params = NULL},\n};\n");
+}
+
+/* ---- the list ---------------------------------------------------------------------------------
+ */
+
+/* Prints a macro that lists the kernels that pack their input 1, or those that do not. */
+static void print_kernels(FILE *out, const char *macro, bool packing)
+{
+    fprintf(out, "\n/* name, parameters, their int32_t and float fields, inputs, arguments */\n");
+    fprintf(out, "#define %s(X)", macro);
+    for (int i = 0; i < nkernel; i++) {
+        const Kernel *k = &kernels[i];
+        if (k->packs != packing) continue;
+        const Params *p = params_of(k);
+        fprintf(out, " \\\n    X(%s, %s, %d, %d, %d, ", k->name, k->params, p->nint, p->nfloat,
+                k->nin);
+        for (int n = 0; n < k->nin; n++) fprintf(out, "in[%d], ", n);
+        fprintf(out, "out[0])");
+    }
+    fprintf(out, "\n");
+}
+
+static void print_list(FILE *out)
+{
+    fprintf(out, "/* written by tools/embed.c */\n");
+    for (int i = 0; i < nkernel; i++)
+        if (!i || strcmp(kernels[i].source, kernels[i - 1].source))
+            fprintf(out, "#include \"kernels/%s\"\n", kernels[i].source);
+    print_kernels(out, "KERNELS", false);
+    print_kernels(out, "PACKING_KERNELS", true);
+    fprintf(out, "\n/* name, type of the packed elements */\n#define PACKERS(X)");
+    for (int i = 0; i < nkernel; i++) {
+        const char *type = kernels[i].types.word[1];
+        if (kernels[i].packs)
+            fprintf(out, " \\\n    X(%s, %s)", kernels[i].name,
+                    strcmp(type, "void") ? type : "int8_t");
+    }
+    fprintf(out, "\n");
+}
+
+static FILE *create(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    if (!f) die("cannot be written", path);
+    return f;
 }
 
 int main(int argc, char **argv)
 {
-    FILE *out = argc > 1 ? fopen(argv[1], "w") : NULL;
-    if (!out) die("cannot be written", argc > 1 ? argv[1] : "OUT.c");
-    FILE *sources = rows_open(), *prototypes = rows_open(), *fields = rows_open();
-    int kernels = 0, structs = 0;
-    fprintf(out, "/* written by tools/embed.c */\n#include \"backends/c/sources.h\"\n\n");
-    for (int i = 2; i < argc; i++) {
-        char *text = read_file(argv[i]);
-        const char *name = base_name(argv[i]);
-        Words needs = {.count = 0};
-        find_kernels(out, prototypes, text, name, &kernels);
-        find_fields(out, fields, text, &structs);
-        cut_includes(text, &needs);
-        cut_host_functions(text);
-        print_list(out, "needs", i, &needs);
-        print_bytes(out, i, text);
-        fprintf(sources, "    {\"%s\", text_%d, sizeof text_%d, needs_%d},\n", name, i, i, i);
-        free(text);
+    static char *text[MOST];
+    int count = argc - 3;
+    if (count < 1 || count > MOST) die("want TEXTS.c LIST.h and headers", "usage");
+    for (int i = 0; i < count; i++) {
+        text[i] = read_file(argv[i + 3]);
+        find_kernels(text[i], base_name(argv[i + 3]));
+        find_structs(text[i]);
     }
-    rows_print(out, sources, "Source", "kernel_sources");
-    rows_print(out, prototypes, "Prototype", "kernel_prototypes");
-    rows_print(out, fields, "Fields", "kernel_fields");
-    if (fclose(out)) die("cannot be written", argv[1]);
+    FILE *texts = create(argv[1]), *list = create(argv[2]);
+    print_list(list);
+    print_texts(texts, text, argv + 3, count);
+    if (fclose(texts)) die("cannot be written", argv[1]);
+    if (fclose(list)) die("cannot be written", argv[2]);
     return 0;
 }
