@@ -1,7 +1,7 @@
 /* tests/fuzz/small.c - keeps targets that run a model to models that are little work. */
 #include "tests/fuzz/fuzz.h"
 
-enum { MOST_ELEMENTS = 1 << 16, MOST_MACS = 1 << 22 };
+enum { MOST_ELEMENTS = 1 << 14, MOST_MACS = 1 << 22 };
 
 bool fuzz_is_small(const qonnx_graph *g)
 {
