@@ -52,6 +52,7 @@ static int run_verb(const Verb *verb, int argc, char **argv)
     int status = options_parse(verb, argc, argv, &args);
     if (status < 0) {
         progress_setup(args.quiet, args.verbose);
+        progress_allow_symlinks(args.allow_symlinks);
         interrupt_setup();
         status = plugins_load(&args) ? verb->run(verb, &args) : EXIT_BAD;
         progress_clear();

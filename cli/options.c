@@ -32,6 +32,14 @@ static const Option plugin_options[] = {
     {.name = NULL},
 };
 
+/* Every verb that takes a model has these. */
+static const Option model_options[] = {
+    {"allow-symlinks", 0, OPTION_FLAG, offsetof(Args, allow_symlinks), NULL, NULL,
+     "read external data behind symbolic links, wherever\n"
+     "they lead (-v tells)"},
+    {.name = NULL},
+};
+
 /* Every verb has these. */
 static const Option common_options[] = {
     {"quiet", 'q', OPTION_FLAG, offsetof(Args, quiet), NULL, NULL,
@@ -47,6 +55,7 @@ static int rows_of(const Verb *verb, const Option *rows[MAX_OPTIONS])
 {
     const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
                                     verb->plugins ? plugin_options : NULL,
+                                    verb->most ? model_options : NULL,
                                     verb->json ? json_options : NULL, common_options};
     int count = 0;
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)

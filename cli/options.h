@@ -44,6 +44,7 @@ typedef struct Args {
     bool check;              /* --check */
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */
+    bool allow_symlinks;     /* --allow-symlinks */
     bool json;               /* --json */
     bool quiet;              /* -q */
     bool verbose;            /* -v */

@@ -16,6 +16,7 @@ static volatile sig_atomic_t stop_asked; /* the signal that asked to stop; 0: no
 
 static struct {
     bool quiet, verbose; /* -q, -v */
+    bool allow_symlinks; /* --allow-symlinks */
     bool live;           /* a terminal that can go back to the start of a line */
     int shown;           /* columns that the line on the screen has */
     char what[32];       /* what is being counted */
@@ -131,9 +132,12 @@ static bool on_progress(void *user, const char *what, size_t done, size_t total)
     return true;
 }
 
+void progress_allow_symlinks(bool allow) { state.allow_symlinks = allow; }
+
 qonnx_ctx *progress_ctx(void)
 {
     qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_ctx_allow_symlinks(cx, state.allow_symlinks);
     qonnx_ctx_on_log(cx, on_log, NULL);
     qonnx_ctx_on_progress(cx, on_progress, NULL);
     state.what[0] = 0;

@@ -8,6 +8,8 @@
 
 /* Says what the user wants to see: -q silences all but errors, -v adds notes. */
 void progress_setup(bool quiet, bool verbose);
+/* Whether external data may be behind symbolic links, for the contexts made after this. */
+void progress_allow_symlinks(bool allow);
 
 /* A context whose warnings, notes and progress are shown here. */
 qonnx_ctx *progress_ctx(void);

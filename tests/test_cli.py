@@ -163,6 +163,22 @@ def test_external_data_stays_inside(run, tmp_path):
         refused(run("inspect", folder / "m.onnx"), location)
 
 
+def test_external_data_behind_links(run, done, tmp_path):
+    """A cache of downloads keeps models as links to files elsewhere: they are followed when asked to."""
+    cache, folder = tmp_path / "blobs", tmp_path / "model"
+    cache.mkdir()
+    folder.mkdir()
+    for name in ("external_data.onnx", "external_data.bin"):
+        shutil.copy(TESTDATA / "forms" / name, cache / name[::-1])
+        (folder / name).symlink_to(cache / name[::-1])
+    model = folder / "external_data.onnx"
+    assert "--allow-symlinks" in run("inspect", model).stderr
+    for verb in (["inspect"], ["quantize", "--pipeline", "", "-o", tmp_path / "out.onnx"]):
+        done(*verb, model, "--allow-symlinks")
+    told = run("inspect", model, "--allow-symlinks", "-v").stderr
+    assert "note: tensor '" in told and str(cache / "nib.atad_lanretxe") in told
+
+
 def test_bad_data(run, done, tmp_path):
     out = tmp_path / "m.qcal"
 
