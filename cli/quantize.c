@@ -248,12 +248,14 @@ static bool is_quantized(const qonnx_value *v)
 }
 
 /* Whether a runtime can compute the node in integers: every activation that its rule names comes
- * out of a DequantizeLinear, or it is an activation function behind such a node. */
+ * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some more
+ * of them: not more than a few, lest a long row takes forever). */
 static bool runs_in_integers(const qonnx_node *n)
 {
     qonnx_rule rule = qonnx_node_rule(n);
-    while (rule.kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0) &&
-           !is_quantized(qonnx_node_input(n, 0))) {
+    for (int steps = 0; steps < 16 && rule.kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0) &&
+                        !is_quantized(qonnx_node_input(n, 0));
+         steps++) {
         n = qonnx_value_producer(qonnx_node_input(n, 0));
         if (!n) return false;
         rule = qonnx_node_rule(n);

@@ -110,7 +110,7 @@ static void warn_outliers(const Calibrate *c, const char *name, const qonnx_hist
         others += b->count;
         if (fabsf(b->lo) < scale / 2 && fabsf(b->hi) < scale / 2) lost += b->count;
     }
-    if (lost && lost >= others - others / 100)
+    if (lost && lost < others && lost >= others - others / 100)
         qonnx_warn(c->cx, NULL,
                    "'%s': in the range [%g, %g] %llu of %llu values become 0, outliers made it so "
                    "wide; check the samples, or choose another --observer",
