@@ -1,67 +1,22 @@
-"""Plugins: what is loaded and from where, what is refused and how, that the built-in passes and
-observers are guests too, and that the template builds outside the tree.
-
-The plugins of these tests are compiled here, against include/ and the libqonnx.so beside the
-command; QONNX names the command of a build directory.
+"""Plugins: what is loaded and from where, where a pass goes, that the built-in passes and observers
+are guests too, and that the template builds outside the tree. What is refused, fails or crashes is in
+bad_inputs/plugins.py. QONNX names the command of a build directory.
 """
 
 import json
 import os
 import shutil
-import struct
 import subprocess
 import tempfile
 from pathlib import Path
 
 import onnx
 import pytest
-from conftest import COMMAND, ROOT, TESTDATA, run_command
+from conftest import ROOT, TESTDATA, run_command
+from plugin_source import BUILD, CC, make_plugin
 
-BUILD = COMMAND.parent
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
-CC = os.environ.get("CC", "cc")
-
-PLUGIN = """
-#include <qonnx/qonnx.h>
-#include <math.h>
-static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
-{ (void)cx, (void)g, (void)job; %(run)s }
-static bool range(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *grid,
-                  const qonnx_job *job, float *lo, float *hi)
-{ (void)cx, (void)grid, (void)job; *lo = h->min; *hi = h->max; %(range)s }
-static const qonnx_option options[] = { %(options)s {0} };
-static const qonnx_pass pass = {
-    .name = "%(name)s", .brief = "a pass", .options = options, .run = run, %(pass)s };
-static const qonnx_observer observer = {
-    .name = "%(name)s-range", .brief = "an observer", .range = range, %(observer)s };
-static const qonnx_pass *const passes[] = {&pass, %(passes)s NULL};
-static const qonnx_observer *const observers[] = {&observer, NULL};
-static const qonnx_plugin plugin = {
-    .abi = QONNX_ABI, .name = "%(name)s", .version = "2.1",
-    .passes = passes, .observers = observers, %(plugin)s };
-const qonnx_plugin *qonnx_plugin_query(uint32_t abi) { (void)abi; %(query)s return &plugin; }
-"""
-
-
-def compile_source(path, source):
-    """Compiles C into the shared object `path`."""
-    command = [CC, "-shared", "-fPIC", "-w", "-I", ROOT / "include", "-xc", "-", "-o", path]
-    subprocess.run(
-        [*command, f"-L{BUILD}", f"-Wl,-rpath,{BUILD}", "-lqonnx", "-lm"],
-        input=source,
-        text=True,
-        check=True,
-    )
-    return path
-
-
-def make_plugin(path, name="mine", run="return true;", range="return true;", **parts):
-    """Compiles a plugin of one pass, NAME, and one observer, NAME-range; returns its path."""
-    empty = dict.fromkeys(("options", "pass", "observer", "passes", "plugin", "query"), "")
-    fields = empty | parts | {"name": name, "run": run, "range": range}
-    return compile_source(path, PLUGIN % fields)
-
 
 @pytest.fixture
 def clean_env(monkeypatch):
@@ -91,146 +46,6 @@ def quantize(out, *args, **popen):
 
 def metadata(path):
     return {p.key: p.value for p in onnx.load(path).metadata_props}
-
-
-# ---- refusals -----------------------------------------------------------------------------------
-
-
-def cut_short(path):
-    whole = make_plugin(path).read_bytes()
-    path.write_bytes(whole[: len(whole) // 4])
-
-
-def other_machine(path):
-    elf = bytearray(make_plugin(path).read_bytes())
-    elf[18:20] = struct.pack("<H", 0x1234)  # e_machine
-    path.write_bytes(elf)
-
-
-def wrong_abi(path):
-    # Nothing behind `abi` may be read: in another ABI it means something else.
-    make_plugin(path, plugin=".abi = 99, .name = (char *)8, .passes = (void *)8")
-
-
-REFUSALS = {
-    "text": (lambda p: p.write_text("#!/bin/sh\n"), "no ELF header"),
-    "empty": (lambda p: p.write_bytes(b""), "no ELF header"),
-    "folder": (lambda p: p.mkdir(), "it is not a file"),
-    "pipe": (lambda p: os.mkfifo(p), "it is not a file"),
-    "missing": (lambda p: None, "No such file"),
-    "cut": (cut_short, "cut short"),
-    "machine": (other_machine, "cannot be loaded"),
-    "program": (lambda p: shutil.copy(COMMAND, p), "cannot be loaded"),
-    "library": (lambda p: compile_source(p, "int x;"), "does not export qonnx_plugin_query"),
-    "unresolved": (
-        lambda p: make_plugin(p, run="extern void nowhere(void); nowhere(); return true;"),
-        "undefined symbol: nowhere",
-    ),
-    "declined": (lambda p: make_plugin(p, query="return NULL;"), "does not serve ABI 1"),
-    "abi": (wrong_abi, "built for ABI 99, qonnx"),
-    "unnamed": (lambda p: make_plugin(p, plugin=".name = NULL"), "no name or no version"),
-    "unversioned": (lambda p: make_plugin(p, plugin=".version = NULL"), "no name or no version"),
-    "reserved": (lambda p: make_plugin(p, plugin='.reserved = {"x"}'), "reserved field"),
-    "nothing": (
-        lambda p: make_plugin(p, plugin=".passes = NULL, .observers = NULL"),
-        "neither passes nor observers",
-    ),
-    "nameless-pass": (lambda p: make_plugin(p, **{"pass": ".name = NULL"}), "bad name"),
-    "name": (lambda p: make_plugin(p, **{"pass": '.name = "a,b{c=d}"'}), "bad name"),
-    "function": (lambda p: make_plugin(p, **{"pass": ".run = NULL"}), "'mine' has no function"),
-    "brief": (lambda p: make_plugin(p, **{"pass": ".brief = NULL"}), "'mine' has no brief"),
-    "range": (lambda p: make_plugin(p, observer=".range = NULL"), "'mine-range' has no function"),
-    "option": (lambda p: make_plugin(p, options='{"a", NULL, "help"},'), "option 1 of its pass"),
-    "twice": (lambda p: make_plugin(p, passes="&pass,"), "two passes of the name 'mine'"),
-    "taken": (lambda p: make_plugin(p, name="calibrate"), "that qonnx itself brings"),
-}
-
-
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_refused(kind, tmp_path):
-    """One line that names the file and the cause; the output that was there stays."""
-    path, out = tmp_path / "bad.so", tmp_path / "out.onnx"
-    make, wanted = REFUSALS[kind]
-    make(path)
-    out.write_text("good")
-    for result in (run_command("passes", "--plugin", path), quantize(out, "--plugin", path)):
-        assert result.rc == 1 and not result.stdout
-        assert result.stderr.startswith(f"qonnx: plugin {path}: ") and wanted in result.stderr
-        assert result.stderr.count("\n") == 1
-    assert out.read_text() == "good" and {p.name for p in tmp_path.iterdir()} <= {
-        "bad.so",
-        "out.onnx",
-    }
-
-
-def test_unreadable(tmp_path):
-    """As somebody who may not read the file: root may read everything."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        path = make_plugin(Path(folder) / "secret.so")
-        path.chmod(0)
-        who = {"user": 65534} if os.geteuid() == 0 else {}
-        result = run_command("passes", "--plugin", path, **who)
-        assert result.rc == 1 and f"{path}: Permission denied" in result.stderr
-
-
-def test_no_slash(tmp_path):
-    make_plugin(tmp_path / "mine.so")
-    result = run_command("passes", "--plugin", "mine.so", cwd=tmp_path)
-    assert result.rc == 1 and "write ./mine.so" in result.stderr
-    assert "mine" in entries("--plugin", "./mine.so", cwd=tmp_path)
-
-
-def test_names_taken(tmp_path):
-    """Two plugins of one name: both files are named. One file by two names is one plugin."""
-    first, second = make_plugin(tmp_path / "first.so"), make_plugin(tmp_path / "second.so")
-    result = run_command("passes", "--plugin", first, "--plugin", second)
-    assert result.rc == 1 and str(first) in result.stderr and str(second) in result.stderr
-    assert "'mine'" in result.stderr
-    link = tmp_path / "link.so"
-    link.symlink_to(first)
-    assert entries("--plugin", first, "--plugin", link)["mine"]["file"] == str(first)
-
-
-# ---- passes and observers that fail -------------------------------------------------------------
-
-FAILURES = {
-    "fails": ('return qonnx_fail(cx, qonnx_graph_first(g), "it is too cold");', "it is too cold"),
-    "silent": ("return false;", "failed without a reason"),
-    "forgets": ('qonnx_fail(cx, NULL, "it is too warm"); return true;', "it is too warm"),
-    "broken": ("qonnx_node_remove(qonnx_graph_first(g)); return true;", "is neither an output"),
-    "types": (
-        'qonnx_node_set_op(qonnx_graph_first(g), "Gemm"); return true;',
-        "Gemm",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", FAILURES)
-def test_failing_pass(kind, tmp_path):
-    """The pass and its file are named, and nothing is written."""
-    body, wanted = FAILURES[kind]
-    path, out = make_plugin(tmp_path / "mine.so", run=body), tmp_path / "out.onnx"
-    result = quantize(out, "--plugin", path, "--pass", "mine")
-    assert result.rc == 1 and not out.exists()
-    assert result.stderr.startswith(f"qonnx: pass 'mine' of plugin {path}: ")
-    assert wanted in result.stderr and result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("body", "wanted"),
-    [
-        ('return qonnx_fail(cx, NULL, "no");', "no"),
-        ("*lo = NAN; return true;", "chose the range [nan, "),
-        ("*lo = 2; *hi = 1; return true;", "chose the range [2, 1]"),
-        ("*hi = INFINITY; return true;", "inf], want two finite numbers"),
-    ],
-)
-def test_failing_observer(body, wanted, tmp_path):
-    path, out = make_plugin(tmp_path / "mine.so", range=body), tmp_path / "out.onnx"
-    result = quantize(out, "--plugin", path, "--observer", "mine-range")
-    assert result.rc == 1 and not out.exists()
-    assert f"observer 'mine-range' of plugin {path}: " in result.stderr and wanted in result.stderr
 
 
 # ---- where a pass goes --------------------------------------------------------------------------
@@ -387,19 +202,6 @@ def test_nothing_read_unasked(tmp_path, clean_env):
     args = ["quantize", DIGITS, "--data", CALIBRATION, "-o", tmp_path / "out.onnx"]
     assert "bad.so" not in run_command(*args).stderr
     assert "bad.so" in run_command("passes").stderr
-
-
-def test_writable_by_all(tmp_path):
-    folder = tmp_path / "open"
-    folder.mkdir()
-    path = make_plugin(folder / "mine.so")
-    assert not run_command("passes", "--plugin", path).stderr
-    path.chmod(0o666)
-    assert "everybody can write to the file" in run_command("passes", "--plugin", path).stderr
-    path.chmod(0o644)
-    folder.chmod(0o777)
-    result = run_command("passes", "--plugin", path)
-    assert result.rc == 0 and "everybody can write to its folder" in result.stderr
 
 
 def test_install_directory(tmp_path, clean_env):

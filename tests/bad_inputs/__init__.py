@@ -1,0 +1,1 @@
+"""The rows of tests/test_bad_inputs.py, a module a kind of input."""
