@@ -64,6 +64,11 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
                 const int64_t *from_strides, int64_t from_offset, Buf *to,
                 const int64_t *to_strides, int64_t to_offset, int element_bytes);
 
+/* Emits a op b (F_ADD ...) for `count` floats; b may be one number. Returns where they are. */
+Buf *lower_floats(Lower *l, const Node *n, int op, int64_t count, Buf *a, Buf *b);
+/* One float as a constant. */
+Buf *lower_number(Lower *l, float v);
+
 /* Fails unless input i is of that type. */
 bool lower_want(Lower *l, const Node *n, int i, DType t);
 

@@ -93,15 +93,31 @@ static bool clamp_bytes(Lower *l, Node *n)
     return true;
 }
 
+/* Clip whose bounds are known at run time only, or cross: Max with the lower, Min with the upper.
+ */
+static bool clamp_computed(Lower *l, Node *n)
+{
+    Layout at = lower_layout(l, n, 0);
+    Buf *x = lower_in(l, n, 0, at);
+    for (int i = 1; i < 3; i++) {
+        const Value *v = qonnx_node_input(n, i);
+        if (!v) continue;
+        if (!lower_want(l, n, i, in_dtype(n, 0))) return false;
+        if (shape_elements(&v->shape) != 1)
+            return qonnx_fail(l->cx, n, "input %d must be one number", i);
+        x = lower_floats(l, n, i == 1 ? F_MAX : F_MIN, shape_elements(in_shape(n, 0)), x,
+                         lower_in(l, n, i, PLAIN));
+    }
+    lower_view(l, n->out[0], x, at);
+    return true;
+}
+
 static bool clamp_lower(Lower *l, Node *n)
 {
     f_unary_p p;
     if (qonnx_dtype_bits(in_dtype(n, 0)) == 8) return clamp_bytes(l, n);
     if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
-    if (!unary_params(n, &p))
-        return qonnx_fail(l->cx, n,
-                          "its bounds must be constants, the lower one not above the upper");
-    return emit_unary(l, n, p);
+    return unary_params(n, &p) ? emit_unary(l, n, p) : clamp_computed(l, n);
 }
 
 static void clamp_refine(const Node *n, qonnx_rule *r)

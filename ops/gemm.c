@@ -35,11 +35,16 @@ static Buf *gemm_rows(Lower *l, Node *n, int32_t m, int32_t k)
     return t;
 }
 
-/* A constant tensor times `factor`, as a constant buffer. */
-static Buf *scaled(Lower *l, const Tensor *t, float factor)
+/* Input i times `factor`: here, once, where it is constant, else in every run. */
+static Buf *scaled(Lower *l, Node *n, int i, float factor)
 {
+    const Tensor *t = n->in[i]->data;
+    if (factor == 1) return lower_in(l, n, i, PLAIN);
+    int64_t count = shape_elements(in_shape(n, i));
+    if (!t)
+        return lower_floats(l, n, F_MUL, count, lower_in(l, n, i, PLAIN), lower_number(l, factor));
     float *v = lower_alloc(l, t->bytes);
-    for (int64_t i = 0; i < tensor_count(t); i++) v[i] = (float)qonnx_tensor_get(t, i) * factor;
+    for (int64_t k = 0; k < count; k++) v[k] = (float)qonnx_tensor_get(t, k) * factor;
     return lower_const(l, v, t->bytes);
 }
 
@@ -51,22 +56,19 @@ static bool is_row(const Shape *c, int64_t columns)
 
 static bool gemm_lower(Lower *l, Node *n)
 {
-    const Value *w = n->in[1], *c = qonnx_node_input(n, 2);
+    const Value *c = qonnx_node_input(n, 2);
     float alpha = qonnx_node_float(n, "alpha", 1), beta = qonnx_node_float(n, "beta", 1);
     for (int i = 0; i < 3; i++)
         if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
     const Shape *y = &n->out[0]->shape, *b = in_shape(n, 1);
     bool tb = qonnx_node_int(n, "transB", 0) != 0;
     f_gemm_p p = {(int32_t)y->dim[0], (int32_t)y->dim[1], (int32_t)b->dim[tb], tb, 0, 0};
-    if ((alpha != 1 && !w->data) || (c && beta != 1 && !c->data))
-        return qonnx_fail(l->cx, n, "alpha and beta other than 1 run with constant operands only");
     bool row = c && is_row(&c->shape, p.n);
     Value *out = n->out[0];
     p.lo = -INFINITY, p.hi = INFINITY;
     if (!c || row) out = lower_fused(l, n, &p.lo, &p.hi);
-    Buf *in[3] = {gemm_rows(l, n, p.m, p.k),
-                  alpha != 1 ? scaled(l, w->data, alpha) : lower_in(l, n, 1, PLAIN), NULL};
-    Buf *bias = !c ? NULL : beta != 1 ? scaled(l, c->data, beta) : lower_in(l, n, 2, PLAIN);
+    Buf *in[3] = {gemm_rows(l, n, p.m, p.k), scaled(l, n, 1, alpha), NULL};
+    Buf *bias = c ? scaled(l, n, 2, beta) : NULL;
     if (row) in[2] = bias;
     bool done = !c || row;
     Buf *to = done ? lower_out(l, out, PLAIN) : lower_temp(l, (size_t)p.m * (size_t)p.n * 4);

@@ -16,17 +16,10 @@ static bool bn_shape(Ctx *cx, Node *n)
     return same_shape(cx, n);
 }
 
-/* y = x * scale / sqrt(var + eps) + (bias - mean * scale / sqrt(var + eps)), the factors computed
- * in double here, once. */
-static bool bn_lower(Lower *l, Node *n)
+/* y = x * f + (bias - mean * f), f being scale / sqrt(var + eps). Here f and what is added, where
+ * they are constant: in double, once. */
+static void constant_factors(Lower *l, Node *n, int64_t channels, Buf **f_out, Buf **shift_out)
 {
-    const Shape *x = in_shape(n, 0);
-    if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
-    if (qonnx_node_int(n, "training_mode", 0))
-        return qonnx_fail(l->cx, n, "training mode cannot be run");
-    for (int i = 1; i < 5; i++)
-        if (!n->in[i]->data) return qonnx_fail(l->cx, n, "input %d must be constant to run it", i);
-    int64_t channels = x->dim[1];
     double eps = (double)qonnx_node_float(n, "epsilon", 1e-5f);
     float *scale = lower_array(l, (size_t)channels, 4),
           *shift = lower_array(l, (size_t)channels, 4);
@@ -37,16 +30,43 @@ static bool bn_lower(Lower *l, Node *n)
         shift[c] =
             (float)(qonnx_tensor_get(n->in[2]->data, c) - f * qonnx_tensor_get(n->in[3]->data, c));
     }
+    *f_out = lower_const(l, scale, (size_t)channels * 4);
+    *shift_out = lower_const(l, shift, (size_t)channels * 4);
+}
+
+/* The same where some are not constant: in float, in every run. */
+static void computed_factors(Lower *l, Node *n, int64_t channels, Buf **f, Buf **shift)
+{
+    f_unary_p root = {F_SQRT, (int32_t)channels, 0, 0, -INFINITY, INFINITY};
+    Buf *eps = lower_number(l, qonnx_node_float(n, "epsilon", 1e-5f));
+    Buf *var = lower_floats(l, n, F_ADD, channels, lower_in(l, n, 4, PLAIN), eps);
+    Buf *deviation = lower_temp(l, var->bytes);
+    lower_call(l, n, "f_unary", &root, (Buf *[]){var}, 1, deviation);
+    *f = lower_floats(l, n, F_DIV, channels, lower_in(l, n, 1, PLAIN), deviation);
+    Buf *mean = lower_floats(l, n, F_MUL, channels, lower_in(l, n, 3, PLAIN), *f);
+    *shift = lower_floats(l, n, F_SUB, channels, lower_in(l, n, 2, PLAIN), mean);
+}
+
+static bool bn_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    if (qonnx_node_int(n, "training_mode", 0))
+        return qonnx_fail(l->cx, n, "training mode cannot be run");
+    bool constant = true;
+    for (int i = 1; i < 5; i++) constant = constant && n->in[i]->data;
+    for (int i = 0; i < (constant ? 1 : 5); i++)
+        if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
+    Buf *f, *shift;
+    (constant ? constant_factors : computed_factors)(l, n, x->dim[1], &f, &shift);
     Layout at = lower_layout(l, n, 0);
     int32_t pixels = 1;
     for (int i = 2; i < x->rank; i++) pixels *= (int32_t)x->dim[i];
     bool last = at == LAST && x->rank > 2;
-    f_affine_p p = {last ? (int32_t)x->dim[0] * pixels : (int32_t)x->dim[0], (int32_t)channels,
+    f_affine_p p = {last ? (int32_t)x->dim[0] * pixels : (int32_t)x->dim[0], (int32_t)x->dim[1],
                     last ? 1 : pixels, 0, 0};
     Value *y = lower_fused(l, n, &p.lo, &p.hi);
-    Buf *in[3] = {lower_in(l, n, 0, at), lower_const(l, scale, (size_t)channels * 4),
-                  lower_const(l, shift, (size_t)channels * 4)};
-    lower_call(l, n, "f_affine", &p, in, 3, lower_out(l, y, at));
+    lower_call(l, n, "f_affine", &p, (Buf *[]){lower_in(l, n, 0, at), f, shift}, 3,
+               lower_out(l, y, at));
     return true;
 }
 
