@@ -2,9 +2,10 @@
  * of its parameters.
  *
  * A kernel proper is in a C99 header beside this one: `KERNEL_RUN void f_conv(const f_conv_p
- * *restrict p, inputs..., output)`. Its parameter struct is int32_t fields first, float fields last,
- * nothing else, so that it can be printed as a table. The build lists what it finds in the headers,
- * kernels.c compiles it; the executor calls `run`, the C backend prints a call of the same name.
+ * *restrict p, inputs..., output)`. Its parameter struct is int32_t fields first, float fields
+ * last, nothing else, so that it can be printed as a table. The build lists what it finds in the
+ * headers, kernels.c compiles it; the executor calls `run`, the C backend prints a call of the same
+ * name.
  */
 #ifndef KERNELS_KERNEL_H
 #define KERNELS_KERNEL_H
@@ -25,10 +26,16 @@ typedef struct Kernel {
 } Kernel;
 
 /* kernels.c is built once for each level; all levels give the same bytes. */
-typedef enum KernelLevel { KERNEL_BASE, KERNEL_V3, KERNEL_V4 } KernelLevel;
+typedef enum KernelLevel {
+    KERNEL_BASE,
+    KERNEL_V3,
+    KERNEL_V4,
+    KERNEL_VNNI,
+    KERNEL_LEVELS
+} KernelLevel;
 
-/* Every kernel, ended by a NULL name, for that instruction set (x86-64-v3, x86-64-v4); NULL where
- * this machine does not have it. */
+/* Every kernel, ended by a NULL name, for that instruction set (x86-64-v3, x86-64-v4, that with
+ * AVX512-VNNI); NULL where this machine does not have it. */
 const Kernel *kernel_table(KernelLevel level);
 
 /* The kernel of that name for the best level there is; asserts that it exists. [any thread] */

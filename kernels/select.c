@@ -7,7 +7,7 @@
 
 extern const Kernel kernels_base[];
 #if defined(__x86_64__)
-extern const Kernel kernels_v3[], kernels_v4[];
+extern const Kernel kernels_v3[], kernels_v4[], kernels_vnni[];
 #endif
 
 const Kernel *kernel_table(KernelLevel level)
@@ -20,6 +20,8 @@ const Kernel *kernel_table(KernelLevel level)
                     __builtin_cpu_supports("avx512vl");
     if (level == KERNEL_V3) return v3 ? kernels_v3 : NULL;
     if (level == KERNEL_V4) return v4 ? kernels_v4 : NULL;
+    const bool vnni = v4 && __builtin_cpu_supports("avx512vnni");
+    if (level == KERNEL_VNNI) return vnni ? kernels_vnni : NULL;
 #endif
     return level == KERNEL_BASE ? kernels_base : NULL;
 }
@@ -27,7 +29,7 @@ const Kernel *kernel_table(KernelLevel level)
 const Kernel *kernel_find(const char *name)
 {
     const Kernel *table = NULL;
-    for (int level = KERNEL_V4; !table; level--) table = kernel_table((KernelLevel)level);
+    for (int level = KERNEL_LEVELS - 1; !table; level--) table = kernel_table((KernelLevel)level);
     while (table->name && strcmp(table->name, name) != 0) table++;
     assert(table->name && "no kernel of that name");
     return table;

@@ -74,7 +74,7 @@ static void *run(const char *name, const void *p, const void *in0, const void *i
                  size_t bytes)
 {
     unsigned char *first = NULL;
-    for (int level = KERNEL_BASE; level <= KERNEL_V4; level++) {
+    for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
         const Kernel *table = kernel_table((KernelLevel)level);
         if (!table) continue;
         const Kernel *k = find(table, name);
