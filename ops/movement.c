@@ -370,6 +370,9 @@ static bool gather_lower(Lower *l, Node *n)
     if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
         return false;
     if (!k) return qonnx_fail(l->cx, n, "indices must be constant to run it");
+    if (k->dtype != QONNX_INT64 && k->dtype != QONNX_INT32)
+        return qonnx_fail(l->cx, n, "indices are %s, want int32 or int64",
+                          qonnx_dtype_name(k->dtype));
     int64_t outer = product(x, 0, axis), inner = product(x, axis + 1, x->rank), d = x->dim[axis],
             count = tensor_count(k);
     Buf *in = lower_in(l, n, 0, PLAIN), *out = lower_out(l, n->out[0], PLAIN);

@@ -7,7 +7,7 @@
 #include "lower/program.h"
 #include "lower/quantized.h"
 
-enum { C_ALIGN = 16 }; /* of the arena, of what lies in it, and of the weights */
+enum { C_ALIGN = 16 }; /* of the arena, of what lies in it, and of weights apart */
 
 /* An input or output of the run function. */
 typedef struct CPort {

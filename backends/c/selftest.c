@@ -15,13 +15,13 @@ static void print_data(const CModel *m, const Tensor *inputs, const Tensor *outp
     char name[24];
     for (int i = 0; i < m->program->ninput; i++) {
         snprintf(name, sizeof name, "in%d", i);
-        text_array(f, m->in[i].ctype, name, 0, inputs[i].data, (size_t)tensor_count(&inputs[i]));
+        text_array(f, "", m->in[i].ctype, name, inputs[i].data, (size_t)tensor_count(&inputs[i]));
     }
     for (int i = 0; i < m->program->noutput; i++) {
         const CPort *c = &m->out[i];
         size_t count = (size_t)tensor_count(&outputs[i]);
         snprintf(name, sizeof name, "want%d", i);
-        text_array(f, c->ctype, name, 0, outputs[i].data, count);
+        text_array(f, "", c->ctype, name, outputs[i].data, count);
         fprintf(f, "static %s out%d[%zu];\n", c->ctype, i, count ? count : 1);
     }
 }

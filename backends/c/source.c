@@ -100,7 +100,7 @@ static void print_constants(const CModel *m, int call, FILE *f)
         const CConstant *k = &m->constants[i];
         char name[16];
         snprintf(name, sizeof name, "c%d", i);
-        if (k->call == call) text_array(f, k->ctype, name, C_ALIGN, k->data, k->count);
+        if (k->call == call) text_array(f, "CONSTANT", k->ctype, name, k->data, k->count);
     }
 }
 

@@ -16,6 +16,13 @@
 #error "say here how this compiler aligns an array"
 #endif
 
+/* In front of a constant: where vectors are wide, weights begin with a line of the cache. */
+#if defined(__AVX2__)
+#define CONSTANT ALIGNED(64)
+#else
+#define CONSTANT ALIGNED(16)
+#endif
+
 /* A place in the caller's arena, and in the caller's copy of the weights. */
 #define ARENA(offset)   ((void *)((unsigned char *)arena + (offset)))
 #define WEIGHTS(offset) ((const void *)((const unsigned char *)weights + (offset)))

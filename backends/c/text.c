@@ -118,13 +118,12 @@ void text_element(FILE *f, const char *ctype, const void *data, size_t i)
     }
 }
 
-void text_array(FILE *f, const char *ctype, const char *name, int align, const void *data,
+void text_array(FILE *f, const char *where, const char *ctype, const char *name, const void *data,
                 size_t count)
 {
     size_t width = !strcmp(ctype, "float") ? 8 : 16;
-    fprintf(f, "static const %s", ctype);
-    if (align) fprintf(f, " ALIGNED(%d)", align);
-    fprintf(f, " %s[%zu] = {", name, count ? count : 1);
+    fprintf(f, "static const %s%s%s %s[%zu] = {", where, *where ? " " : "", ctype, name,
+            count ? count : 1);
     if (!count) putc('0', f);
     for (size_t i = 0; i < count; i++) {
         fputs(i % width ? " " : "\n    ", f);

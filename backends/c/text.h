@@ -23,8 +23,9 @@ size_t text_type_bytes(const char *ctype);
 /* The C type of a tensor's elements; NULL where there is none. */
 const char *text_type(DType t);
 
-/* Prints "static const TYPE ALIGNED(align) NAME[count] = {...};", about 100 columns a line. */
-void text_array(FILE *f, const char *ctype, const char *name, int align, const void *data,
+/* Prints "static const WHERE TYPE NAME[count] = {...};", about 100 columns a line; `where` is a macro
+ * of support.h, or "". */
+void text_array(FILE *f, const char *where, const char *ctype, const char *name, const void *data,
                 size_t count);
 
 /* Whether the files NAME.h and NAME.c, and the identifiers NAME_..., can be called so; the message
