@@ -1,5 +1,6 @@
 /* runtime/fold.c - runs one node whose inputs are constant, and makes its outputs constants. */
 #include "runtime/exec.h"
+#include <math.h>
 #include <string.h>
 
 static bool foldable(const Node *n)
@@ -31,12 +32,17 @@ static void put_integer(void *data, DType t, int64_t i, int64_t v)
     else ((int32_t *)data)[i] = (int32_t)v;
 }
 
-static int64_t get_integer(const Tensor *t, int64_t i)
+/* False for a float that has no integer: NaN and what is too large. */
+static bool get_integer(const Tensor *t, int64_t i, int64_t *v)
 {
-    int64_t v;
-    if (t->dtype != QONNX_INT64) return (int64_t)qonnx_tensor_get(t, i);
-    memcpy(&v, (const char *)t->data + i * 8, sizeof v);
-    return v;
+    if (t->dtype == QONNX_INT64) {
+        memcpy(v, (const char *)t->data + i * 8, sizeof *v);
+        return true;
+    }
+    double x = qonnx_tensor_get(t, i);
+    if (!(fabs(x) < 0x1p63)) return false;
+    *v = (int64_t)x;
+    return true;
 }
 
 static bool is_index(DType t) { return t == QONNX_INT64 || t == QONNX_INT32; }
@@ -63,8 +69,10 @@ static Tensor *fold_integers(const Node *n)
     t->bytes = (size_t)count * (size_t)qonnx_dtype_bits(t->dtype) / 8;
     void *data = arena_aligned(arena, t->bytes);
     for (int64_t i = 0; i < count; i++) {
-        int64_t y = get_integer(a, na == 1 ? 0 : i);
-        if (!cast && !integer_op(n, y, get_integer(b, nb == 1 ? 0 : i), &y)) return NULL;
+        int64_t y, z;
+        if (!get_integer(a, na == 1 ? 0 : i, &y) || !get_integer(b, nb == 1 ? 0 : i, &z))
+            return NULL;
+        if (!cast && !integer_op(n, y, z, &y)) return NULL;
         if (t->dtype == QONNX_INT32 && y != (int32_t)y) return NULL;
         put_integer(data, t->dtype, i, y);
     }
