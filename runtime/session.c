@@ -5,6 +5,7 @@
 #include "frontend/data/data.h"
 #include "runtime/prepare.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,15 @@ static int64_t fixed_batch(const Graph *g)
     return batch > 1 ? batch : 1;
 }
 
+/* The cores that this process may use. */
+static int usable_cores(void)
+{
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    int count = !sched_getaffinity(0, sizeof set, &set) ? CPU_COUNT(&set) : (int)online;
+    return count > 0 ? count : 1;
+}
+
 qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o,
                            bool (*observe)(const Value *v, int *channel_axis))
 {
@@ -54,8 +64,7 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     if (!engine_find(cx, o->engine, &engine)) return NULL;
     qonnx_session *s = xcalloc(1, sizeof *s);
     s->engine = engine;
-    s->threads = o->threads > 0 ? o->threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    if (s->threads < 1) s->threads = 1;
+    s->threads = o->threads > 0 ? o->threads : usable_cores();
     s->damaged = o->damaged;
     s->observe = observe;
     s->graph = graph_prepare(cx, g, o->fake_quant);
