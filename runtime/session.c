@@ -6,7 +6,6 @@
 #include "runtime/prepare.h"
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
