@@ -18,13 +18,17 @@ qonnx_session_options session_options(const Args *args);
 
 /* Options of the verbs that calibrate. */
 #define OPTION_ALLOW_NONFINITE                                                                     \
-    {"allow-nonfinite", 0, OPTION_FLAG, offsetof(Args, allow_nonfinite), NULL, NULL,               \
-     "leave operators with NaN or infinite weights in\n"                                           \
-     "float, instead of failing"}
+    {                                                                                              \
+        "allow-nonfinite", 0, OPTION_FLAG, offsetof(Args, allow_nonfinite), NULL, NULL,            \
+            "leave operators with NaN or infinite weights in\n"                                    \
+            "float, instead of failing"                                                            \
+    }
 #define OPTION_MAX_BAD                                                                             \
-    {"max-bad", 0, OPTION_REAL, offsetof(Args, max_bad), "PERCENT", "1",                           \
-     "leave damaged pictures out as long as they are no\n"                                         \
-     "more of the samples; 0: fail at the first"}
+    {                                                                                              \
+        "max-bad", 0, OPTION_REAL, offsetof(Args, max_bad), "PERCENT", "1",                        \
+            "leave damaged pictures out, up to this share of the\n"                                \
+            "samples; 0: fail at the first"                                                        \
+    }
 
 /* Whether a graph, of which the passes before `calibrate` are done, can be: it is in float, and its
  * weights are finite or may be otherwise. */

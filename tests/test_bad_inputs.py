@@ -6,7 +6,6 @@ What is odd but legal is done, with a warning where one is due. The rows are in 
 import os
 import re
 import resource
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path

@@ -4,7 +4,6 @@ round trips, and the operators it runs, by the test models of the package libonn
 import json
 import os
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import onnxruntime
 import pytest
 from conftest import TESTDATA, run_command
 from onnx import numpy_helper
-from PIL import Image
 
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
@@ -179,51 +177,6 @@ def test_external_data_behind_links(run, done, tmp_path):
     assert "note: tensor '" in told and str(cache / "nib.atad_lanretxe") in told
 
 
-def test_bad_data(run, done, tmp_path):
-    out = tmp_path / "m.qcal"
-
-    def calibrate(data):
-        return run("calibrate", DIGITS, data, "-o", out)
-
-    refused(calibrate(tmp_path / "missing"), tmp_path / "missing")
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    refused(calibrate(folder), folder)
-    Image.new("L", (9, 8)).save(folder / "wide.png")
-    refused(calibrate(folder), "wide.png", "9", "8")
-    (folder / "wide.png").write_bytes(next(CALIBRATION.glob("*/*.png")).read_bytes()[:60])
-    refused(calibrate(folder), "wide.png")
-    (folder / "wide.png").unlink()
-    np.save(folder / "wrong.npy", np.zeros((1, 3, 8, 8), np.float32))
-    refused(calibrate(folder), "wrong.npy")
-    (folder / "wrong.npy").write_bytes(b"\x93NUMPY\x01\x00\xff\xff{'descr'")
-    refused(calibrate(folder), "wrong.npy")
-    assert not out.exists()
-
-
-def test_bad_statistics(run, done, tmp_path):
-    """Statistics that are none, or of another model."""
-    qcal, out = tmp_path / "m.qcal", tmp_path / "out.onnx"
-
-    def quantize(model):
-        return run("quantize", model, "--calibration", qcal, "-o", out)
-
-    refused(quantize(DIGITS), qcal)
-    qcal.write_bytes(b"")
-    refused(quantize(DIGITS), qcal)
-    done("calibrate", DIGITS, CALIBRATION, "-o", qcal)
-    whole = qcal.read_bytes()
-    qcal.write_bytes(whole[: len(whole) // 2])
-    refused(quantize(DIGITS), qcal)
-    qcal.write_bytes(whole)
-    model = onnx.load(DIGITS)
-    weight = model.graph.initializer[0]
-    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 2, weight.name))
-    onnx.save(model, tmp_path / "other.onnx")
-    refused(quantize(tmp_path / "other.onnx"))
-    assert not out.exists()
-
-
 # ---- outputs ------------------------------------------------------------------------------------
 
 
@@ -265,14 +218,6 @@ def test_output_replaces(done, tmp_path):
     done("quantize", DIGITS, "--data", CALIBRATION, "-o", out)
     assert len(onnx.load(out).graph.node) > 10
     assert os.listdir(tmp_path) == ["out.onnx"]
-
-
-def test_full_disk_is_noticed(qonnx):
-    with open("/dev/full", "w") as full:
-        process = subprocess.run(
-            [qonnx, "inspect", DIGITS], stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    assert process.returncode == 1 and "standard output" in process.stderr
 
 
 def test_json(done, tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import onnx
-from bad_inputs.table import (FLOAT, IMAGE, INT64, conv, edited, model, model_row, one, quantize_row, relu, rewrite, row,
+from bad_inputs.table import (FLOAT, IMAGE, INT64, conv, edited, model, model_row, one, quantize_row, relu, row,
                               run_row, samples, written)
 from onnx import helper, numpy_helper
 
