@@ -76,7 +76,7 @@ bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
     for (int i = 0; i < qonnx_graph_values(g); i++) {
         const qonnx_value *v = qonnx_graph_value(g, i);
         qonnx_dtype t = qonnx_value_constant(v) ? QONNX_FLOAT : qonnx_value_dtype(v);
-        if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16)
+        if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16 || t == QONNX_DOUBLE)
             return qonnx_fail(cx, NULL,
                               "%s: '%s' is %s; models in float are quantized: export it in float "
                               "(float32)",

@@ -200,25 +200,6 @@ Buf *lower_duplicate(Lower *l, const Value *v, Buf *b)
     return to;
 }
 
-Buf *lower_floats(Lower *l, const Node *n, int op, int64_t count, Buf *a, Buf *b)
-{
-    f_binary_p p = {.op = op, .d0 = 1, .d1 = 1, .d2 = 1, .d3 = 1, .d4 = 1, .d5 = (int32_t)count};
-    p.a5 = 1;
-    p.b5 = b->bytes != sizeof(float);
-    p.lo = -INFINITY;
-    p.hi = INFINITY;
-    Buf *y = lower_temp(l, a->bytes);
-    lower_call(l, n, "f_binary", &p, (Buf *[]){a, b}, 2, y);
-    return y;
-}
-
-Buf *lower_number(Lower *l, float v)
-{
-    float *data = lower_alloc(l, sizeof v);
-    *data = v;
-    return lower_const(l, data, sizeof v);
-}
-
 bool lower_want(Lower *l, const Node *n, int i, DType t)
 {
     const Value *v = qonnx_node_input(n, i);

@@ -64,21 +64,21 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
                 const int64_t *from_strides, int64_t from_offset, Buf *to,
                 const int64_t *to_strides, int64_t to_offset, int element_bytes);
 
-/* Emits a op b (F_ADD ...) for `count` floats; b may be one number. Returns where they are. */
-Buf *lower_floats(Lower *l, const Node *n, int op, int64_t count, Buf *a, Buf *b);
-/* One float as a constant. */
-Buf *lower_number(Lower *l, float v);
-
 /* Fails unless input i is of that type. */
 bool lower_want(Lower *l, const Node *n, int i, DType t);
 
 /* The bounds of a Relu or Clip, whose inputs must be constant. */
 bool activation_bounds(const Node *n, float *lo, float *hi);
 
-/* ---- parameters that the float and the quantized form of an operator share (ops/) ------------ */
+/* ---- what operators share (ops/) -------------------------------------------------------------- */
 
 /* The kernel parameters of an elementwise operator of one operand, but for the count. */
 bool unary_params(const Node *n, f_unary_p *p);
+/* Whether elements of that type can be added, multiplied ... */
+bool is_arithmetic(DType t);
+/* Emits a op b (F_ADD ...) for `count` elements of that type; b may be one number. Returns where
+ * they are. */
+Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf *a, Buf *b);
 /* What a Softmax runs over, and the layout that it takes its input in. */
 bool softmax_params(Lower *l, const Node *n, f_softmax_p *p, Layout *at);
 

@@ -93,31 +93,45 @@ static bool clamp_bytes(Lower *l, Node *n)
     return true;
 }
 
-/* Clip whose bounds are known at run time only, or cross: Max with the lower, Min with the upper.
- */
+/* Any type and any bounds: Max with the lower, Min with the upper. */
 static bool clamp_computed(Lower *l, Node *n)
 {
+    static const uint64_t zero;
     Layout at = lower_layout(l, n, 0);
+    DType t = in_dtype(n, 0);
     Buf *x = lower_in(l, n, 0, at);
+    if (!is_arithmetic(t))
+        return qonnx_fail(l->cx, n, "elements of type %s cannot be run", qonnx_dtype_name(t));
     for (int i = 1; i < 3; i++) {
-        const Value *v = qonnx_node_input(n, i);
-        if (!v) continue;
-        if (!lower_want(l, n, i, in_dtype(n, 0))) return false;
-        if (shape_elements(&v->shape) != 1)
+        bool relu = qonnx_node_is(n, "Relu") && i == 1;
+        const Shape *s = in_shape(n, i);
+        if (!s && !relu) continue;
+        if (!lower_want(l, n, i, t)) return false;
+        if (s && shape_elements(s) != 1)
             return qonnx_fail(l->cx, n, "input %d must be one number", i);
-        x = lower_floats(l, n, i == 1 ? F_MAX : F_MIN, shape_elements(in_shape(n, 0)), x,
-                         lower_in(l, n, i, PLAIN));
+        Buf *bound = relu ? lower_const(l, &zero, (size_t)qonnx_dtype_bits(t) / 8)
+                          : lower_in(l, n, i, PLAIN);
+        x = arithmetic(l, n, i == 1 ? F_MAX : F_MIN, t, shape_elements(in_shape(n, 0)), x, bound);
     }
     lower_view(l, n->out[0], x, at);
+    return true;
+}
+
+/* Whether the bounds of a Clip are constant. */
+static bool constant_bounds(const Node *n)
+{
+    for (int i = 1; i < n->nin; i++)
+        if (n->in[i] && !n->in[i]->data) return false;
     return true;
 }
 
 static bool clamp_lower(Lower *l, Node *n)
 {
     f_unary_p p;
-    if (qonnx_dtype_bits(in_dtype(n, 0)) == 8) return clamp_bytes(l, n);
-    if (!lower_want(l, n, 0, QONNX_FLOAT)) return false;
-    return unary_params(n, &p) ? emit_unary(l, n, p) : clamp_computed(l, n);
+    DType t = in_dtype(n, 0);
+    if ((t == QONNX_INT8 || t == QONNX_UINT8) && constant_bounds(n)) return clamp_bytes(l, n);
+    if (t == QONNX_FLOAT && unary_params(n, &p)) return emit_unary(l, n, p);
+    return clamp_computed(l, n);
 }
 
 static void clamp_refine(const Node *n, qonnx_rule *r)

@@ -1,4 +1,5 @@
 /* ops/binary.c - elementwise operators of two operands or more, with numpy's broadcasting. */
+#include "kernels/arith.h"
 #include "lower/lower.h"
 #include <math.h>
 #include <string.h>
@@ -50,12 +51,69 @@ static Operand operand(Lower *l, Node *n, int i, Layout layout)
     return x;
 }
 
-/* out = a op b, clamped. */
-static void emit(Lower *l, Node *n, Layout layout, const Operand *a, const Operand *b, f_binary_p p,
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+bool is_arithmetic(DType t)
+{
+    return t == QONNX_FLOAT16 || t == QONNX_FLOAT || t == QONNX_DOUBLE || t == QONNX_INT8 ||
+           t == QONNX_INT16 || t == QONNX_INT32 || t == QONNX_INT64 || t == QONNX_UINT8 ||
+           t == QONNX_UINT16 || t == QONNX_UINT32 || t == QONNX_UINT64;
+}
+
+/* Whether it is a call of f_binary, not of arith. */
+static bool is_float(const arith_p *p) { return p->type == QONNX_FLOAT && p->btype == QONNX_FLOAT; }
+
+/* out = a op b; floats are clamped. */
+static void emit(Lower *l, const Node *n, const arith_p *p, float lo, float hi, Buf *a, Buf *b,
                  Buf *out)
+{
+    Buf *in[2] = {a, b};
+    if (!is_float(p)) {
+        lower_call(l, n, "arith", p, in, 2, out);
+        return;
+    }
+    f_binary_p f = {.op = p->op, .lo = lo, .hi = hi};
+    for (int i = 0; i < 6; i++) {
+        (&f.d0)[i] = (&p->d0)[i];
+        (&f.a0)[i] = (&p->a0)[i];
+        (&f.b0)[i] = (&p->b0)[i];
+    }
+    lower_call(l, n, "f_binary", &f, in, 2, out);
+}
+
+Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf *a, Buf *b)
+{
+    arith_p p = {op, (int32_t)type, (int32_t)type, 1, 1, 1, 1, 1, (int32_t)count, .a5 = 1};
+    p.b5 = b->bytes != (size_t)qonnx_dtype_bits(type) / 8;
+    Buf *y = lower_temp(l, a->bytes);
+    emit(l, n, &p, -INFINITY, INFINITY, a, b, y);
+    return y;
+}
+
+/* ---- the operators --------------------------------------------------------------------------- */
+
+/* Operands are of one type, but for the exponent of Pow. */
+static bool check_types(Lower *l, const Node *n)
+{
+    bool pow = qonnx_node_is(n, "Pow");
+    for (int i = 0; i < n->nin; i++) {
+        DType t = in_dtype(n, i);
+        if (!is_arithmetic(t) || (pow && t == QONNX_DOUBLE))
+            return qonnx_fail(l->cx, n, "input %d is %s, which cannot be run", i,
+                              qonnx_dtype_name(t));
+        if (!pow && t != in_dtype(n, 0))
+            return qonnx_fail(l->cx, n, "inputs of different types: %s and %s",
+                              qonnx_dtype_name(in_dtype(n, 0)), qonnx_dtype_name(t));
+    }
+    return true;
+}
+
+/* The call that takes operands a and b, but for its operation. */
+static arith_p params_of(const Node *n, Layout layout, const Operand *a, const Operand *b)
 {
     const Shape *y = &n->out[0]->shape;
     int order[QONNX_MAX_RANK];
+    arith_p p = {binary_code(n), (int32_t)in_dtype(n, 0), (int32_t)in_dtype(n, 1)};
     layout_order(y->rank, layout, order);
     for (int k = 0; k < 6; k++) {
         int i = k - (6 - y->rank);
@@ -63,27 +121,27 @@ static void emit(Lower *l, Node *n, Layout layout, const Operand *a, const Opera
         (&p.a0)[k] = a->strides[k];
         (&p.b0)[k] = b->strides[k];
     }
-    lower_call(l, n, "f_binary", &p, (Buf *[]){a->buf, b->buf}, 2, out);
+    return p;
 }
 
 /* Two operands a call: the result of a call is the first one of the next. */
 static bool binary_lower(Lower *l, Node *n)
 {
     const Shape *y = &n->out[0]->shape;
-    for (int i = 0; i < n->nin; i++)
-        if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
+    if (!check_types(l, n)) return false;
     if (y->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", y->rank);
     Layout layout = binary_layout(l, n, y->rank);
     if (n->nin == 1) lower_view(l, n->out[0], lower_in(l, n, 0, layout), layout);
-    f_binary_p p = {.op = binary_code(n), .lo = -INFINITY, .hi = INFINITY};
+    size_t bytes = (size_t)shape_elements(y) * (size_t)qonnx_dtype_bits(in_dtype(n, 0)) / 8;
     Operand a = operand(l, n, 0, layout);
     for (int i = 1; i < n->nin; i++) {
         Operand b = operand(l, n, i, layout);
+        arith_p p = params_of(n, layout, &a, &b);
+        float lo = -INFINITY, hi = INFINITY;
         bool last = i == n->nin - 1;
-        Value *v = last ? lower_fused(l, n, &p.lo, &p.hi) : NULL;
-        Buf *out = last ? lower_out(l, v, layout)
-                        : lower_temp(l, (size_t)shape_elements(y) * sizeof(float));
-        emit(l, n, layout, &a, &b, p, out);
+        Value *v = last && is_float(&p) ? lower_fused(l, n, &lo, &hi) : n->out[0];
+        Buf *out = last ? lower_out(l, v, layout) : lower_temp(l, bytes);
+        emit(l, n, &p, lo, hi, a.buf, b.buf, out);
         a.buf = out;
         operand_strides(&a, y, layout, y, layout);
     }

@@ -41,9 +41,11 @@ static Buf *scaled(Lower *l, Node *n, int i, float factor)
     const Tensor *t = n->in[i]->data;
     if (factor == 1) return lower_in(l, n, i, PLAIN);
     int64_t count = shape_elements(in_shape(n, i));
+    float *v = lower_array(l, t ? (size_t)count : 1, sizeof *v);
+    *v = factor;
     if (!t)
-        return lower_floats(l, n, F_MUL, count, lower_in(l, n, i, PLAIN), lower_number(l, factor));
-    float *v = lower_alloc(l, t->bytes);
+        return arithmetic(l, n, F_MUL, QONNX_FLOAT, count, lower_in(l, n, i, PLAIN),
+                          lower_const(l, v, sizeof *v));
     for (int64_t k = 0; k < count; k++) v[k] = (float)qonnx_tensor_get(t, k) * factor;
     return lower_const(l, v, t->bytes);
 }

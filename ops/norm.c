@@ -37,14 +37,18 @@ static void constant_factors(Lower *l, Node *n, int64_t channels, Buf **f_out, B
 /* The same where some are not constant: in float, in every run. */
 static void computed_factors(Lower *l, Node *n, int64_t channels, Buf **f, Buf **shift)
 {
+    Buf *in[5];
+    for (int i = 1; i < 5; i++) in[i] = lower_in(l, n, i, PLAIN);
+    float *eps = lower_alloc(l, sizeof *eps);
+    *eps = qonnx_node_float(n, "epsilon", 1e-5f);
     f_unary_p root = {F_SQRT, (int32_t)channels, 0, 0, -INFINITY, INFINITY};
-    Buf *eps = lower_number(l, qonnx_node_float(n, "epsilon", 1e-5f));
-    Buf *var = lower_floats(l, n, F_ADD, channels, lower_in(l, n, 4, PLAIN), eps);
+    Buf *var =
+        arithmetic(l, n, F_ADD, QONNX_FLOAT, channels, in[4], lower_const(l, eps, sizeof *eps));
     Buf *deviation = lower_temp(l, var->bytes);
     lower_call(l, n, "f_unary", &root, (Buf *[]){var}, 1, deviation);
-    *f = lower_floats(l, n, F_DIV, channels, lower_in(l, n, 1, PLAIN), deviation);
-    Buf *mean = lower_floats(l, n, F_MUL, channels, lower_in(l, n, 3, PLAIN), *f);
-    *shift = lower_floats(l, n, F_SUB, channels, lower_in(l, n, 2, PLAIN), mean);
+    *f = arithmetic(l, n, F_DIV, QONNX_FLOAT, channels, in[1], deviation);
+    Buf *mean = arithmetic(l, n, F_MUL, QONNX_FLOAT, channels, in[3], *f);
+    *shift = arithmetic(l, n, F_SUB, QONNX_FLOAT, channels, in[2], mean);
 }
 
 static bool bn_lower(Lower *l, Node *n)

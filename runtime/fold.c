@@ -13,18 +13,7 @@ static bool foldable(const Node *n)
     return true;
 }
 
-/* ---- arithmetic on shapes -------------------------------------------------------------------- */
-
-/* One element of an integer operator; false where there is no result. */
-static bool integer_op(const Node *n, int64_t a, int64_t b, int64_t *y)
-{
-    if (qonnx_node_is(n, "Add")) return !__builtin_add_overflow(a, b, y);
-    if (qonnx_node_is(n, "Sub")) return !__builtin_sub_overflow(a, b, y);
-    if (qonnx_node_is(n, "Mul")) return !__builtin_mul_overflow(a, b, y);
-    if (!qonnx_node_is(n, "Div") || !b || (a == INT64_MIN && b == -1)) return false;
-    *y = a / b;
-    return true;
-}
+/* ---- casts of shapes ------------------------------------------------------------------------- */
 
 static void put_integer(void *data, DType t, int64_t i, int64_t v)
 {
@@ -47,21 +36,16 @@ static bool get_integer(const Tensor *t, int64_t i, int64_t *v)
 
 static bool is_index(DType t) { return t == QONNX_INT64 || t == QONNX_INT32; }
 
-/* Add, Sub, Mul and Div of 32- and 64-bit integers, and Cast between those and float: what the
- * kernels do not run, because only shapes are computed that way. Operands have the size of the
- * result, or one element. NULL where it is something else. */
-static Tensor *fold_integers(const Node *n)
+/* Cast between 32- and 64-bit integers and from float: no kernel casts yet, and shapes are computed
+ * that way. NULL where it is something else, or where a number does not fit. */
+static Tensor *fold_cast(const Node *n)
 {
     const Value *v = n->out[0];
-    const Tensor *a = n->nin ? n->in[0]->data : NULL, *b = n->nin > 1 ? n->in[1]->data : a;
-    bool cast = qonnx_node_is(n, "Cast");
+    const Tensor *a = n->nin == 1 ? n->in[0]->data : NULL;
     int64_t count = v ? shape_elements(&v->shape) : -1;
-    if (n->nout != 1 || !a || count < 0 || (cast ? n->nin != 1 : n->nin != 2)) return NULL;
-    if (!is_index(v->dtype) || (!cast && (a->dtype != v->dtype || b->dtype != v->dtype)))
-        return NULL;
-    if (cast && !is_index(a->dtype) && a->dtype != QONNX_FLOAT) return NULL;
-    int64_t na = tensor_count(a), nb = tensor_count(b);
-    if ((na != count && na != 1) || (nb != count && nb != 1)) return NULL;
+    if (!qonnx_node_is(n, "Cast") || n->nout != 1 || !a || count < 0) return NULL;
+    if (!is_index(v->dtype) || (!is_index(a->dtype) && a->dtype != QONNX_FLOAT)) return NULL;
+    if (tensor_count(a) != count) return NULL;
     Arena *arena = n->graph->model->arena;
     Tensor *t = arena_alloc(arena, sizeof *t);
     *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
@@ -69,10 +53,8 @@ static Tensor *fold_integers(const Node *n)
     t->bytes = (size_t)count * (size_t)qonnx_dtype_bits(t->dtype) / 8;
     void *data = arena_aligned(arena, t->bytes);
     for (int64_t i = 0; i < count; i++) {
-        int64_t y, z;
-        if (!get_integer(a, na == 1 ? 0 : i, &y) || !get_integer(b, nb == 1 ? 0 : i, &z))
-            return NULL;
-        if (!cast && !integer_op(n, y, z, &y)) return NULL;
+        int64_t y;
+        if (!get_integer(a, i, &y)) return NULL;
         if (t->dtype == QONNX_INT32 && y != (int32_t)y) return NULL;
         put_integer(data, t->dtype, i, y);
     }
@@ -111,11 +93,11 @@ bool qonnx_node_fold(Ctx *cx, Node *n)
 {
     (void)cx;
     if (!foldable(n)) return false;
-    Tensor *integers = fold_integers(n);
-    if (integers) {
+    Tensor *cast = fold_cast(n);
+    if (cast) {
         Value *v = n->out[0];
         qonnx_node_remove(n);
-        graph_put_constant(v->graph, v, integers);
+        graph_put_constant(v->graph, v, cast);
         v->info = NULL;
         return true;
     }

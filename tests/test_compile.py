@@ -80,6 +80,34 @@ def test_other_machines(qonnx, models, tmp_path, target):
     assert not c.undefined()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint64", "float16"])
+def test_arithmetic(qonnx, tmp_path, dtype):
+    """Arithmetic of every type, at the ends of its range and by zero, without undefined behaviour or a warning."""
+    t = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    steps = [("Add", "x", "k"), ("Mul", "a", "x"), ("Sub", "k", "b"), ("Div", "x", "k"), ("Min", "c", "d"),
+             ("Max", "e", "b"), ("Pow", "f", "two"), ("Clip", "g", "k0")]
+    nodes = [helper.make_node(op, [a, b], [name]) for (op, a, b), name in zip(steps, "abcdefgy")]
+    ends = [np.finfo(dtype).max, -np.finfo(dtype).max] if "float" in dtype else [np.iinfo(dtype).max, np.iinfo(dtype).min]
+    k = np.array([-1, 0, 3, ends[0]]).astype(dtype) if "u" not in dtype else np.array([0, 1, 3, ends[0]], dtype)
+    constants = {"k": k, "k0": k[:1].reshape(()), "two": np.array([2, 0, 3, 1], np.int32)}
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", t, [8, 4])],
+                              [helper.make_tensor_value_info(n, t, [8, 4]) for n in "abcdefgy"],
+                              [numpy_helper.from_array(v, n) for n, v in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "m.onnx")
+    x = np.random.default_rng(1).integers(0, 100, (8, 4)).astype(dtype)
+    x[:2] = np.array(ends, dtype)[:, None]
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "0.npy", x)
+    c = compiled.compile_model(qonnx, tmp_path / "m.onnx", tmp_path / "net")
+    if dtype == "float16":  # which .npy files of are not read
+        subprocess.run(["make", "-s", "-C", c.directory, "test"], check=True)
+        return
+    samples, want = compiled.expected(qonnx, tmp_path / "m.onnx", tmp_path / "data", 1, tmp_path / "want")
+    for flags in (["-O2", *WARNINGS], ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all"]):
+        c.build(COMPILERS[:1], flags)
+        assert compiled.same_bytes(c.run(samples), want), flags
+
+
 # ---- forms --------------------------------------------------------------------------------------
 
 

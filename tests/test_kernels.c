@@ -13,6 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "backends/c/sources.h"
+#include "kernels/arith.h"
 #include "kernels/kernel.h"
 #include "kernels/params.h"
 #ifdef HAVE_ONEDNN
@@ -605,6 +606,173 @@ static void test_pow(void **state)
     free(y);
 }
 
+/* ---- arithmetic of any type ------------------------------------------------------------------ */
+
+enum { ARITH_TYPES = 10 };
+static const int32_t arith_types[ARITH_TYPES] = {A_UINT8, A_INT8,   A_UINT16, A_INT16,   A_INT32,
+                                                 A_INT64, A_UINT32, A_UINT64, A_FLOAT16, A_DOUBLE};
+
+static size_t arith_size(int32_t type)
+{
+    return type == A_UINT8 || type == A_INT8                          ? 1
+           : type == A_UINT16 || type == A_INT16 || type == A_FLOAT16 ? 2
+           : type == A_INT32 || type == A_UINT32 || type == A_FLOAT   ? 4
+                                                                      : 8;
+}
+
+/* The bits of element i, in the low bytes. */
+static uint64_t arith_bits(const void *x, int32_t type, size_t i)
+{
+    uint64_t u = 0;
+    memcpy(&u, (const char *)x + i * arith_size(type), arith_size(type));
+    return u;
+}
+
+/* An integer of that type from its bits. */
+static __int128 arith_number(uint64_t bits, int32_t type)
+{
+    const int width = (int)arith_size(type) * 8;
+    const bool negative = arith_is_signed(type) && bits >> (width - 1) & 1;
+    return (__int128)bits - (negative ? (__int128)1 << width : 0);
+}
+
+/* Random bits; small numbers and the ends of the range are frequent. */
+static uint64_t arith_random(int32_t type)
+{
+    static const uint64_t special[] = {
+        0,    1,      2,          UINT64_MAX, UINT64_MAX - 1, INT64_MAX, (uint64_t)1 << 63,
+        0x80, 0x8000, 0x80000000, 0x7f};
+    const uint64_t any = (uint64_t)rnd() << 40 ^ (uint64_t)rnd() << 20 ^ rnd();
+    const int kind = between(0, 2);
+    if (type == A_DOUBLE) {
+        const double x = ldexp(between(-4096, 4096), between(-8, 8));
+        uint64_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        return bits;
+    }
+    return kind == 0 ? any : kind == 1 ? any % 12 : special[any % (sizeof special / 8)];
+}
+
+/* What an integer operation gives, in arithmetic of 128 bits. */
+static uint64_t arith_want(int32_t op, uint64_t abits, uint64_t bbits, int32_t type)
+{
+    const __int128 a = arith_number(abits, type), b = arith_number(bbits, type);
+    uint64_t r = 1;
+    switch (op) {
+    case F_ADD: return (uint64_t)(a + b);
+    case F_SUB: return (uint64_t)(a - b);
+    case F_MUL: return (uint64_t)a * (uint64_t)b;
+    case F_DIV: return b ? (uint64_t)(a / b) : 0;
+    case F_MIN: return (uint64_t)(a < b ? a : b);
+    case F_MAX: return (uint64_t)(a > b ? a : b);
+    default: break;
+    }
+    if (b < 0) return a == 1 || (a == -1 && !(b & 1)) ? 1 : a == -1 ? UINT64_MAX : 0;
+    for (int k = 63; k >= 0; k--) r = r * r * ((uint64_t)(b >> k) & 1 ? (uint64_t)a : 1);
+    return r;
+}
+
+/* Float16 and double: the operation in double, rounded once. NaN is NaN whatever its bits. */
+static void arith_check_real(const arith_p *p, uint64_t abits, uint64_t bbits, uint64_t got)
+{
+    double a, b;
+    memcpy(&a, &abits, sizeof a);
+    memcpy(&b, &bbits, sizeof b);
+    if (p->type == A_FLOAT16)
+        a = arith_from_half((uint16_t)abits), b = arith_from_half((uint16_t)bbits);
+    const double r = p->op == F_ADD   ? a + b
+                     : p->op == F_SUB ? a - b
+                     : p->op == F_MUL ? a * b
+                     : p->op == F_DIV ? a / b
+                     : p->op == F_MIN ? (a < b || isnan(a) ? a : b)
+                                      : (a > b || isnan(a) ? a : b);
+    double y;
+    memcpy(&y, &got, sizeof y);
+    if (p->type == A_FLOAT16) {
+        y = arith_from_half((uint16_t)got);
+        assert_true(isnan(r) ? isnan(y) : got == arith_to_half(r));
+    } else {
+        assert_true(isnan(r) ? isnan(y) : y == r);
+    }
+}
+
+static void test_arith(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40 * ARITH_TYPES * 7; i++) {
+        const int32_t type = arith_types[i % ARITH_TYPES], d = between(1, 4), n = between(1, 150);
+        const int32_t op = i / ARITH_TYPES % (arith_is_real(type) ? 6 : 7), wide = between(0, 1),
+                      tall = between(0, 1);
+        const arith_p p = {op,  type, type, 1, 1, 1, 1, d, n, 0,
+                           0,   0,    0,    n, 1, 0, 0, 0, 0, tall ? (wide ? n : 1) : 0,
+                           wide};
+        const size_t size = arith_size(type), count = (size_t)(d * n);
+        char *a = alloc(count * size), *b = alloc(count * size);
+        for (size_t k = 0; k < count; k++) {
+            const uint64_t x = arith_random(type), y = arith_random(type);
+            memcpy(a + k * size, &x, size);
+            memcpy(b + k * size, &y, size);
+        }
+        char *y = run("arith", &p, a, b, NULL, count * size);
+        for (size_t k = 0; k < count; k++) {
+            const size_t at = k / (size_t)n * (size_t)p.b4 + k % (size_t)n * (size_t)p.b5;
+            const uint64_t u = arith_bits(a, type, k), v = arith_bits(b, type, at),
+                           got = arith_bits(y, type, k);
+            if (arith_is_real(type)) {
+                arith_check_real(&p, u, v, got);
+            } else {
+                const uint64_t want = arith_want(op, u, v, type);
+                if (memcmp(&got, &want, size))
+                    fail_msg("op %d, type %d: %llx, %llx give %llx, want %llx", op, type,
+                             (unsigned long long)u, (unsigned long long)v, (unsigned long long)got,
+                             (unsigned long long)want);
+            }
+        }
+        free(a);
+        free(b);
+        free(y);
+    }
+}
+
+/* Every float16 there and back, and what lies halfway between two neighbours. */
+static void test_half(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        const double x = arith_from_half((uint16_t)h);
+        if (isnan(x)) continue;
+        assert_int_equal(arith_to_half(x), h);
+        if ((h & 0x7fff) >= 0x7bff) continue;
+        const double next = arith_from_half((uint16_t)(h + 1)), half = (x + next) / 2;
+        assert_int_equal(arith_to_half(half), h + (h & 1));
+        assert_int_equal(arith_to_half(nextafter(half, x)), h);
+        assert_int_equal(arith_to_half(nextafter(half, next)), h + 1);
+    }
+    assert_int_equal(arith_to_half(65519.99), 0x7bff);
+    assert_int_equal(arith_to_half(65520.0), 0x7c00);
+    assert_int_equal(arith_to_half(1e300), 0x7c00);
+    assert_int_equal(arith_to_half(-1e-300), 0x8000);
+    assert_int_equal(arith_to_half(NAN) & 0x7fff, 0x7e00);
+}
+
+/* Powers whose exponent is of another type than the base. */
+static void test_mixed_powers(void **state)
+{
+    (void)state;
+    const float base[] = {1.5f, -2, 0, 10, -0.5f, 3}, tenth[] = {0.5f, 2, -1, 0, 1.5f, NAN};
+    const int64_t power[] = {3, 3, -1, -2, -3, 1}, whole[] = {9, -7, 5, 4, 4, 2};
+    const double reals[] = {3.375, -8, INFINITY, 0.01, -8, 3};
+    const int64_t integers[] = {3, 49, 0, 1, 8, 0};
+    arith_p p = {F_POW, A_FLOAT, A_INT64, 1, 1, 1, 1, 1, 6, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1};
+    float *y = run("arith", &p, base, power, NULL, sizeof base);
+    for (int i = 0; i < 6; i++) assert_true(y[i] == (float)reals[i]);
+    free(y);
+    p.type = A_INT64, p.btype = A_FLOAT;
+    int64_t *k = run("arith", &p, whole, tenth, NULL, sizeof whole);
+    for (int i = 0; i < 6; i++) assert_int_equal(k[i], integers[i]);
+    free(k);
+}
+
 static void test_softmax_affine(void **state)
 {
     (void)state;
@@ -895,6 +1063,9 @@ int main(void)
         cmocka_unit_test_setup(test_unary, reseed),
         cmocka_unit_test_setup(test_unary_rest, reseed),
         cmocka_unit_test_setup(test_pow, reseed),
+        cmocka_unit_test_setup(test_arith, reseed),
+        cmocka_unit_test(test_half),
+        cmocka_unit_test(test_mixed_powers),
         cmocka_unit_test_setup(test_softmax_affine, reseed),
         cmocka_unit_test_setup(test_reduce, reseed),
         cmocka_unit_test_setup(test_copy, reseed),
