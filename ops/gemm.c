@@ -141,13 +141,6 @@ static bool matmul_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-static int64_t product(const Shape *s, int from, int to)
-{
-    int64_t p = 1;
-    for (int i = from; i < to; i++) p *= s->dim[i];
-    return p;
-}
-
 static bool matmul_lower(Lower *l, Node *n)
 {
     if (!lower_want(l, n, 0, QONNX_FLOAT) || !lower_want(l, n, 1, QONNX_FLOAT)) return false;
@@ -155,12 +148,14 @@ static bool matmul_lower(Lower *l, Node *n)
     int64_t k = a->dim[a->rank - 1], columns = b->rank > 1 ? b->dim[b->rank - 1] : 1;
     Buf *in[3] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), NULL};
     if (b->rank <= 2) { /* one matrix for all rows of a */
-        f_gemm_p p = {(int32_t)product(a, 0, a->rank - 1), (int32_t)columns, (int32_t)k, 0, 0, 0};
+        f_gemm_p p = {
+            (int32_t)shape_product(a, 0, a->rank - 1), (int32_t)columns, (int32_t)k, 0, 0, 0};
         Value *y = lower_fused(l, n, &p.lo, &p.hi);
         lower_call(l, n, "f_gemm", &p, in, 3, lower_out(l, y, PLAIN));
         return true;
     }
-    int64_t na = product(a, 0, a->rank > 2 ? a->rank - 2 : 0), nb = product(b, 0, b->rank - 2);
+    int64_t na = shape_product(a, 0, a->rank > 2 ? a->rank - 2 : 0),
+            nb = shape_product(b, 0, b->rank - 2);
     int64_t m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
     bool same = na == nb || na == 1 || nb == 1;
     for (int i = 0; same && na > 1 && nb > 1 && i < a->rank - 2; i++)

@@ -1,154 +1,7 @@
-/* ops/movement.c - operators that only move data or name it anew. */
+/* ops/movement.c - operators that only move data. */
+#include "kernels/gather.h"
 #include "lower/lower.h"
 #include <string.h>
-
-/* ---- one shape from another, the elements staying in order ----------------------------------- */
-
-/* The memory of input 0, plain, under the output's shape. */
-static bool view_lower(Lower *l, Node *n)
-{
-    /* the shape is the file's word where it could not be inferred */
-    int64_t from = shape_elements(in_shape(n, 0)), to = shape_elements(&n->out[0]->shape);
-    if (from != to)
-        return qonnx_fail(l->cx, n, "%lld elements do not fit a shape of %lld", (long long)from,
-                          (long long)to);
-    lower_view(l, n->out[0], lower_in(l, n, 0, PLAIN), PLAIN);
-    return true;
-}
-
-static bool identity_lower(Lower *l, Node *n)
-{
-    Layout at = lower_layout(l, n, 0);
-    lower_view(l, n->out[0], lower_in(l, n, 0, at), at);
-    return true;
-}
-
-static bool reshape_shape(Ctx *cx, Node *n)
-{
-    const Shape *x = in_shape(n, 0);
-    int64_t want[QONNX_MAX_RANK * 2];
-    int rank = qonnx_node_list(n, "", 1, want), unknown = -1;
-    if (rank < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    if (rank > QONNX_MAX_RANK)
-        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
-    bool zero = qonnx_node_int(n, "allowzero", 0) != 0;
-    Shape y = {.rank = rank};
-    int64_t known = 1;
-    for (int i = 0; i < rank; i++) {
-        y.dim[i] = want[i];
-        if (want[i] == 0 && !zero) {
-            if (x && i >= x->rank)
-                return qonnx_fail(cx, n, "shape copies axis %d of rank %d", i, x->rank);
-            y.dim[i] = x ? x->dim[i] : -1;
-            y.sym[i] = x ? x->sym[i] : NULL;
-        }
-        if (want[i] < -1 || (want[i] == -1 && unknown >= 0))
-            return qonnx_fail(cx, n, "shape has %lld at axis %d", (long long)want[i], i);
-        if (want[i] == -1) unknown = i;
-        else if (y.dim[i] >= 0 && known >= 0 && __builtin_mul_overflow(known, y.dim[i], &known))
-            return qonnx_fail(cx, n, "shape overflows");
-        else if (y.dim[i] < 0) known = -1;
-    }
-    int64_t total = x ? shape_elements(x) : -1;
-    if (total >= 0 && known >= 0 && unknown >= 0) {
-        if (known ? total % known : total)
-            return qonnx_fail(cx, n, "%lld elements do not fit the shape", (long long)total);
-        y.dim[unknown] = known ? total / known : 0;
-    } else if (total >= 0 && known >= 0 && known != total) {
-        return qonnx_fail(cx, n, "%lld elements do not fit a shape of %lld", (long long)total,
-                          (long long)known);
-    }
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-/* Product of dims[from..to), -1 when one is unknown. */
-static int64_t product(const Shape *s, int from, int to)
-{
-    int64_t p = 1;
-    for (int i = from; i < to; i++)
-        if (s->dim[i] < 0 || __builtin_mul_overflow(p, s->dim[i], &p)) return -1;
-    return p;
-}
-
-static bool flatten_shape(Ctx *cx, Node *n)
-{
-    const Shape *x = in_shape(n, 0);
-    if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    int64_t axis = qonnx_node_int(n, "axis", 1);
-    if (axis < -x->rank || axis > x->rank)
-        return qonnx_fail(cx, n, "axis %lld is out of range for rank %d", (long long)axis, x->rank);
-    int at = (int)(axis < 0 ? axis + x->rank : axis);
-    Shape y = {.rank = 2, .dim = {product(x, 0, at), product(x, at, x->rank)}};
-    if (at == 1) y.sym[0] = x->sym[0];
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-/* Marks the axes of Squeeze and Unsqueeze. */
-static bool mark_axes(Ctx *cx, const Node *n, int rank, int count, const int64_t *axes,
-                      bool marked[QONNX_MAX_RANK])
-{
-    memset(marked, 0, QONNX_MAX_RANK * sizeof *marked);
-    for (int i = 0; i < count; i++) {
-        int at;
-        if (!check_axis(cx, n, axes[i], rank, &at)) return false;
-        if (marked[at]) return qonnx_fail(cx, n, "axis %d is there twice", at);
-        marked[at] = true;
-    }
-    return true;
-}
-
-static bool squeeze_shape(Ctx *cx, Node *n)
-{
-    const Shape *x = in_shape(n, 0);
-    int64_t axes[QONNX_MAX_RANK * 2];
-    int count = qonnx_node_list(n, "axes", 1, axes);
-    bool gone[QONNX_MAX_RANK];
-    if (!x || count == -2) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    if (!mark_axes(cx, n, x->rank, count < 0 ? 0 : count, axes, gone)) return false;
-    Shape y = {.rank = 0};
-    for (int i = 0; i < x->rank; i++) {
-        if (gone[i] && x->dim[i] > 1)
-            return qonnx_fail(cx, n, "axis %d has size %lld, want 1", i, (long long)x->dim[i]);
-        if (gone[i] || (count < 0 && x->dim[i] == 1)) continue;
-        y.dim[y.rank] = x->dim[i];
-        y.sym[y.rank++] = x->sym[i];
-    }
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-static bool unsqueeze_shape(Ctx *cx, Node *n)
-{
-    const Shape *x = in_shape(n, 0);
-    int64_t axes[QONNX_MAX_RANK * 2];
-    int count = qonnx_node_list(n, "axes", 1, axes);
-    bool fresh[QONNX_MAX_RANK];
-    if (!x || count < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    int rank = x->rank + count;
-    if (rank > QONNX_MAX_RANK)
-        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
-    if (!mark_axes(cx, n, rank, count, axes, fresh)) return false;
-    Shape y = {.rank = rank};
-    for (int i = 0, k = 0; i < rank; i++) {
-        y.dim[i] = fresh[i] ? 1 : x->dim[k];
-        y.sym[i] = fresh[i] ? NULL : x->sym[k];
-        if (!fresh[i]) k++;
-    }
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-static bool dropout_shape(Ctx *cx, Node *n)
-{
-    return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
-}
-
-static bool dropout_lower(Lower *l, Node *n)
-{
-    const Value *training = qonnx_node_input(n, 2);
-    if ((n->nout > 1 && n->out[1] && n->out[1]->nuse) ||
-        (training && (!training->data || qonnx_tensor_get(training->data, 0) != 0)))
-        return qonnx_fail(l->cx, n, "only its inference form, without the mask, can be run");
-    return identity_lower(l, n);
-}
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
@@ -180,11 +33,13 @@ static bool transpose_shape(Ctx *cx, Node *n)
 
 static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
 
-/* Types of less than a byte an element cannot be moved one by one. */
+/* Types of less than a byte an element cannot be moved one by one, and of more than 8 not at all.
+ */
 static bool want_bytes(Lower *l, const Node *n)
 {
-    return element_bytes(n) > 0 || qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
-                                              qonnx_dtype_name(in_dtype(n, 0)));
+    return (element_bytes(n) > 0 && element_bytes(n) <= 8) ||
+           qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
+                      qonnx_dtype_name(in_dtype(n, 0)));
 }
 
 static bool transpose_lower(Lower *l, Node *n)
@@ -331,7 +186,7 @@ static bool slice_lower(Lower *l, Node *n)
     layout_strides(y, at, to);
     for (int i = 0; i < x->rank; i++) {
         offset += b.start[i] * from[i];
-        from[i] *= b.step[i];
+        if (b.count[i] > 1) from[i] *= b.step[i]; /* else it may be any number */
     }
     Buf *in = lower_in(l, n, 0, at);
     lower_copy(l, n, y->rank, y->dim, in, from, offset, lower_out(l, n->out[0], at), to, 0,
@@ -339,7 +194,7 @@ static bool slice_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- Gather, Shape, Constant ----------------------------------------------------------------- */
+/* ---- Gather, Shape --------------------------------------------------------------------------- */
 
 static bool gather_shape(Ctx *cx, Node *n)
 {
@@ -361,29 +216,36 @@ static bool gather_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-/* One copy for each constant index. */
+/* Computed indices are kept inside by the kernel; constant ones must be. */
+static bool check_indices(Ctx *cx, const Node *n, int64_t d)
+{
+    const Tensor *k = n->in[1]->data;
+    for (int64_t i = 0, count = k ? tensor_count(k) : 0; i < count; i++) {
+        double at = qonnx_tensor_get(k, i);
+        if (at < -(double)d || at >= (double)d)
+            return qonnx_fail(cx, n, "index %.0f is out of range", at);
+    }
+    return d > 0 || !shape_elements(&n->out[0]->shape) ||
+           qonnx_fail(cx, n, "an axis of size 0 has nothing to take");
+}
+
 static bool gather_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
-    const Tensor *k = n->in[1]->data;
+    DType t = in_dtype(n, 1);
     int axis;
     if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
         return false;
-    if (!k) return qonnx_fail(l->cx, n, "indices must be constant to run it");
-    if (k->dtype != QONNX_INT64 && k->dtype != QONNX_INT32)
-        return qonnx_fail(l->cx, n, "indices are %s, want int32 or int64",
-                          qonnx_dtype_name(k->dtype));
-    int64_t outer = product(x, 0, axis), inner = product(x, axis + 1, x->rank), d = x->dim[axis],
-            count = tensor_count(k);
-    Buf *in = lower_in(l, n, 0, PLAIN), *out = lower_out(l, n->out[0], PLAIN);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = (int64_t)qonnx_tensor_get(k, i);
-        if (at < -d || at >= d)
-            return qonnx_fail(l->cx, n, "index %lld is out of range", (long long)at);
-        lower_copy(l, n, 2, (int64_t[]){outer, inner}, in, (int64_t[]){d * inner, 1},
-                   (at < 0 ? at + d : at) * inner, out, (int64_t[]){count * inner, 1}, i * inner,
-                   element_bytes(n));
-    }
+    if (t != QONNX_INT64 && !lower_want(l, n, 1, QONNX_INT32)) return false;
+    if (!check_indices(l->cx, n, x->dim[axis])) return false;
+    gather_p p = {(int32_t)shape_product(x, 0, axis),
+                  (int32_t)x->dim[axis],
+                  (int32_t)shape_product(x, axis + 1, x->rank),
+                  (int32_t)shape_elements(in_shape(n, 1)),
+                  element_bytes(n),
+                  t == QONNX_INT64};
+    Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
+    lower_call(l, n, "gather", &p, in, 2, lower_out(l, n->out[0], PLAIN));
     return true;
 }
 
@@ -408,23 +270,6 @@ static bool shape_lower(Lower *l, Node *n)
     return true;
 }
 
-static bool constant_shape(Ctx *cx, Node *n)
-{
-    const Tensor *t = qonnx_node_tensor(n, "value");
-    Shape y = t ? shape_of(t) : (Shape){.rank = -1};
-    return out_shape(cx, n, 0, t ? t->dtype : QONNX_UNDEFINED, &y);
-}
-
-static bool constant_lower(Lower *l, Node *n)
-{
-    const Tensor *t = qonnx_node_tensor(n, "value");
-    if (!t || !t->data) return qonnx_fail(l->cx, n, "only its attribute value can be run");
-    void *data = lower_alloc(l, t->bytes);
-    if (t->bytes) memcpy(data, t->data, t->bytes);
-    lower_view(l, n->out[0], lower_const(l, data, t->bytes), PLAIN);
-    return true;
-}
-
 /* Known for its type: constants are cast when they are folded; nothing else runs yet. (Before
  * operator set 6 `to` was a string.) */
 static bool cast_shape(Ctx *cx, Node *n)
@@ -437,18 +282,11 @@ static bool cast_shape(Ctx *cx, Node *n)
 
 const Op ops_movement[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
-    {"Flatten", 1, 1, flatten_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
-    {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
-    {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
-    {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower},
-    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower},
     {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower},
-    {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower},
+    {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e},
     {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
     {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, NULL},
-    {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower},
     {0},
 };

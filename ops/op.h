@@ -21,6 +21,9 @@ typedef struct Op {
     bool (*lower)(Lower *l, Node *n);
     /* Multiply-accumulates at the inferred shapes, or NULL for none. */
     int64_t (*macs)(const Node *n);
+    /* Bit i: input i must be constant, a list of integers, for the shapes to be known. Sessions
+     * take what samples feed there as constant (runtime/bind.h). */
+    unsigned lists;
 } Op;
 
 /* Rules that many rows share: no weight, no bias. */
@@ -39,6 +42,8 @@ const Op *op_find(const char *domain, const char *name);
 /* The value's shape when its rank is known; NULL otherwise, or when it is left out. */
 const Shape *in_shape(const Node *n, int i);
 DType in_dtype(const Node *n, int i);
+/* Product of dims[from..to), -1 when one is unknown or it does not fit. */
+int64_t shape_product(const Shape *s, int from, int to);
 /* Sets what is known of output i; dims of -1 keep what the file says. Fails when a known size
  * overflows. */
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s);

@@ -58,12 +58,12 @@ static bool reduce_lower(Lower *l, Node *n)
 
 const Op ops_reduce[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"ReduceSum", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceMean", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceMax", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceMin", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceProd", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceSumSquare", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
-    {"ReduceL2", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower},
+    {"ReduceSum", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceMean", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceMax", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceMin", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceProd", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceSumSquare", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceL2", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
     {0},
 };

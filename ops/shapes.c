@@ -14,6 +14,14 @@ DType in_dtype(const Node *n, int i)
     return v ? v->dtype : QONNX_UNDEFINED;
 }
 
+int64_t shape_product(const Shape *s, int from, int to)
+{
+    int64_t p = 1;
+    for (int i = from; i < to; i++)
+        if (s->dim[i] < 0 || __builtin_mul_overflow(p, s->dim[i], &p)) return -1;
+    return p;
+}
+
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s)
 {
     Value *v = qonnx_node_output(n, i);

@@ -1,0 +1,179 @@
+/* ops/view.c - operators that only name data anew. */
+#include "lower/lower.h"
+#include <string.h>
+
+/* ---- one shape from another, the elements staying in order ----------------------------------- */
+
+/* The memory of input 0, plain, under the output's shape. */
+static bool view_lower(Lower *l, Node *n)
+{
+    /* the shape is the file's word where it could not be inferred */
+    int64_t from = shape_elements(in_shape(n, 0)), to = shape_elements(&n->out[0]->shape);
+    if (from != to)
+        return qonnx_fail(l->cx, n, "%lld elements do not fit a shape of %lld", (long long)from,
+                          (long long)to);
+    lower_view(l, n->out[0], lower_in(l, n, 0, PLAIN), PLAIN);
+    return true;
+}
+
+static bool identity_lower(Lower *l, Node *n)
+{
+    Layout at = lower_layout(l, n, 0);
+    lower_view(l, n->out[0], lower_in(l, n, 0, at), at);
+    return true;
+}
+
+static bool reshape_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t want[QONNX_MAX_RANK * 2];
+    int rank = qonnx_node_list(n, "", 1, want), unknown = -1;
+    if (rank < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    bool zero = qonnx_node_int(n, "allowzero", 0) != 0;
+    Shape y = {.rank = rank};
+    int64_t known = 1;
+    for (int i = 0; i < rank; i++) {
+        y.dim[i] = want[i];
+        if (want[i] == 0 && !zero) {
+            if (x && i >= x->rank)
+                return qonnx_fail(cx, n, "shape copies axis %d of rank %d", i, x->rank);
+            y.dim[i] = x ? x->dim[i] : -1;
+            y.sym[i] = x ? x->sym[i] : NULL;
+        }
+        if (want[i] < -1 || (want[i] == -1 && unknown >= 0))
+            return qonnx_fail(cx, n, "shape has %lld at axis %d", (long long)want[i], i);
+        if (want[i] == -1) unknown = i;
+        else if (y.dim[i] >= 0 && known >= 0 && __builtin_mul_overflow(known, y.dim[i], &known))
+            return qonnx_fail(cx, n, "shape overflows");
+        else if (y.dim[i] < 0) known = -1;
+    }
+    int64_t total = x ? shape_elements(x) : -1;
+    if (total >= 0 && known >= 0 && unknown >= 0) {
+        if (known ? total % known : total)
+            return qonnx_fail(cx, n, "%lld elements do not fit the shape", (long long)total);
+        y.dim[unknown] = known ? total / known : 0;
+    } else if (total >= 0 && known >= 0 && known != total) {
+        return qonnx_fail(cx, n, "%lld elements do not fit a shape of %lld", (long long)total,
+                          (long long)known);
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool flatten_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    int64_t axis = qonnx_node_int(n, "axis", 1);
+    if (axis < -x->rank || axis > x->rank)
+        return qonnx_fail(cx, n, "axis %lld is out of range for rank %d", (long long)axis, x->rank);
+    int at = (int)(axis < 0 ? axis + x->rank : axis);
+    Shape y = {.rank = 2, .dim = {shape_product(x, 0, at), shape_product(x, at, x->rank)}};
+    if (at == 1) y.sym[0] = x->sym[0];
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+/* Marks the axes of Squeeze and Unsqueeze. */
+static bool mark_axes(Ctx *cx, const Node *n, int rank, int count, const int64_t *axes,
+                      bool marked[QONNX_MAX_RANK])
+{
+    memset(marked, 0, QONNX_MAX_RANK * sizeof *marked);
+    for (int i = 0; i < count; i++) {
+        int at;
+        if (!check_axis(cx, n, axes[i], rank, &at)) return false;
+        if (marked[at]) return qonnx_fail(cx, n, "axis %d is there twice", at);
+        marked[at] = true;
+    }
+    return true;
+}
+
+static bool squeeze_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t axes[QONNX_MAX_RANK * 2];
+    int count = qonnx_node_list(n, "axes", 1, axes);
+    bool gone[QONNX_MAX_RANK];
+    if (!x || count == -2) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!mark_axes(cx, n, x->rank, count < 0 ? 0 : count, axes, gone)) return false;
+    Shape y = {.rank = 0};
+    for (int i = 0; i < x->rank; i++) {
+        if (gone[i] && x->dim[i] > 1)
+            return qonnx_fail(cx, n, "axis %d has size %lld, want 1", i, (long long)x->dim[i]);
+        if (gone[i] || (count < 0 && x->dim[i] == 1)) continue;
+        y.dim[y.rank] = x->dim[i];
+        y.sym[y.rank++] = x->sym[i];
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool unsqueeze_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t axes[QONNX_MAX_RANK * 2];
+    int count = qonnx_node_list(n, "axes", 1, axes);
+    bool fresh[QONNX_MAX_RANK];
+    if (!x || count < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    int rank = x->rank + count;
+    if (rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    if (!mark_axes(cx, n, rank, count, axes, fresh)) return false;
+    Shape y = {.rank = rank};
+    for (int i = 0, k = 0; i < rank; i++) {
+        y.dim[i] = fresh[i] ? 1 : x->dim[k];
+        y.sym[i] = fresh[i] ? NULL : x->sym[k];
+        if (!fresh[i]) k++;
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool dropout_shape(Ctx *cx, Node *n)
+{
+    return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
+}
+
+/* Its inference form: nothing is dropped, and the mask says so. */
+static bool dropout_lower(Lower *l, Node *n)
+{
+    const Value *training = qonnx_node_input(n, 2);
+    Value *mask = qonnx_node_output(n, 1);
+    if (training && (!training->data || tensor_count(training->data) != 1 ||
+                     qonnx_tensor_get(training->data, 0) != 0))
+        return qonnx_fail(l->cx, n, "only its inference form can be run");
+    if (mask && (mask->nuse || mask->output_count)) {
+        static const uint8_t kept = 1;
+        int64_t count = shape_elements(&mask->shape);
+        lower_copy(l, n, 1, &count, lower_const(l, &kept, 1), (int64_t[]){0}, 0,
+                   lower_out(l, mask, PLAIN), (int64_t[]){1}, 0, 1);
+    }
+    return identity_lower(l, n);
+}
+
+static bool constant_shape(Ctx *cx, Node *n)
+{
+    const Tensor *t = qonnx_node_tensor(n, "value");
+    Shape y = t ? shape_of(t) : (Shape){.rank = -1};
+    return out_shape(cx, n, 0, t ? t->dtype : QONNX_UNDEFINED, &y);
+}
+
+static bool constant_lower(Lower *l, Node *n)
+{
+    const Tensor *t = qonnx_node_tensor(n, "value");
+    if (!t || !t->data) return qonnx_fail(l->cx, n, "only its attribute value can be run");
+    void *data = lower_alloc(l, t->bytes);
+    if (t->bytes) memcpy(data, t->data, t->bytes);
+    lower_view(l, n->out[0], lower_const(l, data, t->bytes), PLAIN);
+    return true;
+}
+
+const Op ops_view[] = {
+    /* name  inputs  shape  rule  refine  lower */
+    {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
+    {"Flatten", 1, 1, flatten_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
+    {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
+    {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
+    {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower},
+    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower},
+    {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower},
+    {0},
+};
