@@ -21,11 +21,18 @@ static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
     return true;
 }
 
-static bool can_run(Ctx *cx, const Node *n)
+bool graph_can_run(Ctx *cx, const Graph *g)
 {
-    return (n->row && n->row->lower) ||
-           qonnx_fail(cx, n, "this library cannot run operator %s%s%s yet", n->domain,
-                      n->domain[0] ? "." : "", n->op);
+    for (const Node *n = g->first; n; n = n->next)
+        if (!n->row || !n->row->lower)
+            return qonnx_fail(cx, n, "this library cannot run operator %s%s%s yet", n->domain,
+                              n->domain[0] ? "." : "", n->op);
+    for (int i = 0; i < g->ninput; i++)
+        if (graph_is_fed(g, i) && !qonnx_dtype_bits(g->inputs[i]->dtype))
+            return qonnx_fail(cx, NULL,
+                              "%s: input '%s' is no tensor of numbers; others cannot be fed",
+                              g->model->path, g->inputs[i]->name);
+    return true;
 }
 
 /* Whether kernels can go through a shape: its size is known and an int32, and where an axis of size
@@ -52,7 +59,6 @@ static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
 static bool check_sizes(Ctx *cx, const Graph *g)
 {
     for (const Node *n = g->first; n; n = n->next) {
-        if (!can_run(cx, n)) return false;
         for (int i = 0; i < n->nin; i++)
             if (n->in[i] && !check_size(cx, n, "input", n->in[i])) return false;
         for (int i = 0; i < n->nout; i++)
@@ -165,8 +171,8 @@ Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
     l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
     for (int i = 0; i < g->nvalue; i++) l.observed[i] = observe && observe(g->values[i], &axis);
-    if (!set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) || !check_sizes(cx, g) ||
-        !lower_graph(&l, g, observe)) {
+    if (!graph_can_run(cx, g) || !set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) ||
+        !check_sizes(cx, g) || !lower_graph(&l, g, observe)) {
         program_free(p);
         return NULL;
     }

@@ -69,6 +69,10 @@ void program_free(Program *p);
  * not overlap, but for those that a call may write in place (plan.c). May be called again. */
 void program_plan(Program *p, size_t align);
 
+/* Whether there is a program for the graph, as far as it can be told without shapes: its operators
+ * run, and its inputs are tensors. */
+bool graph_can_run(Ctx *cx, const Graph *g);
+
 /* Whether input i of the graph is fed by samples: it is no initializer. */
 bool graph_is_fed(const Graph *g, int i);
 

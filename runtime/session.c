@@ -3,6 +3,7 @@
  */
 #include "runtime/session.h"
 #include "frontend/data/data.h"
+#include "runtime/bind.h"
 #include "runtime/prepare.h"
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 typedef struct Variant {
     struct Variant *next;
     Image *image;
+    void *bound; /* contents of the inputs that are bound (bind.h) */
 } Variant;
 
 struct qonnx_session {
@@ -70,7 +72,9 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);
     pthread_mutex_init(&s->lock, NULL);
-    return s;
+    if (graph_can_run(cx, s->graph)) return s;
+    qonnx_session_free(s);
+    return NULL;
 }
 
 qonnx_session *qonnx_session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o)
@@ -84,6 +88,7 @@ void qonnx_session_free(qonnx_session *s)
     for (Variant *v = s->variants, *next; v; v = next) {
         next = v->next;
         image_free(v->image);
+        free(v->bound);
         free(v);
     }
     pthread_mutex_destroy(&s->lock);
@@ -102,22 +107,34 @@ static bool same_shapes(const Program *p, const Tensor *inputs)
     return true;
 }
 
-/* The image for these input shapes, made when it is new. */
+static Variant *variant_new(Ctx *cx, qonnx_session *s, const Tensor *inputs)
+{
+    Graph *g = graph_clone(s->graph);
+    bind_inputs(g, inputs);
+    Program *p = program_new(cx, g, inputs, s->observe);
+    if (!p) return NULL;
+    Variant *v = xcalloc(1, sizeof *v);
+    v->image = image_new(p, s->engine);
+    v->next = s->variants;
+    return s->variants = v;
+}
+
+/* The image for inputs of these shapes, made when it is new. */
 static const Image *session_image(Ctx *cx, qonnx_session *s, const Tensor *inputs)
 {
+    size_t bytes = bind_contents(s->graph, inputs, NULL);
+    void *bound = xmalloc(bytes);
+    bind_contents(s->graph, inputs, bound);
     pthread_mutex_lock(&s->lock);
     Variant *v = s->variants;
-    while (v && !same_shapes(image_program(v->image), inputs)) v = v->next;
-    if (!v) {
-        Program *p = program_new(cx, graph_clone(s->graph), inputs, s->observe);
-        if (p) {
-            v = xcalloc(1, sizeof *v);
-            v->image = image_new(p, s->engine);
-            v->next = s->variants;
-            s->variants = v;
-        }
+    while (v && !(same_shapes(image_program(v->image), inputs) && !memcmp(v->bound, bound, bytes)))
+        v = v->next;
+    if (!v && (v = variant_new(cx, s, inputs))) {
+        v->bound = bound;
+        bound = NULL;
     }
     pthread_mutex_unlock(&s->lock);
+    free(bound);
     return v ? v->image : NULL;
 }
 
