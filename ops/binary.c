@@ -8,6 +8,7 @@
 static int binary_code(const Node *n)
 {
     static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow"};
+    if (!strcmp(n->op, "Sum")) return F_ADD;
     for (int i = 0; i < 7; i++)
         if (!strcmp(n->op, names[i])) return i;
     return -1;
@@ -156,6 +157,7 @@ const Op ops_binary[] = {
     {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
     {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
     {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
+    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
     {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
     {0},
 };

@@ -270,6 +270,91 @@ static bool shape_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ---- Expand, ConstantOfShape ----------------------------------------------------------------- */
+
+static bool expand_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t want[QONNX_MAX_RANK * 2];
+    int count = qonnx_node_list(n, "", 1, want);
+    if (!x || count < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (count > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", count, QONNX_MAX_RANK);
+    Shape y = {.rank = count > x->rank ? count : x->rank};
+    for (int i = 0; i < y.rank; i++) {
+        int a = i - (y.rank - x->rank), b = i - (y.rank - count);
+        int64_t d = a < 0 ? 1 : x->dim[a], w = b < 0 ? 1 : want[b];
+        if (w < 0 || (d >= 0 && d != w && d != 1 && w != 1))
+            return qonnx_fail(cx, n, "size %lld does not broadcast to %lld at axis %d",
+                              (long long)d, (long long)w, i);
+        y.dim[i] = w == 1 ? d : w;
+        y.sym[i] = w == 1 && a >= 0 ? x->sym[a] : NULL;
+    }
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool expand_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
+    int64_t list[QONNX_MAX_RANK * 2], own[QONNX_MAX_RANK], from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    if (!want_bytes(l, n)) return false;
+    if (qonnx_node_list(n, "", 1, list) < 0)
+        return qonnx_fail(l->cx, n, "its shape must be constant to run it");
+    layout_strides(x, PLAIN, own);
+    layout_strides(y, PLAIN, to);
+    for (int i = 0; i < y->rank; i++) {
+        int a = i - (y->rank - x->rank);
+        from[i] = a < 0 || x->dim[a] == 1 ? 0 : own[a];
+    }
+    Buf *in = lower_in(l, n, 0, PLAIN);
+    lower_copy(l, n, y->rank, y->dim, in, from, 0, lower_out(l, n->out[0], PLAIN), to, 0,
+               element_bytes(n));
+    return true;
+}
+
+/* What a ConstantOfShape holds: one element. */
+static bool fill_value(Ctx *cx, const Node *n, const Tensor **value)
+{
+    static const float zero;
+    static const Tensor dflt = {.dtype = QONNX_FLOAT, .data = &zero, .bytes = sizeof zero};
+    *value = qonnx_node_has(n, "value") ? qonnx_node_tensor(n, "value") : &dflt;
+    return (*value && (*value)->data && tensor_count(*value) == 1) ||
+           qonnx_fail(cx, n, "attribute value is not one element");
+}
+
+static bool fill_shape(Ctx *cx, Node *n)
+{
+    const Tensor *value;
+    int64_t dims[QONNX_MAX_RANK * 2];
+    int rank = qonnx_node_list(n, "", 0, dims);
+    if (!fill_value(cx, n, &value)) return false;
+    if (rank < 0) return out_shape(cx, n, 0, value->dtype, NULL);
+    if (rank > QONNX_MAX_RANK)
+        return qonnx_fail(cx, n, "rank %d, at most %d are supported", rank, QONNX_MAX_RANK);
+    for (int i = 0; i < rank; i++)
+        if (dims[i] < 0) return qonnx_fail(cx, n, "size %lld at axis %d", (long long)dims[i], i);
+    Shape y = shape_make(rank, dims);
+    return out_shape(cx, n, 0, value->dtype, &y);
+}
+
+static bool fill_lower(Lower *l, Node *n)
+{
+    const Tensor *value;
+    int64_t list[QONNX_MAX_RANK * 2], count = shape_elements(&n->out[0]->shape);
+    if (!fill_value(l->cx, n, &value)) return false;
+    int size = qonnx_dtype_bits(value->dtype) / 8;
+    if (size < 1 || size > 8)
+        return qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
+                          qonnx_dtype_name(value->dtype));
+    if (qonnx_node_list(n, "", 0, list) < 0)
+        return qonnx_fail(l->cx, n, "its shape must be constant to run it");
+    void *data = lower_alloc(l, value->bytes);
+    memcpy(data, value->data, value->bytes);
+    lower_copy(l, n, 1, &count, lower_const(l, data, value->bytes), (int64_t[]){0}, 0,
+               lower_out(l, n->out[0], PLAIN), (int64_t[]){1}, 0, size);
+    return true;
+}
+
 /* Known for its type: constants are cast when they are folded; nothing else runs yet. (Before
  * operator set 6 `to` was a string.) */
 static bool cast_shape(Ctx *cx, Node *n)
@@ -286,6 +371,8 @@ const Op ops_movement[] = {
     {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e},
     {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower},
+    {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2},
+    {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
     {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, NULL},
     {0},
