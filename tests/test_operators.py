@@ -1,27 +1,47 @@
-"""The operators that the command runs, by the test models of the package libonnx-testdata: one
-model and its inputs and outputs a test. What it cannot run it must refuse with one message; it
-never crashes and never computes wrongly."""
+"""The operators that the command runs, by test models: those of the package libonnx-testdata, and
+those that come with the Python package onnx. One model and its inputs and outputs a test. What is
+made of operators that run must run; the rest is refused with one message that names an operator
+that does not. Nothing crashes, hangs or computes wrongly."""
 
+import re
+import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import onnx
 import pytest
-from conftest import run_command
+from conftest import Result, run_command
+from onnx import TensorProto, helper, numpy_helper
 
-MODELS = Path("/usr/share/libonnx-testdata/data")
+TESTDATA = Path("/usr/share/libonnx-testdata/data")
+WHEEL = Path(onnx.__file__).parent / "backend" / "test" / "data"
+SECONDS = 10  # the most that a model may take; the slowest take one
+SLOW = {"light_vgg19": 60}
 
-# Operators, and how many of the models that use each give the expected outputs, at the least.
+# Operators, and how many of the models of TESTDATA that use each give the expected outputs, at the
+# least.
 PASSING = """
-Abs:2 Add:6 AveragePool:20 BatchNormalization:5 Ceil:2 Clip:2 Concat:13 Constant:21 Conv:33
-DequantizeLinear:2 Div:13 Dropout:4 Elu:5 Erf:1 Exp:18 Flatten:11 Floor:2 Gemm:11
-GlobalAveragePool:2 GlobalMaxPool:2 HardSigmoid:4 HardSwish:1 Identity:1 LeakyRelu:5 Log:9
-LogSoftmax:10 MatMul:4 Max:3 MaxPool:21 Min:3 Mul:8 Neg:5 Pow:6 QuantizeLinear:2 Reciprocal:2
-ReduceL2:8 ReduceMax:22 ReduceMean:11 ReduceMin:8 ReduceProd:8 ReduceSum:16 ReduceSumSquare:8
-Relu:3 Reshape:11 Round:1 Shape:10 Sigmoid:5 Slice:1 Softmax:11 Softplus:3 Sqrt:4 Squeeze:5 Sub:19
-Tanh:5 Transpose:10 Unsqueeze:10
+Abs:2 Add:13 AveragePool:20 BatchNormalization:7 Ceil:2 Clip:12 Concat:13 Constant:22
+ConstantOfShape:3 Conv:33 DequantizeLinear:2 Div:14 Dropout:6 Elu:5 Erf:1 Exp:18 Expand:6 Flatten:11
+Floor:2 Gather:6 Gemm:14 GlobalAveragePool:2 GlobalMaxPool:2 HardSigmoid:4 HardSwish:1 Identity:1
+LeakyRelu:5 Log:9 LogSoftmax:10 MatMul:4 Max:15 MaxPool:22 Min:15 Mul:10 Neg:6 Pow:16
+QuantizeLinear:2 Reciprocal:2 ReduceL2:8 ReduceMax:22 ReduceMean:11 ReduceMin:8 ReduceProd:8
+ReduceSum:26 ReduceSumSquare:8 Relu:3 Reshape:11 Round:1 Shape:10 Sigmoid:5 Slice:9 Softmax:11
+Softplus:3 Sqrt:4 Squeeze:5 Sub:20 Sum:4 Tanh:5 Transpose:10 Unsqueeze:10
 """.split()
+
+# What models of old operator sets have becomes something else before it runs.
+RENAMED = {"Scatter": "ScatterElements", "Upsample": "Resize"}
+
+
+class Case(NamedTuple):
+    """A model that was run: the operators in it, and how that ended."""
+
+    operators: set
+    result: Result
 
 
 def operators(graph):
@@ -35,68 +55,147 @@ def operators(graph):
     return found
 
 
-@pytest.fixture(scope="module")
-def results(qonnx):
-    """Maps each test's name to its operators and the Result of checking it."""
-    folders = sorted(p.parent for p in MODELS.glob("*/*/model.onnx"))
-    if not folders:
-        pytest.skip("the package libonnx-testdata is not installed")
-    assert len(folders) > 1000
+def light(model, folder):
+    """A model of WHEEL/light without inputs beside it: its samples in a folder, as onnx makes them."""
+    graph = onnx.load(model).graph
+    constant = {i.name for i in graph.initializer}
+    (x,) = [i for i in graph.input if i.name not in constant]
+    shape = [d.dim_value or 1 for d in x.type.tensor_type.shape.dim]
+    data = (np.arange(np.prod(shape)).reshape(shape) / np.prod(shape)).astype(np.float32)
+    folder.mkdir()
+    (folder / "input_0.pb").write_bytes(numpy_helper.from_array(data).SerializeToString())
+    shutil.copy(model.with_name(f"{model.stem}_output_0.pb"), folder / "output_0.pb")
+    return folder
 
-    def one(folder):
-        used = operators(onnx.load(folder / "model.onnx").graph)
-        return used, run_command(
-            "run",
-            folder / "model.onnx",
-            "--data",
-            folder / "test_data_set_0",
-            "--check",
-            timeout=60,
-        )
 
+def check(name, model, samples):
+    used = operators(onnx.load(model, load_external_data=False).graph)
+    return Case(used, run_command("run", model, "--data", samples, "--check", timeout=SLOW.get(name, SECONDS)))
+
+
+def check_all(folder):
+    """Checks FOLDER/*/*/model.onnx; gives a Case by the model's name and the number of its data."""
+    sets = sorted(folder.glob("*/*/test_data_set_*"))
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip((f.name for f in folders), pool.map(one, folders)))
+        done = pool.map(lambda s: check(s.parent.name, s.parent / "model.onnx", s), sets)
+        return dict(zip(((s.parent.name, int(s.name.split("_")[-1])) for s in sets), done))
 
 
-def test_covered(results):
+@pytest.fixture(scope="module")
+def testdata(qonnx):
+    if not TESTDATA.is_dir():
+        pytest.skip("the package libonnx-testdata is not installed")
+    tests = check_all(TESTDATA)
+    assert len({name for name, _ in tests}) > 1000
+    return tests
+
+
+@pytest.fixture(scope="module")
+def wheel(qonnx, tmp_path_factory):
+    tests = check_all(WHEEL)
+    assert len(tests) > 100
+    place = tmp_path_factory.mktemp("light")
+    for model in sorted((WHEEL / "light").glob("*.onnx")):
+        tests[model.stem, 0] = check(model.stem, model, light(model, place / model.stem))
+    return tests
+
+
+@pytest.fixture(scope="module", params=["testdata", "wheel"])
+def tests(request):
+    return request.getfixturevalue(request.param)
+
+
+def listed():
+    """The names in not_run.txt."""
+    rows = (Path(__file__).parent / "not_run.txt").read_text().splitlines()
+    return {row.split(":")[0] for row in rows if row and not row.startswith("#")}
+
+
+def running(tests):
+    """The operators of which a model passes."""
+    return set().union(*(t.operators for t in tests.values() if t.result.rc == 0))
+
+
+def test_covered(testdata):
     passed = Counter()
-    for used, result in results.values():
+    for used, result in testdata.values():
         passed.update(used if result.rc == 0 else [])
-    good = sum(result.rc == 0 for _, result in results.values())
-    print(f"{good} of {len(results)} models give the expected outputs")
+    good = sum(t.result.rc == 0 for t in testdata.values())
+    print(f"{good} of {len(testdata)} models give the expected outputs")
     least = {op: int(count) for op, count in (row.split(":") for row in PASSING)}
     assert {op: passed[op] for op in least if passed[op] < least[op]} == {}
 
 
-def test_never_wrong(results):
-    assert {
-        name: result.stdout
-        for name, (_, result) in results.items()
-        if "check failed" in result.stderr
-    } == {}
+def test_never_wrong(tests):
+    assert {k: t.result.stdout for k, t in tests.items() if "check failed" in t.result.stderr} == {}
 
 
-def test_refusals(results):
+def test_refusals(tests):
     """Everything else ends with status 1 and one message."""
     wrong = {}
-    for name, (_, result) in results.items():
+    for key, (_, result) in tests.items():
         message = result.stderr.rstrip("\n")
         if result.rc != 0 and not (
             result.rc == 1 and message.startswith("qonnx: ") and "\n" not in message
         ):
-            wrong[name] = result
+            wrong[key] = result
     assert wrong == {}
 
 
-def test_refusals_are_known(results):
-    """What is refused though all its operators run stands in not_run.txt with its reason; what runs
-    does not."""
-    rows = (Path(__file__).parent / "not_run.txt").read_text().splitlines()
-    listed = {row.split(":")[0] for row in rows if row and not row.startswith("#")}
-    refused = {
-        name
-        for name, (_, result) in results.items()
-        if result.rc and "cannot run operator" not in result.stderr
-    }
-    assert {name: results[name][1].stderr for name in refused - listed} == {}
-    assert sorted(listed - refused) == [], "these run, or lack an operator: take them off the list"
+def test_all_run_that_can(testdata, wheel, tests):
+    """What is made of operators that run runs, unless not_run.txt has it with its reason."""
+    known = running(testdata | wheel)
+    refused = {key: t for key, t in tests.items() if t.result.rc and t.operators <= known}
+    assert {k: t.result.stderr for k, t in refused.items() if k[0] not in listed()} == {}
+
+
+def test_list_is_short(testdata, wheel):
+    """not_run.txt has nothing else."""
+    known = running(testdata | wheel)
+    needed = {k[0] for k, t in testdata.items() if t.result.rc and t.operators <= known}
+    assert sorted(listed() - needed) == [], "these run, or lack an operator: take them off the list"
+
+
+def test_missing_operators_are_named(testdata, wheel, tests):
+    """What is refused for an operator says which."""
+    known = running(testdata | wheel)
+    wrong = {}
+    for key, (used, result) in tests.items():
+        missing = {RENAMED.get(op, op) for op in used - known}
+        named = re.search(r"cannot run operator ([\w.]+) yet", result.stderr) or re.search(
+            r"\((\w+)\): operator set \d+ has no \1", result.stderr
+        )
+        if result.rc and missing and not (named and named.group(1).split(".")[-1] in missing):
+            wrong[key] = missing, result
+    assert wrong == {}
+
+
+def test_fed_lists(done, tmp_path):
+    """Samples that feed starts, ends and axes of their own, in one run on several threads."""
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["x", "start", "end", "axis"], ["y"]),
+         helper.make_node("Mul", ["axis", "axis"], ["square"])],
+        "g",
+        [info("x", TensorProto.FLOAT, [4, 9])]
+        + [info(n, TensorProto.INT64, [1]) for n in ("start", "end", "axis")],
+        [info("y", TensorProto.FLOAT, None), info("square", TensorProto.INT64, [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    rng, x, count = np.random.default_rng(1), np.arange(36, dtype=np.float32).reshape(4, 9), 40
+    lists = [[rng.integers(0, 2), rng.integers(2, 4), rng.integers(-2, 2)] for _ in range(count)]
+    for k, name in enumerate(("start", "end", "axis")):
+        (tmp_path / name).mkdir()
+        for i, values in enumerate(lists):
+            np.save(tmp_path / name / f"{i:02}.npy", np.array([values[k]], np.int64))
+    (tmp_path / "x").mkdir()
+    for i in range(count):
+        np.save(tmp_path / "x" / f"{i:02}.npy", x)
+    data = [a for n in ("x", "start", "end", "axis") for a in ("--data", f"{n}={tmp_path / n}")]
+    done("run", "-q", tmp_path / "m.onnx", *data, "-o", tmp_path / "out", "-j", "4")
+    for i, (start, end, axis) in enumerate(lists):
+        want = x[start:end] if axis % 2 == 0 else x[:, start:end]
+        got = np.load(tmp_path / "out" / "output_0" / f"{i:06}.npy")
+        assert got.shape == want.shape and (got == want).all(), lists[i]
+        assert np.load(tmp_path / "out" / "output_1" / f"{i:06}.npy") == axis * axis
