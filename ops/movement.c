@@ -154,11 +154,7 @@ static bool slice_read(Ctx *cx, const Node *n, Box *b, bool *known)
         if (!s || s == INT64_MIN) return qonnx_fail(cx, n, "step %lld", (long long)s);
         b->step[at] = s;
         if (x->dim[at] < 0) b->count[at] = -1;
-        else if (start[i] < -INT64_MAX / 2 && s < 0) b->count[at] = 0;
-        else
-            slice_axis(x->dim[at], start[i] < -INT64_MAX / 2 ? 0 : start[i],
-                       end[i] < -INT64_MAX / 2 ? -INT64_MAX / 2 : end[i], s, &b->start[at],
-                       &b->count[at]);
+        else slice_axis(x->dim[at], start[i], end[i], s, &b->start[at], &b->count[at]);
     }
     return true;
 }

@@ -199,3 +199,36 @@ def test_fed_lists(done, tmp_path):
         got = np.load(tmp_path / "out" / "output_0" / f"{i:06}.npy")
         assert got.shape == want.shape and (got == want).all(), lists[i]
         assert np.load(tmp_path / "out" / "output_1" / f"{i:06}.npy") == axis * axis
+
+
+@pytest.mark.parametrize(
+    "start, end, step, want",
+    [
+        (-(2**63), 2**63 - 1, 1, [0, 1, 2, 3, 4]),
+        (2**63 - 1, -(2**63), -1, [4, 3, 2, 1, 0]),
+        (-(2**63), -(2**63), -1, [0]),  # a start below 0 is 0, whatever the direction
+        (1, 3, 2**63 - 1, [1]),
+        (3, 0, -(2**63) + 1, [3]),
+        (2**63 - 1, 2**63 - 1, 1, []),
+    ],
+)
+def test_slice_at_the_ends(done, tmp_path, start, end, step, want):
+    """Numbers that would overflow when a size is added or multiplied."""
+    info = helper.make_tensor_value_info
+    node = helper.make_node("Slice", ["x", "start", "end", "axis", "step"], ["y"])
+    lists = {"start": start, "end": end, "axis": 0, "step": step}
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [info("x", TensorProto.FLOAT, [5])] + [info(n, TensorProto.INT64, [1]) for n in lists],
+        [info("y", TensorProto.FLOAT, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    arrays = [np.arange(5, dtype=np.float32), *(np.array([v], np.int64) for v in lists.values())]
+    for i, a in enumerate(arrays):
+        data = numpy_helper.from_array(a).SerializeToString()
+        (tmp_path / f"input_{i}.pb").write_bytes(data)
+    want = numpy_helper.from_array(np.array(want, np.float32)).SerializeToString()
+    (tmp_path / "output_0.pb").write_bytes(want)
+    done("run", tmp_path / "m.onnx", "--data", tmp_path, "--check")
