@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #ifdef SYS_openat2
@@ -22,11 +23,14 @@ typedef struct Mapping {
     struct Mapping *next; /* mapped before */
     char *location;       /* as the model writes it */
     FileMap map;          /* the whole file */
+    dev_t device;         /* with `inode`: which file it is */
+    ino_t inode;
 } Mapping;
 
 struct ExternalFiles {
     char *dir;         /* the model's directory */
     Mapping *mappings; /* last mapped first */
+    size_t bytes;      /* of all files */
 };
 
 /* What external_data says. */
@@ -181,6 +185,14 @@ static const char *open_reason(int error)
     }
 }
 
+/* Whether that file was mapped under another location. */
+static bool is_mapped(const ExternalFiles *x, const struct stat *st)
+{
+    for (const Mapping *m = x->mappings; m; m = m->next)
+        if (m->device == st->st_dev && m->inode == st->st_ino) return true;
+    return false;
+}
+
 /* The mapping of a location, made when it is asked for first. NULL on failure. */
 static const Mapping *mapping_get(qonnx_ctx *cx, ExternalFiles *x, const Onnx__TensorProto *t,
                                   const char *location)
@@ -202,14 +214,19 @@ static const Mapping *mapping_get(qonnx_ctx *cx, ExternalFiles *x, const Onnx__T
     FileMap map;
     char label[512];
     snprintf(label, sizeof label, "tensor '%.200s': external data '%.200s'", name_of(t), location);
+    struct stat st = {0};
     bool ok = file_map_fd(cx, fd, label, &map);
+    if (ok) (void)!fstat(fd, &st);
     close(fd);
     if (!ok) return NULL;
+    if (!is_mapped(x, &st)) x->bytes += map.bytes;
     Mapping *m = xcalloc(1, sizeof *m);
     size_t n = strlen(location) + 1;
-    *m = (Mapping){x->mappings, memcpy(xmalloc(n), location, n), map};
+    *m = (Mapping){x->mappings, memcpy(xmalloc(n), location, n), map, st.st_dev, st.st_ino};
     return x->mappings = m;
 }
+
+size_t external_bytes(const ExternalFiles *x) { return x ? x->bytes : 0; }
 
 bool external_open(qonnx_ctx *cx, ExternalFiles *x, const Onnx__TensorProto *t, size_t bytes,
                    const void **data)

@@ -23,6 +23,9 @@ void external_free(ExternalFiles *x);
 QONNX_CHECKED bool external_open(qonnx_ctx *cx, ExternalFiles *x, const Onnx__TensorProto *t,
                                  size_t bytes, const void **data);
 
+/* Bytes of the files that were mapped, each counted once, whatever names it was found by. */
+size_t external_bytes(const ExternalFiles *x);
+
 /* The way without openat2: opens `path` beneath the directory `dirfd`, component by component.
  * -1 and errno on failure: EXDEV for absolute paths and "..", ELOOP or ENOTDIR for links. */
 int external_walk(int dirfd, const char *path);

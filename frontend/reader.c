@@ -371,7 +371,9 @@ Graph *qonnx_model_load(Ctx *cx, const char *path)
         other ? NULL
               : wire_unpack(cx, path, &onnx__model_proto__descriptor, file.data, file.bytes, a);
     Reader r = {.cx = cx, .path = g->model->path, .arena = a};
-    if (m && read_model(&r, g, m)) return g;
+    bool ok = m && read_model(&r, g, m);
+    g->model->bytes = file.bytes + external_bytes(r.external);
+    if (ok) return g;
     qonnx_graph_free(g);
     return NULL;
 }

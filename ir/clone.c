@@ -66,6 +66,7 @@ Graph *graph_clone(const Graph *g)
     c->model->arena = a;
     c->model->main = c;
     c->model->nsub = 0;
+    c->model->folding = (Budget){0};
     c->model->prop_cap = c->model->nprop;
     return clone_into(g, c);
 }

@@ -94,6 +94,13 @@ typedef struct Property {
     const char *key, *value;
 } Property;
 
+/* What was spent on a model: small files must not make much. */
+typedef struct Budget {
+    int64_t bytes; /* of results */
+    int64_t work;  /* bytes that were gone through, and multiply-accumulates */
+    bool told;     /* a note has said that it is used up */
+} Budget;
+
 /* What a file holds beside its graph; one for the main graph and all its subgraphs. */
 typedef struct Model {
     Arena *arena;           /* everything */
@@ -107,6 +114,8 @@ typedef struct Model {
     int nprop, prop_cap;
     Graph *main;            /* the main graph */
     int nsub;               /* subgraphs that were ever made */
+    size_t bytes;           /* of the file and its external data; 0 when it came from none */
+    Budget folding;         /* what qonnx_node_fold has spent on it */
 } Model;
 
 /* Names to values: open addressing, at most half full. */

@@ -20,8 +20,8 @@ typedef struct Plan {
     size_t align;
     Block *blocks;
     int count;
-    int *order; /* [count], the order of placement being tried */
-    int *near;  /* [count], scratch */
+    int *order;  /* [count], the order of placement being tried */
+    int *placed; /* [count], those that have their place, by offset */
 } Plan;
 
 static size_t aligned(const Plan *p, size_t n) { return (n + p->align - 1) / p->align * p->align; }
@@ -84,79 +84,104 @@ static void make_blocks(Plan *p)
     for (int i = 0; i < g->ncall; i++) join(p, i);
 }
 
-/* The most bytes alive at one call: there is no more than where some block is born. */
+/* The most bytes alive at one call. */
 static size_t most_alive(const Plan *p)
 {
-    size_t most = 0;
-    for (int k = 0; k < p->count; k++) {
-        const Block *at = &p->blocks[k];
-        size_t sum = 0;
-        for (int i = 0; i < p->count; i++)
-            if (p->blocks[i].born <= at->born && at->born <= p->blocks[i].dies)
-                sum += p->blocks[i].bytes;
+    int last = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->blocks[i].dies > last) last = p->blocks[i].dies;
+    int64_t *change = xcalloc((size_t)last + 3, sizeof *change); /* [i]: from call i - 1 on */
+    for (int i = 0; i < p->count; i++) {
+        change[p->blocks[i].born + 1] += (int64_t)p->blocks[i].bytes;
+        change[p->blocks[i].dies + 2] -= (int64_t)p->blocks[i].bytes;
+    }
+    int64_t most = 0, sum = 0;
+    for (int i = 0; i < last + 3; i++) {
+        sum += change[i];
         if (sum > most) most = sum;
     }
-    return most;
+    free(change);
+    return (size_t)most;
 }
 
 /* ---- placement ------------------------------------------------------------------------------- */
 
-/* The lowest offset where `b` overlaps none of the `n` blocks p->near, which are sorted by offset.
- */
+/* The lowest offset where `b` overlaps none of the `n` blocks p->placed, which are sorted by
+ * offset, that live at the same time. */
 static size_t lowest_gap(const Plan *p, const Block *b, int n)
 {
     size_t at = 0;
     for (int i = 0; i < n; i++) {
-        const Block *x = &p->blocks[p->near[i]];
+        const Block *x = &p->blocks[p->placed[i]];
         if (x->offset >= at + b->bytes) break;
+        if (x->born > b->dies || b->born > x->dies) continue;
         if (x->offset + x->bytes > at) at = x->offset + x->bytes;
     }
     return at;
+}
+
+/* Where an offset belongs among the `n` of p->placed. */
+static int place_of(const Plan *p, size_t offset, int n)
+{
+    int lo = 0;
+    while (lo < n) {
+        int mid = lo + (n - lo) / 2;
+        if (p->blocks[p->placed[mid]].offset <= offset) lo = mid + 1;
+        else n = mid;
+    }
+    return lo;
 }
 
 /* Places the blocks in the order of p->order; returns the arena's size. */
 static size_t place(Plan *p)
 {
     size_t memory = 0;
+    int n = 0;
     for (int i = 0; i < p->count; i++) {
         Block *b = &p->blocks[p->order[i]];
-        int n = 0;
-        for (int k = 0; k < i; k++) {
-            const Block *x = &p->blocks[p->order[k]];
-            if (x->born > b->dies || b->born > x->dies || !x->bytes) continue;
-            int at = n++;
-            for (; at > 0 && p->blocks[p->near[at - 1]].offset > x->offset; at--)
-                p->near[at] = p->near[at - 1];
-            p->near[at] = p->order[k];
-        }
         b->offset = lowest_gap(p, b, n);
         if (b->offset + b->bytes > memory) memory = b->offset + b->bytes;
+        if (!b->bytes) continue;
+        int at = place_of(p, b->offset, n);
+        memmove(p->placed + at + 1, p->placed + at, (size_t)(n++ - at) * sizeof *p->placed);
+        p->placed[at] = p->order[i];
     }
     return memory;
 }
 
-static int life(const Block *b) { return b->dies - b->born; }
+/* A block in the order of a rule: the measure, the birth, then the number. */
+typedef struct Rank {
+    double first; /* larger ones come first */
+    int born;     /* then smaller ones (sort_by_time: or the death) */
+    int block;    /* its number */
+} Rank;
 
-/* What an order puts first; ties go by the birth. */
-static bool comes_first(int rule, const Block *a, const Block *b)
+static int compare_ranks(const void *x, const void *y)
 {
-    double x = (double)a->bytes, y = (double)b->bytes;
-    if (rule == 1) x *= life(a) + 1, y *= life(b) + 1;
-    if (rule == 2) x = life(a), y = life(b);
-    return x != y ? x > y : a->born < b->born;
+    const Rank *a = x, *b = y;
+    if (a->first != b->first) return a->first > b->first ? -1 : 1;
+    if (a->born != b->born) return a->born < b->born ? -1 : 1;
+    return a->block < b->block ? -1 : a->block > b->block;
 }
 
-enum { RULES = 4 }; /* size; size times life; life; birth */
+enum { BY_SIZE, BY_SIZE_AND_LIFE, BY_LIFE, BY_BIRTH, RULES };
 
+/* Puts the blocks into the order of a rule. Those of one birth keep the order of their numbers. */
 static void sort_order(Plan *p, int rule)
 {
+    Rank *ranks = xmalloc_array((size_t)p->count, sizeof *ranks);
     for (int i = 0; i < p->count; i++) {
-        int k = i;
-        for (; k > 0 && rule < 3 && comes_first(rule, &p->blocks[i], &p->blocks[p->order[k - 1]]);
-             k--)
-            p->order[k] = p->order[k - 1];
-        p->order[k] = i;
+        const Block *b = &p->blocks[i];
+        double life = b->dies - b->born, bytes = (double)b->bytes;
+        double first = rule == BY_SIZE            ? bytes
+                       : rule == BY_SIZE_AND_LIFE ? bytes * (life + 1)
+                       : rule == BY_LIFE          ? life
+                                                  : 0;
+        ranks[i] = (Rank){first, rule == BY_BIRTH ? 0 : b->born, i};
     }
+    qsort(ranks, (size_t)p->count, sizeof *ranks, compare_ranks);
+    for (int i = 0; i < p->count; i++) p->order[i] = ranks[i].block;
+    free(ranks);
 }
 
 /* The same numbers on every machine. */
@@ -194,19 +219,106 @@ static size_t search(Plan *p, size_t bound)
     return place(p);
 }
 
+/* ---- very many blocks ------------------------------------------------------------------------ */
+
+/* Above so many blocks each is placed when it is born, and once: the search takes the square of
+ * their number. */
+enum { MANY = 4096 };
+
+/* Memory that is free, up to the next gap or, the last one, without end. */
+typedef struct Gap {
+    size_t at, end;
+} Gap;
+
+/* The gaps, by offset: no two touch. */
+typedef struct Gaps {
+    Gap *list; /* room for one more than there are blocks */
+    int count;
+} Gaps;
+
+static size_t take_gap(Gaps *g, size_t bytes)
+{
+    int i = 0;
+    while (g->list[i].end - g->list[i].at < bytes) i++;
+    size_t at = g->list[i].at;
+    g->list[i].at += bytes;
+    if (g->list[i].at == g->list[i].end)
+        memmove(g->list + i, g->list + i + 1, (size_t)(--g->count - i) * sizeof *g->list);
+    return at;
+}
+
+static void give_back(Gaps *g, size_t at, size_t bytes)
+{
+    int lo = 0, hi = g->count; /* the first gap behind it */
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        if (g->list[mid].at < at) lo = mid + 1;
+        else hi = mid;
+    }
+    Gap *next = g->list + lo;
+    bool joins_next = next->at == at + bytes, joins_last = lo && next[-1].end == at;
+    if (joins_next && joins_last) {
+        next[-1].end = next->end;
+        memmove(next, next + 1, (size_t)(--g->count - lo) * sizeof *next);
+    } else if (joins_next) {
+        next->at = at;
+    } else if (joins_last) {
+        next[-1].end = at + bytes;
+    } else {
+        memmove(next + 1, next, (size_t)(g->count++ - lo) * sizeof *next);
+        *next = (Gap){at, at + bytes};
+    }
+}
+
+/* The blocks that have bytes by their birth, or by their death. Returns how many. */
+static int sort_by_time(const Plan *p, bool death, Rank *ranks)
+{
+    int n = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->blocks[i].bytes)
+            ranks[n++] = (Rank){0, death ? p->blocks[i].dies : p->blocks[i].born, i};
+    qsort(ranks, (size_t)n, sizeof *ranks, compare_ranks);
+    return n;
+}
+
+/* Goes through the calls once, giving each block the lowest gap that is free when it is born. */
+static size_t sweep(Plan *p)
+{
+    size_t memory = 0;
+    Rank *births = xmalloc_array((size_t)p->count, sizeof *births);
+    Rank *deaths = xmalloc_array((size_t)p->count, sizeof *deaths);
+    int n = sort_by_time(p, false, births), dead = 0;
+    sort_by_time(p, true, deaths);
+    Gaps gaps = {xmalloc_array((size_t)p->count + 1, sizeof *gaps.list), 1};
+    gaps.list[0] = (Gap){0, SIZE_MAX};
+    for (int i = 0; i < n; i++) {
+        Block *b = &p->blocks[births[i].block];
+        for (; deaths[dead].born < b->born; dead++) {
+            const Block *gone = &p->blocks[deaths[dead].block];
+            give_back(&gaps, gone->offset, gone->bytes);
+        }
+        b->offset = take_gap(&gaps, b->bytes);
+        if (b->offset + b->bytes > memory) memory = b->offset + b->bytes;
+    }
+    free(births);
+    free(deaths);
+    free(gaps.list);
+    return memory;
+}
+
 void program_plan(Program *g, size_t align)
 {
     size_t room = (size_t)g->nbuf + 1;
     Plan p = {.program = g, .align = align};
     p.blocks = xcalloc(room, sizeof *p.blocks);
     p.order = xcalloc(room, sizeof *p.order);
-    p.near = xcalloc(room, sizeof *p.near);
+    p.placed = xcalloc(room, sizeof *p.placed);
     make_blocks(&p);
     g->alive = most_alive(&p);
-    g->memory = search(&p, g->alive);
+    g->memory = p.count > MANY ? sweep(&p) : search(&p, g->alive);
     for (int i = 0; i < g->nbuf; i++)
         if (placed(g->bufs[i])) g->bufs[i]->offset = p.blocks[g->bufs[i]->block].offset;
     free(p.blocks);
     free(p.order);
-    free(p.near);
+    free(p.placed);
 }

@@ -167,7 +167,8 @@ QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
 
 /** Runs a node whose inputs are all constant, with the portable kernels, and makes its outputs
  *  constants under their own names; the node is removed. False with no message recorded when the
- *  node cannot be run (unknown operator, subgraphs, inputs not constant). */
+ *  node cannot be run (unknown operator, subgraphs, inputs not constant), and when all that was
+ *  folded in this model would come to much more than its file: a note says so once. */
 QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
 
 /* ---- values ---------------------------------------------------------------------------------- */
