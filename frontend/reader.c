@@ -87,11 +87,10 @@ static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, No
 
 static bool read_graphs(Reader *r, Node *n, Attr *a, size_t count, Onnx__GraphProto *const *list)
 {
-    a->count = (int)count;
     Graph **graphs = arena_array(r->arena, count, sizeof *graphs);
     for (size_t i = 0; i < count; i++)
         if (!list[i] || !(graphs[i] = read_graph(r, list[i], n->graph, n))) return false;
-    a->graphs = graphs;
+    node_set_graphs(n, a, graphs, (int)count);
     return true;
 }
 
@@ -110,11 +109,26 @@ static int guess_type(const Onnx__AttributeProto *p)
                           : 0;
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Whether the attributes of a node have names of their own. */
+static bool check_names(Reader *r, const Node *n, const Onnx__NodeProto *s)
+{
+    const char **names = xmalloc_array(s->n_attribute + 1, sizeof *names), *twice = NULL;
+    for (size_t i = 0; i < s->n_attribute; i++) names[i] = text(s->attribute[i]->name);
+    qsort(names, s->n_attribute, sizeof *names, compare_names);
+    for (size_t i = 1; i < s->n_attribute && !twice; i++)
+        if (!strcmp(names[i - 1], names[i])) twice = names[i];
+    free(names);
+    return !twice || qonnx_fail(r->cx, n, "attribute '%s' is there twice", twice);
+}
+
 static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
 {
-    if (node_attr(n, text(p->name)))
-        return qonnx_fail(r->cx, n, "attribute '%s' is there twice", text(p->name));
-    Attr *a = node_put_attr(n, text(p->name));
+    Attr *a = node_add_attr(n, text(p->name));
     a->type = p->has_type && p->type ? (int)p->type : guess_type(p);
     a->source = p;
     switch (a->type) {
@@ -237,6 +251,7 @@ static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
                                   s->input[k]);
             qonnx_node_set_input(n, (int)k, v ? v : graph_value(g, s->input[k]));
         }
+        if (s->n_attribute > 1 && !check_names(r, n, s)) return false;
         for (size_t k = 0; k < s->n_attribute; k++)
             if (!read_attr(r, n, s->attribute[k])) return false;
     }

@@ -69,13 +69,31 @@ int qonnx_node_list(const Node *n, const char *name, int input, int64_t values[Q
     return v->data && tensor_ints(v->data, values, QONNX_MAX_RANK * 2, &count) ? count : -2;
 }
 
+Attr *node_add_attr(Node *n, const char *name)
+{
+    Arena *arena = n->graph->model->arena;
+    n->attrs = arena_grow(arena, n->attrs, n->nattr, &n->attr_cap, sizeof *n->attrs);
+    Attr *a = &n->attrs[n->nattr++];
+    *a = (Attr){.name = arena_string(arena, name)};
+    return a;
+}
+
+/* Takes the graphs of an attribute, which goes, off the node's. */
+static void forget_graphs(Node *n, const Attr *a)
+{
+    if (!a->graphs) return;
+    int at = 0;
+    for (const Attr *b = n->attrs; b < a; b++)
+        if (b->graphs) at += b->count;
+    n->nsub -= a->count;
+    memmove(n->subs + at, n->subs + at + a->count, (size_t)(n->nsub - at) * sizeof *n->subs);
+}
+
 Attr *node_put_attr(Node *n, const char *name)
 {
     Attr *a = node_attr(n, name);
-    if (!a) {
-        n->attrs = arena_grow(n->graph->model->arena, n->attrs, n->nattr, &n->attr_cap, sizeof *a);
-        a = &n->attrs[n->nattr++];
-    }
+    if (!a) return node_add_attr(n, name);
+    forget_graphs(n, a);
     *a = (Attr){.name = arena_string(n->graph->model->arena, name)};
     return a;
 }
@@ -114,25 +132,25 @@ void qonnx_node_remove_attr(Node *n, const char *name)
 {
     Attr *a = node_attr(n, name);
     if (!a) return;
+    forget_graphs(n, a);
     n->nattr--;
     memmove(a, a + 1, (size_t)(n->attrs + n->nattr - a) * sizeof *a);
 }
 
-int qonnx_node_subgraphs(const Node *n)
+void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count)
 {
-    int count = 0;
-    for (int i = 0; i < n->nattr; i++)
-        if (n->attrs[i].graphs) count += n->attrs[i].count;
-    return count;
+    a->graphs = graphs;
+    a->count = count;
+    for (int i = 0; i < count; i++) {
+        n->subs =
+            arena_grow(n->graph->model->arena, n->subs, n->nsub, &n->sub_cap, sizeof *n->subs);
+        n->subs[n->nsub++] = graphs[i];
+    }
 }
+
+int qonnx_node_subgraphs(const Node *n) { return n->nsub; }
 
 Graph *qonnx_node_subgraph(const Node *n, int i)
 {
-    for (int k = 0; k < n->nattr; k++) {
-        const Attr *a = &n->attrs[k];
-        if (!a->graphs) continue;
-        if (i < a->count) return a->graphs[i];
-        i -= a->count;
-    }
-    return NULL;
+    return i >= 0 && i < n->nsub ? n->subs[i] : NULL;
 }

@@ -30,9 +30,10 @@ static void clone_attrs(const Node *n, Node *m, Graph *c)
     for (int i = 0; i < n->nattr; i++) {
         Attr *t = &m->attrs[i];
         if (!t->graphs) continue;
-        t->graphs = arena_array(a, (size_t)t->count, sizeof(Graph *));
+        Graph **graphs = arena_array(a, (size_t)t->count, sizeof *graphs);
         for (int k = 0; k < t->count; k++)
-            t->graphs[k] = clone_into(n->attrs[i].graphs[k], graph_new_sub(c, m));
+            graphs[k] = clone_into(n->attrs[i].graphs[k], graph_new_sub(c, m));
+        node_set_graphs(m, t, graphs, t->count);
     }
 }
 
@@ -66,6 +67,7 @@ Graph *graph_clone(const Graph *g)
     c->model->arena = a;
     c->model->main = c;
     c->model->nsub = 0;
+    c->model->names = NULL;
     c->model->folding = (Budget){0};
     c->model->prop_cap = c->model->nprop;
     return clone_into(g, c);

@@ -12,51 +12,6 @@
 #define HARD_CHECK(n) ((void)0)
 #endif
 
-/* ---- names ----------------------------------------------------------------------------------- */
-
-static uint32_t name_hash(const char *s)
-{
-    uint32_t h = 2166136261u;
-    for (; *s; s++) h = (h ^ (uint8_t)*s) * 16777619u;
-    return h;
-}
-
-/* The slot that holds `name`, or the free one where it belongs. */
-static Value **name_slot(const NameTable *t, const char *name)
-{
-    uint32_t mask = (uint32_t)t->size - 1;
-    for (uint32_t i = name_hash(name) & mask;; i = (i + 1) & mask)
-        if (!t->slots[i] || !strcmp(t->slots[i]->name, name)) return &t->slots[i];
-}
-
-static void names_put(Graph *g, Value *v)
-{
-    NameTable *t = &g->names;
-    if (t->used * 2 >= t->size) {
-        NameTable bigger = {.size = t->size ? t->size * 2 : 32};
-        bigger.slots = arena_array(g->model->arena, (size_t)bigger.size, sizeof(Value *));
-        for (int i = 0; i < t->size; i++)
-            if (t->slots[i]) *name_slot(&bigger, t->slots[i]->name) = t->slots[i], bigger.used++;
-        *t = bigger;
-    }
-    Value **slot = name_slot(t, v->name);
-    if (!*slot) t->used++;
-    *slot = v;
-}
-
-/* Builds the table again: after a rename. */
-static void names_rebuild(Graph *g)
-{
-    memset(g->names.slots, 0, (size_t)g->names.size * sizeof(Value *));
-    g->names.used = 0;
-    for (int i = 0; i < g->nvalue; i++) names_put(g, g->values[i]);
-}
-
-Value *graph_own(const Graph *g, const char *name)
-{
-    return g->names.size ? *name_slot(&g->names, name) : NULL;
-}
-
 Value *qonnx_graph_find(const Graph *g, const char *name)
 {
     for (; g; g = g->parent) {
@@ -64,33 +19,6 @@ Value *qonnx_graph_find(const Graph *g, const char *name)
         if (v) return v;
     }
     return NULL;
-}
-
-/* Whether a graph or one of its subgraphs has a value of that name. */
-static bool taken_below(const Graph *g, const char *name)
-{
-    if (graph_own(g, name)) return true;
-    for (const Node *n = g->first; n; n = n->next)
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
-            if (taken_below(qonnx_node_subgraph(n, i), name)) return true;
-    return false;
-}
-
-/* Names are unique in the whole model: a new one must not be captured by a subgraph either. */
-static bool taken(const Graph *g, const char *name)
-{
-    return qonnx_graph_find(g, name) || (g->model->nsub && taken_below(g->model->main, name));
-}
-
-/* `name` itself when no value has it, else the first free of name_1, name_2, ... */
-static const char *free_name(Graph *g, const char *name)
-{
-    if (!taken(g, name)) return arena_string(g->model->arena, name);
-    char text[1024];
-    for (int i = 1;; i++) {
-        int n = snprintf(text, sizeof text, "%.990s_%d", name, i);
-        if (n > 0 && !taken(g, text)) return arena_string(g->model->arena, text);
-    }
 }
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
@@ -257,13 +185,13 @@ Value *graph_value(Graph *g, const char *name)
     v->shape.rank = -1;
     v->id = g->nvalue;
     PUSH(g, values, nvalue, value_cap, v);
-    names_put(g, v);
+    name_put(g, v);
     return v;
 }
 
 Value *qonnx_graph_add_value(Graph *g, const char *name)
 {
-    return graph_value(g, free_name(g, name));
+    return graph_value(g, name_choose(g, name));
 }
 
 Value *qonnx_graph_add_constant(Graph *g, const char *name, const Tensor *t)
@@ -282,9 +210,11 @@ void qonnx_value_set_constant(Value *v, const Tensor *t)
 void qonnx_value_rename(Value *v, const char *name)
 {
     if (!strcmp(v->name, name)) return;
-    v->name = free_name(v->graph, name);
+    const char *free = name_choose(v->graph, name);
+    name_drop(v->graph, v);
+    v->name = free;
     v->source = v->info = NULL;
-    names_rebuild(v->graph);
+    name_put(v->graph, v);
 }
 
 const char *qonnx_value_name(const Value *v) { return v->name; }
@@ -349,14 +279,38 @@ static void use_add(Value *v, Node *n, int input)
     v->uses[v->nuse++] = (Use){n, input};
 }
 
+static bool is_use(const Use *u, const Node *n, int input)
+{
+    return u->node == n && u->input == input;
+}
+
+/* The order of the others stays. Uses go from either end mostly: so it looks from both, and moves
+ * the shorter side. */
 static void use_drop(Value *v, const Node *n, int input)
 {
-    for (int i = v->nuse - 1; i >= 0; i--)
-        if (v->uses[i].node == n && v->uses[i].input == input) {
-            v->nuse--;
-            memmove(v->uses + i, v->uses + i + 1, (size_t)(v->nuse - i) * sizeof *v->uses);
-            return;
-        }
+    int i = 0, last = v->nuse - 1, k = last;
+    while (i <= k && !is_use(&v->uses[i], n, input) && !is_use(&v->uses[k], n, input)) i++, k--;
+    if (i > k) return;
+    v->nuse--;
+    if (is_use(&v->uses[k], n, input)) {
+        memmove(v->uses + k, v->uses + k + 1, (size_t)(last - k) * sizeof *v->uses);
+    } else {
+        memmove(v->uses + 1, v->uses, (size_t)i * sizeof *v->uses);
+        v->uses++;
+        v->use_cap--;
+    }
+}
+
+/* Ends all uses that the node makes of the value, in one go. */
+static void use_drop_all(Value *v, const Node *n)
+{
+    int kept = 0;
+    for (int i = 0; i < v->nuse; i++) {
+        const Use u = v->uses[i];
+        if (u.node == n) n->in[u.input] = NULL;
+        else v->uses[kept++] = u;
+    }
+    v->nuse = kept;
 }
 
 void qonnx_node_set_input(Node *n, int i, Value *v)
@@ -438,17 +392,20 @@ Node *qonnx_graph_add_node(Graph *g, Node *before, const char *op, const char *d
 /* Ends every use that the node, and nodes of its subgraphs, make of values. */
 static void release_inputs(Node *n)
 {
-    for (int i = 0; i < n->nin; i++)
-        if (n->in[i]) use_drop(n->in[i], n, i), n->in[i] = NULL;
-    for (int i = 0; i < n->nattr; i++)
-        if (n->attrs[i].graphs)
-            for (int k = 0; k < n->attrs[i].count; k++)
-                for (Node *m = n->attrs[i].graphs[k]->first; m; m = m->next) release_inputs(m);
+    enum { FEW = 8 }; /* inputs: a look through all uses for each value costs more */
+    for (int i = 0; i < n->nin; i++) {
+        if (!n->in[i]) continue;
+        if (n->nin > FEW) use_drop_all(n->in[i], n);
+        else use_drop(n->in[i], n, i), n->in[i] = NULL;
+    }
+    for (int i = 0; i < n->nsub; i++)
+        for (Node *m = n->subs[i]->first; m; m = m->next) release_inputs(m);
 }
 
 void qonnx_node_remove(Node *n)
 {
     release_inputs(n);
+    for (int i = 0; i < n->nsub; i++) name_drop_graph(n->subs[i]);
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && n->out[i]->def == n) n->out[i]->def = NULL;
     *(n->prev ? &n->prev->next : &n->graph->first) = n->next;

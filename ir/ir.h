@@ -63,7 +63,7 @@ typedef struct Attr {
     const float *floats;   /* ATTR_FLOATS */
     const int64_t *ints;   /* ATTR_INTS */
     const Tensor *tensor;  /* ATTR_TENSOR */
-    Graph **graphs;        /* ATTR_GRAPH (one), ATTR_GRAPHS */
+    Graph **graphs;        /* ATTR_GRAPH (one), ATTR_GRAPHS; by node_set_graphs */
     const void *source;    /* Onnx__AttributeProto, NULL when it was set or changed here */
 } Attr;
 
@@ -79,6 +79,8 @@ struct qonnx_node {
     int nout;
     Attr *attrs;
     int nattr, attr_cap;
+    Graph **subs;          /* the graphs of all attributes, in order */
+    int nsub, sub_cap;
     Node *prev, *next;     /* order in the graph */
     const void *source;    /* Onnx__NodeProto, or NULL */
     const void *quant;     /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
@@ -101,6 +103,8 @@ typedef struct Budget {
     bool told;     /* a note has said that it is used up */
 } Budget;
 
+typedef struct AllNames AllNames; /* ir/names.c */
+
 /* What a file holds beside its graph; one for the main graph and all its subgraphs. */
 typedef struct Model {
     Arena *arena;           /* everything */
@@ -114,6 +118,7 @@ typedef struct Model {
     int nprop, prop_cap;
     Graph *main;            /* the main graph */
     int nsub;               /* subgraphs that were ever made */
+    AllNames *names;        /* of all graphs; NULL before one is asked for */
     size_t bytes;           /* of the file and its external data; 0 when it came from none */
     Budget folding;         /* what qonnx_node_fold has spent on it */
 } Model;
@@ -122,6 +127,7 @@ typedef struct Model {
 typedef struct NameTable {
     Value **slots;
     int used, size;
+    uint64_t seed; /* of the hash */
 } NameTable;
 
 struct qonnx_graph {
@@ -144,15 +150,26 @@ struct qonnx_graph {
 /* graph.c */
 Graph *graph_new(const char *path);                /* an empty main graph with a model of its own */
 Graph *graph_new_sub(Graph *parent, Node *owner);
-Value *graph_own(const Graph *g, const char *name); /* its own value of that name, or NULL */
 Value *graph_value(Graph *g, const char *name);     /* found here or made, without a suffix */
 void graph_put_input(Graph *g, Value *v);
 void graph_put_output(Graph *g, Value *v);
 void graph_put_constant(Graph *g, Value *v, const Tensor *t); /* t is not copied */
 Node *graph_append(Graph *g, const char *op, const char *domain, const char *name, int nin,
                    int nout);
+
+/* names.c */
+Value *graph_own(const Graph *g, const char *name); /* its own value of that name, or NULL */
+/* `name` itself when no value of the model has it, else the first free of name_1, name_2, ... */
+const char *name_choose(Graph *g, const char *name);
+void name_put(Graph *g, Value *v);        /* under its name */
+void name_drop(Graph *g, const Value *v); /* before it is renamed */
+void name_drop_graph(Graph *g);           /* its own, and its subgraphs': when it is removed */
+
+/* attr.c */
 Attr *node_attr(const Node *n, const char *name);
 Attr *node_put_attr(Node *n, const char *name);    /* found and cleared, or new */
+Attr *node_add_attr(Node *n, const char *name);    /* new; there must be none of that name */
+void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count); /* of a new attribute */
 
 /* clone.c: a copy with an arena of its own that shares the constants' bytes: `g` must outlive it */
 Graph *graph_clone(const Graph *g);

@@ -132,19 +132,33 @@ static bool check_form(Ctx *cx, const Node *n)
     return op_check_attributes(cx, n);
 }
 
+/* `quiet`: where messages about an old form go, which then stays unknown; NULL: there is none. */
+static bool infer_node(Ctx *cx, Ctx *quiet, Node *n)
+{
+    if (!n->row) return true;
+    if (!check_form(cx, n)) return false;
+    Ctx *c = quiet ? quiet : cx;
+    return (check_arity(c, n) && n->row->shape(c, n)) || quiet;
+}
+
+static Ctx *quiet_for(const Graph *g) { return qonnx_model_opset(g) < 13 ? ctx_quiet() : NULL; }
+
 bool graph_infer(Ctx *cx, Graph *g, bool lenient)
 {
-    bool old = lenient && qonnx_model_opset(g) < 13;
-    Ctx *quiet = old ? ctx_quiet() : NULL;
+    Ctx *quiet = lenient ? quiet_for(g) : NULL;
     bool ok = true;
     for (Node *n = g->first; ok && n; n = n->next) {
-        for (int i = 0; ok && i < qonnx_node_subgraphs(n); i++)
-            ok = graph_infer(cx, qonnx_node_subgraph(n, i), lenient);
-        if (!ok || !n->row) continue;
-        if (!check_form(cx, n)) ok = false;
-        Ctx *c = old ? quiet : cx;
-        ok = ok && ((check_arity(c, n) && n->row->shape(c, n)) || old);
+        for (int i = 0; ok && i < n->nsub; i++) ok = graph_infer(cx, n->subs[i], lenient);
+        ok = ok && infer_node(cx, quiet, n);
     }
+    qonnx_ctx_free(quiet);
+    return ok;
+}
+
+bool qonnx_node_infer(Ctx *cx, Node *n)
+{
+    Ctx *quiet = quiet_for(n->graph);
+    bool ok = infer_node(cx, quiet, n);
     qonnx_ctx_free(quiet);
     return ok;
 }

@@ -19,9 +19,11 @@
 /* What the adapters share. */
 typedef struct Raise {
     qonnx_ctx *cx;
-    qonnx_graph *main; /* the model's main graph */
-    int64_t opset;     /* of the model as it was read, at least 1 */
-    bool stale;        /* nodes were rewritten since shapes were last inferred */
+    int64_t opset;       /* of the model as it was read, at least 1 */
+    qonnx_node **behind; /* nodes whose shapes may be out of date, in order, to the one in work */
+    int count, room;     /* of them */
+    bool stale;          /* one of them was rewritten */
+    bool inferring;      /* shapes were asked for: all nodes from here on are inferred on the way */
 } Raise;
 
 /* Rewrites a node of an older form; false after qonnx_fail(). */
@@ -50,14 +52,28 @@ static qonnx_value *add_list(qonnx_node *n, const char *suffix, qonnx_dtype dtyp
     return qonnx_graph_add_constant(qonnx_node_graph(n), derived_name(n, suffix), &t);
 }
 
-/* Puts `op`(inputs) in front of `n` and returns its output. */
-static qonnx_value *insert_before(qonnx_node *n, const char *op, qonnx_value *const *inputs,
-                                  int count, qonnx_node **made)
+/* Notes that the shapes of a node are not up to date. */
+static void add_behind(Raise *r, qonnx_node *n)
+{
+    if (r->count == r->room) {
+        qonnx_node **old = r->behind;
+        r->room = r->room ? r->room * 2 : 64;
+        r->behind = qonnx_graph_array(qonnx_node_graph(n), (size_t)r->room, sizeof(qonnx_node *));
+        if (old) memcpy(r->behind, old, (size_t)r->count * sizeof(qonnx_node *));
+    }
+    r->behind[r->count++] = n;
+}
+
+/* Puts `op`(inputs) in front of `n`, the node in work, and returns its output. */
+static qonnx_value *insert_before(Raise *r, qonnx_node *n, const char *op,
+                                  qonnx_value *const *inputs, int count, qonnx_node **made)
 {
     qonnx_graph *g = qonnx_node_graph(n);
     const char *name = derived_name(n, op);
     qonnx_value *out = qonnx_graph_add_value(g, name);
     *made = qonnx_graph_add_node(g, n, op, "", name, inputs, count, &out, 1);
+    r->behind[r->count - 1] = *made;
+    add_behind(r, n);
     return out;
 }
 
@@ -71,12 +87,18 @@ static void list_to_input(qonnx_node *n, const char *attr, int input)
     qonnx_node_remove_attr(n, attr);
 }
 
-/* Infers types and shapes again where nodes have been rewritten since. */
+/* Infers types and shapes again where nodes have been rewritten since, up to the node in work.
+ * Those behind it follow when their turn comes. */
 static bool update(Raise *r)
 {
     if (!r->stale) return true;
+    for (int i = 0; i < r->count; i++)
+        if (!qonnx_node_infer(r->cx, r->behind[i])) return false;
+    r->behind[0] = r->behind[r->count - 1];
+    r->count = 1;
     r->stale = false;
-    return qonnx_graph_refresh(r->cx, r->main);
+    r->inferring = true;
+    return true;
 }
 
 /* The rank of an input, without which an older form has no meaning. */
@@ -107,7 +129,7 @@ static bool scalar_to_input(Raise *r, qonnx_node *n, const char *attr, float x, 
     qonnx_value *v = qonnx_graph_add_constant(qonnx_node_graph(n), derived_name(n, attr), &t);
     if (dtype != QONNX_FLOAT) {
         qonnx_node *cast;
-        v = insert_before(n, "Cast", &v, 1, &cast);
+        v = insert_before(r, n, "Cast", &v, 1, &cast);
         qonnx_node_set_int(cast, "to", dtype);
     }
     qonnx_node_set_input(n, input, v);
@@ -115,14 +137,14 @@ static bool scalar_to_input(Raise *r, qonnx_node *n, const char *attr, float x, 
 }
 
 /* Gives an input `count` axes of size 1 behind its `rank` own. */
-static void append_axes(qonnx_node *n, int input, int rank, int count)
+static void append_axes(Raise *r, qonnx_node *n, int input, int rank, int count)
 {
     int64_t axes[QONNX_MAX_RANK];
     for (int i = 0; i < count; i++) axes[i] = rank + i;
     qonnx_value *in[2] = {qonnx_node_input(n, input),
                           add_list(n, "axes", QONNX_INT64, axes, count)};
     qonnx_node *made;
-    qonnx_node_set_input(n, input, insert_before(n, "Unsqueeze", in, 2, &made));
+    qonnx_node_set_input(n, input, insert_before(r, n, "Unsqueeze", in, 2, &made));
 }
 
 /* ---- adapters -------------------------------------------------------------------------------- */
@@ -155,7 +177,7 @@ static bool raise_broadcast(Raise *r, qonnx_node *n)
                           "broadcast axis %lld does not fit inputs of rank %d and %d; correct it",
                           (long long)axis, left, right);
     int missing = left - right - (int)axis;
-    if (missing > 0 && right > 0) append_axes(n, 1, right, missing);
+    if (missing > 0 && right > 0) append_axes(r, n, 1, right, missing);
     return true;
 }
 
@@ -240,7 +262,7 @@ static bool raise_prelu(Raise *r, qonnx_node *n)
     drop_legacy(r, n);
     if (!known_rank(r, n, 0, &rank) || !known_rank(r, n, 1, &slope)) return false;
     bool shared = slope != 1 || qonnx_value_dim(qonnx_node_input(n, 1), 0) == 1;
-    if (!shared && rank > 2) append_axes(n, 1, slope, rank - 2);
+    if (!shared && rank > 2) append_axes(r, n, 1, slope, rank - 2);
     return true;
 }
 
@@ -394,14 +416,14 @@ static bool raise_softmax(Raise *r, qonnx_node *n)
     qonnx_graph *g = qonnx_node_graph(n);
     qonnx_node *flatten, *shape;
     qonnx_value *back[2];
-    qonnx_node_set_input(n, 0, insert_before(n, "Flatten", &x, 1, &flatten));
+    qonnx_node_set_input(n, 0, insert_before(r, n, "Flatten", &x, 1, &flatten));
     qonnx_node_set_int(flatten, "axis", axis);
     qonnx_node_set_int(n, "axis", -1);
-    back[1] = insert_before(n, "Shape", &x, 1, &shape);
+    back[1] = insert_before(r, n, "Shape", &x, 1, &shape);
     back[0] = qonnx_graph_add_value(g, derived_name(n, "2d"));
     qonnx_node_set_output(n, 0, back[0]);
-    qonnx_graph_add_node(g, qonnx_node_next(n), "Reshape", "", derived_name(n, "Reshape"), back, 2,
-                         &y, 1);
+    add_behind(r, qonnx_graph_add_node(g, qonnx_node_next(n), "Reshape", "",
+                                       derived_name(n, "Reshape"), back, 2, &y, 1));
     return true;
 }
 
@@ -413,7 +435,7 @@ static bool raise_split(Raise *r, qonnx_node *n)
     qonnx_value *lengths = qonnx_node_input(n, 1);
     if (r->opset < 2 && lengths) {
         qonnx_node *cast;
-        qonnx_node_set_input(n, 1, insert_before(n, "Cast", &lengths, 1, &cast));
+        qonnx_node_set_input(n, 1, insert_before(r, n, "Cast", &lengths, 1, &cast));
         qonnx_node_set_int(cast, "to", QONNX_INT64);
     }
     list_to_input(n, "split", 1);
@@ -652,6 +674,8 @@ static bool raise_graph(Raise *r, qonnx_graph *g)
         next = qonnx_node_next(n);
         for (int i = 0; i < qonnx_node_subgraphs(n); i++)
             if (!raise_graph(r, qonnx_node_subgraph(n, i))) return false;
+        if (r->inferring && !qonnx_node_infer(r->cx, n)) return false;
+        add_behind(r, n);
         if (!raise_node(r, n)) return false;
     }
     return true;
@@ -678,7 +702,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     drop_initialized_inputs(cx, g);
     if (opset >= TARGET) return true;
 
-    Raise r = {.cx = cx, .main = g, .opset = opset > 0 ? opset : 1};
+    Raise r = {.cx = cx, .opset = opset > 0 ? opset : 1};
     if (!raise_graph(&r, g)) return false;
     qonnx_model_set_opset(g, TARGET);
     return true;

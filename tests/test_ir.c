@@ -60,8 +60,7 @@ static void names_avoid_subgraphs(void **state)
     Graph *sub = graph_new_sub(g, n);
     Attr *a = node_put_attr(n, "then_branch");
     a->type = ATTR_GRAPH;
-    a->count = 1;
-    a->graphs = arena_copy(g->model->arena, &sub, sizeof sub);
+    node_set_graphs(n, a, arena_copy(g->model->arena, &sub, sizeof sub), 1);
     graph_value(sub, "inner");
     assert_string_equal(qonnx_graph_add_value(g, "inner")->name, "inner_1");
     qonnx_graph_free(g);

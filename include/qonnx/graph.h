@@ -91,6 +91,10 @@ QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, c
  *  broken or a node's operands are; the message names it. */
 QONNX_API QONNX_CHECKED bool qonnx_graph_refresh(qonnx_ctx *cx, qonnx_graph *g);
 
+/** Infers types and shapes of this node's outputs again from those of its inputs, as the refresh
+ *  does for all nodes: neither its subgraphs nor what reads its outputs is looked at. */
+QONNX_API QONNX_CHECKED bool qonnx_node_infer(qonnx_ctx *cx, qonnx_node *n);
+
 /** Removes every node whose outputs nobody uses, and then constants nobody uses. Returns how many
  *  nodes went. Nodes with subgraphs and unknown operators count as pure, as ONNX has it. */
 QONNX_API int qonnx_graph_sweep(qonnx_graph *g);
