@@ -86,6 +86,13 @@ void arena_free(Arena *a)
     free(a);
 }
 
+size_t arena_bytes(const Arena *a)
+{
+    size_t bytes = 0;
+    for (const Block *b = a->blocks; b; b = b->next) bytes += sizeof *b + b->size;
+    return bytes;
+}
+
 static Block *block_new(size_t size)
 {
     size_t bytes;

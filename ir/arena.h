@@ -24,6 +24,9 @@ void *arena_copy(Arena *a, const void *data, size_t bytes);
 char *arena_string(Arena *a, const char *s);
 char *arena_printf(Arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Bytes that it takes, but for what is registered to be released with it. */
+size_t arena_bytes(const Arena *a);
+
 /* Calls release(what) when the arena is freed: files, mappings, other libraries' objects. */
 void arena_on_free(Arena *a, void (*release)(void *what), void *what);
 

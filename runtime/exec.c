@@ -18,6 +18,7 @@ struct Image {
     Program *program;
     Step *steps;    /* one a call */
     size_t scratch; /* bytes that a worker needs beside the program's memory */
+    size_t outside; /* bytes of weights that engines have packed, about */
 };
 
 struct Exec {
@@ -81,6 +82,7 @@ static void *onednn_step(Image *m, const Call *c)
                                  c->kernel->pack && b ? b->data : NULL);
     if (!op) return NULL;
     arena_on_free(m->program->arena, free_op, op);
+    if (c->kernel->pack) m->outside += w->bytes;
     if (onednn_op_scratch(op) > m->scratch) m->scratch = onednn_op_scratch(op);
     return op;
 }
@@ -127,6 +129,8 @@ void image_free(Image *m)
 }
 
 const Program *image_program(const Image *m) { return m->program; }
+
+size_t image_bytes(const Image *m) { return arena_bytes(m->program->arena) + m->outside; }
 
 /* 64-byte aligned, never NULL. Not zeroed: every buffer is written before it is read. */
 static void *aligned_memory(size_t bytes)

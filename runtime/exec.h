@@ -16,6 +16,7 @@ typedef struct Exec Exec;
 Image *image_new(Program *p, Engine engine);
 void image_free(Image *m);
 const Program *image_program(const Image *m);
+size_t image_bytes(const Image *m); /* that it takes, about */
 
 Exec *exec_new(const Image *m);
 void exec_free(Exec *x);

@@ -1,10 +1,10 @@
-/* runtime/session.c - sessions: one image per set of input shapes, one worker per thread, samples
+/* runtime/session.c - sessions: one image a set of input shapes, one worker a thread, samples
  * handed out in order.
  */
 #include "runtime/session.h"
 #include "frontend/data/data.h"
-#include "runtime/bind.h"
 #include "runtime/prepare.h"
+#include "runtime/variant.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -12,23 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A program for one set of input shapes. */
-typedef struct Variant {
-    struct Variant *next;
-    Image *image;
-    void *bound; /* contents of the inputs that are bound (bind.h) */
-} Variant;
-
 struct qonnx_session {
     Graph *graph; /* a copy with constants folded */
     Engine engine;
     int threads;
-    int fed;        /* inputs that samples feed */
-    int64_t batch;  /* samples that run together: the model's fixed batch, else 1 */
-    double damaged; /* share of the samples that may be left out */
-    bool (*observe)(const Value *v, int *channel_axis);
-    pthread_mutex_t lock; /* guards variants */
-    Variant *variants;
+    int fed;            /* inputs that samples feed */
+    int64_t batch;      /* samples that run together: the model's fixed batch, else 1 */
+    double damaged;     /* share of the samples that may be left out */
+    Variants *variants; /* of graph */
 };
 
 /* ---- preparing ------------------------------------------------------------------------------- */
@@ -67,11 +58,10 @@ qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options 
     s->engine = engine;
     s->threads = o->threads > 0 ? o->threads : usable_cores();
     s->damaged = o->damaged;
-    s->observe = observe;
     s->graph = graph_prepare(cx, g, o->fake_quant);
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);
-    pthread_mutex_init(&s->lock, NULL);
+    s->variants = variants_new(s->graph, engine, observe);
     if (graph_can_run(cx, s->graph)) return s;
     qonnx_session_free(s);
     return NULL;
@@ -85,57 +75,9 @@ qonnx_session *qonnx_session_new(Ctx *cx, const Graph *g, const qonnx_session_op
 void qonnx_session_free(qonnx_session *s)
 {
     if (!s) return;
-    for (Variant *v = s->variants, *next; v; v = next) {
-        next = v->next;
-        image_free(v->image);
-        free(v->bound);
-        free(v);
-    }
-    pthread_mutex_destroy(&s->lock);
+    variants_free(s->variants);
     qonnx_graph_free(s->graph);
     free(s);
-}
-
-static bool same_shapes(const Program *p, const Tensor *inputs)
-{
-    for (int i = 0; i < p->ninput; i++) {
-        const Tensor *t = &p->inputs[i].tensor;
-        if (t->rank != inputs[i].rank || t->dtype != inputs[i].dtype ||
-            memcmp(t->dims, inputs[i].dims, (size_t)t->rank * sizeof *t->dims))
-            return false;
-    }
-    return true;
-}
-
-static Variant *variant_new(Ctx *cx, qonnx_session *s, const Tensor *inputs)
-{
-    Graph *g = graph_clone(s->graph);
-    bind_inputs(g, inputs);
-    Program *p = program_new(cx, g, inputs, s->observe);
-    if (!p) return NULL;
-    Variant *v = xcalloc(1, sizeof *v);
-    v->image = image_new(p, s->engine);
-    v->next = s->variants;
-    return s->variants = v;
-}
-
-/* The image for inputs of these shapes, made when it is new. */
-static const Image *session_image(Ctx *cx, qonnx_session *s, const Tensor *inputs)
-{
-    size_t bytes = bind_contents(s->graph, inputs, NULL);
-    void *bound = xmalloc(bytes);
-    bind_contents(s->graph, inputs, bound);
-    pthread_mutex_lock(&s->lock);
-    Variant *v = s->variants;
-    while (v && !(same_shapes(image_program(v->image), inputs) && !memcmp(v->bound, bound, bytes)))
-        v = v->next;
-    if (!v && (v = variant_new(cx, s, inputs))) {
-        v->bound = bound;
-        bound = NULL;
-    }
-    pthread_mutex_unlock(&s->lock);
-    free(bound);
-    return v ? v->image : NULL;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -232,13 +174,15 @@ static bool deliver(Worker *w, size_t sample, size_t k)
 /* Runs inputs that lie ready, on this worker's memory. */
 static bool run_inputs(Worker *w, const Tensor *inputs)
 {
-    const Image *m = session_image(w->cx, w->job->s, inputs);
+    Variants *all = w->job->s->variants;
+    const Image *m = variants_take(w->cx, all, inputs);
     if (!m) return false;
     if (m != w->image) {
         exec_free(w->exec);
         w->exec = exec_new(m);
-        w->image = m;
     }
+    variants_give_back(all, w->image);
+    w->image = m;
     exec_run(w->exec, inputs, w->job->v->tap ? see_tap : NULL, w);
     return true;
 }
@@ -379,6 +323,7 @@ static void *work(void *user)
     pthread_cond_broadcast(&j->turn);
     pthread_mutex_unlock(&j->lock);
     exec_free(w.exec);
+    variants_give_back(j->s->variants, w.image);
     free(w.index);
     qonnx_ctx_free(w.cx);
     return NULL;
@@ -498,7 +443,7 @@ bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonn
                            void *user)
 {
     engine_thread_init(s->engine);
-    const Image *m = session_image(cx, s, inputs);
+    const Image *m = variants_take(cx, s->variants, inputs);
     if (!m) return false;
     const Program *p = image_program(m);
     Exec *x = exec_new(m);
@@ -511,5 +456,6 @@ bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonn
     fn(user, 0, out);
     free(out);
     exec_free(x);
+    variants_give_back(s->variants, m);
     return true;
 }
