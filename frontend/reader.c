@@ -126,6 +126,31 @@ static bool check_names(Reader *r, const Node *n, const Onnx__NodeProto *s)
     return !twice || qonnx_fail(r->cx, n, "attribute '%s' is there twice", twice);
 }
 
+static bool is_external(const Onnx__TensorProto *t)
+{
+    return t && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
+static bool is_sparse_external(const Onnx__SparseTensorProto *t)
+{
+    return is_external(t->values) || is_external(t->indices);
+}
+
+/* Attributes that are carried as they are take no data from other files along. */
+static bool holds_its_data(Reader *r, const Node *n, const Onnx__AttributeProto *p)
+{
+    bool elsewhere = false;
+    for (size_t i = 0; i < p->n_tensors; i++) elsewhere |= is_external(p->tensors[i]);
+    for (size_t i = 0; i < p->n_sparse_tensors; i++)
+        elsewhere |= is_sparse_external(p->sparse_tensors[i]);
+    if (p->sparse_tensor) elsewhere |= is_sparse_external(p->sparse_tensor);
+    return !elsewhere ||
+           qonnx_fail(r->cx, n,
+                      "attribute '%s' has lists or sparse tensors in another file, which is not "
+                      "supported; save the model with all data in one file",
+                      text(p->name));
+}
+
 static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
 {
     Attr *a = node_add_attr(n, text(p->name));
@@ -155,7 +180,7 @@ static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
         if (!p->g) return qonnx_fail(r->cx, n, "attribute '%s' has no graph", a->name);
         return read_graphs(r, n, a, 1, &p->g);
     case ATTR_GRAPHS: return read_graphs(r, n, a, p->n_graphs, p->graphs);
-    default: return true;
+    default: return holds_its_data(r, n, p);
     }
 }
 

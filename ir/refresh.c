@@ -120,7 +120,7 @@ static bool check_arity(Ctx *cx, const Node *n)
     const Op *op = n->row;
     if (n->nin < op->min_in || (op->max_in >= 0 && n->nin > op->max_in))
         return qonnx_fail(cx, n, "%d inputs, want %d to %d", n->nin, op->min_in, op->max_in);
-    for (int i = 0; i < op->min_in; i++)
+    for (int i = 0; i < (op->max_in < 0 ? n->nin : op->min_in); i++)
         if (!n->in[i]) return qonnx_fail(cx, n, "input %d is left out, but it is required", i);
     return true;
 }

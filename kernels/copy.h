@@ -39,7 +39,8 @@ KERNEL_RUN void copy(const copy_p *restrict p, const void *restrict x, void *res
         case 1: copy_plane(p, from, to, 1); break;
         case 2: copy_plane(p, from, to, 2); break;
         case 4: copy_plane(p, from, to, 4); break;
-        default: copy_plane(p, from, to, 8); break;
+        case 8: copy_plane(p, from, to, 8); break;
+        default: break; /* there are no others */
         }
     }
 }

@@ -3,6 +3,7 @@
  */
 #include "lower/quantized.h"
 #include "lower/lower.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -13,6 +14,13 @@ static bool scalar_at(const Value *v, double *out)
     if (!v || !v->data || !v->data->data || tensor_count(v->data) != 1) return false;
     *out = qonnx_tensor_get(v->data, 0);
     return true;
+}
+
+static bool tensor_nonzero(const Tensor *t)
+{
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        if (qonnx_tensor_get(t, i) != 0) return true;
+    return false;
 }
 
 static bool is_8bit(DType t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
@@ -40,7 +48,7 @@ static Value *dequantized(const Value *v, QuantParams *p)
 /* The QuantizeLinear that alone reads `v`, when it is per tensor and 8 bits. */
 static Node *quantizer(const Value *v, QuantParams *p)
 {
-    Node *n = qonnx_value_only_user(v);
+    Node *n = v ? qonnx_value_only_user(v) : NULL;
     if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v)
         return NULL;
     return quant_read(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
@@ -56,9 +64,7 @@ static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
     const Value *zero = qonnx_node_input(n, 2);
     if (!w->data || w->dtype != QONNX_INT8 || !s || s->dtype != QONNX_FLOAT || !s->data)
         return NULL;
-    if (zero && !zero->data) return NULL;
-    for (int64_t i = 0; zero && i < tensor_count(zero->data); i++)
-        if (qonnx_tensor_get(zero->data, i) != 0) return NULL;
+    if (zero && (!zero->data || tensor_nonzero(zero->data))) return NULL;
     int64_t count = tensor_count(s);
     int64_t at = qonnx_node_int(n, "axis", 1);
     if (at < 0) at += w->data->rank;
@@ -73,13 +79,32 @@ static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
     return w;
 }
 
-/* A constant int32 bias behind its DequantizeLinear. Its scale is sx*sw by convention: the integers
- * are added to the accumulator as they are, as ONNX Runtime does. */
-static Value *bias_of(const Value *v)
+/* Whether a bias is int32 and holds one number for each of the weight's outputs. */
+static bool bias_fits(const Value *b, const Value *w, int axis)
+{
+    const Tensor *t = b->data;
+    if (!t || t->dtype != QONNX_INT32 || t->rank < 1 || axis >= w->data->rank) return false;
+    return t->dims[t->rank - 1] == w->data->dims[axis] && tensor_count(t) == w->data->dims[axis];
+}
+
+/* A constant int32 bias behind its DequantizeLinear. The integers are added to the accumulator as
+ * they are, so their scale must be sx*sw: to 1e-4, for it was rounded when it was computed. */
+static Value *bias_of(const Value *v, const Value *w, int axis, const QuantNode *q)
 {
     const Node *n = v->def;
     if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
-    return n->in[0]->data && n->in[0]->dtype == QONNX_INT32 ? n->in[0] : NULL;
+    const Value *b = n->in[0], *scale = n->in[1], *zero = qonnx_node_input(n, 2);
+    if (!bias_fits(b, w, axis) || !scale || !scale->data || scale->dtype != QONNX_FLOAT)
+        return NULL;
+    if (zero && (!zero->data || tensor_nonzero(zero->data))) return NULL;
+    int64_t count = tensor_count(scale->data);
+    if (count != 1 && count != tensor_count(b->data)) return NULL;
+    for (int64_t i = 0; i < (count > q->nweight ? count : q->nweight); i++) {
+        double want = (double)q->in[0].scale * (double)q->weight[q->nweight > 1 ? i : 0];
+        double is = qonnx_tensor_get(scale->data, count > 1 ? i : 0);
+        if (!(fabs(is - want) <= 1e-4 * want)) return NULL;
+    }
+    return n->in[0];
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -130,7 +155,7 @@ static bool find_weighted(Group *g, int axis, Arena *a)
     if (!g->in[0] || !g->in[1]) return false;
     if (!qonnx_node_input(n, 2)) return true;
     g->nin = 3;
-    return (g->in[2] = bias_of(n->in[2])) != NULL;
+    return (g->in[2] = bias_of(n->in[2], g->in[1], axis, g->q)) != NULL;
 }
 
 static bool same_params(const QuantParams *a, const QuantParams *b)
@@ -138,10 +163,37 @@ static bool same_params(const QuantParams *a, const QuantParams *b)
     return a->scale == b->scale && a->zero == b->zero && a->dtype == b->dtype;
 }
 
+/* An average pool whose windows do not reach behind the padding, which counts there no more. */
+static bool counts_inside(const Node *n)
+{
+    return !qonnx_node_int(n, "ceil_mode", 0) || !qonnx_node_int(n, "count_include_pad", 0);
+}
+
 /* What q_softmax gives: scale 1/256, the lowest integer for 0. */
 static bool is_probability(const QuantParams *p)
 {
     return p->scale == 1.0f / 256 && p->zero == (p->dtype == QONNX_INT8 ? -128 : 0);
+}
+
+/* Whether the multipliers that the operator's kernel takes are numbers that it can work with. */
+static bool multiplies(const char *op, const QuantNode *q)
+{
+    float each = q->in[0].scale;
+    if (!strcmp(op, "Mul")) each *= q->in[1].scale;
+    for (int i = 0; i < (q->weight ? q->nweight : 1); i++) {
+        float m = (q->weight ? each * q->weight[i] : each) / q->out.scale;
+        if (!(m >= FLT_MIN && m <= FLT_MAX)) return false;
+    }
+    return true;
+}
+
+/* Whether quantized.c computes this form of the operator `op`. */
+static bool has_form(const char *op, const Node *n, const QuantNode *q)
+{
+    if (!strcmp(op, "Add")) return quantized_add_params(q, &(q_add_p){0});
+    if (!strcmp(op, "Softmax")) return is_probability(&q->out);
+    if (!strcmp(op, "AveragePool") && !counts_inside(n)) return false;
+    return multiplies(op, q);
 }
 
 /* Whether the operands of the node make a group that quantized.c can lower. */
@@ -152,7 +204,7 @@ static bool find_operands(Group *g, Arena *a)
     if (qonnx_node_is(n, "Gemm")) {
         const Value *c = qonnx_node_input(n, 2);
         bool plain = qonnx_node_float(n, "alpha", 1) == 1 && qonnx_node_int(n, "transA", 0) == 0 &&
-                     (!c || (qonnx_node_float(n, "beta", 1) == 1 && c->shape.rank == 1));
+                     (!c || qonnx_node_float(n, "beta", 1) == 1);
         return plain && find_weighted(g, qonnx_node_int(n, "transB", 0) ? 0 : 1, a);
     }
     if (qonnx_node_is(n, "MatMul")) {
@@ -164,10 +216,7 @@ static bool find_operands(Group *g, Arena *a)
         return activation_bounds(n, &g->q->lo, &g->q->hi) &&
                (g->in[0] = dequantized(n->in[0], &g->q->in[0]));
     }
-    if (!quantized_find(n->op) || n->domain[0] || !find_activations(g)) return false;
-    if (qonnx_node_is(n, "Add")) return quantized_add_params(g->q, &(q_add_p){0});
-    if (qonnx_node_is(n, "Softmax")) return is_probability(&g->q->out);
-    return true;
+    return find_activations(g);
 }
 
 /* Whether the quantized operator can clamp: others take no Relu behind them. */
@@ -216,7 +265,9 @@ static void fuse_node(Node *n)
     Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
     g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
     g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
-    if (find_output(&g) && find_operands(&g, a) && (!g.act || can_clamp(n))) replace(&g);
+    if (find_output(&g) && find_operands(&g, a) && (!g.act || can_clamp(n)) &&
+        has_form(n->op, n, g.q))
+        replace(&g);
 }
 
 /* ---- QLinear operators ----------------------------------------------------------------------- */
@@ -253,9 +304,8 @@ static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Aren
     const Value *s = qonnx_node_input(n, at + 1), *z = qonnx_node_input(n, at + 2);
     if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT)
         return NULL;
-    if (z && !z->data) return NULL;
-    for (int64_t i = 0; z && i < tensor_count(z->data); i++)
-        if (qonnx_tensor_get(z->data, i) != 0) return NULL;
+    if (z && (!z->data || tensor_nonzero(z->data))) return NULL;
+    if (strcmp(n->op, "QLinearConv") && w->data->rank != 2) return NULL;
     int64_t count = tensor_count(s->data);
     if (count != 1 && (axis >= w->data->rank || count != w->data->dims[axis])) return NULL;
     float *scales = arena_array(a, (size_t)count, sizeof *scales);
@@ -285,7 +335,7 @@ static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
     }
     if (k->weight && !(g->in[g->nin++] = qlinear_weight(n, 3, axis, g->q, a))) return false;
     const Value *b = k->bias >= 0 ? qonnx_node_input(n, k->bias) : NULL;
-    if (b && (!b->data || b->dtype != QONNX_INT32)) return false;
+    if (b && !bias_fits(b, g->in[1], axis)) return false;
     if (b) g->in[g->nin++] = n->in[k->bias];
     g->q->lo = -INFINITY;
     g->q->hi = INFINITY;
@@ -303,6 +353,7 @@ static bool convert_qlinear(Node *n)
         g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
         g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
         if (qonnx_node_int(n, "channels_last", 0) || !qlinear_operands(k, &g, a)) return false;
+        if (!has_form(k->as, n, g.q)) return false;
         for (int j = n->nin - 1; j >= 0; j--) qonnx_node_set_input(n, j, NULL);
         for (int j = 0; j < g.nin; j++) qonnx_node_set_input(n, j, g.in[j]);
         n->op = k->as;

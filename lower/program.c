@@ -47,9 +47,11 @@ static bool can_index(const Shape *s)
     return true;
 }
 
+/* Types of less than a byte are not run: kernels count in bytes. */
 static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
 {
-    return (qonnx_dtype_bits(v->dtype) && can_index(&v->shape)) ||
+    int bits = qonnx_dtype_bits(v->dtype);
+    return (bits && bits % 8 == 0 && can_index(&v->shape)) ||
            qonnx_fail(cx, n,
                       "type or shape of its %s '%s' is not known, or none that can be run, or too "
                       "large (2^31 elements)",
@@ -59,6 +61,8 @@ static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
 static bool check_sizes(Ctx *cx, const Graph *g)
 {
     for (const Node *n = g->first; n; n = n->next) {
+        if (!n->out[0])
+            return qonnx_fail(cx, n, "its first output is left out, so it cannot be run");
         for (int i = 0; i < n->nin; i++)
             if (n->in[i] && !check_size(cx, n, "input", n->in[i])) return false;
         for (int i = 0; i < n->nout; i++)
@@ -71,8 +75,15 @@ static bool check_sizes(Ctx *cx, const Graph *g)
 
 static bool lower_node(Lower *l, Node *n)
 {
-    if (n->nout && n->out[0] && l->absorbed[n->out[0]->id]) return true;
-    return n->row->lower(l, n);
+    if (l->absorbed[n->out[0]->id]) return true;
+    if (!n->row->lower(l, n)) return false;
+    for (int i = 1; i < n->nout; i++) {
+        const Value *v = n->out[i];
+        if (v && (v->nuse || v->output_count) && !l->places[v->id].buf[l->places[v->id].first])
+            return qonnx_fail(l->cx, n, "its output %d '%s' is not computed by this library", i,
+                              v->name);
+    }
+    return true;
 }
 
 static Port port_of(const Value *v, Buf *b)

@@ -47,8 +47,15 @@ static const QuantNode *quant(const Node *n) { return n->quant; }
 /* Shape as the float operator's, type as the group's. */
 static bool quantized_shape(Ctx *cx, Node *n)
 {
+    const QuantNode *q = quant(n);
+    for (int i = 0; i < (q->weight ? 1 : n->nin); i++) {
+        DType t = in_dtype(n, i), want = q->in[i].dtype;
+        if (t && t != want)
+            return qonnx_fail(cx, n, "operand %d is %s, its zero point %s", i, qonnx_dtype_name(t),
+                              qonnx_dtype_name(want));
+    }
     if (!op_find("", n->op)->shape(cx, n)) return false;
-    n->out[0]->dtype = quant(n)->out.dtype;
+    if (n->out[0]) n->out[0]->dtype = q->out.dtype;
     return true;
 }
 

@@ -155,6 +155,7 @@ static bool slice_read(Ctx *cx, const Node *n, Box *b, bool *known)
         b->step[at] = s;
         if (x->dim[at] < 0) b->count[at] = -1;
         else slice_axis(x->dim[at], start[i], end[i], s, &b->start[at], &b->count[at]);
+        if (b->count[at] == 0 || b->count[at] == 1) b->step[at] = 1; /* it may be huge */
     }
     return true;
 }

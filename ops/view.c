@@ -96,6 +96,8 @@ static bool squeeze_shape(Ctx *cx, Node *n)
     bool gone[QONNX_MAX_RANK];
     if (!x || count == -2) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (!mark_axes(cx, n, x->rank, count < 0 ? 0 : count, axes, gone)) return false;
+    for (int i = 0; i < x->rank; i++) /* an open axis may be 1, and then it goes */
+        if (count < 0 && x->dim[i] < 0) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     Shape y = {.rank = 0};
     for (int i = 0; i < x->rank; i++) {
         if (gone[i] && x->dim[i] > 1)

@@ -2,6 +2,9 @@
 #include "ops/window.h"
 #include <string.h>
 
+/* Kernels add positions, pads and strides in 32 bits: each is at most this. */
+enum { MOST_STEPS = 1 << 29 };
+
 /* A list attribute with one number a spatial axis; `dflt` where it is absent. */
 static bool read_list(Ctx *cx, const Node *n, const char *name, int axes, int64_t dflt,
                       int64_t least, int64_t out[3])
@@ -12,9 +15,9 @@ static bool read_list(Ctx *cx, const Node *n, const char *name, int axes, int64_
         return qonnx_fail(cx, n, "%s has %d numbers, want %d", name, count, axes);
     for (int i = 0; i < 3; i++) out[i] = dflt;
     for (int i = 0; v && i < axes; i++) {
-        if (v[i] < least || v[i] > INT32_MAX)
-            return qonnx_fail(cx, n, "%s holds %lld, want at least %lld", name, (long long)v[i],
-                              (long long)least);
+        if (v[i] < least || v[i] > MOST_STEPS)
+            return qonnx_fail(cx, n, "%s holds %lld, want at least %lld and at most %d", name,
+                              (long long)v[i], (long long)least, MOST_STEPS);
         out[3 - axes + i] = v[i];
     }
     return true;
@@ -29,8 +32,9 @@ static bool read_pads(Ctx *cx, const Node *n, Window *w)
     if (v && count != 2 * w->axes)
         return qonnx_fail(cx, n, "pads has %d numbers, want %d", count, 2 * w->axes);
     for (int i = 0; v && i < count; i++) {
-        if (v[i] < 0 || v[i] > INT32_MAX)
-            return qonnx_fail(cx, n, "pads holds %lld, want 0 or more", (long long)v[i]);
+        if (v[i] < 0 || v[i] > MOST_STEPS)
+            return qonnx_fail(cx, n, "pads holds %lld, want 0 or more, and at most %d",
+                              (long long)v[i], MOST_STEPS);
         (i < w->axes ? w->front : w->back)[3 - w->axes + i % w->axes] = v[i];
     }
     return true;
@@ -87,11 +91,14 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
             return qonnx_fail(cx, n, "kernel_shape says %lld where the weight has %lld",
                               (long long)w->kernel[i], (long long)kernel[axis]);
         if (kernel) w->kernel[i] = kernel[axis];
-        if (w->kernel[i] < 1 || (w->kernel[i] - 1) > INT32_MAX / w->dilation[i])
+        if (w->kernel[i] < 1 || (w->kernel[i] - 1) > MOST_STEPS / w->dilation[i])
             return qonnx_fail(cx, n, "the kernel is too small or too large");
         if (w->in[i] < 0) continue;
         if (same) pad_same(w, i, !strcmp(pad, "SAME_UPPER"));
         else if (!output_size(cx, n, w, i, ceil_mode)) return false;
+        if (w->in[i] + w->front[i] + w->back[i] > MOST_STEPS)
+            return qonnx_fail(cx, n, "the padded input has size %lld along an axis, at most %d",
+                              (long long)(w->in[i] + w->front[i] + w->back[i]), MOST_STEPS);
     }
     return true;
 }

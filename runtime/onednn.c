@@ -197,6 +197,8 @@ static bool pool_agrees(const Window *w, bool include_pad)
 {
     const int64_t last = (int64_t)(w->out - 1) * w->stride - w->front;
     const bool all_reach = (int64_t)(w->k - 1) * w->dilation >= w->front && last < w->in;
+    if (w->k > 4 * (int64_t)w->in)
+        return false; /* oneDNN goes over all of the window, inside or not */
     return all_reach && complete(w) && (!include_pad || reach(w) <= w->behind);
 }
 

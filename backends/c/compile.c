@@ -116,6 +116,21 @@ static bool name_types(CModel *m)
 /* ---- program ----------------------------------------------------------------------------------
  */
 
+/* The self-test holds all inputs and outputs as text. */
+static bool is_printable(const CModel *m)
+{
+    enum { MOST_ELEMENTS = 1 << 24 };
+    const Program *p = m->program;
+    int64_t count = 0;
+    for (int i = 0; i < p->ninput; i++) count += tensor_count(&p->inputs[i].tensor);
+    for (int i = 0; i < p->noutput; i++) count += tensor_count(&p->outputs[i].tensor);
+    return count <= MOST_ELEMENTS ||
+           qonnx_fail(m->cx, NULL,
+                      "%s: its inputs and outputs have %lld elements; compiled code has room for "
+                      "%d: set smaller shapes in the model",
+                      p->graph->model->path, (long long)count, MOST_ELEMENTS);
+}
+
 /* Lowers and plans; `g` is consumed. */
 static bool make_program(CModel *m, Graph *g)
 {
@@ -131,7 +146,7 @@ static bool make_program(CModel *m, Graph *g)
     if (!m->program) return false;
     program_plan(m->program, C_ALIGN);
     m->arena_bytes = m->program->memory ? m->program->memory : C_ALIGN;
-    return name_types(m) && c_constants(m);
+    return name_types(m) && is_printable(m) && c_constants(m);
 }
 
 static bool make_names(CModel *m, const Graph *g, const char *prefix)
@@ -250,12 +265,13 @@ static FILE *begin(Output *o, Arena *a, const char *prefix, const char *ending)
     return o->stream;
 }
 
-/* Whether the file is not there, or one that was made here: the first line says so. */
-static bool may_replace(Ctx *cx, const char *path)
+/* Whether the file is not there, or was made here: `teller`, itself but for weights, says so in its
+ * first line. */
+static bool may_replace(Ctx *cx, const char *path, const char *teller)
 {
-    FILE *f = fopen(path, "r");
-    if (!f && errno == ENOENT) return true;
+    if (access(path, F_OK) && errno == ENOENT) return true;
     char head[512] = "";
+    FILE *f = fopen(teller, "r");
     size_t n = f ? fread(head, 1, sizeof head - 1, f) : 0;
     if (f) fclose(f);
     head[n] = 0;
@@ -266,19 +282,27 @@ static bool may_replace(Ctx *cx, const char *path)
                       path);
 }
 
+/* Makes the directory, unless it is there. */
+static bool make_directory(Ctx *cx, const char *directory, bool *made)
+{
+    struct stat s;
+    int error = mkdir(directory, 0777) ? errno : 0;
+    *made = !error;
+    if (error == EEXIST && !stat(directory, &s) && !S_ISDIR(s.st_mode)) error = ENOTDIR;
+    return !error || error == EEXIST ||
+           qonnx_fail(cx, NULL, "%s: cannot be made a directory: %s", directory, strerror(error));
+}
+
 /* Puts all files in their places, or none. */
 static bool write_files(Ctx *cx, Arena *a, const char *directory, Output *files, int count)
 {
-    struct stat s;
-    bool ok = true;
+    bool made = false, ok = true;
+    const char *header = arena_printf(a, "%s/%s", directory, files[0].name);
     for (int i = 0; i < count && ok; i++) {
         const char *path = arena_printf(a, "%s/%s", directory, files[i].name);
-        ok = strstr(files[i].name, ".bin") || may_replace(cx, path);
+        ok = may_replace(cx, path, strstr(files[i].name, ".bin") ? header : path);
     }
-    bool made = ok && !mkdir(directory, 0777);
-    if (ok && !made && (stat(directory, &s) || !S_ISDIR(s.st_mode)))
-        ok = qonnx_fail(cx, NULL, "%s: cannot be made a directory: %s", directory,
-                        strerror(errno == ENOENT ? ENOENT : ENOTDIR));
+    ok = ok && make_directory(cx, directory, &made);
     AtomicFile *parts[FILES] = {NULL};
     for (int i = 0; i < count && ok; i++) {
         parts[i] = atomic_open(cx, arena_printf(a, "%s/%s", directory, files[i].name));

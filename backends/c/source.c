@@ -138,12 +138,23 @@ static void print_call(const CModel *m, int number, FILE *f)
     fputs(");\n", f);
 }
 
+/* Whether a call reads the program's input of that number. */
+static bool is_read(const Program *p, int input)
+{
+    for (int i = 0; i < p->ncall; i++)
+        for (int k = 0; k < p->calls[i].kernel->nin; k++)
+            if (p->calls[i].in[k] && p->calls[i].in[k]->port == input + 1) return true;
+    return false;
+}
+
 static void print_run(const CModel *m, FILE *f)
 {
     fputs("/* ---- the model ---- */\n\n", f);
     c_print_signature(m, true, f);
     fprintf(f, "\n{\n    CHECK_POINTER(arena, %d);\n", C_ALIGN);
     if (m->weights_apart) fprintf(f, "    CHECK_POINTER(weights, %d);\n", C_ALIGN);
+    for (int i = 0; i < m->program->ninput; i++)
+        if (!is_read(m->program, i)) fprintf(f, "    (void)in%d;\n", i);
     for (int i = 0; i < m->program->ncall; i++) print_call(m, i, f);
     fputs("    return 0;\n}\n", f);
 }

@@ -108,7 +108,8 @@ void text_element(FILE *f, const char *ctype, const void *data, size_t i)
     if (!strcmp(ctype, "double")) {
         double x;
         memcpy(&x, at, sizeof x);
-        fprintf(f, "%a", x);
+        if (isfinite(x)) fprintf(f, "%a", x);
+        else text_float(f, (float)x);
     } else if (!t->is_signed) {
         fprintf(f, "%lluu%s", (unsigned long long)u, t->bytes == 8 ? "ll" : "");
     } else if (s == INT64_MIN || s == INT32_MIN) {

@@ -36,20 +36,23 @@ static Onnx__TensorProto *write_tensor(Writer *w, const Tensor *t, const char *n
     return p;
 }
 
-/* A constant as it was in the file, with external data brought in; or built from its contents. */
-static Onnx__TensorProto *write_constant(Writer *w, const Value *v)
+/* A tensor as it was in the file, with external data brought in. */
+static Onnx__TensorProto *write_as_read(Writer *w, const Onnx__TensorProto *s, const Tensor *t)
 {
-    const Onnx__TensorProto *s = v->source;
-    if (!s) return write_tensor(w, v->data, v->name);
     Onnx__TensorProto *p = arena_copy(w->arena, s, sizeof *s);
     if (s->data_location != ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) return p;
     p->has_data_location = 0;
     p->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT;
     p->n_external_data = 0;
     p->has_raw_data = 1;
-    p->raw_data.len = v->data->bytes;
-    p->raw_data.data = (uint8_t *)(uintptr_t)v->data->data;
+    p->raw_data.len = t->bytes;
+    p->raw_data.data = (uint8_t *)(uintptr_t)t->data;
     return p;
+}
+
+static Onnx__TensorProto *write_constant(Writer *w, const Value *v)
+{
+    return v->source ? write_as_read(w, v->source, v->data) : write_tensor(w, v->data, v->name);
 }
 
 static Onnx__GraphProto *write_graph(Writer *w, const Graph *g);
@@ -59,6 +62,7 @@ static Onnx__AttributeProto *write_attr(Writer *w, const Attr *a)
     Onnx__AttributeProto *p = arena_alloc(w->arena, sizeof *p);
     if (a->source) {
         *p = *(const Onnx__AttributeProto *)a->source;
+        if (a->type == ATTR_TENSOR) p->t = write_as_read(w, p->t, a->tensor);
         if (a->type == ATTR_GRAPH) p->g = write_graph(w, a->graphs[0]);
         if (a->type == ATTR_GRAPHS) {
             p->graphs = list(w, p->n_graphs);
