@@ -59,13 +59,8 @@ def make(form, signed):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), used, steps["c"][0]
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["uint8", "int8"])
-@pytest.mark.parametrize("form", FORMS)
-def test_operator(form, signed, done, tmp_path):
-    model, used, step = make(form, signed)
-    path, rng = tmp_path / "m.onnx", np.random.default_rng(len(form))
-    onnx.save(model, path)
-    inputs = {n + "_in": (rng.normal(size=SHAPE) * 2).astype(np.float32) for n in used}
+def near(path, inputs, step, done, tmp_path):
+    """Asserts that the outputs are ONNX Runtime's, but for a step here and there. Gives the options of the data."""
     data = []
     for name, array in inputs.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -77,7 +72,54 @@ def test_operator(form, signed, done, tmp_path):
     got = np.load(next((tmp_path / "out").rglob("*.npy"))).reshape(want.shape)
     off = np.abs(got - want) / step
     assert off.max() < 1.01 and (off > 0.5).mean() < 0.02, (off.max(), (off > 0.5).mean())
+    return data
 
+
+@pytest.mark.parametrize("signed", [False, True], ids=["uint8", "int8"])
+@pytest.mark.parametrize("form", FORMS)
+def test_operator(form, signed, done, tmp_path):
+    model, used, step = make(form, signed)
+    path, rng = tmp_path / "m.onnx", np.random.default_rng(len(form))
+    onnx.save(model, path)
+    inputs = {n + "_in": (rng.normal(size=SHAPE) * 2).astype(np.float32) for n in used}
+    data = near(path, inputs, step, done, tmp_path)
     done("compile", path, "-o", tmp_path / "c", "--prefix", "m", "--io", "int8", *data)
     assert "computes in float" not in (tmp_path / "c" / "Makefile").read_text()
     subprocess.run(["make", "-s", "-C", tmp_path / "c", "test"], check=True, capture_output=True)
+
+
+BIASES = {
+    "of one element": ([500], 0.01),
+    "at another scale": ([500, -700, 20, 1000, -1, 0, 77, 33], 0.004),
+    "at scales of its own": ([500, -700, 20, 1000, -1, 0, 77, 33], np.linspace(0.01, 0.02, 8)),
+}
+
+
+@pytest.mark.parametrize("name", BIASES)
+def test_bias(name, done, tmp_path):
+    """A bias that is not in the accumulator's units means what the file says all the same."""
+    bias, scale = BIASES[name]
+    constants = {"s": np.float32(0.1), "z": np.uint8(90), "w": np.arange(-8, 8, dtype=np.int8).reshape(2, 8),
+                 "b": np.int32(bias), "sb": np.float32(scale)}
+    nodes = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+             node("DequantizeLinear", ["w", "s"], ["wf"]), node("DequantizeLinear", ["b", "sb"], ["bf"], axis=0),
+             node("Gemm", ["a", "wf", "bf"], ["g"]), node("QuantizeLinear", ["g", "s", "z"], ["r"]),
+             node("DequantizeLinear", ["r", "s", "z"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5, 2])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8), path)
+    near(path, {"x": np.random.default_rng(1).normal(size=(5, 2)).astype(np.float32) * 3}, 0.1, done, tmp_path)
+
+
+def test_average_behind_the_padding(done, tmp_path):
+    """With ceil_mode the last window may reach behind the padding, which does not count there."""
+    FORMS["ceil"] = ([node("AveragePool", ["a"], ["c"], kernel_shape=[4, 4], strides=[3, 3], pads=[1, 1, 1, 1],
+                           ceil_mode=1, count_include_pad=1)], {})
+    model, used, step = make("ceil", False)
+    del FORMS["ceil"]
+    model.opset_import[0].version = 19
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "m.onnx")
+    near(tmp_path / "m.onnx", {"a_in": np.full(SHAPE, 2.5, np.float32)}, step, done, tmp_path)

@@ -123,3 +123,31 @@ def _(folder):
     m = model([helper.make_node("Add", ["x", "w"], ["y"])], [("x", FLOAT, [1, 3])], constants=[t])
     (folder / "m.onnx").write_bytes(m.SerializeToString().replace(b"w#bin", b"w\0bin"))
     return rewrite(folder / "m.onnx")
+
+
+def in_attribute(field):
+    """A Constant whose data is in w.bin."""
+
+    def make(folder):
+        (folder / "w.bin").write_bytes(WEIGHTS.tobytes())
+        t = TensorProto(name="t", data_type=FLOAT, dims=[WEIGHTS.size], data_location=TensorProto.EXTERNAL)
+        t.external_data.add(key="location", value="w.bin")
+        constant = helper.make_node("Constant", [], ["y"], "n")
+        constant.attribute.add(name="value", type=getattr(onnx.AttributeProto, field))
+        into = constant.attribute[0]
+        into.t.CopyFrom(t) if field == "TENSOR" else into.tensors.append(t)
+        m = model([constant], [], [("y", FLOAT, None)])
+        (folder / "m.onnx").write_bytes(m.SerializeToString())
+        return rewrite(folder / "m.onnx")
+
+    return make
+
+
+def brought_in(made, out, done):
+    """The data is in the written file."""
+    assert list(numpy_helper.to_array(onnx.load(out).graph.node[0].attribute[0].t)) == list(WEIGHTS)
+
+
+row("external data: of an attribute", status=0, check=brought_in)(in_attribute("TENSOR"))
+row("external data: of a list in an attribute", r"attribute 'value' has lists or sparse tensors in another file")(
+    in_attribute("TENSORS"))
