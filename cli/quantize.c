@@ -213,7 +213,8 @@ static bool transform(Job *job)
     const qonnx_pipeline_options without = {.target = args->target};
     double clock = seconds_now();
     bool calibrates = job->split < job->passes.count;
-    bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
+    bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL &&
+                output_spares(job->cx, job->g, args->output);
     if (good && calibrates && args->calibration) {
         job->stats = qonnx_stats_load(job->cx, args->calibration);
         good = job->stats && (args->pipeline || replay_prefix(job));
@@ -248,8 +249,8 @@ static bool is_quantized(const qonnx_value *v)
 }
 
 /* Whether a runtime can compute the node in integers: every activation that its rule names comes
- * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some more
- * of them: not more than a few, lest a long row takes forever). */
+ * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some
+ * more of them: not more than a few, lest a long row takes forever). */
 static bool runs_in_integers(const qonnx_node *n)
 {
     qonnx_rule rule = qonnx_node_rule(n);
@@ -274,10 +275,8 @@ static void place(void *user, const qonnx_node *n)
     const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
     bool in_float = out && qonnx_value_dtype(out) == QONNX_FLOAT;
     if (!in_float || qonnx_node_is(n, "DequantizeLinear")) return;
-    if (runs_in_integers(n))
-        p->integer++;
-    else
-        tally_add(&p->left, n);
+    if (runs_in_integers(n)) p->integer++;
+    else tally_add(&p->left, n);
 }
 
 static void print_text(const Job *job, const Placement *p)
@@ -330,10 +329,8 @@ static void print_summary(const Job *job)
     Placement p = {0};
     visit_nodes(job->g, place, &p);
     tally_sort(&p.left);
-    if (job->args->json)
-        print_json(job, &p);
-    else if (!job->args->quiet)
-        print_text(job, &p);
+    if (job->args->json) print_json(job, &p);
+    else if (!job->args->quiet) print_text(job, &p);
     tally_free(&p.left);
 }
 

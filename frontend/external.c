@@ -186,7 +186,7 @@ static const char *open_reason(int error)
 }
 
 /* Whether that file was mapped under another location. */
-static bool is_mapped(const ExternalFiles *x, const struct stat *st)
+bool external_holds(const ExternalFiles *x, const struct stat *st)
 {
     for (const Mapping *m = x->mappings; m; m = m->next)
         if (m->device == st->st_dev && m->inode == st->st_ino) return true;
@@ -219,7 +219,7 @@ static const Mapping *mapping_get(qonnx_ctx *cx, ExternalFiles *x, const Onnx__T
     if (ok) (void)!fstat(fd, &st);
     close(fd);
     if (!ok) return NULL;
-    if (!is_mapped(x, &st)) x->bytes += map.bytes;
+    if (!external_holds(x, &st)) x->bytes += map.bytes;
     Mapping *m = xcalloc(1, sizeof *m);
     size_t n = strlen(location) + 1;
     *m = (Mapping){x->mappings, memcpy(xmalloc(n), location, n), map, st.st_dev, st.st_ino};

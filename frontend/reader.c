@@ -396,6 +396,12 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
            qonnx_graph_refresh(r->cx, g);
 }
 
+bool qonnx_model_has_data_in(const Graph *g, const char *path)
+{
+    struct stat s;
+    return g->model->external && !stat(path, &s) && external_holds(g->model->external, &s);
+}
+
 static void unmap(void *file) { file_unmap(file); }
 
 Graph *qonnx_model_load(Ctx *cx, const char *path)
@@ -412,6 +418,7 @@ Graph *qonnx_model_load(Ctx *cx, const char *path)
               : wire_unpack(cx, path, &onnx__model_proto__descriptor, file.data, file.bytes, a);
     Reader r = {.cx = cx, .path = g->model->path, .arena = a};
     bool ok = m && read_model(&r, g, m);
+    g->model->external = r.external;
     g->model->bytes = file.bytes + external_bytes(r.external);
     if (ok) return g;
     qonnx_graph_free(g);

@@ -110,6 +110,7 @@ typedef struct Model {
     Arena *arena;           /* everything */
     const char *path;       /* of the file, for messages */
     const void *source;     /* Onnx__ModelProto, or NULL */
+    const void *external;   /* ExternalFiles that constants lie in, or NULL */
     int64_t ir_version;
     const char *producer, *producer_version; /* "" where the file has none */
     Opset *opsets;

@@ -29,6 +29,9 @@ QONNX_API qonnx_graph *qonnx_model_load(qonnx_ctx *cx, const char *path);
 QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *g,
                                               const char *path);
 
+/** Whether the path is a file that external data of the model is in: what must not be replaced. */
+QONNX_API bool qonnx_model_has_data_in(const qonnx_graph *g, const char *path);
+
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 
 /** Version of the default operator set that the model imports; 0 when it imports none. */

@@ -151,3 +151,13 @@ def brought_in(made, out, done):
 row("external data: of an attribute", status=0, check=brought_in)(in_attribute("TENSOR"))
 row("external data: of a list in an attribute", r"attribute 'value' has lists or sparse tensors in another file")(
     in_attribute("TENSORS"))
+
+
+for verb in ("quantize", "calibrate"):
+
+    @row(f"external data: where {verb} is to write", r"w\.bin: holds the model's external data; name another output")
+    def _(folder, verb=verb):
+        two(folder, 0, 4)
+        np.save(folder / "x.npy", np.zeros((1, 2), np.float32))
+        data = ["--data"] if verb == "quantize" else []
+        return [verb, folder / "m.onnx", *data, folder / "x.npy", "-o", folder / "w.bin"]
