@@ -157,12 +157,17 @@ static Onnx__TypeProto *write_type(Writer *w, const Value *v)
     return t;
 }
 
-/* The value's entry as it was in `entries`, else a new one. */
+/* The value's entry as it was in `entries`, else a new one. It is looked for from `*next` on, since
+ * they are in the order of the values, and `*next` is then behind it. */
 static Onnx__ValueInfoProto *write_info(Writer *w, const Value *v, size_t n,
-                                        Onnx__ValueInfoProto *const *entries)
+                                        Onnx__ValueInfoProto *const *entries, size_t *next)
 {
-    for (size_t i = 0; i < n; i++)
-        if (entries[i]->name && !strcmp(entries[i]->name, v->name)) return entries[i];
+    for (size_t k = 0; k < n; k++) {
+        size_t i = *next + k < n ? *next + k : *next + k - n;
+        if (!entries[i]->name || strcmp(entries[i]->name, v->name)) continue;
+        *next = i + 1;
+        return entries[i];
+    }
     Onnx__ValueInfoProto *p = arena_alloc(w->arena, sizeof *p);
     onnx__value_info_proto__init(p);
     p->name = str(v->name);
@@ -196,13 +201,15 @@ static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
 
     p->n_input = (size_t)g->ninput;
     p->input = list(w, p->n_input);
+    size_t next = 0;
     for (int i = 0; i < g->ninput; i++)
-        p->input[i] = write_info(w, g->inputs[i], s.n_input, s.input);
+        p->input[i] = write_info(w, g->inputs[i], s.n_input, s.input, &next);
 
     p->n_output = (size_t)g->noutput;
     p->output = list(w, p->n_output);
+    next = 0;
     for (int i = 0; i < g->noutput; i++)
-        p->output[i] = write_info(w, g->outputs[i], s.n_output, s.output);
+        p->output[i] = write_info(w, g->outputs[i], s.n_output, s.output, &next);
 
     p->n_value_info = 0;
     p->value_info = list(w, s.n_value_info);
