@@ -93,6 +93,11 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
         if (kernel) w->kernel[i] = kernel[axis];
         if (w->kernel[i] < 1 || (w->kernel[i] - 1) > MOST_STEPS / w->dilation[i])
             return qonnx_fail(cx, n, "the kernel is too small or too large");
+        int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
+        if (!kernel && (w->front[i] >= span || w->back[i] >= span))
+            return qonnx_fail(cx, n, "pads holds %lld, want less than the window of a pool, %lld",
+                              (long long)(w->front[i] >= span ? w->front[i] : w->back[i]),
+                              (long long)span);
         if (w->in[i] < 0) continue;
         if (same) pad_same(w, i, !strcmp(pad, "SAME_UPPER"));
         else if (!output_size(cx, n, w, i, ceil_mode)) return false;

@@ -38,11 +38,12 @@ for op in ("MaxPool", "AveragePool"):
     for name, most, attributes in [
         ("stride", r"strides holds \d+, want at least 1 and at most", {"strides": [1 << 30, 1]}),
         ("pad", r"pads holds \d+, want 0 or more, and at most", {"pads": [2**31 - 1, 0, 2**31 - 1, 0]}),
-        ("padded input", r"the padded input has size 1073741832", {"pads": [1 << 29, 0, 1 << 29, 0]}),
+        ("padded input", r"pads holds 536870912, want less than the window of a pool, 2", {"pads": [1 << 29, 0, 1 << 29, 0]}),
         ("window", r"kernel_shape holds \d+, want at least 1 and at most", {"kernel_shape": [2**31 - 1] * 2,
                                                                             "auto_pad": "SAME_UPPER"}),
     ]:
         run_row(f"{op} of a huge {name}", most, lambda op=op, a=attributes: one(op, **{"kernel_shape": [2, 2]} | a))
+run_row("Conv of a huge padded input", r"the padded input has size 1073741832", lambda: conv(pads=[1 << 29, 0, 1 << 29, 0]))
 run_row("MaxPool of a window of 2^28", "", lambda: one("MaxPool", kernel_shape=[1 << 28] * 2, auto_pad="SAME_UPPER"),
         status=0)
 
