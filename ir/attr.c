@@ -81,7 +81,7 @@ Attr *node_add_attr(Node *n, const char *name)
 /* Takes the graphs of an attribute, which goes, off the node's. */
 static void forget_graphs(Node *n, const Attr *a)
 {
-    if (!a->graphs) return;
+    if (!a->graphs || !a->count) return;
     int at = 0;
     for (const Attr *b = n->attrs; b < a; b++)
         if (b->graphs) at += b->count;
