@@ -39,7 +39,7 @@ bool graph_can_run(Ctx *cx, const Graph *g)
  * 0 makes it nothing, the others are not many rows of nothing. */
 static bool can_index(const Shape *s)
 {
-    enum { MOST_ROWS = 1 << 24 };
+    enum { MOST_ROWS = 1 << 20 };
     int64_t rows = 1;
     if (shape_elements(s)) return shape_elements(s) > 0;
     for (int i = 0; i < s->rank; i++)
