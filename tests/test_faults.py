@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 SHIM = COMMAND.parent / "tests" / "faults" / "libfaults.so"
 SPREAD = None if os.environ.get("QONNX_LONG") else 120  # failures a command and kind
+SIGMA = COMMAND.parent / "plugins" / "sigma.so"
 DIGITS = TESTDATA / "digits.onnx"
 FORMS = TESTDATA / "forms"
 
@@ -40,6 +41,9 @@ COMMANDS = {
     "check": ["run", DIGITS, "--data", "SET", "--check", "--engine", "portable"],
     "compile": ["compile", DIGITS, "-o", "FOLDER"],
     "compile again": ["compile", DIGITS, "-o", "AGAIN"],
+    "compile integers": ["compile", TESTDATA / "fuzz" / "compile" / "quantized", "-o", "FOLDER", "--io", "int8",
+                         "--weights", "bin"],
+    "plugins": ["passes", "--plugin", SIGMA, "--json"],
     "evaluate": ["evaluate", DIGITS, "--data", "IN", "--json", "-j", 1, "--engine", "portable"],
 }
 
