@@ -182,6 +182,7 @@ bool quantized_add_params(const QuantNode *q, q_add_p *p)
     p->unit = 1;
     double most = 0;
     for (int i = 0; i < 3; i++) {
+        if (!isfinite(scales[i])) return false;
         int n = whole_at(scales[i]);
         if (n > p->unit) p->unit = n;
         most += fabs((double)scales[i]) * (i < 2 ? 255 : 1);
@@ -189,7 +190,7 @@ bool quantized_add_params(const QuantNode *q, q_add_p *p)
     p->a_scale = (int32_t)bits_of(scales[0]);
     p->b_scale = (int32_t)bits_of(scales[1]);
     p->offset = (int32_t)bits_of(scales[2]);
-    return p->unit < 62 && isfinite(most) && ldexp(most, p->unit) < 0x1p62;
+    return p->unit < 62 && ldexp(most, p->unit) < 0x1p62;
 }
 
 static bool add_lower(Lower *l, Node *n)
