@@ -104,7 +104,7 @@ def many_attributes(graphs, count):
 
 
 def many_numbers():
-    return many_attributes(False, 60000)
+    return many_attributes(False, 90000)
 
 
 def many_subgraphs():
@@ -139,7 +139,7 @@ def many_constants(count=50000):
 # ---- raise-opset ---------------------------------------------------------------------------------
 
 
-def one_name(count=6000, subgraphs=False, depth=0):
+def one_name(count=9000, subgraphs=False, depth=0):
     """Nodes of one name below operator set 13, each of which needs names for what is put around it."""
     nodes = [node("Softmax", ["x"], [f"y{i}"], name="n", axis=1) for i in range(count)]
     outputs = [value(f"y{i}") for i in range(count)]
