@@ -9,12 +9,13 @@ import time
 import numpy as np
 import pytest
 from bad_inputs.graphs import nested_ifs
-from bad_inputs.table import CALIBRATION, DIGITS, FLOAT, model, relu, rewrite, row, samples, written
+from bad_inputs.table import CALIBRATION, DIGITS, FLOAT, SANITIZED, model, relu, rewrite, row, samples, written
 from conftest import COMMAND
 from onnx import helper
 from plugin_source import compile_source
 
 MB = 1 << 20
+SLOWER = 6 if SANITIZED else 1  # how many times longer a sample takes
 CALIBRATE = ["calibrate", DIGITS, CALIBRATION, "-o", "OUT"]
 
 
@@ -276,7 +277,7 @@ def ignored(arguments, more):
 @row("SIGHUP that is ignored", status=0, how=ignored, check=lambda made, out, done: None)
 def _(folder):
     rng = np.random.default_rng(0)
-    np.save(folder / "long.npy", rng.random((6000, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "long.npy", rng.random((6000 // SLOWER, 1, 8, 8)).astype(np.float32))
     return ["quantize", DIGITS, "--data", folder / "long.npy", "-o", "OUT", "-j", "1", "--engine", "portable"]
 
 
@@ -299,7 +300,7 @@ def killed_and_again(arguments, more):
 
 @row("SIGKILL, and once more", status=0, how=killed_and_again)
 def _(folder):
-    np.save(folder / "long.npy", np.random.default_rng(0).random((3000, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "long.npy", np.random.default_rng(0).random((3000 // SLOWER, 1, 8, 8)).astype(np.float32))
     return ["quantize", DIGITS, "--data", folder / "long.npy", "-o", "OUT", "-j", "1", "--engine", "portable"]
 
 
