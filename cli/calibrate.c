@@ -135,7 +135,7 @@ static void print_summary(const Args *args, const qonnx_stats *s, double seconds
 static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, const char *prefix)
 {
     const qonnx_pipeline_options o = {0};
-    if (!g || !output_spares(cx, g, args->output) || !qonnx_pipeline_run(cx, g, prefix, &o) ||
+    if (!g || !qonnx_model_spares(cx, g, args->output) || !qonnx_pipeline_run(cx, g, prefix, &o) ||
         !calibratable(cx, g, args))
         return report_failure(cx);
     double began = seconds_now();

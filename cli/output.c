@@ -119,12 +119,6 @@ bool output_allowed(const char *path, const char *const *inputs, int count)
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-bool output_spares(qonnx_ctx *cx, const qonnx_graph *g, const char *path)
-{
-    return !qonnx_model_has_data_in(g, path) ||
-           qonnx_fail(cx, NULL, "%s: holds the model's external data; name another output", path);
-}
-
 json_t *json_text(const char *s)
 {
     json_t *text = json_string(s); /* NULL: not UTF-8 */

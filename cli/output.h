@@ -31,9 +31,6 @@ bool output_apart(const char *path, const char *const *inputs, int count);
  * than a file, and none of the inputs. Otherwise says why and returns false. */
 bool output_allowed(const char *path, const char *const *inputs, int count);
 
-/* Whether the file `path` is none that external data of the model is in. Otherwise fails. */
-bool output_spares(qonnx_ctx *cx, const qonnx_graph *g, const char *path);
-
 /* A JSON string of any bytes: what is not UTF-8 becomes '?'. */
 json_t *json_text(const char *s);
 /* A JSON number; null when it is not finite. */

@@ -214,7 +214,7 @@ static bool transform(Job *job)
     double clock = seconds_now();
     bool calibrates = job->split < job->passes.count;
     bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL &&
-                output_spares(job->cx, job->g, args->output);
+                qonnx_model_spares(job->cx, job->g, args->output);
     if (good && calibrates && args->calibration) {
         job->stats = qonnx_stats_load(job->cx, args->calibration);
         good = job->stats && (args->pipeline || replay_prefix(job));

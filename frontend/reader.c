@@ -396,10 +396,11 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
            qonnx_graph_refresh(r->cx, g);
 }
 
-bool qonnx_model_has_data_in(const Graph *g, const char *path)
+bool qonnx_model_spares(Ctx *cx, const Graph *g, const char *path)
 {
     struct stat s;
-    return g->model->external && !stat(path, &s) && external_holds(g->model->external, &s);
+    return !g->model->external || stat(path, &s) || !external_holds(g->model->external, &s) ||
+           qonnx_fail(cx, NULL, "%s: holds the model's external data; name another output", path);
 }
 
 static void unmap(void *file) { file_unmap(file); }

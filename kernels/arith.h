@@ -270,11 +270,7 @@ KERNEL_RUN void arith(const arith_p *restrict p, const void *restrict a, const v
     for (int i = 0; i < axes; i++) rows *= dims[i];
     for (ptrdiff_t r = 0; r < rows; r++) {
         arith_row ar = {a, 0, as[5]}, br = {b, 0, bs[5]};
-        ptrdiff_t rest = r;
-        for (int i = axes - 1; i >= 0; rest /= dims[i], i--) {
-            ar.at += rest % dims[i] * as[i];
-            br.at += rest % dims[i] * bs[i];
-        }
+        f_binary_row(axes, dims, as, bs, r, &ar.at, &br.at);
         for (ptrdiff_t j = 0; j < dims[5]; j += F_CHUNK) {
             arith_chunk(p, ar, br, y, r * dims[5] + j, f_chunk(j, dims[5]));
             ar.at += F_CHUNK * ar.step;

@@ -53,6 +53,17 @@ KERNEL int f_binary_merge(int32_t dims[6], const int32_t a[6], const int32_t b[6
     return axes;
 }
 
+/* Where row `r` of the merged axis begins in both inputs, `axes` axes being in front of it. */
+KERNEL void f_binary_row(int axes, const int32_t dims[6], const int32_t as[6], const int32_t bs[6],
+                         ptrdiff_t r, ptrdiff_t *a, ptrdiff_t *b)
+{
+    *a = *b = 0;
+    for (int i = axes - 1; i >= 0; r /= dims[i], i--) {
+        *a += r % dims[i] * as[i];
+        *b += r % dims[i] * bs[i];
+    }
+}
+
 KERNEL_RUN void f_binary(const f_binary_p *restrict p, const float *a, const float *b, float *y)
 {
     int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};
@@ -62,17 +73,13 @@ KERNEL_RUN void f_binary(const f_binary_p *restrict p, const float *a, const flo
     ptrdiff_t rows = 1;
     for (int i = 0; i < axes; i++) rows *= dims[i];
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const float *ar = a, *br = b;
-        ptrdiff_t rest = r;
-        for (int i = axes - 1; i >= 0; rest /= dims[i], i--) {
-            ar += rest % dims[i] * as[i];
-            br += rest % dims[i] * bs[i];
-        }
+        ptrdiff_t at, bt;
+        f_binary_row(axes, dims, as, bs, r, &at, &bt);
         for (ptrdiff_t j = 0; j < dims[5]; j += F_CHUNK) {
             float u[F_CHUNK], v[F_CHUNK];
             const int32_t n = f_chunk(j, dims[5]);
-            f_binary_load(u, ar + j * as[5], n, as[5]);
-            f_binary_load(v, br + j * bs[5], n, bs[5]);
+            f_binary_load(u, a + at + j * as[5], n, as[5]);
+            f_binary_load(v, b + bt + j * bs[5], n, bs[5]);
             f_binary_chunk(p, n, u, v);
             for (int32_t i = 0; i < n; i++) y[i] = u[i];
             y += n;

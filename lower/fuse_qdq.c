@@ -16,11 +16,13 @@ static bool scalar_at(const Value *v, double *out)
     return true;
 }
 
-static bool tensor_nonzero(const Tensor *t)
+/* Whether a zero point is left out, or constant zeros. */
+static bool is_symmetric(const Value *zero)
 {
-    for (int64_t i = 0; i < tensor_count(t); i++)
-        if (qonnx_tensor_get(t, i) != 0) return true;
-    return false;
+    if (!zero) return true;
+    for (int64_t i = 0; zero->data && i < tensor_count(zero->data); i++)
+        if (qonnx_tensor_get(zero->data, i) != 0) return false;
+    return zero->data != NULL;
 }
 
 static bool is_8bit(DType t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
@@ -64,7 +66,7 @@ static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
     const Value *zero = qonnx_node_input(n, 2);
     if (!w->data || w->dtype != QONNX_INT8 || !s || s->dtype != QONNX_FLOAT || !s->data)
         return NULL;
-    if (zero && (!zero->data || tensor_nonzero(zero->data))) return NULL;
+    if (!is_symmetric(zero)) return NULL;
     int64_t count = tensor_count(s);
     int64_t at = qonnx_node_int(n, "axis", 1);
     if (at < 0) at += w->data->rank;
@@ -96,7 +98,7 @@ static Value *bias_of(const Value *v, const Value *w, int axis, const QuantNode 
     const Value *b = n->in[0], *scale = n->in[1], *zero = qonnx_node_input(n, 2);
     if (!bias_fits(b, w, axis) || !scale || !scale->data || scale->dtype != QONNX_FLOAT)
         return NULL;
-    if (zero && (!zero->data || tensor_nonzero(zero->data))) return NULL;
+    if (!is_symmetric(zero)) return NULL;
     int64_t count = tensor_count(scale->data);
     if (count != 1 && count != tensor_count(b->data)) return NULL;
     for (int64_t i = 0; i < (count > q->nweight ? count : q->nweight); i++) {
@@ -304,7 +306,7 @@ static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Aren
     const Value *s = qonnx_node_input(n, at + 1), *z = qonnx_node_input(n, at + 2);
     if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT)
         return NULL;
-    if (z && (!z->data || tensor_nonzero(z->data))) return NULL;
+    if (!is_symmetric(z)) return NULL;
     if (strcmp(n->op, "QLinearConv") && w->data->rank != 2) return NULL;
     int64_t count = tensor_count(s->data);
     if (count != 1 && (axis >= w->data->rank || count != w->data->dims[axis])) return NULL;

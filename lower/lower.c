@@ -36,6 +36,16 @@ void layout_strides(const Shape *s, Layout layout, int64_t strides[QONNX_MAX_RAN
     }
 }
 
+void broadcast_strides(const Shape *s, Layout layout, const Shape *out,
+                       int64_t strides[QONNX_MAX_RANK])
+{
+    int64_t own[QONNX_MAX_RANK];
+    int shift = out->rank - s->rank;
+    layout_strides(s, layout, own);
+    for (int i = 0; i < out->rank; i++)
+        strides[i] = i < shift || s->dim[i - shift] == 1 ? 0 : own[i - shift];
+}
+
 /* Whether both layouts of this shape have the elements in the same order. */
 static bool layouts_agree(const Shape *s)
 {
@@ -112,6 +122,15 @@ static Buf *const_in(Lower *l, const Value *v, Layout layout)
                        (const char *)t->data + (size_t)((b * t->dims[1] + c) * inner + i) * size,
                        size);
     return lower_const(l, data, t->bytes);
+}
+
+Layout lower_result_layout(const Lower *l, const Node *n)
+{
+    for (int i = 0; i < n->nin; i++)
+        if (!n->in[i]->data && n->in[i]->shape.rank == n->out[0]->shape.rank &&
+            lower_layout(l, n, i) == LAST)
+            return LAST;
+    return PLAIN;
 }
 
 Buf *lower_in(Lower *l, const Node *n, int i, Layout layout)

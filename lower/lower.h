@@ -27,6 +27,9 @@ struct Lower {
 
 /* The layout that input i is in (made in). */
 Layout lower_layout(const Lower *l, const Node *n, int i);
+/* The layout for the result of an operator of several operands: that of one of full rank that is not
+ * plain. */
+Layout lower_result_layout(const Lower *l, const Node *n);
 /* Input i in that layout, converted where needed. NULL for an input that is left out. */
 Buf *lower_in(Lower *l, const Node *n, int i, Layout layout);
 /* The same for any value; `n` is the node that asks. */
@@ -56,6 +59,9 @@ Value *lower_fused(Lower *l, const Node *n, float *lo, float *hi);
 
 /* Strides in elements of a value of that shape by ONNX's axes, when it lies in that layout. */
 void layout_strides(const Shape *s, Layout layout, int64_t strides[QONNX_MAX_RANK]);
+/* The same by the axes of `out`, which the shape broadcasts to: 0 along those that it repeats. */
+void broadcast_strides(const Shape *s, Layout layout, const Shape *out,
+                       int64_t strides[QONNX_MAX_RANK]);
 /* The axes in the order of memory. */
 void layout_order(int rank, Layout layout, int order[QONNX_MAX_RANK]);
 

@@ -144,24 +144,12 @@ static Buf *expanded(Lower *l, Node *n, int i, Layout layout)
     if (!memcmp(s->dim, y->dim, (size_t)y->rank * sizeof *y->dim) && s->rank == y->rank)
         return lower_in(l, n, i, layout);
     Layout at = v->data || s->rank < 3 ? PLAIN : lower_layout(l, n, i);
-    int64_t own[QONNX_MAX_RANK], from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
-    layout_strides(s, at, own);
+    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    broadcast_strides(s, at, y, from);
     layout_strides(y, layout, to);
-    int shift = y->rank - s->rank;
-    for (int k = 0; k < y->rank; k++)
-        from[k] = k < shift || s->dim[k - shift] == 1 ? 0 : own[k - shift];
     Buf *in = lower_in(l, n, i, at), *out = lower_temp(l, (size_t)shape_elements(y));
     lower_copy(l, n, y->rank, y->dim, in, from, 0, out, to, 0, 1);
     return out;
-}
-
-static Layout result_layout(const Lower *l, const Node *n)
-{
-    for (int i = 0; i < n->nin; i++)
-        if (!n->in[i]->data && n->in[i]->shape.rank == n->out[0]->shape.rank &&
-            lower_layout(l, n, i) == LAST)
-            return LAST;
-    return PLAIN;
 }
 
 /* The least n for which x is whole times 2^-n. */
@@ -202,7 +190,7 @@ static bool add_lower(Lower *l, Node *n)
     if (!quantized_add_params(q, &p))
         return qonnx_fail(l->cx, n, "scales too far apart to add in integers");
     clamp_of(q, &p.lo, &p.hi);
-    Layout at = result_layout(l, n);
+    Layout at = lower_result_layout(l, n);
     Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};
     lower_call(l, n, "q_add", &p, in, 2, lower_out(l, n->out[0], at));
     return true;
@@ -227,7 +215,7 @@ static bool mul_lower(Lower *l, Node *n)
                  .y_zero = q->out.zero,
                  .scale = (int32_t)scale};
     clamp_of(q, &p.lo, &p.hi);
-    Layout at = result_layout(l, n);
+    Layout at = lower_result_layout(l, n);
     Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};
     lower_call(l, n, "q_mul", &p, in, 2, lower_out(l, n->out[0], at));
     return true;
@@ -328,7 +316,7 @@ static bool concat_lower(Lower *l, Node *n)
     const Shape *y = &n->out[0]->shape;
     int axis;
     if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis)) return false;
-    Layout layout = result_layout(l, n);
+    Layout layout = lower_result_layout(l, n);
     int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
     layout_strides(y, layout, to);
     Buf *out = lower_out(l, n->out[0], layout);

@@ -69,7 +69,7 @@ static bool gelu_lower(Lower *l, Node *n)
     return unary_lower(l, n);
 }
 
-/* Relu and Clip of 8-bit integers: a table of what each byte becomes. */
+/* Relu and Clip of 8-bit integers, with constant bounds: a table of what each byte becomes. */
 static bool clamp_bytes(Lower *l, Node *n)
 {
     bool is_signed = in_dtype(n, 0) == QONNX_INT8;
@@ -77,7 +77,7 @@ static bool clamp_bytes(Lower *l, Node *n)
     if (qonnx_node_is(n, "Relu")) lo = 0;
     for (int i = 1; i < 3; i++) {
         const Value *v = qonnx_node_input(n, i);
-        if (v && (!v->data || tensor_count(v->data) != 1))
+        if (v && tensor_count(v->data) != 1)
             return qonnx_fail(l->cx, n, "its bounds must be constants");
         if (v) *(i == 1 ? &lo : &hi) = qonnx_tensor_get(v->data, 0);
     }

@@ -14,15 +14,6 @@ static int binary_code(const Node *n)
     return -1;
 }
 
-/* The layout of the result: that of an operand of full rank that is not plain. */
-static Layout binary_layout(const Lower *l, const Node *n, int rank)
-{
-    for (int i = 0; i < n->nin; i++)
-        if (!n->in[i]->data && n->in[i]->shape.rank == rank && lower_layout(l, n, i) == LAST)
-            return LAST;
-    return PLAIN;
-}
-
 /* One operand of a call: its memory, and its strides by the axes of the output in the order of the
  * output's memory, behind 0 where there are fewer than 6. */
 typedef struct Operand {
@@ -33,14 +24,11 @@ typedef struct Operand {
 /* A value of shape `s` in that layout, which broadcasts to `out`. */
 static void operand_strides(Operand *x, const Shape *s, Layout at, const Shape *out, Layout layout)
 {
-    int64_t own[QONNX_MAX_RANK];
-    int order[QONNX_MAX_RANK], shift = out->rank - s->rank;
-    layout_strides(s, at, own);
+    int64_t strides[QONNX_MAX_RANK];
+    int order[QONNX_MAX_RANK];
+    broadcast_strides(s, at, out, strides);
     layout_order(out->rank, layout, order);
-    for (int k = 0; k < out->rank; k++) {
-        int i = order[k] - shift;
-        x->strides[6 - out->rank + k] = i < 0 || s->dim[i] == 1 ? 0 : (int32_t)own[i];
-    }
+    for (int k = 0; k < out->rank; k++) x->strides[6 - out->rank + k] = (int32_t)strides[order[k]];
 }
 
 static Operand operand(Lower *l, Node *n, int i, Layout layout)
@@ -131,7 +119,7 @@ static bool binary_lower(Lower *l, Node *n)
     const Shape *y = &n->out[0]->shape;
     if (!check_types(l, n)) return false;
     if (y->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", y->rank);
-    Layout layout = binary_layout(l, n, y->rank);
+    Layout layout = lower_result_layout(l, n);
     if (n->nin == 1) lower_view(l, n->out[0], lower_in(l, n, 0, layout), layout);
     size_t bytes = (size_t)shape_elements(y) * (size_t)qonnx_dtype_bits(in_dtype(n, 0)) / 8;
     Operand a = operand(l, n, 0, layout);

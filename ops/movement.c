@@ -94,9 +94,7 @@ static bool concat_lower(Lower *l, Node *n)
     int axis;
     if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis))
         return false;
-    Layout layout = PLAIN;
-    for (int i = 0; i < n->nin; i++)
-        if (!n->in[i]->data && lower_layout(l, n, i) == LAST) layout = LAST;
+    Layout layout = lower_result_layout(l, n);
     int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
     layout_strides(y, layout, to);
     Buf *out = lower_out(l, n->out[0], layout);
@@ -155,7 +153,6 @@ static bool slice_read(Ctx *cx, const Node *n, Box *b, bool *known)
         b->step[at] = s;
         if (x->dim[at] < 0) b->count[at] = -1;
         else slice_axis(x->dim[at], start[i], end[i], s, &b->start[at], &b->count[at]);
-        if (b->count[at] == 0 || b->count[at] == 1) b->step[at] = 1; /* it may be huge */
     }
     return true;
 }
@@ -293,16 +290,12 @@ static bool expand_shape(Ctx *cx, Node *n)
 static bool expand_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
-    int64_t list[QONNX_MAX_RANK * 2], own[QONNX_MAX_RANK], from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    int64_t list[QONNX_MAX_RANK * 2], from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
     if (!want_bytes(l, n)) return false;
     if (qonnx_node_list(n, "", 1, list) < 0)
         return qonnx_fail(l->cx, n, "its shape must be constant to run it");
-    layout_strides(x, PLAIN, own);
+    broadcast_strides(x, PLAIN, y, from);
     layout_strides(y, PLAIN, to);
-    for (int i = 0; i < y->rank; i++) {
-        int a = i - (y->rank - x->rank);
-        from[i] = a < 0 || x->dim[a] == 1 ? 0 : own[a];
-    }
     Buf *in = lower_in(l, n, 0, PLAIN);
     lower_copy(l, n, y->rank, y->dim, in, from, 0, lower_out(l, n->out[0], PLAIN), to, 0,
                element_bytes(n));

@@ -528,7 +528,6 @@ static int64_t integer_at(int32_t dtype, const void *x, size_t i)
     }
 }
 
-/* rint rounds halves to even; half of the inputs are ties or far outside. */
 /* Indices of either type, below 0 and far outside. */
 static void test_gather(void **state)
 {
@@ -562,6 +561,7 @@ static void test_gather(void **state)
     }
 }
 
+/* rint rounds halves to even; half of the inputs are ties or far outside. */
 static void test_quantize(void **state)
 {
     (void)state;

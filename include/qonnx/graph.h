@@ -29,8 +29,10 @@ QONNX_API qonnx_graph *qonnx_model_load(qonnx_ctx *cx, const char *path);
 QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *g,
                                               const char *path);
 
-/** Whether the path is a file that external data of the model is in: what must not be replaced. */
-QONNX_API bool qonnx_model_has_data_in(const qonnx_graph *g, const char *path);
+/** Fails when external data of the model is in the file `path`: it must not be replaced.
+ *  qonnx_model_save() asks this too; here it can be asked before the work. */
+QONNX_API QONNX_CHECKED bool qonnx_model_spares(qonnx_ctx *cx, const qonnx_graph *g,
+                                                const char *path);
 
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 
