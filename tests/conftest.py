@@ -42,6 +42,11 @@ def run_command(*args, timeout=600, **popen):
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "mends(fault): holds a fault that an earlier command had; "
+                                       "tools/faults.py shows that the test finds it there")
+
+
 @pytest.fixture(scope="session")
 def qonnx():
     """The path of the command."""

@@ -112,7 +112,13 @@ def place(request, tmp_path):
         yield Path(folder).resolve()
 
 
-@pytest.mark.parametrize("name", ROWS)
+def marked(name):
+    """The row as a parameter, with its marker."""
+    fault = ROWS[name].mends
+    return pytest.param(name, marks=[pytest.mark.mends(fault)] if fault else [])
+
+
+@pytest.mark.parametrize("name", map(marked, ROWS))
 def test_row(name, qonnx, place):
     bad = ROWS[name]
     if bad.plain and SANITIZED:

@@ -33,6 +33,7 @@ class Row(NamedTuple):
     how: Callable = None  # how(arguments, more) runs the command in another way; gives the end
     check: Callable = None  # check(made, out, done): more about what came of it; outdir is beside out
     timeout: int = 10  # seconds
+    mends: str = ""  # the fault of an earlier command that the row holds (the marker in conftest.py)
 
 
 ROWS = {}
