@@ -1,12 +1,13 @@
 #!/bin/sh
-# Builds qonnx plainly and under sanitizers, and runs every test; those that the sanitizers see too
-# count twice. The last line is "N passed, N failed[, N skipped]"; the status is 0 when none failed.
-#   tools/check.sh [PYTEST-OPTION...]      options go to the main run of tests/*.py
+# Builds qonnx plainly and under sanitizers, and runs every test on all cores; tests that the
+# sanitizers see too count twice. The last line is "N passed, N failed[, N skipped]"; the status is 0
+# when none failed.
+#   tools/check.sh [PYTEST-OPTION...]      options go to the main run of tests/*.py; -n0: in order
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="onnx==1.23.2 onnxruntime==1.31.1 numpy==2.4.6 pillow==13.0.0 scikit-learn==1.9.1
-          pytest==9.2.0"
+packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==13.0.0 scikit-learn==1.9.1
+          pytest==9.2.0 pytest-xdist==3.8.0"
 logs=build/check
 
 # build DIRECTORY [MESON-OPTION...]
@@ -27,6 +28,7 @@ python_tests() {
     command=$1
     shift
     QONNX=$command/qonnx build/venv/bin/python -m pytest -q -rfEs -p no:cacheprovider \
+        -n "$(nproc)" --dist worksteal \
         --junitxml="$logs/$command.xml" "$@" ||
         echo "check.sh: Python tests failed with $command/qonnx"
 }
