@@ -1,7 +1,7 @@
 /* passes/correct_bias.c - analytic bias correction: what rounding the weights adds to the mean of a
  * matrix product's output is taken off its bias, from the means of the input's channels alone.
  */
-#include "quantizable.h"
+#include "placement.h"
 
 /* A weight seen as [outputs][inputs][window] elements, at these strides. */
 typedef struct View {
@@ -138,30 +138,28 @@ static const double *input_means(const qonnx_node *n, const qonnx_rule *rule,
     return c->mean;
 }
 
-static void correct_node(qonnx_node *n, const qonnx_job *job, bool per_channel)
+static void correct_node(const Placement *p, const Site *s, bool per_channel)
 {
     View view;
-    Reason why;
     float scale;
     int zero_point;
     qonnx_weight_params q;
-    qonnx_rule rule = qonnx_node_rule(n);
-    const qonnx_target *target = qonnx_job_target(job);
-    if (quantizable(n, &rule, qonnx_job_stats(job), &why) != VERDICT_QUANTIZE ||
-        !weight_view(n, &rule, &view))
-        return;
-    const double *mean = input_means(n, &rule, qonnx_job_stats(job), view.inputs * view.groups);
-    const float *bias = quantizable_bias(n, &rule, view.outputs);
-    qonnx_value *behind = rule.bias < 0 ? bias_behind(n, view.outputs) : NULL;
-    if (!mean || (rule.bias < 0 && !behind) ||
+    qonnx_node *n = s->node;
+    const qonnx_rule *rule = &s->rule;
+    const qonnx_target *target = p->target;
+    if (!s->quantized || !weight_view(n, rule, &view)) return;
+    const double *mean = input_means(n, rule, p->stats, view.inputs * view.groups);
+    const float *bias = quantizable_bias(n, rule, view.outputs);
+    qonnx_value *behind = rule->bias < 0 ? bias_behind(n, view.outputs) : NULL;
+    if (!mean || (rule->bias < 0 && !behind) ||
         !quantizable_params(qonnx_node_input(n, 0), &target->activation, &scale, &zero_point) ||
         !qonnx_node_quantize_weight(n, &target->weight, per_channel, scale,
                                     target->bias_int32 ? bias : NULL, &q))
         return;
     double *shift = qonnx_graph_array(qonnx_node_graph(n), (size_t)view.outputs, sizeof *shift);
-    find_shift(quantizable_weight(n, &rule), &view, &q, mean, shift);
+    find_shift(quantizable_weight(n, rule), &view, &q, mean, shift);
     if (behind) shift_constant(qonnx_node_graph(n), behind, shift);
-    else set_bias(n, &rule, bias, view.outputs, shift);
+    else set_bias(n, rule, bias, view.outputs, shift);
 }
 
 static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
@@ -172,8 +170,9 @@ static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
         return qonnx_fail(cx, NULL,
                           "correct-bias: there are no statistics; give calibration data "
                           "or a .qcal file");
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n))
-        correct_node(n, job, per_channel);
+    Placement p;
+    placement_make(&p, g, job, true);
+    for (const Site *s = p.sites; s < p.sites + p.count; s++) correct_node(&p, s, per_channel);
     qonnx_graph_sweep(g);
     return true;
 }

@@ -1,26 +1,7 @@
 /* passes/insert_qdq.c - puts QuantizeLinear and DequantizeLinear around every operator that can run
  * in integers, as the target profile wants them, with ONNX Runtime's names for what it adds.
  */
-#include "quantizable.h"
-#include <stdlib.h>
-
-/* Where an operator's output goes in integers, from the worst to the best. */
-typedef enum Eaten {
-    EATEN_NOT,
-    EATEN_OUTPUT,  /* to a graph output */
-    EATEN_INTEGER, /* through other operators to a matrix product */
-    EATEN_PRODUCT  /* to a matrix product, through nothing but data movement */
-} Eaten;
-
-/* A node, and what becomes of it. */
-typedef struct Site {
-    qonnx_node *node;
-    qonnx_rule rule;
-    bool candidate; /* could run in integers */
-    bool quantized; /* does */
-    bool heavy;     /* a matrix product: worth it by itself */
-    Eaten eaten;    /* the best of its outputs' readers */
-} Site;
+#include "placement.h"
 
 /* A weight that was quantized, for other nodes that want the very same. */
 typedef struct Weight {
@@ -33,156 +14,11 @@ typedef struct Insert {
     qonnx_ctx *cx;
     qonnx_graph *g;
     const qonnx_target *target;
-    const qonnx_stats *stats;
+    Placement placement;
     bool per_channel;
-    Site *sites;     /* in order of the nodes */
-    Site **by_node;  /* sorted by the nodes' addresses: to find them only */
-    int count;       /* sites */
     Weight *weights; /* room for one a site */
     int nweights;
 } Insert;
-
-/* ---- sites ----------------------------------------------------------------------------------- */
-
-static int compare_sites(const void *a, const void *b)
-{
-    const Site *x = *(Site *const *)a, *y = *(Site *const *)b;
-    return ((uintptr_t)x->node > (uintptr_t)y->node) - ((uintptr_t)x->node < (uintptr_t)y->node);
-}
-
-/* The site of a node; NULL for none, and for nodes of subgraphs. */
-static Site *site_of(const Insert *in, qonnx_node *n)
-{
-    Site key = {.node = n}, *at = &key;
-    Site **found =
-        n ? bsearch(&at, in->by_node, (size_t)in->count, sizeof at, compare_sites) : NULL;
-    return found ? *found : NULL;
-}
-
-static void list_sites(Insert *in)
-{
-    for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n)) in->count++;
-    size_t room = (size_t)in->count;
-    in->sites = qonnx_graph_array(in->g, room, sizeof *in->sites);
-    in->by_node = qonnx_graph_array(in->g, room, sizeof(Site *));
-    in->weights = qonnx_graph_array(in->g, room, sizeof *in->weights);
-    Site *s = in->sites;
-    for (qonnx_node *n = qonnx_graph_first(in->g); n; n = qonnx_node_next(n), s++) {
-        s->node = n;
-        s->rule = qonnx_node_rule(n);
-        s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
-        in->by_node[s - in->sites] = s;
-    }
-    qsort(in->by_node, room, sizeof(Site *), compare_sites);
-}
-
-/* Finds who could run in integers, and says why the others cannot. */
-static void judge(Insert *in)
-{
-    for (Site *s = in->sites; s < in->sites + in->count; s++) {
-        Reason why;
-        Verdict verdict = quantizable(s->node, &s->rule, in->stats, &why);
-        s->candidate = verdict == VERDICT_QUANTIZE;
-        if (verdict == VERDICT_WARN) qonnx_warn(in->cx, s->node, "stays in float: %s", why.text);
-        if (verdict == VERDICT_NOTE) qonnx_note(in->cx, s->node, "stays in float: %s", why.text);
-    }
-}
-
-/* Whether the value is there in integers anyway: it is a constant, comes out of integers, or a
- * matrix product reads it. */
-static bool is_integer(const Insert *in, const qonnx_value *v)
-{
-    const Site *p = site_of(in, qonnx_value_producer(v));
-    bool integer = qonnx_value_constant(v) || (p && p->quantized);
-    for (int i = 0; i < qonnx_value_uses(v) && !integer; i++) {
-        int input;
-        const Site *u = site_of(in, qonnx_value_use(v, i, &input));
-        integer = u && u->heavy && u->candidate && quantizable_activation(u->node, &u->rule, input);
-    }
-    return integer;
-}
-
-/* Whether everything that the operator reads is there in integers. */
-static bool is_fed(const Insert *in, const Site *s)
-{
-    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
-        if (quantizable_activation(s->node, &s->rule, i) &&
-            !is_integer(in, qonnx_node_input(s->node, i)))
-            return false;
-    return true;
-}
-
-static Eaten eaten_by(const Site *reader)
-{
-    if (reader->heavy) return EATEN_PRODUCT;
-    bool passes_on = reader->rule.kind == QONNX_RULE_SAME || reader->eaten < EATEN_INTEGER;
-    return passes_on ? reader->eaten : EATEN_INTEGER;
-}
-
-static Eaten find_eaten(const Insert *in, const Site *s)
-{
-    Eaten eaten = EATEN_NOT;
-    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
-        const qonnx_value *v = qonnx_node_output(s->node, i);
-        if (!v) continue;
-        if (qonnx_value_is_output(v) && eaten < EATEN_OUTPUT) eaten = EATEN_OUTPUT;
-        for (int k = 0; k < qonnx_value_uses(v); k++) {
-            int input;
-            const Site *u = site_of(in, qonnx_value_use(v, k, &input));
-            if (u && u->quantized && quantizable_activation(u->node, &u->rule, input) &&
-                eaten_by(u) > eaten)
-                eaten = eaten_by(u);
-        }
-    }
-    return eaten;
-}
-
-/* Whether it is arithmetic with a constant, as at the end of a detector, where offsets become
- * coordinates that need more than 8 bits. */
-static bool is_decoding(const Site *s)
-{
-    bool constant = false;
-    for (int i = 0; i < qonnx_node_inputs(s->node) && s->rule.kind == QONNX_RULE_OWN; i++)
-        constant |= quantizable_activation(s->node, &s->rule, i) &&
-                    qonnx_value_constant(qonnx_node_input(s->node, i));
-    return constant;
-}
-
-/* A matrix product is worth it by itself. Element-wise operators and pools are only between
- * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
- * the product of a GELU computed in float. Data movement loses nothing behind integers, nor in
- * front of a matrix product. */
-static bool is_worth_it(const Insert *in, const Site *s)
-{
-    if (s->heavy) return true;
-    if (s->rule.kind == QONNX_RULE_SAME) return s->eaten == EATEN_PRODUCT || is_fed(in, s);
-    return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(in, s);
-}
-
-/* Takes operators out until each that is left is worth it; there and back, for one that goes may
- * take those behind it and in front of it along. */
-static void decide(Insert *in)
-{
-    int alone = 0;
-    Site *end = in->sites + in->count;
-    for (Site *s = in->sites; s < end; s++) {
-        s->quantized = s->candidate;
-        s->eaten = EATEN_PRODUCT;
-    }
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (Site *s = end; s-- > in->sites;) {
-            s->eaten = find_eaten(in, s);
-            if (s->quantized && !is_worth_it(in, s)) s->quantized = false, changed = true;
-        }
-        for (Site *s = in->sites; s < end; s++)
-            if (s->quantized && !is_worth_it(in, s)) s->quantized = false, changed = true;
-    }
-    for (Site *s = in->sites; s < end; s++) alone += s->candidate && !s->quantized;
-    if (alone)
-        qonnx_note(in->cx, NULL,
-                   "%d light operators stay in float, for what is around them is float", alone);
-}
 
 /* ---- Relu and Clip --------------------------------------------------------------------------- */
 
@@ -211,20 +47,23 @@ static int output_index(const qonnx_node *n, const qonnx_value *v)
 static void fold_activation(const Insert *in, Site *s)
 {
     qonnx_value *v = qonnx_node_input(s->node, 0), *out = qonnx_node_output(s->node, 0);
-    Site *p = site_of(in, qonnx_value_producer(v));
+    Site *p = placement_site(&in->placement, qonnx_value_producer(v));
     if (!p || !p->quantized || p->rule.kind == QONNX_RULE_SAME ||
         p->rule.kind == QONNX_RULE_FIXED || qonnx_value_only_user(v) != s->node ||
         !clamps_alike(in, s, out))
         return;
     qonnx_node_remove(s->node);
     qonnx_node_set_output(p->node, output_index(p->node, v), out);
-    s->candidate = s->quantized = false;
+    s->verdict = VERDICT_NEVER;
+    s->quantized = false;
 }
 
 static void fold_activations(Insert *in)
 {
-    for (Site *s = in->sites; s < in->sites + in->count; s++)
-        if (s->candidate && s->rule.kind == QONNX_RULE_ACTIVATE) fold_activation(in, s);
+    const Placement *p = &in->placement;
+    for (Site *s = p->sites; s < p->sites + p->count; s++)
+        if (s->verdict == VERDICT_QUANTIZE && s->rule.kind == QONNX_RULE_ACTIVATE)
+            fold_activation(in, s);
 }
 
 /* ---- constants and Q/DQ nodes ---------------------------------------------------------------- */
@@ -370,8 +209,7 @@ static int list_readers(const Insert *in, const qonnx_value *v, Reader **out)
     Reader *r = *out = qonnx_graph_array(in->g, (size_t)n, sizeof *r);
     for (int i = 0; i < n; i++, r++) {
         r->node = qonnx_value_use(v, i, &r->input);
-        const Site *s = site_of(in, r->node);
-        r->integer = s && s->quantized && quantizable_activation(s->node, &s->rule, r->input);
+        r->integer = placement_reader(&in->placement, r->node, r->input) != NULL;
         integers += r->integer;
     }
     return integers;
@@ -432,7 +270,7 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
     Reader *readers;
     Params p = {&scale, 1, -1, in->target->activation.dtype, 0};
     if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point)) return;
-    const Site *s = site_of(in, qonnx_value_producer(v));
+    const Site *s = placement_site(&in->placement, qonnx_value_producer(v));
     bool integer_producer = s && s->quantized && in->target->quantize_outputs;
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
     if (!integers && !integer_producer) return;
@@ -444,13 +282,14 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
 
 static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
-    Insert in = {.cx = cx, .g = g, .target = qonnx_job_target(job), .stats = qonnx_job_stats(job)};
+    Insert in = {.cx = cx, .g = g, .target = qonnx_job_target(job)};
+    Placement *p = &in.placement;
     if (!quantizable_weights_option(cx, job, &in.per_channel)) return false;
-    list_sites(&in);
-    judge(&in);
-    decide(&in);
+    placement_make(p, g, job, true);
+    placement_tell(cx, p);
+    in.weights = qonnx_graph_array(g, (size_t)p->count, sizeof *in.weights);
     if (in.target->fold_activations) fold_activations(&in);
-    for (Site *s = in.sites; s < in.sites + in.count; s++)
+    for (Site *s = p->sites; s < p->sites + p->count; s++)
         if (s->quantized && s->heavy && !quantize_weighted(&in, s)) return false;
     for (int i = 0, n = qonnx_graph_values(g); i < n; i++)
         quantize_activation(&in, qonnx_graph_value(g, i));

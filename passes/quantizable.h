@@ -1,5 +1,5 @@
-/* passes/quantizable.h - what calibrate, correct-bias and insert-qdq must agree on: which operators
- * can run in integers, and what their scales and biases are. Written on include/qonnx/ alone.
+/* passes/quantizable.h - what calibrate, correct-bias and insert-qdq must agree on: what operators read
+ * as activations, weights and biases, and their scales. Written on include/qonnx/ alone.
  */
 #ifndef PASSES_QUANTIZABLE_H
 #define PASSES_QUANTIZABLE_H
@@ -8,22 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Whether an operator can run in integers, and how loudly to say that it cannot. */
-typedef enum Verdict {
-    VERDICT_QUANTIZE, /* everything is there */
-    VERDICT_NEVER,    /* not an operator, or not a type, that is quantized: nothing to say */
-    VERDICT_NOTE,     /* float on purpose: `why` is worth a note */
-    VERDICT_WARN      /* something is missing: `why` is worth a warning */
-} Verdict;
-
-/* Room for the reason of a verdict. */
-typedef struct Reason {
-    char text[256];
-} Reason;
-
-#define VERDICT(verdict, reason, ...)                                                              \
-    (snprintf((reason)->text, sizeof(reason)->text, __VA_ARGS__), (verdict))
 
 /* The constant weight of a node; NULL when it has none (a weight that is computed counts as an
  * activation). */
@@ -88,71 +72,6 @@ static inline int64_t quantizable_channels(const qonnx_node *n, const qonnx_rule
     const qonnx_tensor *w = quantizable_weight(n, rule);
     return w && rule->weight_axis >= 0 && rule->weight_axis < w->rank ? w->dims[rule->weight_axis]
                                                                       : 0;
-}
-
-/* Why a value has no range. Of what nobody knows to be float, nothing is said: it may be a shape.
- */
-static inline Verdict quantizable_rangeless(const qonnx_value *v, const qonnx_stats *stats,
-                                            Reason *why)
-{
-    const char *name = qonnx_value_name(v);
-    const qonnx_histogram *h = stats ? qonnx_stats_histogram(stats, name) : NULL;
-    if (qonnx_value_constant(v) || (h && h->nbins))
-        return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
-    if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
-    if (qonnx_value_dtype(v) == QONNX_UNDEFINED) return VERDICT_NEVER;
-    return VERDICT(VERDICT_WARN, why, "'%.120s' has no range: it was not observed", name);
-}
-
-static inline Verdict quantizable_value(const qonnx_value *v, const qonnx_stats *stats, Reason *why)
-{
-    float lo, hi;
-    qonnx_dtype t = qonnx_value_dtype(v);
-    const qonnx_node *p = qonnx_value_producer(v);
-    if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16 || t == QONNX_DOUBLE)
-        return VERDICT(VERDICT_WARN, why, "'%.120s' is %s, only float is quantized",
-                       qonnx_value_name(v), qonnx_dtype_name(t));
-    if (t != QONNX_FLOAT && t != QONNX_UNDEFINED) return VERDICT_NEVER;
-    if (p && qonnx_node_is(p, "DequantizeLinear"))
-        return VERDICT(VERDICT_NOTE, why, "'%.120s' is quantized already", qonnx_value_name(v));
-    return qonnx_value_range(v, &lo, &hi) ? VERDICT_QUANTIZE : quantizable_rangeless(v, stats, why);
-}
-
-/* What integer matrix products want of their weight, bias and factors. */
-static inline Verdict quantizable_weighted(const qonnx_node *n, const qonnx_rule *rule, Reason *why)
-{
-    float lo, hi;
-    const qonnx_tensor *w = quantizable_weight(n, rule);
-    if (qonnx_node_float(n, "alpha", 1) != 1 || qonnx_node_float(n, "beta", 1) != 1)
-        return VERDICT(VERDICT_WARN, why, "alpha and beta must be 1");
-    if (qonnx_node_int(n, "transA", 0)) return VERDICT(VERDICT_WARN, why, "transA must be 0");
-    if (w && (w->dtype != QONNX_FLOAT || !quantizable_extremes(w, &lo, &hi)))
-        return VERDICT(VERDICT_WARN, why, "the weight is not float, or not finite");
-    const qonnx_value *bias = rule->bias >= 0 ? qonnx_node_input(n, rule->bias) : NULL;
-    if (!bias) return VERDICT_QUANTIZE;
-    const qonnx_tensor *b = qonnx_value_constant(bias);
-    if (!w) return VERDICT(VERDICT_WARN, why, "it has a bias but its weight is not constant");
-    if (!b || !quantizable_bias(n, rule, quantizable_channels(n, rule)))
-        return VERDICT(VERDICT_WARN, why, "the bias is not a constant of one float a channel");
-    if (!quantizable_extremes(b, &lo, &hi))
-        return VERDICT(VERDICT_WARN, why, "the bias is not finite");
-    return VERDICT_QUANTIZE;
-}
-
-/* Whether the node can run in integers with the ranges that its values have. */
-static inline Verdict quantizable(const qonnx_node *n, const qonnx_rule *rule,
-                                  const qonnx_stats *stats, Reason *why)
-{
-    Verdict verdict = VERDICT_QUANTIZE;
-    if (rule->kind == QONNX_RULE_FLOAT || !qonnx_node_output(n, 0)) return VERDICT_NEVER;
-    for (int i = 0; i < qonnx_node_inputs(n) && verdict == VERDICT_QUANTIZE; i++)
-        if (quantizable_activation(n, rule, i))
-            verdict = quantizable_value(qonnx_node_input(n, i), stats, why);
-    if (verdict == VERDICT_QUANTIZE)
-        verdict = quantizable_value(qonnx_node_output(n, 0), stats, why);
-    if (verdict == VERDICT_QUANTIZE && rule->weight >= 0)
-        verdict = quantizable_weighted(n, rule, why);
-    return verdict;
 }
 
 /* The option `weights` of correct-bias and insert-qdq, which must be told the same. */

@@ -1,0 +1,369 @@
+/* passes/placement.c - which operators run in integers: those that can (judge), as far as it is worth
+ * it (decide). One part of calibrate, correct-bias and insert-qdq; no pass by itself.
+ */
+#include "placement.h"
+#include <stdlib.h>
+
+/* ---- sites ----------------------------------------------------------------------------------- */
+
+static int compare_sites(const void *a, const void *b)
+{
+    const Site *x = *(Site *const *)a, *y = *(Site *const *)b;
+    return ((uintptr_t)x->node > (uintptr_t)y->node) - ((uintptr_t)x->node < (uintptr_t)y->node);
+}
+
+static int compare_key(const void *key, const void *element)
+{
+    uintptr_t x = (uintptr_t)key, y = (uintptr_t)(*(Site *const *)element)->node;
+    return (x > y) - (x < y);
+}
+
+Site *placement_site(const Placement *p, const qonnx_node *n)
+{
+    Site **found =
+        n ? bsearch(n, p->by_node, (size_t)p->count, sizeof *p->by_node, compare_key) : NULL;
+    return found ? *found : NULL;
+}
+
+Site *placement_reader(const Placement *p, const qonnx_node *n, int i)
+{
+    Site *s = placement_site(p, n);
+    return s && s->quantized && quantizable_activation(s->node, &s->rule, i) ? s : NULL;
+}
+
+static void list_sites(Placement *p, qonnx_graph *g)
+{
+    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) p->count++;
+    size_t room = (size_t)p->count;
+    p->sites = qonnx_graph_array(g, room, sizeof *p->sites);
+    p->by_node = qonnx_graph_array(g, room, sizeof *p->by_node);
+    Site *s = p->sites;
+    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n), s++) {
+        s->node = n;
+        s->rule = qonnx_node_rule(n);
+        s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+        p->by_node[s - p->sites] = s;
+    }
+    qsort(p->by_node, room, sizeof *p->by_node, compare_sites);
+}
+
+/* ---- who can: judge -------------------------------------------------------------------------- */
+
+/* Room for the reason of a verdict. */
+typedef struct Reason {
+    char text[256];
+} Reason;
+
+#define VERDICT(verdict, reason, ...)                                                              \
+    (snprintf((reason)->text, sizeof(reason)->text, __VA_ARGS__), (verdict))
+
+/* Why a value has no range. Of what nobody knows to be float, nothing is said: it may be a shape.
+ */
+static Verdict judge_rangeless(const Placement *p, const qonnx_value *v, Reason *why)
+{
+    const char *name = qonnx_value_name(v);
+    const qonnx_histogram *h = p->stats ? qonnx_stats_histogram(p->stats, name) : NULL;
+    if (qonnx_value_constant(v) || (h && h->nbins))
+        return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
+    if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
+    if (qonnx_value_dtype(v) == QONNX_UNDEFINED) return VERDICT_NEVER;
+    return VERDICT(VERDICT_WARN, why, "'%.120s' has no range: it was not observed", name);
+}
+
+static Verdict judge_value(const Placement *p, const qonnx_value *v, Reason *why)
+{
+    float lo, hi;
+    qonnx_dtype t = qonnx_value_dtype(v);
+    const qonnx_node *n = qonnx_value_producer(v);
+    if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16 || t == QONNX_DOUBLE)
+        return VERDICT(VERDICT_WARN, why, "'%.120s' is %s, only float is quantized",
+                       qonnx_value_name(v), qonnx_dtype_name(t));
+    if (t != QONNX_FLOAT && t != QONNX_UNDEFINED) return VERDICT_NEVER;
+    if (n && qonnx_node_is(n, "DequantizeLinear"))
+        return VERDICT(VERDICT_NOTE, why, "'%.120s' is quantized already", qonnx_value_name(v));
+    return qonnx_value_range(v, &lo, &hi) ? VERDICT_QUANTIZE : judge_rangeless(p, v, why);
+}
+
+/* Whether everything that the node reads in integers, and all that it writes, can be integers. */
+static Verdict judge_values(const Placement *p, const Site *s, Reason *why)
+{
+    Verdict verdict = VERDICT_QUANTIZE;
+    const qonnx_node *n = s->node;
+    for (int i = 0; i < qonnx_node_inputs(n) && verdict == VERDICT_QUANTIZE; i++)
+        if (quantizable_activation(n, &s->rule, i))
+            verdict = judge_value(p, qonnx_node_input(n, i), why);
+    for (int i = 0; i < qonnx_node_outputs(n) && verdict == VERDICT_QUANTIZE; i++)
+        if (qonnx_node_output(n, i)) verdict = judge_value(p, qonnx_node_output(n, i), why);
+    return verdict;
+}
+
+/* What integer matrix products want of their weight, bias and factors. */
+static Verdict judge_weighted(const Site *s, Reason *why)
+{
+    float lo, hi;
+    const qonnx_node *n = s->node;
+    const qonnx_rule *rule = &s->rule;
+    const qonnx_tensor *w = quantizable_weight(n, rule);
+    if (qonnx_node_float(n, "alpha", 1) != 1 || qonnx_node_float(n, "beta", 1) != 1)
+        return VERDICT(VERDICT_WARN, why, "alpha and beta must be 1");
+    if (qonnx_node_int(n, "transA", 0)) return VERDICT(VERDICT_WARN, why, "transA must be 0");
+    if (w && (w->dtype != QONNX_FLOAT || !quantizable_extremes(w, &lo, &hi)))
+        return VERDICT(VERDICT_WARN, why, "the weight is not float, or not finite");
+    const qonnx_value *bias = rule->bias >= 0 ? qonnx_node_input(n, rule->bias) : NULL;
+    if (!bias) return VERDICT_QUANTIZE;
+    const qonnx_tensor *b = qonnx_value_constant(bias);
+    if (!w) return VERDICT(VERDICT_WARN, why, "it has a bias but its weight is not constant");
+    if (!b || !quantizable_bias(n, rule, quantizable_channels(n, rule)))
+        return VERDICT(VERDICT_WARN, why, "the bias is not a constant of one float a channel");
+    if (!quantizable_extremes(b, &lo, &hi))
+        return VERDICT(VERDICT_WARN, why, "the bias is not finite");
+    return VERDICT_QUANTIZE;
+}
+
+/* Whether the node can run in integers with the ranges that its values have. */
+static Verdict judge(const Placement *p, const Site *s, Reason *why)
+{
+    if (s->rule.kind == QONNX_RULE_FLOAT || !qonnx_node_output(s->node, 0)) return VERDICT_NEVER;
+    Verdict verdict = judge_values(p, s, why);
+    if (verdict == VERDICT_QUANTIZE && s->rule.weight >= 0) verdict = judge_weighted(s, why);
+    return verdict;
+}
+
+static void judge_all(Placement *p, qonnx_graph *g)
+{
+    for (Site *s = p->sites; s < p->sites + p->count; s++) {
+        Reason why;
+        s->verdict = judge(p, s, &why);
+        if (s->verdict == VERDICT_QUANTIZE || s->verdict == VERDICT_NEVER) continue;
+        size_t bytes = strlen(why.text) + 1;
+        s->why = memcpy(qonnx_graph_alloc(g, bytes), why.text, bytes);
+    }
+}
+
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
+/* How wide the grid of a value is; 0 where it has no range. */
+static float width_of(const qonnx_value *v)
+{
+    float lo, hi;
+    return v && qonnx_value_range(v, &lo, &hi) ? placement_width(lo, hi) : 0;
+}
+
+static bool same_params(const Placement *p, const qonnx_value *a, const qonnx_value *b)
+{
+    int az, bz;
+    float as, bs;
+    return quantizable_params(a, &p->target->activation, &as, &az) &&
+           quantizable_params(b, &p->target->activation, &bs, &bz) && as == bs && az == bz;
+}
+
+/* Data movement: the first value in front of it that is not moved in integers. */
+static const qonnx_value *find_root(const Placement *p, const Site *s)
+{
+    const qonnx_value *v = qonnx_node_input(s->node, 0);
+    const Site *front = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
+    return front && front->quantized && front->rule.kind == QONNX_RULE_SAME ? front->root : v;
+}
+
+/* Whether data movement hands on a part, as a Slice of a packed state does, that its source's
+ * scale would be too coarse for. */
+static bool takes_narrow_part(const Site *s)
+{
+    bool narrow = false;
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
+        float width = width_of(qonnx_node_output(s->node, i));
+        narrow |= width > 0 && placement_narrow(width, width_of(s->root));
+    }
+    return narrow;
+}
+
+/* Data movement in integers must hand on its input's parameters. Where its source is in float, a
+ * narrow part stays in float, too, and gets its own range. */
+static bool moves_well(const Placement *p, const Site *s)
+{
+    const qonnx_value *in = qonnx_node_input(s->node, 0);
+    if (!p->settled) {
+        const Site *source = placement_site(p, qonnx_value_producer(s->root));
+        return (source && source->quantized) || !takes_narrow_part(s);
+    }
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
+        const qonnx_value *out = qonnx_node_output(s->node, i);
+        if (out && !same_params(p, in, out)) return false;
+    }
+    return true;
+}
+
+/* Whether one scale for all that a Concat joins leaves a narrow input too little: only readers that
+ * are bound to the scale of the whole in any case do not mind. */
+static bool joins_well(const Site *s)
+{
+    float widest = 0;
+    bool narrow = false;
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
+        widest = fmaxf(widest, width_of(qonnx_node_input(s->node, i)));
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
+        float width = width_of(qonnx_node_input(s->node, i));
+        narrow |= width > 0 && placement_narrow(width, widest);
+    }
+    return !narrow || !s->parted;
+}
+
+/* A fixed range is all that the integer form can give. */
+static bool is_fixed_well(const Placement *p, const Site *s)
+{
+    int zero, want_zero;
+    float scale, want;
+    qonnx_grid_params(&p->target->activation, s->rule.lo, s->rule.hi, &want, &want_zero);
+    return quantizable_params(qonnx_node_output(s->node, 0), &p->target->activation, &scale,
+                              &zero) &&
+           scale == want && zero == want_zero;
+}
+
+/* Whether the ranges suit the operator's integer form. */
+static bool suits_ranges(const Placement *p, const Site *s)
+{
+    switch (s->rule.kind) {
+    case QONNX_RULE_SAME: return moves_well(p, s);
+    case QONNX_RULE_UNIFY: return joins_well(s);
+    case QONNX_RULE_FIXED: return !p->settled || is_fixed_well(p, s);
+    default: return true;
+    }
+}
+
+/* ---- who does: decide ------------------------------------------------------------------------ */
+
+/* Whether the value is there in integers anyway: it is a constant, comes out of integers, or a
+ * matrix product reads it. */
+static bool is_integer(const Placement *p, const qonnx_value *v)
+{
+    const Site *from = placement_site(p, qonnx_value_producer(v));
+    bool integer = qonnx_value_constant(v) || (from && from->quantized);
+    for (int i = 0; i < qonnx_value_uses(v) && !integer; i++) {
+        int input;
+        const qonnx_node *n = qonnx_value_use(v, i, &input);
+        const Site *u = placement_reader(p, n, input);
+        integer = u && u->heavy;
+    }
+    return integer;
+}
+
+/* Whether everything that the operator reads is there in integers. */
+static bool is_fed(const Placement *p, const Site *s)
+{
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
+        if (quantizable_activation(s->node, &s->rule, i) &&
+            !is_integer(p, qonnx_node_input(s->node, i)))
+            return false;
+    return true;
+}
+
+static Eaten eaten_by(const Site *reader)
+{
+    if (reader->heavy) return EATEN_PRODUCT;
+    bool passes_on = reader->rule.kind == QONNX_RULE_SAME || reader->eaten < EATEN_INTEGER;
+    return passes_on ? reader->eaten : EATEN_INTEGER;
+}
+
+/* Whether the reader sees what is small in a whole whose scale is made for what is large. */
+static bool sees_parts(const Site *reader)
+{
+    if (!reader) return true;
+    switch (reader->rule.kind) {
+    case QONNX_RULE_SAME: return reader->parted || takes_narrow_part(reader);
+    case QONNX_RULE_UNIFY:
+    case QONNX_RULE_ACTIVATE: return reader->parted;
+    default: return false;
+    }
+}
+
+/* Finds where the site's outputs go. */
+static void find_readers(const Placement *p, Site *s)
+{
+    s->eaten = EATEN_NOT;
+    s->parted = false;
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
+        const qonnx_value *v = qonnx_node_output(s->node, i);
+        if (!v) continue;
+        if (qonnx_value_is_output(v)) {
+            s->parted = true;
+            if (s->eaten < EATEN_OUTPUT) s->eaten = EATEN_OUTPUT;
+        }
+        for (int k = 0; k < qonnx_value_uses(v); k++) {
+            int input;
+            const qonnx_node *n = qonnx_value_use(v, k, &input);
+            const Site *u = placement_reader(p, n, input);
+            s->parted |= sees_parts(u);
+            if (u && eaten_by(u) > s->eaten) s->eaten = eaten_by(u);
+        }
+    }
+}
+
+/* Whether it is arithmetic with a constant, as at the end of a detector, where offsets become
+ * coordinates that need more than 8 bits. */
+static bool is_decoding(const Site *s)
+{
+    bool constant = false;
+    for (int i = 0; i < qonnx_node_inputs(s->node) && s->rule.kind == QONNX_RULE_OWN; i++)
+        constant |= quantizable_activation(s->node, &s->rule, i) &&
+                    qonnx_value_constant(qonnx_node_input(s->node, i));
+    return constant;
+}
+
+/* A matrix product is worth it by itself. Element-wise operators and pools are only between
+ * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
+ * the product of a GELU computed in float. Data movement loses nothing behind integers, nor in
+ * front of a matrix product. */
+static bool is_worth_it(const Placement *p, const Site *s)
+{
+    if (s->heavy) return true;
+    if (!suits_ranges(p, s)) return false;
+    if (s->rule.kind == QONNX_RULE_SAME) return s->eaten == EATEN_PRODUCT || is_fed(p, s);
+    return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(p, s);
+}
+
+/* Takes operators out until each that is left is worth it; there and back, for one that goes may
+ * take those behind it and in front of it along. */
+static void decide(Placement *p)
+{
+    Site *end = p->sites + p->count;
+    for (Site *s = p->sites; s < end; s++) {
+        s->quantized = s->verdict == VERDICT_QUANTIZE;
+        s->eaten = EATEN_PRODUCT;
+        s->root = find_root(p, s);
+    }
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (Site *s = end; s-- > p->sites;) {
+            find_readers(p, s);
+            if (s->quantized && !is_worth_it(p, s)) s->quantized = false, changed = true;
+        }
+        for (Site *s = p->sites; s < end; s++) {
+            s->root = find_root(p, s);
+            if (s->quantized && !is_worth_it(p, s)) s->quantized = false, changed = true;
+        }
+    }
+}
+
+/* ---- the placement --------------------------------------------------------------------------- */
+
+void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled)
+{
+    *p = (Placement){
+        .target = qonnx_job_target(job), .stats = qonnx_job_stats(job), .settled = settled};
+    list_sites(p, g);
+    judge_all(p, g);
+    decide(p);
+}
+
+void placement_tell(qonnx_ctx *cx, const Placement *p)
+{
+    int alone = 0;
+    for (const Site *s = p->sites; s < p->sites + p->count; s++) {
+        if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
+        if (s->verdict == VERDICT_NOTE) qonnx_note(cx, s->node, "stays in float: %s", s->why);
+        alone += s->verdict == VERDICT_QUANTIZE && !s->quantized;
+    }
+    if (alone)
+        qonnx_note(cx, NULL,
+                   "%d light operators stay in float, for what is around them is float", alone);
+}

@@ -1,0 +1,77 @@
+/* passes/placement.h - which operators run in integers. calibrate asks before it shares ranges,
+ * correct-bias and insert-qdq ask afterwards, and all get the same answer. Written on
+ * include/qonnx/ alone.
+ */
+#ifndef PASSES_PLACEMENT_H
+#define PASSES_PLACEMENT_H
+
+#include "quantizable.h"
+
+/* A range this many times narrower than the one it would share keeps its own: sharing would cost it
+ * two bits. */
+#define PLACEMENT_NARROW 4
+
+/* Whether an operator can run in integers, and how loudly to say that it cannot. */
+typedef enum Verdict {
+    VERDICT_QUANTIZE, /* everything is there */
+    VERDICT_NEVER,    /* not an operator, or not a type, that is quantized: nothing to say */
+    VERDICT_NOTE,     /* float on purpose: `why` is worth a note */
+    VERDICT_WARN      /* something is missing: `why` is worth a warning */
+} Verdict;
+
+/* Where an operator's output goes in integers, from the worst to the best. */
+typedef enum Eaten {
+    EATEN_NOT,
+    EATEN_OUTPUT,  /* to a graph output */
+    EATEN_INTEGER, /* through other operators to a matrix product */
+    EATEN_PRODUCT  /* to a matrix product, through nothing but data movement */
+} Eaten;
+
+/* A node, and what becomes of it. */
+typedef struct Site {
+    qonnx_node *node;
+    qonnx_rule rule;
+    Verdict verdict;         /* whether it could run in integers */
+    const char *why;         /* the reason for a note or a warning, in the graph's memory */
+    bool quantized;          /* it does */
+    bool heavy;              /* a matrix product: worth it by itself */
+    Eaten eaten;             /* the best of its outputs' readers */
+    bool parted;             /* some reader, perhaps behind data movement, sees what is small in a
+                                large whole: a float operator, a graph output, a narrow Slice */
+    const qonnx_value *root; /* data movement: the value whose range it hands on */
+} Site;
+
+/* The nodes of the main graph, and where they run. */
+typedef struct Placement {
+    const qonnx_target *target;
+    const qonnx_stats *stats; /* NULL: none */
+    bool settled;             /* ranges are as they will be quantized, shared ones included */
+    Site *sites;              /* in order of the nodes */
+    Site **by_node;           /* sorted by the nodes' addresses: to find them only */
+    int count;                /* sites */
+} Placement;
+
+/* Decides for every node of the graph, in the graph's memory. `settled`: the values' ranges are as
+ * they will be quantized; otherwise each is the value's own, and is shared afterwards across those
+ * Concats and that data movement that were found to run in integers. */
+void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled);
+
+/* Says which operators stay in float, and why. */
+void placement_tell(qonnx_ctx *cx, const Placement *p);
+
+/* The site of a node; NULL for none, and for nodes of subgraphs. */
+Site *placement_site(const Placement *p, const qonnx_node *n);
+
+/* The site of the node, when it runs in integers and reads input i as an activation; else NULL. */
+Site *placement_reader(const Placement *p, const qonnx_node *n, int i);
+
+/* How wide the grid over [lo, hi] is: zero is always on it. */
+static inline float placement_width(float lo, float hi) { return fmaxf(hi, 0) - fminf(lo, 0); }
+
+/* Whether a range of that width loses two bits or more where it shares one of `shared`. */
+static inline bool placement_narrow(float width, float shared)
+{
+    return width <= shared / PLACEMENT_NARROW;
+}
+
+#endif
