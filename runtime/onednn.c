@@ -1,4 +1,4 @@
-/* runtime/onednn.c - convolutions, matrix products and pools by oneDNN 2.6's C API.
+/* runtime/onednn.c - convolutions, matrix products and pools by oneDNN.
  *
  * One primitive an operator, made once, with its weights in the layout that it likes best. A run
  * makes handles of its own for its tensors, so that runs on several threads share nothing that
@@ -11,27 +11,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <oneapi/dnnl/dnnl.h>
 #include "kernels/params.h"
 #include "runtime/onednn.h"
+#include "runtime/onednn_api.h"
 
 struct OnednnOp {
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
-    const dnnl_memory_desc_t *src, *dst, *scratch; /* belong to desc */
-    dnnl_memory_t weights, bias;                   /* NULL where there are none */
+    const ApiMemory *src, *dst, *scratch; /* belong to desc */
+    dnnl_memory_t weights, bias;          /* NULL where there are none */
 };
 
 /* An operator in oneDNN's terms. */
 typedef struct Spec {
-    dnnl_memory_desc_t src, dst;           /* plain layouts */
-    dnnl_memory_desc_t weights, any, bias; /* the raw weights, the same in any layout, the bias */
-    union {
-        dnnl_convolution_desc_t conv;
-        dnnl_inner_product_desc_t product;
-        dnnl_pooling_v2_desc_t pool;
-    } op;
-    float lo, hi; /* clamp of the result */
+    ApiOp op;       /* its weights in whatever layout oneDNN likes */
+    ApiMemory *raw; /* the weights as they are given; NULL where there are none */
+    float lo, hi;   /* clamp of the result */
 } Spec;
 
 /* One axis of a sliding window. */
@@ -45,7 +40,10 @@ typedef struct Window {
 static void check(dnnl_status_t status, const char *what)
 {
     if (status == dnnl_success) return;
-    fprintf(stderr, "qonnx: oneDNN cannot %s (status %d)\n", what, (int)status);
+    if (status == dnnl_out_of_memory)
+        fputs("qonnx: out of memory\n", stderr);
+    else
+        fprintf(stderr, "qonnx: oneDNN cannot %s (status %d)\n", what, (int)status);
     exit(1);
 }
 
@@ -61,7 +59,7 @@ static dnnl_engine_t engine(void)
 }
 
 /* A memory over `data`, or over memory of its own for DNNL_MEMORY_ALLOCATE. */
-static dnnl_memory_t memory_new(const dnnl_memory_desc_t *md, void *data)
+static dnnl_memory_t memory_new(const ApiMemory *md, void *data)
 {
     dnnl_memory_t memory;
     check(dnnl_memory_create(&memory, md, engine(), data), "make a memory");
@@ -76,8 +74,7 @@ static dnnl_stream_t stream_new(void)
 }
 
 /* A copy of `data`, laid out as `from`, in memory laid out as `to`. */
-static dnnl_memory_t reordered(const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
-                               const float *data)
+static dnnl_memory_t reordered(const ApiMemory *from, const ApiMemory *to, const float *data)
 {
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
@@ -98,26 +95,31 @@ static dnnl_memory_t reordered(const dnnl_memory_desc_t *from, const dnnl_memory
 
 /* ---- describing operators -------------------------------------------------------------------- */
 
+/* A float tensor, or NULL where oneDNN has no words for it. */
+static ApiMemory *described(int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    ApiMemory *md;
+    const dnnl_status_t status = api_memory(&md, rank, dims, tag);
+    if (status == dnnl_out_of_memory) check(status, "describe a tensor");
+    return status ? NULL : md;
+}
+
 /* Channels-last [n][d][h][w][c] in oneDNN's order of dims; without d where rank is 4. */
-static bool tensor_desc(dnnl_memory_desc_t *md, int rank, int32_t n, int32_t c, int32_t d,
-                        int32_t h, int32_t w)
+static ApiMemory *tensor_desc(int rank, int32_t n, int32_t c, int32_t d, int32_t h, int32_t w)
 {
     const dnnl_dims_t flat = {n, c, h, w}, deep = {n, c, d, h, w};
-    return dnnl_memory_desc_init_by_tag(md, rank, rank == 5 ? deep : flat, dnnl_f32,
-                                        rank == 5 ? dnnl_ndhwc : dnnl_nhwc) == dnnl_success;
+    return described(rank, rank == 5 ? deep : flat, rank == 5 ? dnnl_ndhwc : dnnl_nhwc);
 }
 
-/* The same dims and type, in whatever layout the primitive prefers. */
-static bool any_desc(dnnl_memory_desc_t *any, const dnnl_memory_desc_t *md)
+/* Weights in the layout `tag`, the same in whatever layout oneDNN likes, and the bias. */
+static bool weights_desc(Spec *s, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag,
+                         int32_t bias)
 {
-    return dnnl_memory_desc_init_by_tag(any, md->ndims, md->dims, md->data_type,
-                                        dnnl_format_tag_any) == dnnl_success;
-}
-
-static bool bias_desc(dnnl_memory_desc_t *md, int32_t count)
-{
-    const dnnl_dims_t dims = {count};
-    return dnnl_memory_desc_init_by_tag(md, 1, dims, dnnl_f32, dnnl_a) == dnnl_success;
+    const dnnl_dims_t count = {bias};
+    s->raw = described(rank, dims, tag);
+    s->op.weights = described(rank, dims, dnnl_format_tag_any);
+    if (bias) s->op.bias = described(1, count, dnnl_a);
+    return s->raw && s->op.weights && (!bias || s->op.bias);
 }
 
 /* Padding behind the input that the last window reaches into; negative where it does not reach
@@ -132,15 +134,15 @@ static dnnl_dim_t reach(const Window *w)
  * past their output where another one would fit. */
 static bool complete(const Window *w) { return reach(w) + w->stride > 0; }
 
-/* Strides, dilations (0 is none) and paddings of `axes` windows. */
-static void window_dims(const Window *w, int axes, dnnl_dims_t strides, dnnl_dims_t dilations,
-                        dnnl_dims_t front, dnnl_dims_t behind)
+/* Windows in oneDNN's terms. */
+static void window_dims(const Window *w, int axes, ApiOp *op)
 {
     for (int i = 0; i < axes; i++) {
-        strides[i] = w[i].stride;
-        dilations[i] = w[i].dilation - 1;
-        front[i] = w[i].front;
-        behind[i] = reach(&w[i]);
+        op->kernel[i] = w[i].k;
+        op->strides[i] = w[i].stride;
+        op->dilations[i] = w[i].dilation - 1;
+        op->front[i] = w[i].front;
+        op->behind[i] = reach(&w[i]);
     }
 }
 
@@ -158,22 +160,17 @@ static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
     /* Without groups the first dim and the first letter go. */
     const int skip = p->group == 1;
     const dnnl_format_tag_t plain = deep ? dnnl_abcde : dnnl_abcd;
-    dnnl_dims_t strides, dilations, front, behind;
     for (int i = 0; i < 3; i++)
         if (!complete(&all[i])) return false;
-    window_dims(deep ? all : all + 1, rank - 2, strides, dilations, front, behind);
+    window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = p->lo;
     s->hi = p->hi;
-    return tensor_desc(&s->src, rank, p->n, p->ic, p->id, p->ih, p->iw) &&
-           tensor_desc(&s->dst, rank, p->n, p->oc, p->od, p->oh, p->ow) &&
-           dnnl_memory_desc_init_by_tag(&s->weights, rank + 1 - skip,
-                                        (deep ? deep_w : flat_w) + skip, dnnl_f32,
-                                        skip ? plain : tag) == dnnl_success &&
-           any_desc(&s->any, &s->weights) && bias_desc(&s->bias, p->oc) &&
-           dnnl_dilated_convolution_forward_desc_init(&s->op.conv, dnnl_forward_inference,
-                                                      dnnl_convolution_direct, &s->src, &s->any,
-                                                      has_bias ? &s->bias : NULL, &s->dst, strides,
-                                                      dilations, front, behind) == dnnl_success;
+    s->op.kind = API_CONV;
+    s->op.src = tensor_desc(rank, p->n, p->ic, p->id, p->ih, p->iw);
+    s->op.dst = tensor_desc(rank, p->n, p->oc, p->od, p->oh, p->ow);
+    return weights_desc(s, rank + 1 - skip, (deep ? deep_w : flat_w) + skip, skip ? plain : tag,
+                        has_bias ? p->oc : 0) &&
+           s->op.src && s->op.dst;
 }
 
 static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
@@ -181,14 +178,11 @@ static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
     const dnnl_dims_t src = {p->m, p->k}, weights = {p->n, p->k}, dst = {p->m, p->n};
     s->lo = p->lo;
     s->hi = p->hi;
-    return dnnl_memory_desc_init_by_tag(&s->src, 2, src, dnnl_f32, dnnl_ab) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&s->dst, 2, dst, dnnl_f32, dnnl_ab) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&s->weights, 2, weights, dnnl_f32,
-                                        p->transb ? dnnl_ab : dnnl_ba) == dnnl_success &&
-           any_desc(&s->any, &s->weights) && bias_desc(&s->bias, p->n) &&
-           dnnl_inner_product_forward_desc_init(&s->op.product, dnnl_forward_inference, &s->src,
-                                                &s->any, has_bias ? &s->bias : NULL,
-                                                &s->dst) == dnnl_success;
+    s->op.kind = API_PRODUCT;
+    s->op.src = described(2, src, dnnl_ab);
+    s->op.dst = described(2, dst, dnnl_ab);
+    return weights_desc(s, 2, weights, p->transb ? dnnl_ab : dnnl_ba, has_bias ? p->n : 0) &&
+           s->op.src && s->op.dst;
 }
 
 /* Whether oneDNN's pools mean the same: every window reaches the input and, where padding counts,
@@ -209,21 +203,18 @@ static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
                            {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, p->ew}};
     const bool deep = p->id > 1 || p->od > 1 || p->kd > 1, include_pad = average && p->include_pad;
     const int rank = deep ? 5 : 4;
-    const dnnl_dims_t flat_k = {p->kh, p->kw}, deep_k = {p->kd, p->kh, p->kw};
-    const dnnl_alg_kind_t kind = !average      ? dnnl_pooling_max
-                                 : include_pad ? dnnl_pooling_avg_include_padding
-                                               : dnnl_pooling_avg_exclude_padding;
-    dnnl_dims_t strides, dilations, front, behind;
     for (int i = 0; i < 3; i++)
         if (!pool_agrees(&all[i], include_pad)) return false;
-    window_dims(deep ? all : all + 1, rank - 2, strides, dilations, front, behind);
+    window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = -INFINITY;
     s->hi = INFINITY;
-    return tensor_desc(&s->src, rank, p->n, p->c, p->id, p->ih, p->iw) &&
-           tensor_desc(&s->dst, rank, p->n, p->c, p->od, p->oh, p->ow) &&
-           dnnl_pooling_v2_forward_desc_init(&s->op.pool, dnnl_forward_inference, kind, &s->src,
-                                             &s->dst, strides, deep ? deep_k : flat_k, dilations,
-                                             front, behind) == dnnl_success;
+    s->op.kind = API_POOL;
+    s->op.pooling = !average      ? dnnl_pooling_max
+                    : include_pad ? dnnl_pooling_avg_include_padding
+                                  : dnnl_pooling_avg_exclude_padding;
+    s->op.src = tensor_desc(rank, p->n, p->c, p->id, p->ih, p->iw);
+    s->op.dst = tensor_desc(rank, p->n, p->c, p->od, p->oh, p->ow);
+    return s->op.src && s->op.dst;
 }
 
 static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
@@ -235,9 +226,19 @@ static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
     return false;
 }
 
+static void spec_free(Spec *s)
+{
+    api_free(s->op.src);
+    api_free(s->op.dst);
+    api_free(s->op.weights);
+    api_free(s->op.bias);
+    api_free(s->raw);
+}
+
 /* ---- operators ------------------------------------------------------------------------------- */
 
-/* The attributes of every operator: scratch memory is the caller's; the clamp is a post-op. */
+/* The attributes of every operator: scratch memory is the caller's; float is float, whatever the
+ * environment asks oneDNN for; the clamp is a post-op. */
 static dnnl_primitive_attr_t attributes(const Spec *s)
 {
     dnnl_primitive_attr_t attr;
@@ -245,10 +246,11 @@ static dnnl_primitive_attr_t attributes(const Spec *s)
     const bool relu = s->lo == 0.0f && s->hi == INFINITY;
     check(dnnl_primitive_attr_create(&attr), "make attributes");
     check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "set one");
+    check(dnnl_primitive_attr_set_fpmath_mode(attr, dnnl_fpmath_mode_strict), "set one");
     if (s->lo == -INFINITY && s->hi == INFINITY) return attr;
     check(dnnl_post_ops_create(&ops), "make attributes");
-    check(dnnl_post_ops_append_eltwise(ops, 1.0f, relu ? dnnl_eltwise_relu : dnnl_eltwise_clip,
-                                       relu ? 0.0f : s->lo, relu ? 0.0f : s->hi),
+    check(api_eltwise(ops, relu ? dnnl_eltwise_relu : dnnl_eltwise_clip, relu ? 0.0f : s->lo,
+                      relu ? 0.0f : s->hi),
           "add a clamp");
     check(dnnl_primitive_attr_set_post_ops(attr, ops), "add a clamp");
     dnnl_post_ops_destroy(ops);
@@ -261,22 +263,19 @@ static dnnl_primitive_desc_t describe(const Spec *s)
     dnnl_primitive_desc_t desc = NULL;
     const char *name = "ref";
     dnnl_primitive_attr_t attr = attributes(s);
-    if (dnnl_primitive_desc_create(&desc, &s->op, attr, engine(), NULL) != dnnl_success)
-        desc = NULL;
+    const dnnl_status_t status = api_describe(&desc, &s->op, attr, engine());
     dnnl_primitive_attr_destroy(attr);
-    if (!desc) return NULL;
+    if (status == dnnl_out_of_memory) check(status, "describe a primitive");
+    if (status) return NULL;
     check(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name), "name a primitive");
     if (!strstr(name, "ref") && !strstr(name, "simple")) return desc;
     dnnl_primitive_desc_destroy(desc);
     return NULL;
 }
 
-OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias)
+static OnednnOp *op_new(dnnl_primitive_desc_t desc, const Spec *s, const float *weights,
+                        const float *bias)
 {
-    Spec s;
-    memset(&s, 0, sizeof s);
-    dnnl_primitive_desc_t desc = spec_init(&s, k->name, p, bias != NULL) ? describe(&s) : NULL;
-    if (!desc) return NULL;
     OnednnOp *op = calloc(1, sizeof *op);
     if (!op) check(dnnl_out_of_memory, "make an operator");
     op->desc = desc;
@@ -285,10 +284,20 @@ OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, co
     op->scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     check(dnnl_primitive_create(&op->prim, desc), "make a primitive");
     if (weights) {
-        const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-        op->weights = reordered(&s.weights, to, weights);
+        const ApiMemory *to = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+        op->weights = reordered(s->raw, to, weights);
     }
-    if (bias) op->bias = reordered(&s.bias, &s.bias, bias);
+    if (s->op.bias) op->bias = reordered(s->op.bias, s->op.bias, bias);
+    return op;
+}
+
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias)
+{
+    Spec s;
+    memset(&s, 0, sizeof s);
+    dnnl_primitive_desc_t desc = spec_init(&s, k->name, p, bias != NULL) ? describe(&s) : NULL;
+    OnednnOp *op = desc ? op_new(desc, &s, weights, bias) : NULL;
+    spec_free(&s);
     return op;
 }
 
@@ -338,6 +347,11 @@ static void name_start(void)
                 {dnnl_cpu_isa_avx512_core, "avx512_core"},
                 {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
                 {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+#if DNNL_VERSION_MAJOR == 3
+                {dnnl_cpu_isa_avx2_vnni_2, "avx2_vnni_2"},
+                {dnnl_cpu_isa_avx512_core_fp16, "avx512_core_fp16"},
+                {dnnl_cpu_isa_avx512_core_amx_fp16, "avx512_core_amx_fp16"},
+#endif
                 {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"}};
     const dnnl_version_t *v = dnnl_version();
     const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();

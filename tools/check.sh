@@ -10,9 +10,9 @@ packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==13.0.0 scikit-le
           pytest==9.2.0 pytest-xdist==3.8.0"
 logs=build/check
 
-# build DIRECTORY [MESON-OPTION...]
+# build DIRECTORY [MESON-OPTION...]: warnings are errors here, not where users build
 build() {
-    [ -f "$1/build.ninja" ] || meson setup "$@"
+    if [ -f "$1/build.ninja" ]; then meson configure "$1" --werror; else meson setup --werror "$@"; fi
     meson compile -C "$1"
 }
 
