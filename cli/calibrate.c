@@ -18,17 +18,6 @@ qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path)
     return NULL;
 }
 
-qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                            int nspecs, long limit)
-{
-    qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs);
-    if (!d || !limit) return d;
-    if (qonnx_dataset_count(d) < (size_t)limit)
-        warn("%ld samples are asked for, there are %zu", limit, qonnx_dataset_count(d));
-    qonnx_dataset_limit(d, (size_t)limit);
-    return d;
-}
-
 qonnx_session_options session_options(const Args *args)
 {
     return (qonnx_session_options){.engine = args->engine,
@@ -86,27 +75,18 @@ bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
     return c.good;
 }
 
-/* Ranges that one class chose may not suit the others. */
-static void check_classes(const qonnx_dataset *d)
-{
-    size_t count = qonnx_dataset_count(d);
-    int class_index = qonnx_dataset_class(d, 0);
-    for (size_t i = 1; i < count; i++)
-        if (qonnx_dataset_class(d, i) != class_index) return;
-    if (class_index >= 0 && count > 1)
-        warn("all %zu samples are of one class (their folder); ranges may not suit others", count);
-}
-
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                                 const char *const *specs, int nspecs, const char *prefix)
 {
     qonnx_dataset *d = samples_open(cx, g, specs, nspecs, args->limit);
     if (!d) return NULL;
-    check_classes(d);
     qonnx_session_options o = session_options(args);
-    qonnx_stats *s = qonnx_stats_collect(cx, g, d, &o, prefix);
+    qonnx_stats *s = samples_classify(cx, d, g, NULL, USE_CALIBRATE)
+                         ? qonnx_stats_collect(cx, g, d, &o, prefix)
+                         : NULL;
     qonnx_dataset_free(d);
     progress_clear();
+    if (s && !interrupted()) warn_few(NULL, qonnx_stats_samples(s));
     return s;
 }
 
@@ -188,7 +168,7 @@ const Verb verb_calibrate = {
         "Runs the float model on the samples once and keeps what every observer needs, so that\n"
         "'qonnx quantize --calibration' can choose ranges without running it again.\n"
         "DATA is a directory of .npy, .jpg, .png or .pb files, or of one folder a class, or one\n"
-        "file; for a model of several inputs NAME=PATH, once an input.",
+        "file; for a model of several inputs NAME=PATH, once an input. Give 20 samples at least.",
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
                 "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
                 "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100",

@@ -3,15 +3,12 @@
 #define CLI_CALIBRATE_H
 
 #include "options.h"
+#include "samples.h"
 #include <qonnx/run.h>
 
 /* Reads a model that is to be run: one of an older operator set is raised first, since a session
  * knows the newer forms alone. NULL on failure. */
 qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path);
-
-/* Opens the samples of DATA arguments, thinned to `limit` when that is not 0. NULL on failure. */
-qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                            int nspecs, long limit);
 
 /* The options of a session that the command line asks for. */
 qonnx_session_options session_options(const Args *args);
@@ -26,7 +23,7 @@ qonnx_session_options session_options(const Args *args);
 #define OPTION_MAX_BAD                                                                             \
     {                                                                                              \
         "max-bad", 0, OPTION_REAL, offsetof(Args, max_bad), "PERCENT", "1",                        \
-            "leave damaged pictures out, up to this share of the\n"                                \
+            "leave damaged files out, up to this share of the\n"                                   \
             "samples; 0: fail at the first"                                                        \
     }
 

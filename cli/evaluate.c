@@ -20,6 +20,10 @@ typedef struct Score {
     size_t labelled;      /* of these, with a class that the output has */
     size_t top1, top5;    /* of these, with the class first, and among the first five */
     size_t strays;        /* samples with a class that the output does not have */
+    int stray;            /* the largest of these classes */
+    int64_t length;       /* elements of the output: the model's classes */
+    bool *seen;           /* [length] which of them samples have; owned */
+    size_t classes;       /* how many these are */
     bool five;            /* the output has more than five classes */
     size_t paired;        /* samples whose first output is a vector, as the reference's is */
     size_t agreeing;      /* of these, with the same largest element */
@@ -41,6 +45,8 @@ typedef struct Evaluation {
     size_t room;     /* bytes in buffer */
     bool failed;     /* the temporary file is at fault; the message has been printed */
 } Evaluation;
+
+static double share(size_t part, size_t all) { return (double)part / (double)all; }
 
 static int64_t largest_index(const qonnx_tensor *t, int64_t count)
 {
@@ -65,14 +71,27 @@ static int64_t rank_of(const qonnx_tensor *t, int64_t count, int64_t class)
     return before;
 }
 
+/* Counts the classes that samples have, and those that the output does not have. */
+static void note_class(Score *s, int64_t count, int class)
+{
+    if (!s->seen || count != s->length) {
+        free(s->seen);
+        s->seen = calloc((size_t)count, sizeof *s->seen);
+        s->length = count;
+        s->classes = 0;
+    }
+    if (class >= count && (!s->strays++ || class > s->stray)) s->stray = class;
+    if (class >= count || !s->seen || s->seen[class]) return;
+    s->seen[class] = true;
+    s->classes++;
+}
+
 static void score_class(Score *s, const qonnx_tensor *t, int class)
 {
     int64_t count = vector_length(t);
     if (class < 0 || !count) return;
-    if (class >= count) {
-        s->strays++;
-        return;
-    }
+    note_class(s, count, class);
+    if (class >= count) return;
     int64_t before = rank_of(t, count, class);
     s->labelled++;
     s->top1 += before == 0;
@@ -162,7 +181,7 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     qonnx_dataset *d = samples_open(cx, e->g, args->data.text, args->data.count, args->limit);
     qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
-    bool good = d && (!args->labels || qonnx_dataset_labels(cx, d, args->labels)) &&
+    bool good = d && samples_classify(cx, d, e->g, args->labels, USE_EVALUATE) &&
                 (args->compiled || (s = qonnx_session_new(cx, e->g, &o)) != NULL);
     double began = seconds_now();
     e->d = d;
@@ -174,11 +193,28 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     return good && !e->failed;
 }
 
-static void warn_about(const Score *s)
+/* What the first model gets is what the others are measured by: where it only guesses, the samples
+ * are most probably not what it was made for. */
+static void warn_chance(const Score *s)
 {
+    enum { LEAST = 50, CLASSES = 3 };
+    if (s->strays || s->labelled < LEAST || s->classes < CLASSES) return;
+    if (s->top1 * s->classes > 2 * s->labelled) return;
+    warn("%s: gets %.2f %% of %zu samples of %zu classes right, and guessing gets %.2f %%; mostly the "
+         "samples have another scale than in training: pictures are given as 0 to 255, so for 0 to 1 "
+         "or normalised values save them as .npy, or put the arithmetic into the model; or the "
+         "classes have another order: see --labels",
+         s->path, 100 * share(s->top1, s->labelled), s->labelled, s->classes,
+         100 / (double)s->classes);
+}
+
+static void warn_about(const Score *s, bool first)
+{
+    if (first) warn_chance(s);
     if (s->strays)
-        warn("%s: %zu samples have a class that the output does not have; no accuracy", s->path,
-             s->strays);
+        warn("%s: %zu samples have a class that the output does not have; no accuracy: it has %lld "
+             "classes, from 0 on, and the samples have one of %d; check the folders or the labels",
+             s->path, s->strays, (long long)s->length, s->stray);
     if (s->unlike)
         warn("%s: its outputs have not the size of the first model's; not compared", s->path);
     if (s->strange) warn("%s: %zu elements are not finite; left out of SQNR", s->path, s->strange);
@@ -201,7 +237,7 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, bool 
     } else if (!g || !run_graph(cx, args, &e) || interrupted()) {
         status = e.failed ? EXIT_BAD : report_failure(cx);
     } else {
-        warn_about(score);
+        warn_about(score, first);
     }
     progress_clear();
     free(e.buffer);
@@ -214,7 +250,6 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, bool 
 
 static bool has_accuracy(const Score *s) { return s->labelled && !s->strays; }
 static bool has_sqnr(const Score *s) { return s->compared && !s->unlike; }
-static double share(size_t part, size_t all) { return (double)part / (double)all; }
 static double sqnr(const Score *s) { return 10 * log10(s->signal / s->noise); }
 
 /* "93.50 %" or "-" into out[16]. */
@@ -296,6 +331,7 @@ static int evaluate(const Verb *verb, const Args *args)
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
     if (reference) fclose(reference);
+    for (int i = 0; scores && i < count; i++) free(scores[i].seen);
     free(scores);
     return status;
 }
@@ -306,7 +342,7 @@ static const Option options[] = {
      "required"},
     {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "FILE", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"
-     "in one folder a class"},
+     "in one folder a class; default: DATA/labels.txt"},
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},

@@ -10,7 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE = 72 }; /* columns of the progress line, at most */
+enum {
+    LINE = 72, /* columns of the progress line, at most */
+    SAID = 256 /* warnings and notes that are remembered */
+};
 
 static volatile sig_atomic_t stop_asked; /* the signal that asked to stop; 0: none did */
 
@@ -22,6 +25,8 @@ static struct {
     char what[32];       /* what is being counted */
     double began;        /* when that began */
     double drawn;        /* when the line was last drawn */
+    char *said[SAID];    /* warnings and notes that were printed */
+    int nsaid;           /* number of these */
 } state;
 
 double seconds_now(void)
@@ -39,6 +44,11 @@ void progress_setup(bool quiet, bool verbose)
     state.quiet = quiet;
     state.verbose = verbose;
     state.live = !quiet && isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb");
+}
+
+void progress_hide(void)
+{
+    state.live = false;
 }
 
 void progress_clear(void)
@@ -63,20 +73,38 @@ void complain(const char *fmt, ...)
     va_end(args);
 }
 
+/* Whether a message has been printed before: what several models or inputs give rise to is said
+ * once. */
+static bool repeated(const char *text)
+{
+    for (int i = 0; i < state.nsaid; i++)
+        if (!strcmp(state.said[i], text)) return true;
+    char *copy = state.nsaid < SAID ? strdup(text) : NULL;
+    if (copy) state.said[state.nsaid++] = copy;
+    return false;
+}
+
 void warn(const char *fmt, ...)
 {
+    char *text = NULL;
     if (state.quiet) return;
     va_list args;
     va_start(args, fmt);
-    print_message("warning: ", fmt, args);
+    va_list again;
+    va_copy(again, args);
+    if (vasprintf(&text, fmt, args) < 0) text = NULL; /* no memory: it may be printed again */
+    if (!text || !repeated(text)) print_message("warning: ", fmt, again);
+    va_end(again);
     va_end(args);
+    free(text);
 }
 
 static void on_log(void *user, qonnx_level level, const char *text)
 {
     (void)user;
     if (level == QONNX_WARNING) warn("%s", text);
-    if (level == QONNX_NOTE && state.verbose && !state.quiet) complain("note: %s", text);
+    if (level == QONNX_NOTE && state.verbose && !state.quiet && !repeated(text))
+        complain("note: %s", text);
 }
 
 int report_failure(const qonnx_ctx *cx)

@@ -8,6 +8,8 @@
 
 /* Says what the user wants to see: -q silences all but errors, -v adds notes. */
 void progress_setup(bool quiet, bool verbose);
+/* Shows no progress line; warnings and notes stay. */
+void progress_hide(void);
 /* Whether external data may be behind symbolic links, for the contexts made after this. */
 void progress_allow_symlinks(bool allow);
 
@@ -17,7 +19,7 @@ qonnx_ctx *progress_ctx(void);
 /* Takes the progress line off the terminal. */
 void progress_clear(void);
 
-/* "qonnx: MESSAGE" and "qonnx: warning: MESSAGE". */
+/* "qonnx: MESSAGE" and "qonnx: warning: MESSAGE"; the same warning is printed once. */
 void complain(const char *fmt, ...) QONNX_PRINTF(1, 2);
 void warn(const char *fmt, ...) QONNX_PRINTF(1, 2);
 

@@ -166,7 +166,10 @@ static bool output_usable(const Args *args)
 static bool get_statistics(Job *job)
 {
     if (!calibratable(job->cx, job->g, job->args)) return false;
-    if (job->args->calibration) return qonnx_stats_match(job->cx, job->stats, job->g);
+    if (job->args->calibration) {
+        warn_few(job->args->calibration, qonnx_stats_samples(job->stats));
+        return qonnx_stats_match(job->cx, job->stats, job->g);
+    }
     char *prefix = passes_join(&job->passes, 0, job->split);
     job->stats = statistics_collect(job->cx, job->g, job->args, job->args->data.text,
                                     job->args->data.count, prefix);

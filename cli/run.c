@@ -330,7 +330,8 @@ static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
     if (!d) return false;
     run->d = d;
     run->samples = qonnx_dataset_count(d);
-    bool good = qonnx_session_run(run->cx, s, d, fn, run);
+    bool good = samples_classify(run->cx, d, run->g, NULL, USE_RUN) &&
+                qonnx_session_run(run->cx, s, d, fn, run);
     qonnx_dataset_free(d);
     return good;
 }
@@ -355,7 +356,7 @@ static int run_model(Run *run)
                                          : print_outputs;
     qonnx_session_options o = session_options(args);
     bool set = args->data.count == 1 && (args->check || is_test_set(args->data.text[0]));
-    if (fn == print_outputs) progress_setup(true, false); /* the results are the progress */
+    if (fn == print_outputs) progress_hide(); /* the results are the progress */
     qonnx_session *s = qonnx_session_new(run->cx, run->g, &o);
     bool good = s && (set ? run_set(run, s, args->data.text[0], fn) : run_samples(run, s, fn));
     qonnx_session_free(s);

@@ -350,21 +350,6 @@ static bool watch(Ctx *cx, Job *j)
     return go;
 }
 
-/* How many samples run together: a model with a fixed batch takes that many single samples, or
- * samples that fill it. */
-static bool find_group(Ctx *cx, Job *j)
-{
-    j->group = 1;
-    if (j->s->batch == 1 || !j->count) return true;
-    Tensor *t;
-    size_t i = 0;
-    while (i < j->spare && dataset_damaged(j->d, i)) i++;
-    bool ok = read_sample(cx, j, i, &t);
-    if (ok && j->s->fed && t[0].rank && t[0].dims[0] == 1) j->group = (size_t)j->s->batch;
-    free_sample(j, t);
-    return ok;
-}
-
 static int by_sample(const void *a, const void *b)
 {
     const Damage *x = a, *y = b;
@@ -382,14 +367,68 @@ static bool tell_damaged(Ctx *cx, Job *j)
     if (j->ndamaged > j->spare && (!j->error || j->error_sample > j->damaged[j->spare].sample)) {
         qonnx_ctx_free(j->error);
         j->error = NULL;
-        return qonnx_fail(cx, NULL, "more than %zu of %zu samples are damaged; the first: %s",
+        return qonnx_fail(cx, NULL,
+                          "more than %zu of %zu samples are damaged; the first: %s; to leave more "
+                          "of them out, give a larger --max-bad PERCENT",
                           j->spare, j->count, first);
     }
     if (j->error) return true;
     for (size_t i = 0; i < j->ndamaged && i < LISTED; i++)
         qonnx_warn(cx, NULL, "%s; it is left out", qonnx_error(j->damaged[i].why));
-    qonnx_warn(cx, NULL, "%zu of %zu samples are damaged and left out", j->ndamaged, j->count);
+    qonnx_warn(cx, NULL, "%zu of %zu samples are damaged and left out, as --max-bad allows",
+               j->ndamaged, j->count);
     return true;
+}
+
+/* Fails for the reason `why`, which the samples from `sample` on gave, at most a group. Where a
+ * damaged one could have been left out, says so. */
+static bool fail_sample(Ctx *cx, const Job *j, size_t sample, const Ctx *why)
+{
+    bool damaged = false;
+    for (size_t k = sample; j->v->tap && !damaged && k < sample + j->group && k < j->count; k++)
+        damaged = dataset_damaged(j->d, k);
+    if (!damaged) {
+        ctx_take_error(cx, why);
+        return false;
+    }
+    return qonnx_fail(cx, NULL,
+                      "%s; to leave damaged samples out, allow for them: --max-bad PERCENT of all "
+                      "%zu",
+                      qonnx_error(why), j->count);
+}
+
+/* Reads one sample before the others, failing as reading it later would. */
+static bool read_ahead(Ctx *cx, const Job *j, size_t i, Tensor **out)
+{
+    Ctx *own = qonnx_ctx_new();
+    bool ok = read_sample(own, j, i, out) || fail_sample(cx, j, i, own);
+    qonnx_ctx_free(own);
+    return ok;
+}
+
+/* Fails at once where a sample is known to be damaged, and none may be left out. */
+static bool check_known(Ctx *cx, const Job *j)
+{
+    size_t i;
+    Tensor *t;
+    if (j->spare || !dataset_known_damaged(j->d, &i)) return true;
+    bool ok = read_ahead(cx, j, i, &t);
+    free_sample(j, t);
+    return ok;
+}
+
+/* How many samples run together: a model with a fixed batch takes that many single samples, or
+ * samples that fill it. */
+static bool find_group(Ctx *cx, Job *j)
+{
+    if (j->s->batch == 1 || !j->count) return true;
+    Tensor *t;
+    size_t i = 0;
+    while (i < j->spare && dataset_damaged(j->d, i)) i++;
+    bool ok = read_ahead(cx, j, i, &t);
+    if (ok && j->s->fed && t[0].rank && t[0].dims[0] == 1) j->group = (size_t)j->s->batch;
+    free_sample(j, t);
+    return ok;
 }
 
 /* A condition whose waits do not depend on what time somebody thinks it is. */
@@ -404,10 +443,10 @@ static void condition_init(pthread_cond_t *c)
 
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
 {
-    Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d)};
+    Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d), .group = 1};
     if (s->damaged > 0) j.spare = (size_t)((double)j.count * s->damaged);
     if (j.spare >= j.count && j.spare) j.spare = j.count - 1;
-    if (!find_group(cx, &j)) return false;
+    if (!check_known(cx, &j) || !find_group(cx, &j)) return false;
     size_t groups = (j.count + j.group - 1) / j.group;
     int threads = (size_t)s->threads < groups ? s->threads : (int)groups;
     pthread_mutex_init(&j.lock, NULL);
@@ -423,7 +462,7 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
     if (started) ok = watch(cx, &j);
     for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
     if (ok) ok = tell_damaged(cx, &j);
-    if (ok && j.error) ctx_take_error(cx, j.error), ok = false;
+    if (ok && j.error) ok = fail_sample(cx, &j, j.error_sample, j.error);
     qonnx_ctx_free(j.error);
     for (size_t i = 0; i < j.ndamaged; i++) qonnx_ctx_free(j.damaged[i].why);
     free(j.damaged);

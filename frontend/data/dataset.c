@@ -4,6 +4,7 @@
 #include "frontend/data/data.h"
 #include "ir/arena.h"
 #include <qonnx/graph.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,7 @@ void qonnx_dataset_free(qonnx_dataset *d)
         free(d->feeds[k].name);
         listing_free(&d->listings[k]);
     }
+    free(d->labels);
     free(d->feeds);
     free(d->listings);
     free(d);
@@ -81,51 +83,164 @@ bool dataset_join(qonnx_ctx *cx, const qonnx_dataset *d)
     return true;
 }
 
-/* Counts the samples of one input's files. */
-static bool count_files(qonnx_ctx *cx, const Feed *f, Listing *l, size_t *total)
+/* Counts the samples of one input's files. A damaged one is found out when it is read, so that it
+ * can be left out; not where it is the only one. */
+static bool count_files(qonnx_ctx *cx, qonnx_dataset *d, int k)
 {
-    *total = 0;
+    Listing *l = &d->listings[k];
     for (size_t i = 0; i < l->nfiles; i++) {
-        SampleFile *file = &l->files[i];
-        file->first = *total;
-        if (!sample_count(cx, f, file->path, &file->count)) return false;
-        *total += file->count;
+        SampleFile *f = &l->files[i];
+        bool *damaged = l->single ? NULL : &f->damaged;
+        if (!sample_count(cx, &d->feeds[k], f->path, &f->count, damaged)) return false;
+        d->ndamaged += f->damaged;
     }
     return true;
+}
+
+/* A damaged file counts as many samples as its partner in `from`, which is not. */
+static void lend_counts(qonnx_dataset *d, const Listing *from)
+{
+    for (int k = 0; k < d->nfeeds; k++) {
+        Listing *l = &d->listings[k];
+        for (size_t i = 0; !l->single && !from->single && i < l->nfiles; i++)
+            if (l->files[i].damaged && !from->files[i].damaged)
+                l->files[i].count = from->files[i].count;
+    }
+}
+
+/* Numbers the samples of a listing, and returns how many there are. */
+static size_t number_samples(Listing *l)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < l->nfiles; i++) {
+        l->files[i].first = total;
+        total += l->files[i].count;
+    }
+    return total;
+}
+
+/* ---- one sample or several ------------------------------------------------------------------- */
+
+/* Room for the texts of means_one. */
+enum { MEANT = 2 * SHAPE_TEXT + 96 };
+
+/* Whether a file that counts as several samples might be meant as one, because the input's first
+ * axis is open: "[8,576]" into `shape`, and into `how` what makes one sample of it. */
+static bool means_one(const Feed *f, const SampleFile *file, char shape[SHAPE_TEXT],
+                      char how[MEANT])
+{
+    int64_t dims[QONNX_MAX_RANK + 1] = {1};
+    int rank;
+    Fit fit;
+    char wanted[SHAPE_TEXT];
+    how[0] = 0;
+    if (file->count < 2 || !npy_shape(file->path, &rank, dims + 1) || rank == QONNX_MAX_RANK)
+        return false;
+    qonnx_ctx *cx = qonnx_ctx_new();
+    bool fits = feed_fit(cx, f, file->path, dims, rank + 1, true, &fit) && fit.count == 1;
+    qonnx_ctx_free(cx);
+    if (!fits) return false;
+    shape_text(rank, dims + 1, shape);
+    snprintf(how, MEANT, "; if %s is one sample, save it with a batch axis in front: %s", shape,
+             shape_text(rank + 1, dims, wanted));
+    return true;
+}
+
+/* Says so where files of several samples stand beside files of one. */
+static void warn_mixed(qonnx_ctx *cx, const Feed *f, const Listing *l)
+{
+    char shape[SHAPE_TEXT], how[MEANT];
+    const SampleFile *one = NULL, *several = NULL;
+    for (size_t i = 0; i < l->nfiles; i++) {
+        const SampleFile *file = &l->files[i];
+        if (file->damaged) continue;
+        if (file->count > 1 && !several) several = file;
+        if (file->count == 1 && !one) one = file;
+    }
+    if (one && several && means_one(f, several, shape, how))
+        qonnx_warn(cx, NULL, "%s: counts as %zu samples, %s as one%s", several->path,
+                   several->count, one->path, how);
+}
+
+/* Says so where the one sample of a file goes with each of several in another file. */
+static void warn_shared(qonnx_ctx *cx, const qonnx_dataset *d)
+{
+    char shape[SHAPE_TEXT], how[MEANT];
+    const Listing *lead = &d->listings[d->lead];
+    if (!lead->single || !means_one(&d->feeds[d->lead], &lead->files[0], shape, how)) return;
+    for (int k = 0; k < d->nfeeds; k++) {
+        const Listing *l = &d->listings[k];
+        if (!l->single || l->files[0].count != 1) continue;
+        qonnx_warn(cx, NULL, "%s: counts as %zu samples, and %s goes with each of them%s",
+                   lead->root, d->count, l->root, how);
+        return;
+    }
+}
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+/* What to do about two files that hold other numbers of samples: the text of means_one. */
+static const char *advice(const Feed *fa, const SampleFile *a, const Feed *fb, const SampleFile *b,
+                          char how[MEANT])
+{
+    char shape[SHAPE_TEXT];
+    if (b->count == 1 && means_one(fa, a, shape, how)) return how;
+    if (a->count == 1) means_one(fb, b, shape, how);
+    else how[0] = 0;
+    return how;
 }
 
 /* Joined files must hold the same number of samples, one by one. */
-static bool check_counts(qonnx_ctx *cx, const Listing *a, const Listing *b)
+static bool check_counts(qonnx_ctx *cx, const qonnx_dataset *d, int ka, int kb)
 {
-    for (size_t i = 0; i < a->nfiles; i++)
-        if (a->files[i].count != b->files[i].count)
-            return qonnx_fail(cx, NULL, "%s: holds %zu samples, its partner %s holds %zu",
-                              a->files[i].path, a->files[i].count, b->files[i].path,
-                              b->files[i].count);
+    char how[MEANT];
+    const Listing *a = &d->listings[ka], *b = &d->listings[kb];
+    for (size_t i = 0; i < a->nfiles; i++) {
+        const SampleFile *x = &a->files[i], *y = &b->files[i];
+        if (x->count != y->count)
+            return qonnx_fail(cx, NULL, "%s: holds %zu samples, its partner %s holds %zu%s",
+                              x->path, x->count, y->path, y->count,
+                              advice(&d->feeds[ka], x, &d->feeds[kb], y, how));
+    }
     return true;
 }
 
-/* Counts the samples. A single file of one sample serves all of them. */
+/* Whether the numbers of samples go together. A single file of one sample serves all of them. */
+static bool check_totals(qonnx_ctx *cx, const qonnx_dataset *d, const size_t *totals)
+{
+    char shape[SHAPE_TEXT], how[MEANT] = "";
+    const Listing *lead = &d->listings[d->lead];
+    for (int k = 0; k < d->nfeeds; k++) {
+        const Listing *l = &d->listings[k];
+        if (l->single && totals[k] == 1) continue;
+        if (!l->single && !lead->single) {
+            if (!check_counts(cx, d, d->lead, k)) return false;
+        } else if (totals[k] != d->count) {
+            if (l->single) means_one(&d->feeds[k], &l->files[0], shape, how);
+            else if (lead->single) means_one(&d->feeds[d->lead], &lead->files[0], shape, how);
+            return qonnx_fail(cx, NULL, "%s: holds %zu samples, %s holds %zu%s", l->root, totals[k],
+                              lead->root, d->count, how);
+        }
+    }
+    return true;
+}
+
+/* Counts the samples of all inputs, and joins them. */
 static bool count_all(qonnx_ctx *cx, qonnx_dataset *d)
 {
+    for (int k = 0; k < d->nfeeds; k++)
+        if (!count_files(cx, d, k)) return false;
+    for (int k = 0; d->ndamaged && k < d->nfeeds; k++) lend_counts(d, &d->listings[k]);
     size_t *totals = xcalloc((size_t)d->nfeeds, sizeof *totals);
-    bool ok = true;
-    for (int k = 0; ok && k < d->nfeeds; k++) {
-        ok = count_files(cx, &d->feeds[k], &d->listings[k], &totals[k]);
-        if (k && (totals[k] <= d->count)) continue;
+    for (int k = 0; k < d->nfeeds; k++) {
+        totals[k] = number_samples(&d->listings[k]);
+        if (k && totals[k] <= d->count) continue;
         d->count = totals[k];
         d->lead = k;
     }
-    const Listing *lead = &d->listings[d->lead];
-    for (int k = 0; ok && k < d->nfeeds; k++) {
-        const Listing *l = &d->listings[k];
-        if (l->single && totals[k] == 1) continue;
-        if (!l->single && !lead->single)
-            ok = check_counts(cx, lead, l);
-        else if (totals[k] != d->count)
-            ok = qonnx_fail(cx, NULL, "%s: holds %zu samples, %s holds %zu", l->root, totals[k],
-                            lead->root, d->count);
-    }
+    bool ok = check_totals(cx, d, totals);
+    for (int k = 0; ok && k < d->nfeeds; k++) warn_mixed(cx, &d->feeds[k], &d->listings[k]);
+    if (ok) warn_shared(cx, d);
     free(totals);
     return ok;
 }
@@ -205,9 +320,15 @@ bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_t
 
 bool dataset_damaged(const qonnx_dataset *d, size_t i)
 {
-    for (int k = 0; k < d->nfeeds; k++) {
-        const char *path = file_of(d, k, row_of(d, i))->path;
-        if (kind_of(path) == KIND_IMAGE && image_damaged(path)) return true;
-    }
+    for (int k = 0; k < d->nfeeds; k++)
+        if (sample_damaged(file_of(d, k, row_of(d, i))->path)) return true;
+    return false;
+}
+
+bool dataset_known_damaged(const qonnx_dataset *d, size_t *i)
+{
+    for (*i = 0; d->ndamaged && *i < d->count; ++*i)
+        for (int k = 0; k < d->nfeeds; k++)
+            if (file_of(d, k, row_of(d, *i))->damaged) return true;
     return false;
 }

@@ -2,11 +2,13 @@
  * reader by the file's name.
  */
 #include "frontend/data/data.h"
+#include "ir/ir.h"
 #include "ir/size.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 const char *shape_text(int rank, const int64_t *dims, char text[SHAPE_TEXT])
 {
@@ -107,12 +109,44 @@ static bool unknown_kind(qonnx_ctx *cx, const char *path)
                       path, dot && !strcasecmp(dot, ".npz") ? ": unpack the archive (unzip)" : "");
 }
 
-bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count)
+bool sample_damaged(const char *path)
+{
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size) return true;
+    qonnx_ctx *cx = qonnx_ctx_new();
+    FileMap m;
+    bool damaged = false;
+    if (file_map(cx, path, &m)) {
+        Kind kind = kind_of(path);
+        damaged = kind == KIND_NPY     ? npy_damaged(cx, path, &m)
+                  : kind == KIND_IMAGE ? image_damaged(cx, path, &m)
+                  : kind == KIND_PB    ? pb_damaged(cx, path, &m)
+                                       : false;
+        file_unmap(&m);
+    }
+    qonnx_ctx_free(cx);
+    return damaged;
+}
+
+/* The count of an .npy file, which stands in its header. */
+static bool count_npy(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count, bool *damaged)
+{
+    qonnx_ctx *own = qonnx_ctx_new(); /* damage is no failure yet */
+    bool ok = npy_count(own, f, path, count);
+    if (!ok && damaged) *damaged = sample_damaged(path);
+    if (!ok && damaged && *damaged) ok = true;
+    else if (!ok) ctx_take_error(cx, own);
+    qonnx_ctx_free(own);
+    return ok;
+}
+
+bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count, bool *damaged)
 {
     *count = 1;
+    if (damaged) *damaged = false;
     switch (kind_of(path)) {
     case KIND_NPY:
-        return npy_count(cx, f, path, count);
+        return count_npy(cx, f, path, count, damaged);
     case KIND_IMAGE:
         return image_check(cx, f, path);
     case KIND_PB:

@@ -19,13 +19,6 @@ static const char *input_names(const qonnx_dataset *d, char text[256])
     return text;
 }
 
-static bool has_name(char *const *names, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(names[i], name)) return true;
-    return false;
-}
-
 /* Whether the files are one sample in the form of ONNX's backend tests: input_0.pb, input_1.pb,
  * and none beyond the model's inputs. */
 static bool is_test_form(const qonnx_dataset *d, const Names *n)
@@ -33,6 +26,33 @@ static bool is_test_form(const qonnx_dataset *d, const Names *n)
     char beyond[32];
     snprintf(beyond, sizeof beyond, "input_%d.pb", d->nfeeds);
     return has_name(n->files, n->nfiles, "input_0.pb") && !has_name(n->files, n->nfiles, beyond);
+}
+
+/* Warns about what a directory holds beside the files that make it one sample. */
+static void warn_beside(qonnx_ctx *cx, const char *root, const char *sub, const Names *n)
+{
+    const char *first = NULL;
+    size_t files = 0;
+    for (size_t i = 0; i < n->nfiles; i++) {
+        bool own = !strncmp(n->files[i], "input_", 6) || !strncmp(n->files[i], "output_", 7);
+        if (kind_of(n->files[i]) == KIND_OTHER || (own && kind_of(n->files[i]) == KIND_PB)) continue;
+        if (!files++) first = n->files[i];
+    }
+    if (n->nfolders && !first) first = n->folders[0];
+    if (first)
+        qonnx_warn(cx, NULL,
+                   "%s%s%s: is one sample (input_0.pb), and what else stands there is left out: %zu "
+                   "files of samples and %zu folders (the first: '%s'); move away what is not meant",
+                   root, *sub ? "/" : "", sub, files, n->nfolders, first);
+}
+
+/* Warns about folders of the root that were not taken. */
+static void warn_unused(qonnx_ctx *cx, const char *root, size_t count, const char *first,
+                        const char *wanted)
+{
+    if (count)
+        qonnx_warn(cx, NULL, "%s: %zu %s left out (the first: '%s'), being no %s; move away what is "
+                   "not meant", root, count, count == 1 ? "folder is" : "folders are", first, wanted);
 }
 
 /* Adds the sample in the folder `sub` of `root` ("": the root itself). */
@@ -50,6 +70,7 @@ static bool add_test_form(qonnx_ctx *cx, qonnx_dataset *d, const char *root, con
         listing_add(&d->listings[k], root, name, -1);
         free(name);
     }
+    warn_beside(cx, root, sub, n);
     return true;
 }
 
@@ -57,6 +78,8 @@ static bool add_test_form(qonnx_ctx *cx, qonnx_dataset *d, const char *root, con
 static bool add_test_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, const Names *n)
 {
     bool ok = true;
+    size_t left = 0;
+    const char *first = NULL;
     for (size_t i = 0; ok && i < n->nfolders; i++) {
         Names sub;
         bool is_file;
@@ -64,8 +87,11 @@ static bool add_test_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, 
         ok = names_read(cx, path, &is_file, &sub);
         free(path);
         if (ok && is_test_form(d, &sub)) ok = add_test_form(cx, d, root, n->folders[i], &sub);
+        else if (!left++) first = n->folders[i];
         names_free(&sub);
     }
+    if (ok && d->listings[0].nfiles)
+        warn_unused(cx, root, left, first, "sample with an input_0.pb");
     return ok;
 }
 
@@ -98,6 +124,15 @@ static bool add_feed_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, 
         ok = listing_read(cx, path, &d->listings[k]);
         free(path);
     }
+    size_t left = 0;
+    const char *first = NULL;
+    for (size_t i = 0; i < n->nfolders; i++) {
+        bool taken = false;
+        for (int k = 0; k < d->nfeeds; k++)
+            taken |= !strcmp(n->folders[i], feed_folder(d, k, by_name, n));
+        if (!taken && !left++) first = n->folders[i];
+    }
+    if (ok) warn_unused(cx, root, left, first, "input of the model");
     return ok && dataset_join(cx, d);
 }
 
@@ -106,6 +141,7 @@ static bool add_directory(qonnx_ctx *cx, qonnx_dataset *d, const char *path, con
 {
     char text[256];
     bool flat = false;
+    if (has_name(n->files, n->nfiles, "labels.txt")) d->labels = path_join(path, "labels.txt");
     for (size_t i = 0; i < n->nfiles; i++) flat |= kind_of(n->files[i]) != KIND_OTHER;
     if (is_test_form(d, n)) return add_test_form(cx, d, path, "", n);
     if (!flat && has_feed_folders(d, true, n)) return add_feed_folders(cx, d, path, true, n);

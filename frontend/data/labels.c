@@ -1,4 +1,7 @@
-/* frontend/data/labels.c - classes of samples from a text file of "FILE CLASS" lines. */
+/* frontend/data/labels.c - classes of samples from a text file of "FILE CLASS" lines. A line names a
+ * sample by its whole name, or, where no sample is called so, by its name without the extension:
+ * labels are often made for pictures that became arrays later.
+ */
 #include "frontend/data/data.h"
 #include "ir/arena.h"
 #include <limits.h>
@@ -15,7 +18,22 @@ typedef struct Slice {
 typedef struct Label {
     Slice file;      /* name relative to the data set's directory */
     int class_index; /* >= 0 */
+    int line;        /* its number, from 1 */
+    bool used;       /* it names a sample */
 } Label;
+
+/* A file of labels being given to the files of a listing. */
+typedef struct Labelling {
+    qonnx_ctx *cx;
+    const char *path;     /* of the labels, for messages */
+    Listing *l;           /* gets the classes */
+    Label *labels;        /* [nlabels] the lines, in order */
+    size_t nlabels, room; /* used, and allocated */
+    SampleFile **by_name; /* [l->nfiles] sorted by name */
+    SampleFile **by_stem; /* [l->nfiles] sorted by name without extension */
+    bool *exact;          /* [l->nfiles] whether a line names that very file of l->files */
+    int *before;          /* [l->nfiles] the classes that the files of l->files had */
+} Labelling;
 
 static bool is_space(char c)
 {
@@ -56,70 +74,236 @@ static bool parse_line(Slice line, Label *out)
     return out->file.n > 0;
 }
 
-static int compare_slice(const char *at, size_t n, const char *name)
-{
-    size_t m = strlen(name);
-    int order = memcmp(at, name, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
-}
+/* ---- reading --------------------------------------------------------------------------------- */
 
-static int by_name(const void *a, const void *b)
+/* Reads all lines. */
+static bool parse(Labelling *b, Slice text)
 {
-    return strcmp((*(SampleFile *const *)a)->name, (*(SampleFile *const *)b)->name);
-}
-
-static int find_name(const void *key, const void *element)
-{
-    const Slice *s = key;
-    return compare_slice(s->at, s->n, (*(SampleFile *const *)element)->name);
-}
-
-/* Applies all lines to files[0..n), which are sorted by name and have class -1. */
-static bool apply(qonnx_ctx *cx, const char *path, Slice text, SampleFile **files, size_t n,
-                  size_t *labelled)
-{
-    *labelled = 0;
+    if (text.n >= 3 && !memcmp(text.at, "\xef\xbb\xbf", 3)) text.at += 3, text.n -= 3;
     for (int number = 1; text.n; number++) {
         Slice line = take_line(&text);
-        Label label;
         if (!line.n) continue;
-        if (!parse_line(line, &label))
-            return qonnx_fail(cx, NULL,
+        if (b->nlabels == b->room) {
+            b->room = b->room ? b->room * 2 : 64;
+            b->labels = xrealloc_array(b->labels, b->room, sizeof *b->labels);
+        }
+        Label *label = &b->labels[b->nlabels++];
+        *label = (Label){.line = number};
+        if (!parse_line(line, label))
+            return qonnx_fail(b->cx, NULL,
                               "%s: line %d is '%.*s', want 'FILE CLASS' with a number "
                               "from 0 for the class",
-                              path, number, (int)(line.n < 80 ? line.n : 80), line.at);
-        SampleFile **f = bsearch(&label.file, files, n, sizeof *files, find_name);
-        if (!f) continue;
-        if ((*f)->class_index >= 0 && (*f)->class_index != label.class_index)
-            return qonnx_fail(cx, NULL, "%s: line %d gives '%s' the class %d, an earlier one %d",
-                              path, number, (*f)->name, label.class_index, (*f)->class_index);
-        *labelled += (*f)->class_index < 0;
-        (*f)->class_index = label.class_index;
+                              b->path, number, (int)(line.n < 80 ? line.n : 80), line.at);
+        Slice *f = &label->file;
+        while (f->n > 2 && !memcmp(f->at, "./", 2)) f->at += 2, f->n -= 2;
     }
     return true;
 }
 
-bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *d, const char *path)
+/* ---- finding files --------------------------------------------------------------------------- */
+
+static int compare_slices(Slice a, Slice b)
+{
+    int order = memcmp(a.at, b.at, a.n < b.n ? a.n : b.n);
+    return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+static Slice name_of(const SampleFile *f) { return (Slice){f->name, strlen(f->name)}; }
+static Slice stem_of(const SampleFile *f) { return (Slice){f->name, f->stem}; }
+
+static int by_name(const void *a, const void *b)
+{
+    return compare_slices(name_of(*(SampleFile *const *)a), name_of(*(SampleFile *const *)b));
+}
+
+static int by_stem(const void *a, const void *b)
+{
+    int order = compare_slices(stem_of(*(SampleFile *const *)a), stem_of(*(SampleFile *const *)b));
+    return order ? order : by_name(a, b);
+}
+
+/* The index of the first of n sorted files whose name, or stem, is not less than the key. */
+static size_t lower_bound(SampleFile **files, size_t n, Slice key, Slice (*of)(const SampleFile *))
+{
+    size_t low = 0;
+    while (low < n) {
+        size_t middle = low + (n - low) / 2;
+        if (compare_slices(of(files[middle]), key) < 0) low = middle + 1;
+        else n = middle;
+    }
+    return low;
+}
+
+/* Without the extension. */
+static Slice cut_extension(Slice s)
+{
+    for (size_t n = s.n; n > 1 && s.at[n - 1] != '/'; n--)
+        if (s.at[n - 1] == '.') return (Slice){s.at, n - 1};
+    return s;
+}
+
+/* Gives a file the class of a line, which must not be another than an earlier line's. */
+static bool give(Labelling *b, Label *label, SampleFile *f)
+{
+    if (f->class_index >= 0 && f->class_index != label->class_index)
+        return qonnx_fail(b->cx, NULL, "%s: line %d gives '%s' the class %d, an earlier one %d",
+                          b->path, label->line, f->name, label->class_index, f->class_index);
+    f->class_index = label->class_index;
+    label->used = true;
+    return true;
+}
+
+/* The lines that name a file as it is called. */
+static bool apply_names(Labelling *b)
+{
+    size_t n = b->l->nfiles;
+    for (size_t i = 0; i < b->nlabels; i++) {
+        Label *label = &b->labels[i];
+        size_t at = lower_bound(b->by_name, n, label->file, name_of);
+        if (at == n || compare_slices(name_of(b->by_name[at]), label->file)) continue;
+        if (!give(b, label, b->by_name[at])) return false;
+        b->exact[b->by_name[at] - b->l->files] = true;
+    }
+    return true;
+}
+
+/* Gives the class to the file of that stem which no line names as it is called; several such files
+ * are refused. */
+static bool apply_stem(Labelling *b, Label *label, Slice stem)
+{
+    SampleFile *found = NULL;
+    size_t n = b->l->nfiles;
+    for (size_t i = lower_bound(b->by_stem, n, stem, stem_of);
+         i < n && !compare_slices(stem_of(b->by_stem[i]), stem); i++) {
+        SampleFile *f = b->by_stem[i];
+        if (b->exact[f - b->l->files]) continue;
+        if (found)
+            return qonnx_fail(b->cx, NULL,
+                              "%s: line %d names '%.*s', which may be '%s' or '%s'; name each of "
+                              "them with its ending",
+                              b->path, label->line, (int)(label->file.n < 80 ? label->file.n : 80),
+                              label->file.at, found->name, f->name);
+        found = f;
+    }
+    return !found || give(b, label, found);
+}
+
+/* The other lines: "a.jpg" names the sample a.npy, and so does "a". */
+static bool apply_stems(Labelling *b)
+{
+    for (size_t i = 0; i < b->nlabels; i++) {
+        Label *label = &b->labels[i];
+        if (label->used) continue;
+        if (!apply_stem(b, label, label->file)) return false;
+        if (!label->used && !apply_stem(b, label, cut_extension(label->file))) return false;
+    }
+    return true;
+}
+
+/* ---- what is odd ----------------------------------------------------------------------------- */
+
+/* Warns about lines without a file and files without a line; fails where nothing fits. */
+static bool check_fit(const Labelling *b)
+{
+    const Listing *l = b->l;
+    const Label *stray = NULL;
+    const SampleFile *without = NULL;
+    size_t strays = 0, labelled = 0;
+    for (size_t i = 0; i < b->nlabels; i++) {
+        if (b->labels[i].used) continue;
+        if (!strays++) stray = &b->labels[i];
+    }
+    for (size_t i = 0; i < l->nfiles; i++) {
+        labelled += l->files[i].class_index >= 0;
+        if (!without && l->files[i].class_index < 0) without = &l->files[i];
+    }
+    if (!labelled)
+        return qonnx_fail(b->cx, NULL, "%s: names none of the samples in %s; want lines as '%s 0'",
+                          b->path, l->root, l->files[0].name);
+    if (without)
+        qonnx_warn(b->cx, NULL,
+                   "%s: gives a class to %zu of the %zu files in %s; the first without is '%s'",
+                   b->path, labelled, l->nfiles, l->root, without->name);
+    if (stray)
+        qonnx_warn(b->cx, NULL,
+                   "%s: %zu of %zu lines name no sample in %s; the first is line %d, '%.*s'", b->path,
+                   strays, b->nlabels, l->root, stray->line,
+                   (int)(stray->file.n < 80 ? stray->file.n : 80), stray->file.at);
+    return true;
+}
+
+/* Warns where a file that nobody named says otherwise than the folders do. */
+static void check_folders(const Labelling *b)
+{
+    size_t others = 0;
+    for (size_t i = 0; i < b->l->nfiles; i++)
+        others += b->before[i] >= 0 && b->before[i] != b->l->files[i].class_index;
+    if (others)
+        qonnx_warn(b->cx, NULL,
+                   "%s: gives %zu of %zu files another class than their folder does, and counts; "
+                   "to have the folders' classes, move it away",
+                   b->path, others, b->l->nfiles);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+/* Applies the text. On failure the classes are what they were. */
+static bool apply(Labelling *b, Slice text)
+{
+    Listing *l = b->l;
+    b->by_name = xcalloc(l->nfiles, sizeof(SampleFile *));
+    b->by_stem = xcalloc(l->nfiles, sizeof(SampleFile *));
+    b->exact = xcalloc(l->nfiles, sizeof *b->exact);
+    b->before = xcalloc(l->nfiles, sizeof *b->before);
+    for (size_t i = 0; i < l->nfiles; i++) {
+        b->by_name[i] = b->by_stem[i] = &l->files[i];
+        b->before[i] = l->files[i].class_index;
+        l->files[i].class_index = -1;
+    }
+    qsort(b->by_name, l->nfiles, sizeof(SampleFile *), by_name);
+    qsort(b->by_stem, l->nfiles, sizeof(SampleFile *), by_stem);
+    bool ok = parse(b, text) && apply_names(b) && apply_stems(b) && check_fit(b);
+    for (size_t i = 0; !ok && i < l->nfiles; i++) l->files[i].class_index = b->before[i];
+    return ok;
+}
+
+static bool labels_read(qonnx_ctx *cx, qonnx_dataset *d, const char *path, bool found)
 {
     FileMap map;
-    Listing *l = &d->listings[d->lead];
+    Labelling b = {.cx = cx, .path = path, .l = &d->listings[d->lead]};
     if (!file_map(cx, path, &map)) return false;
-    SampleFile **files = xcalloc(l->nfiles, sizeof(SampleFile *));
-    for (size_t i = 0; i < l->nfiles; i++) {
-        files[i] = &l->files[i];
-        files[i]->class_index = -1;
-    }
-    qsort(files, l->nfiles, sizeof *files, by_name);
-    size_t labelled;
-    Slice text = {(const char *)map.data, map.bytes};
-    bool ok = apply(cx, path, text, files, l->nfiles, &labelled);
-    if (ok && !labelled)
-        ok = qonnx_fail(cx, NULL, "%s: names none of the samples in %s; want lines as '%s 0'", path,
-                        l->root, l->files[0].name);
-    if (ok && labelled < l->nfiles)
-        qonnx_warn(cx, NULL, "%s: gives a class to %zu of the %zu files in %s", path, labelled,
-                   l->nfiles, l->root);
-    free(files);
+    bool ok = apply(&b, (Slice){(const char *)map.data, map.bytes});
+    if (ok && found) check_folders(&b);
+    d->labelled |= ok;
     file_unmap(&map);
+    free(b.labels);
+    free(b.by_name);
+    free(b.by_stem);
+    free(b.exact);
+    free(b.before);
     return ok;
+}
+
+bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *d, const char *path)
+{
+    return labels_read(cx, d, path, false);
+}
+
+/* What a context says goes on to another. */
+static void pass_on(void *user, qonnx_level level, const char *text)
+{
+    if (level == QONNX_WARNING) qonnx_warn(user, NULL, "%s", text);
+}
+
+void qonnx_dataset_find_labels(qonnx_ctx *cx, qonnx_dataset *d)
+{
+    const Listing *l = &d->listings[d->lead];
+    if (!d->labels && !l->has_labels) return;
+    char *path = d->labels ? string_copy(d->labels) : path_join(l->root, "labels.txt");
+    qonnx_ctx *own = qonnx_ctx_new(); /* a file of another use is no failure */
+    qonnx_ctx_on_log(own, pass_on, cx);
+    if (!labels_read(own, d, path, true))
+        qonnx_warn(cx, NULL, "%s; the file is not used", qonnx_error(own));
+    qonnx_ctx_free(own);
+    free(path);
 }

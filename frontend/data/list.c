@@ -1,5 +1,5 @@
 /* frontend/data/list.c - which files a path means, in an order that does not depend on the file
- * system: by folder, then by name without extension, then by name, bytewise.
+ * system: by class, then by name without extension, then by name, bytewise.
  */
 #include "frontend/data/data.h"
 #include "ir/arena.h"
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 char *string_copy(const char *s)
@@ -33,6 +34,13 @@ static void push(char ***array, size_t *n, const char *s)
 {
     if ((*n & (*n - 1)) == 0) *array = xrealloc_array(*array, *n ? *n * 2 : 1, sizeof **array);
     (*array)[(*n)++] = string_copy(s);
+}
+
+bool has_name(char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name)) return true;
+    return false;
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -93,6 +101,8 @@ void listing_add(Listing *l, const char *root, const char *name, int class_index
 void listing_free(Listing *l)
 {
     for (size_t i = 0; i < l->nfiles; i++) free(l->files[i].path);
+    for (int i = 0; i < l->nclasses; i++) class_folder_free(&l->classes[i]);
+    free(l->classes);
     free(l->files);
     free(l->root);
     *l = (Listing){0};
@@ -109,36 +119,108 @@ static int by_stem(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* Adds the samples among the files of one folder ("" for the root); returns how many files were
- * something else. labels.txt is expected, and not counted. */
-static size_t add_files(Listing *l, const Names *names, const char *folder, int class_index)
+/* ---- what is left out ------------------------------------------------------------------------ */
+
+/* What a listing leaves out of its directory. */
+typedef struct LeftOut {
+    size_t folders;   /* beside samples, where they cannot be classes */
+    size_t data;      /* files that may hold samples, in forms that are not read */
+    size_t others;    /* other files; labels.txt is expected, and not counted */
+    char *folder;     /* the first of the folders, relative to the root; owned */
+    char *file;       /* the first of the files in `data`; owned */
+} LeftOut;
+
+/* Whether a file that is not read looks as if it held samples. */
+static bool looks_like_data(const char *file)
 {
-    size_t others = 0;
+    static const char *const endings[] = {".bmp",  ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic",
+                                          ".jfif", ".jp2", ".pgm",  ".ppm", ".npz",  ".pt",   ".pth",
+                                          ".mat",  ".h5",  ".csv",  ".wav", ".raw",  ".bin"};
+    const char *dot = strrchr(file, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (!strcasecmp(dot, endings[i])) return true;
+    return false;
+}
+
+/* "folder/name", or the name alone for the root. */
+static char *join_name(const char *folder, const char *name)
+{
+    return *folder ? path_join(folder, name) : string_copy(name);
+}
+
+static void leave_folders(LeftOut *o, const char *folder, const Names *names)
+{
+    if (names->nfolders && !o->folder) o->folder = join_name(folder, names->folders[0]);
+    o->folders += names->nfolders;
+}
+
+static void leave_file(LeftOut *o, const char *folder, const char *file)
+{
+    if (!strcmp(file, "labels.txt")) return;
+    bool data = looks_like_data(file);
+    if (data && !o->file) o->file = join_name(folder, file);
+    o->data += data;
+    o->others += !data;
+}
+
+static void tell_left_out(qonnx_ctx *cx, const char *root, const LeftOut *o)
+{
+    if (o->folders)
+        qonnx_warn(cx, NULL,
+                   "%s: %zu %s left out (the first: '%s'): folders are read as classes, one level "
+                   "deep, where no samples stand beside them; move those samples into folders, or "
+                   "run again with a folder as DATA",
+                   root, o->folders, o->folders == 1 ? "folder is" : "folders are", o->folder);
+    if (o->data)
+        qonnx_warn(cx, NULL,
+                   "%s: %zu %s left out (the first: '%s'): it is of a form that is not read; convert "
+                   "pictures to .png or .jpg, and arrays to .npy",
+                   root, o->data, o->data == 1 ? "file is" : "files are", o->file);
+    if (o->others)
+        qonnx_note(cx, NULL, "%s: %zu files that are no samples are left out", root, o->others);
+}
+
+/* Samples of several forms may be the same ones, and of other scales. */
+static void tell_kinds(qonnx_ctx *cx, const Listing *l)
+{
+    size_t n[KIND_PB + 1] = {0};
+    for (size_t i = 0; i < l->nfiles; i++) n[kind_of(l->files[i].name)]++;
+    if ((n[KIND_NPY] > 0) + (n[KIND_IMAGE] > 0) + (n[KIND_PB] > 0) < 2) return;
+    qonnx_warn(cx, NULL,
+               "%s: holds %zu pictures, %zu .npy and %zu .pb files, and all are taken as samples; "
+               "where some are the same in another form, move them away",
+               l->root, n[KIND_IMAGE], n[KIND_NPY], n[KIND_PB]);
+}
+
+/* ---- directories ----------------------------------------------------------------------------- */
+
+/* Adds the samples among the files of one folder ("" for the root). */
+static void add_files(Listing *l, const Names *names, const char *folder, int class_index,
+                      LeftOut *left)
+{
     for (size_t i = 0; i < names->nfiles; i++) {
         const char *file = names->files[i];
         if (kind_of(file) == KIND_OTHER) {
-            others += strcmp(file, "labels.txt") != 0;
+            leave_file(left, folder, file);
             continue;
         }
-        char *name = *folder ? path_join(folder, file) : string_copy(file);
+        char *name = join_name(folder, file);
         listing_add(l, l->root, name, class_index);
         free(name);
     }
-    return others;
 }
 
 /* One folder a class. */
-static bool add_classes(qonnx_ctx *cx, Listing *l, const Names *root, size_t *others)
+static bool add_classes(qonnx_ctx *cx, Listing *l, const Names *root, LeftOut *left)
 {
-    for (size_t i = 0; i < root->nfolders; i++) {
-        Names names;
-        bool is_file, ok;
-        char *path = path_join(l->root, root->folders[i]);
-        ok = names_read(cx, path, &is_file, &names);
-        free(path);
-        if (!ok) return false;
-        *others += add_files(l, &names, root->folders[i], (int)i) + names.nfolders;
-        names_free(&names);
+    if (!classes_read(cx, root, l)) return false;
+    for (int i = 0; i < l->nclasses; i++) {
+        ClassFolder *c = &l->classes[i];
+        size_t before = l->nfiles;
+        add_files(l, &c->names, c->name, i, left);
+        c->nfiles = l->nfiles - before;
+        leave_folders(left, c->name, &c->names);
+        names_free(&c->names);
     }
     return true;
 }
@@ -164,20 +246,25 @@ bool listing_read(qonnx_ctx *cx, const char *path, Listing *out)
         add_single(out);
         return true;
     }
-    size_t others = add_files(out, &names, "", -1);
+    LeftOut left = {0};
+    add_files(out, &names, "", -1, &left);
     bool ok = true;
-    if (out->nfiles) others += names.nfolders;
-    else ok = add_classes(cx, out, &names, &others);
+    if (out->nfiles) leave_folders(&left, "", &names);
+    else ok = add_classes(cx, out, &names, &left);
+    out->has_labels = has_name(names.files, names.nfiles, "labels.txt");
     names_free(&names);
+    if (ok && out->nfiles) {
+        tell_left_out(cx, path, &left);
+        tell_kinds(cx, out);
+    }
+    free(left.folder);
+    free(left.file);
     if (!ok) return false;
     if (!out->nfiles)
         return qonnx_fail(cx, NULL,
                           "%s: no samples in this directory; .npy, .jpg, .jpeg, .png and "
                           ".pb files are looked for, or one folder of them a class",
                           path);
-    if (others)
-        qonnx_note(cx, NULL, "%s: %zu files and folders that are no samples are left out", path,
-                   others);
     qsort(out->files, out->nfiles, sizeof *out->files, by_stem);
     return true;
 }

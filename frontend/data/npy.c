@@ -19,6 +19,7 @@ typedef struct Npy {
     int rank;                     /* of the array */
     int64_t dims[QONNX_MAX_RANK]; /* all >= 0 */
     const uint8_t *data;          /* the array, in the mapping */
+    bool damaged;                 /* why there is none: the bytes make no array */
 } Npy;
 
 /* A cursor over the header's text. */
@@ -101,6 +102,7 @@ static bool parse_descr(qonnx_ctx *cx, const char *path, const char *descr, Npy 
                  {"i2", QONNX_INT16},  {"i4", QONNX_INT32},  {"i8", QONNX_INT64},
                  {"u1", QONNX_UINT8},  {"u2", QONNX_UINT16}, {"u4", QONNX_UINT32},
                  {"u8", QONNX_UINT64}, {"b1", QONNX_BOOL}};
+    out->damaged = false; /* the header is one */
     const char *name = descr[0] && strchr("<>|=", descr[0]) ? descr + 1 : descr;
     if (name[0] == 'O')
         return qonnx_fail(cx, NULL,
@@ -128,7 +130,8 @@ static bool parse_entry(qonnx_ctx *cx, const char *path, Text *t, char descr[16]
     bool ok = take_string(t, key, sizeof key) && take(t, ':');
     if (ok && !strcmp(key, "descr")) {
         bit = 1;
-        if (take(t, '['))
+        out->damaged = !take(t, '[');
+        if (!out->damaged)
             return qonnx_fail(cx, NULL, "%s: holds records; save an array of numbers", path);
         ok = take_string(t, descr, 16);
     } else if (ok && !strcmp(key, "fortran_order")) {
@@ -162,11 +165,12 @@ static bool parse_header(qonnx_ctx *cx, const char *path, Text t, Npy *out)
     return parse_descr(cx, path, descr, out);
 }
 
-/* Finds header and array in a file's bytes. */
+/* Finds header and array in a file's bytes. On failure out->damaged says whether the bytes are to
+ * blame: an array of a kind that is not read is not damaged. */
 static bool npy_parse(qonnx_ctx *cx, const char *path, const FileMap *m, Npy *out)
 {
     const uint8_t *p = m->data;
-    *out = (Npy){0};
+    *out = (Npy){.damaged = true};
     if (m->bytes < NPY_MAGIC || memcmp(p, "\x93NUMPY", 6) != 0)
         return qonnx_fail(cx, NULL, "%s: is no .npy file: it does not begin as one", path);
     if (p[6] < 1 || p[6] > 3)
@@ -179,6 +183,7 @@ static bool npy_parse(qonnx_ctx *cx, const char *path, const FileMap *m, Npy *ou
     Text text = {(const char *)p + start, (const char *)p + start + length};
     if (!parse_header(cx, path, text, out)) return false;
     start += length;
+    out->damaged = true;
     if (!tensor_bytes(out->dims, out->rank, out->dtype, &bytes))
         return qonnx_fail(cx, NULL, "%s: its shape has more elements than can be addressed", path);
     if (m->bytes - start != bytes)
@@ -187,7 +192,31 @@ static bool npy_parse(qonnx_ctx *cx, const char *path, const FileMap *m, Npy *ou
                           "complete?",
                           path, m->bytes - start, bytes);
     out->data = p + start;
+    out->damaged = false;
     return true;
+}
+
+bool npy_shape(const char *path, int *rank, int64_t dims[QONNX_MAX_RANK])
+{
+    FileMap m;
+    Npy a;
+    qonnx_ctx *cx = qonnx_ctx_new();
+    bool ok = kind_of(path) == KIND_NPY && file_map(cx, path, &m);
+    if (ok) {
+        ok = npy_parse(cx, path, &m, &a);
+        file_unmap(&m);
+    }
+    qonnx_ctx_free(cx);
+    if (!ok) return false;
+    *rank = a.rank;
+    memcpy(dims, a.dims, sizeof a.dims);
+    return true;
+}
+
+bool npy_damaged(qonnx_ctx *cx, const char *path, const FileMap *m)
+{
+    Npy a;
+    return !npy_parse(cx, path, m, &a) && a.damaged;
 }
 
 /* Distance in bytes between neighbours of each axis. */

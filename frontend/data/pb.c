@@ -66,6 +66,14 @@ bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
     return ok;
 }
 
+bool pb_damaged(qonnx_ctx *cx, const char *path, const FileMap *m)
+{
+    Arena *arena = arena_new();
+    bool whole = wire_unpack(cx, path, &onnx__tensor_proto__descriptor, m->data, m->bytes, arena);
+    arena_free(arena);
+    return !whole;
+}
+
 bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out)
 {
     Message m;

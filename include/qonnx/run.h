@@ -20,9 +20,20 @@ QONNX_API qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g,
                                             const char *const *specs, int nspecs);
 QONNX_API void qonnx_dataset_free(qonnx_dataset *d);
 /** Reads "FILE CLASS" lines and gives the samples their classes; FILE is relative to the data set's
- *  directory. */
+ *  directory. Where no sample is called so, its name without the extension counts: "a.jpg" names the
+ *  sample a.npy. Warns about lines that name no sample and samples that no line names; fails, and
+ *  changes nothing, where a line is malformed or may mean two samples, where two give one sample two
+ *  classes, and where none names a sample. */
 QONNX_API QONNX_CHECKED bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *d,
                                                   const char *path);
+/** The same with the file labels.txt in the data set's directory, where there is one. What would be
+ *  a failure is a warning, and leaves the classes as they are. */
+QONNX_API void qonnx_dataset_find_labels(qonnx_ctx *cx, qonnx_dataset *d);
+/** Warns where the folders that give the samples their classes may not be the model's classes:
+ *  their names are numbers, but not 0 to N - 1; folders without samples count; or they are not
+ *  `classes` folders, the length of the model's output of that name. 0: not known. */
+QONNX_API void qonnx_dataset_check_classes(qonnx_ctx *cx, const qonnx_dataset *d, int64_t classes,
+                                           const char *output);
 /** Keeps at most `count` samples, spread evenly over the sorted list, so that every class stays:
  *  sample i becomes sample i * all / count. */
 QONNX_API void qonnx_dataset_limit(qonnx_dataset *d, size_t count);
@@ -32,8 +43,8 @@ QONNX_API size_t qonnx_dataset_count(const qonnx_dataset *d);
 QONNX_API int qonnx_dataset_inputs(const qonnx_dataset *d);
 /** The file of sample i (of its first input). */
 QONNX_API const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i);
-/** The class of sample i: the index of its folder among the sorted folders, or from the labels;
- *  -1 when unknown. */
+/** The class of sample i: the index of its folder among the class folders, those whose names are
+ *  numbers in the order of these, then the others by name; or from the labels; -1 when unknown. */
 QONNX_API int qonnx_dataset_class(const qonnx_dataset *d, size_t i);
 /** Reads sample i: one tensor a graph input, with a batch axis of 1 where the input has one.
  *  tensors[] has room for every graph input; their data is freed by qonnx_sample_free.
@@ -54,7 +65,7 @@ typedef struct qonnx_session_options {
     int threads;        /* samples in parallel; 0: one a core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
-    double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may be pictures
+    double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may stand in files
                            that are damaged; they are left out, with warnings */
 } qonnx_session_options;
 

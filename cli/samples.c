@@ -1,0 +1,72 @@
+/* cli/samples.c - see samples.h. */
+#include "samples.h"
+#include "progress.h"
+#include "tensor.h"
+#include <qonnx/graph.h>
+
+enum { FEW = 20 }; /* fewer samples than this say little about the values that come */
+
+qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
+                            int nspecs, long limit)
+{
+    qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs);
+    if (!d || !limit) return d;
+    if (qonnx_dataset_count(d) < (size_t)limit)
+        warn("%ld samples are asked for, there are %zu", limit, qonnx_dataset_count(d));
+    qonnx_dataset_limit(d, (size_t)limit);
+    return d;
+}
+
+/* Into how many classes the model sorts, as far as its first output's shape says so: [1,N], also
+ * with more axes of 1, or an open batch instead of the first 1. 0: not known. */
+static int64_t count_classes(const qonnx_graph *g)
+{
+    if (!qonnx_graph_outputs(g)) return 0;
+    const qonnx_value *v = qonnx_graph_output(g, 0);
+    int rank = qonnx_value_rank(v);
+    if (!is_real(qonnx_value_dtype(v)) || rank < 2 || qonnx_value_dim(v, 0) > 1) return 0;
+    int64_t classes = 1;
+    for (int i = 1; i < rank; i++) {
+        int64_t size = qonnx_value_dim(v, i);
+        if (size < 1 || (size > 1 && classes > 1)) return 0;
+        if (size > 1) classes = size;
+    }
+    return classes > 1 ? classes : 0;
+}
+
+/* What one class says may not suit the others. */
+static void check_one_class(const qonnx_dataset *d, Use use)
+{
+    size_t count = qonnx_dataset_count(d);
+    int class_index = qonnx_dataset_class(d, 0);
+    for (size_t i = 1; i < count; i++)
+        if (qonnx_dataset_class(d, i) != class_index) return;
+    if (class_index >= 0 && count > 1)
+        warn("all %zu samples are of one class (their folder or label); %s", count,
+             use == USE_EVALUATE ? "their accuracy says nothing about others"
+                                 : "ranges may not suit others");
+}
+
+bool samples_classify(qonnx_ctx *cx, qonnx_dataset *d, const qonnx_graph *g, const char *labels,
+                      Use use)
+{
+    if (labels) {
+        if (!qonnx_dataset_labels(cx, d, labels)) return false;
+    } else {
+        qonnx_ctx *silent = qonnx_ctx_new();
+        qonnx_dataset_find_labels(use == USE_EVALUATE ? cx : silent, d);
+        qonnx_ctx_free(silent);
+    }
+    const char *output = qonnx_graph_outputs(g) ? qonnx_value_name(qonnx_graph_output(g, 0)) : "";
+    qonnx_dataset_check_classes(cx, d, count_classes(g), output);
+    if (use != USE_RUN) check_one_class(d, use);
+    return true;
+}
+
+void warn_few(const char *where, unsigned long long count)
+{
+    if (count < FEW)
+        warn("%s%sonly %llu sample%s to calibrate with: the ranges may not suit others; give at "
+             "least %d, better 100 or more",
+             where ? where : "", where ? ": " : "", count, count == 1 ? "" : "s", FEW);
+}
