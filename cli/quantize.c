@@ -223,6 +223,7 @@ static bool transform(Job *job)
         good = job->stats && (args->pipeline || replay_prefix(job));
     }
     if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
+    if (job->passes.count) qonnx_graph_rename_nodes(job->cx, job->g);
     good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);
     if (!stage_done(job, STAGE_PREFIX, &clock, good)) return false;
     good = !calibrates || get_statistics(job);

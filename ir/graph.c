@@ -379,7 +379,7 @@ Node *qonnx_graph_add_node(Graph *g, Node *before, const char *op, const char *d
                            const char *name, Value *const *inputs, int ninputs,
                            Value *const *outputs, int noutputs)
 {
-    Node *n = node_new(g, op, domain, name, ninputs, noutputs);
+    Node *n = node_new(g, op, domain, node_name_choose(g, name), ninputs, noutputs);
     link_before(g, n, before);
     for (int i = 0; i < ninputs; i++)
         if (inputs[i]) n->in[i] = inputs[i], use_add(inputs[i], n, i);
@@ -405,6 +405,7 @@ static void release_inputs(Node *n)
 void qonnx_node_remove(Node *n)
 {
     release_inputs(n);
+    node_name_drop(n);
     for (int i = 0; i < n->nsub; i++) name_drop_graph(n->subs[i]);
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && n->out[i]->def == n) n->out[i]->def = NULL;

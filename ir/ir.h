@@ -119,7 +119,8 @@ typedef struct Model {
     int nprop, prop_cap;
     Graph *main;            /* the main graph */
     int nsub;               /* subgraphs that were ever made */
-    AllNames *names;        /* of all graphs; NULL before one is asked for */
+    AllNames *names;        /* of all graphs' values; NULL before one is asked for */
+    AllNames *node_names;   /* of all graphs' nodes; NULL before one is chosen */
     size_t bytes;           /* of the file and its external data; 0 when it came from none */
     Budget folding;         /* what qonnx_node_fold has spent on it */
 } Model;
@@ -165,6 +166,10 @@ const char *name_choose(Graph *g, const char *name);
 void name_put(Graph *g, Value *v);        /* under its name */
 void name_drop(Graph *g, const Value *v); /* before it is renamed */
 void name_drop_graph(Graph *g);           /* its own, and its subgraphs': when it is removed */
+/* `name` itself, which is taken from now on, when no node of the model has it, or else the first free
+ * of name_1, name_2, ...; "" stays "". */
+const char *node_name_choose(Graph *g, const char *name);
+void node_name_drop(const Node *n); /* its name, and those of its subgraphs' nodes: when it is removed */
 
 /* attr.c */
 Attr *node_attr(const Node *n, const char *name);

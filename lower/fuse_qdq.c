@@ -234,8 +234,9 @@ static void replace(const Group *g)
 {
     Graph *graph = g->node->graph;
     Value *y = g->quantize->out[0];
-    Node *q = qonnx_graph_add_node(graph, g->quantize, g->node->op, QUANTIZED_DOMAIN, g->node->name,
-                                   g->in, g->nin, &y, 1);
+    Node *q = qonnx_graph_add_node(graph, g->quantize, g->node->op, QUANTIZED_DOMAIN, "", g->in,
+                                   g->nin, &y, 1);
+    q->name = g->node->name;
     q->attrs = g->node->attrs;
     q->nattr = q->attr_cap = g->node->nattr;
     q->row = quantized_find(g->node->op);

@@ -113,8 +113,8 @@ static Onnx__NodeProto *write_node(Writer *w, const Node *n)
     } else {
         onnx__node_proto__init(p);
         if (n->domain[0]) p->domain = str(n->domain);
-        if (n->name[0]) p->name = str(n->name);
     }
+    if (n->name[0] && (!p->name || strcmp(p->name, n->name))) p->name = str(n->name);
     if (!p->op_type || strcmp(p->op_type, n->op)) p->op_type = str(n->op);
     p->n_input = (size_t)n->nin;
     p->input = write_names(w, n->in, n->nin);

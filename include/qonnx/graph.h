@@ -86,11 +86,17 @@ QONNX_API qonnx_value *qonnx_graph_add_constant(qonnx_graph *g, const char *name
 /** A new, not yet produced value; dtype and shape come from the refresh. Name as above. */
 QONNX_API qonnx_value *qonnx_graph_add_value(qonnx_graph *g, const char *name);
 /** A new node in front of `before` (NULL: at the end). Inputs may be NULL where left out. Every
- *  output must be a value without a producer. `domain` "" is ONNX's own. */
+ *  output must be a value without a producer. `domain` "" is ONNX's own. Where a node of the model,
+ *  subgraphs included, has the name already, the new one is called name_1, name_2, ...; "" is no name,
+ *  which any number may have. */
 QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, const char *op,
                                            const char *domain, const char *name,
                                            qonnx_value *const *inputs, int ninputs,
                                            qonnx_value *const *outputs, int noutputs);
+
+/** Renames each node whose name one before it in its graph has, subgraphs included: runtimes
+ *  refuse such models. One warning names the first and counts the others. Nodes without a name stay so. */
+QONNX_API void qonnx_graph_rename_nodes(qonnx_ctx *cx, qonnx_graph *g);
 
 /** Sorts the nodes where they are out of order, and infers types and shapes. False: the graph is
  *  broken or a node's operands are; the message names it. */
