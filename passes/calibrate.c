@@ -1,7 +1,9 @@
-/* passes/calibrate.c - turns statistics into ranges: an observer's choice for every activation that
- * has a range of its own, and the operators' rules for those that follow others.
+/* passes/calibrate.c - turns statistics into ranges: an observer's choice for every activation
+ * first; then those that an operator in integers binds together share one. What stays in float
+ * shares nothing.
  */
-#include "quantizable.h"
+#include "placement.h"
+#include <stdlib.h>
 
 /* At or below this a constant is a mask ("minus infinity" of attention), no number to resolve. */
 #define MASK (-1e4)
@@ -13,12 +15,20 @@ typedef struct Calibrate {
     const qonnx_target *target;
     qonnx_node **nodes;        /* in order */
     qonnx_rule *rules;         /* of the nodes */
+    bool *borrows;             /* of the nodes: its input has the range of its output */
     int count;                 /* nodes */
     const qonnx_value **masks; /* computed values that carry mask values */
     int nmasks;
 } Calibrate;
 
 /* ---- which values ---------------------------------------------------------------------------- */
+
+/* The rule of what made the value; of an input's or a constant's: OWN. */
+static qonnx_rule rule_behind(const qonnx_value *v)
+{
+    const qonnx_node *p = qonnx_value_producer(v);
+    return p ? qonnx_node_rule(p) : (qonnx_rule){.kind = QONNX_RULE_OWN};
+}
 
 /* Whether some operator would quantize the value: as its output, or as an activation it reads. */
 static bool wanted(const qonnx_value *v)
@@ -72,27 +82,6 @@ static void find_masks(Calibrate *c, qonnx_graph *g)
             c->masks[c->nmasks++] = qonnx_node_output(c->nodes[i], 0);
 }
 
-/* The value whose range the data movement behind it hands on: itself when there is none. */
-static const qonnx_value *origin(const qonnx_value *v)
-{
-    const qonnx_node *p = qonnx_value_producer(v);
-    while (p && qonnx_node_rule(p).kind == QONNX_RULE_SAME && qonnx_node_input(p, 0)) {
-        v = qonnx_node_input(p, 0);
-        p = qonnx_value_producer(v);
-    }
-    return v;
-}
-
-/* Whether a value must not follow its Concat to [lo, hi]: its range is a mathematical fact, or it
- * comes out of a Relu or Clip that vanishes only while the range ends where it clamps. */
-static bool stands_alone(const qonnx_value *v, float lo, float hi)
-{
-    const qonnx_node *p = qonnx_value_producer(origin(v));
-    qonnx_rule rule = p ? qonnx_node_rule(p) : (qonnx_rule){.kind = QONNX_RULE_OWN};
-    return rule.kind == QONNX_RULE_FIXED ||
-           (rule.kind == QONNX_RULE_ACTIVATE && (lo < rule.lo || hi > rule.hi));
-}
-
 /* ---- ranges of their own --------------------------------------------------------------------- */
 
 /* Warns of a range that some outliers have made so wide that nearly all other values become 0. */
@@ -117,30 +106,40 @@ static void warn_outliers(const Calibrate *c, const char *name, const qonnx_hist
                    name, lo, hi, (unsigned long long)lost, (unsigned long long)others);
 }
 
-static bool set_observed(const Calibrate *c, qonnx_value *v, const qonnx_histogram *h)
+/* Warns of values that are no finite numbers. */
+static void warn_odd(const Calibrate *c, const char *name, const qonnx_histogram *h)
 {
-    const char *name = qonnx_value_name(v);
-    if (is_mask(c, v)) return true;
     if (h->nan || h->inf)
         qonnx_warn(c->cx, NULL,
                    "'%s': %llu of %llu calibration values are NaN and %llu are infinite; the range "
                    "is that of the finite ones",
                    name, (unsigned long long)h->nan, (unsigned long long)h->count,
                    (unsigned long long)h->inf);
-    if (!h->nbins) {
+    if (!h->nbins)
         qonnx_warn(c->cx, NULL, "'%s': no finite value was seen, so it gets no range", name);
-        return true;
-    }
+}
+
+/* The range that the observer chooses, where the value was observed. Of what data movement handed
+ * on nothing is said: it was said of what went in. */
+static bool set_observed(const Calibrate *c, qonnx_value *v)
+{
+    const char *name = qonnx_value_name(v);
+    const qonnx_histogram *h = qonnx_stats_histogram(c->stats, name);
+    qonnx_rule_kind made = rule_behind(v).kind;
+    bool moved = made == QONNX_RULE_SAME || made == QONNX_RULE_UNIFY;
+    if (!h || is_mask(c, v)) return true;
+    if (!moved) warn_odd(c, name, h);
+    if (!h->nbins) return true;
     float lo, hi;
     if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h, &c->target->activation, &lo,
                        &hi))
         return false;
-    warn_outliers(c, name, h, lo, hi);
+    if (!moved) warn_outliers(c, name, h, lo, hi);
     qonnx_value_set_range(v, lo, hi);
     return true;
 }
 
-/* The range that does not depend on other values' ranges, where there is one. */
+/* The range that the value would have if it shared none. */
 static bool set_own(const Calibrate *c, qonnx_value *v)
 {
     float lo, hi;
@@ -152,108 +151,241 @@ static bool set_own(const Calibrate *c, qonnx_value *v)
             qonnx_value_set_range(v, lo, hi);
         return true;
     }
-    const qonnx_node *p = qonnx_value_producer(v);
-    qonnx_rule rule = p ? qonnx_node_rule(p) : (qonnx_rule){.kind = QONNX_RULE_OWN};
-    if (rule.kind == QONNX_RULE_SAME || rule.kind == QONNX_RULE_UNIFY) return true;
-    if (rule.kind == QONNX_RULE_FIXED) {
-        qonnx_value_set_range(v, rule.lo, rule.hi);
-        return true;
-    }
-    const qonnx_histogram *h = qonnx_stats_histogram(c->stats, qonnx_value_name(v));
-    return h ? set_observed(c, v, h) : true;
-}
-
-/* ---- ranges that follow others --------------------------------------------------------------- */
-
-/* Widens v's range to hold [lo, hi]; whether that changed it. */
-static bool widen(qonnx_value *v, float lo, float hi)
-{
-    float vlo, vhi;
-    if (!qonnx_value_range(v, &vlo, &vhi)) {
-        qonnx_value_set_range(v, lo, hi);
-        return true;
-    }
-    if (vlo <= lo && hi <= vhi) return false;
-    qonnx_value_set_range(v, fminf(vlo, lo), fmaxf(vhi, hi));
+    qonnx_rule rule = rule_behind(v);
+    if (rule.kind != QONNX_RULE_FIXED) return set_observed(c, v);
+    qonnx_value_set_range(v, rule.lo, rule.hi);
     return true;
 }
 
-/* Data movement: what comes out has the range of what goes in, and the other way round where the
- * outputs' was widened by a Concat. */
-static bool follow_same(qonnx_node *n)
+/* Takes over the range of another value, where there is none; whether it did. */
+static bool take_range(const Calibrate *c, qonnx_value *v, const qonnx_value *from)
 {
     float lo, hi;
-    bool changed = false;
-    qonnx_value *in = qonnx_node_input(n, 0);
-    if (!in || !qonnx_value_range(in, &lo, &hi)) return false;
-    for (int i = 0; i < qonnx_node_outputs(n); i++) {
-        qonnx_value *out = qonnx_node_output(n, i);
-        if (!out || qonnx_value_dtype(out) != qonnx_value_dtype(in)) continue;
-        changed |= widen(out, lo, hi);
-        qonnx_value_range(out, &lo, &hi);
-        changed |= widen(in, lo, hi);
-    }
-    return changed;
+    if (qonnx_value_range(v, &lo, &hi) || !qonnx_value_range(from, &lo, &hi) || is_mask(c, v))
+        return false;
+    qonnx_value_set_range(v, lo, hi);
+    return true;
 }
 
-/* Concat: its inputs and its output share the union, but for those that stand alone; what has no
- * range stays so. */
-static bool follow_unify(qonnx_node *n)
+/* Data movement whose output was not observed, for a pass put it there later: what comes out has
+ * the range of what goes in. */
+static void take_moved(const Calibrate *c)
 {
-    float lo, hi, min = INFINITY, max = -INFINITY;
-    bool changed = false;
-    for (int i = 0; i < qonnx_node_inputs(n); i++) {
-        qonnx_value *v = qonnx_node_input(n, i);
-        if (!v || !qonnx_value_range(v, &lo, &hi)) continue;
-        min = fminf(min, lo);
-        max = fmaxf(max, hi);
-    }
-    qonnx_value *out = qonnx_node_output(n, 0);
-    if (qonnx_value_range(out, &lo, &hi)) {
-        min = fminf(min, lo);
-        max = fmaxf(max, hi);
-    }
-    if (min > max) return false;
-    for (int i = 0; i < qonnx_node_inputs(n); i++) {
-        qonnx_value *v = qonnx_node_input(n, i);
-        if (v && qonnx_value_range(v, &lo, &hi) && !stands_alone(v, min, max))
-            changed |= widen(v, min, max);
-    }
-    return widen(out, min, max) || changed;
-}
-
-static bool follow(const Calibrate *c, int i)
-{
-    switch (c->rules[i].kind) {
-    case QONNX_RULE_SAME: return follow_same(c->nodes[i]);
-    case QONNX_RULE_UNIFY: return follow_unify(c->nodes[i]);
-    default: return false;
-    }
-}
-
-/* Ranges only ever widen, to other ranges' ends, so this ends; sweeps in both directions make it
- * end soon. */
-static void follow_all(const Calibrate *c)
-{
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = 0; i < c->count; i++) changed |= follow(c, i);
-        for (int i = c->count; i-- > 0;) changed |= follow(c, i);
+    for (int i = 0; i < c->count; i++) {
+        const qonnx_value *in = qonnx_node_input(c->nodes[i], 0);
+        if (c->rules[i].kind != QONNX_RULE_SAME || !in) continue;
+        for (int k = 0; k < qonnx_node_outputs(c->nodes[i]); k++) {
+            qonnx_value *out = qonnx_node_output(c->nodes[i], k);
+            if (out && qonnx_value_dtype(out) == qonnx_value_dtype(in)) take_range(c, out, in);
+        }
     }
 }
 
 /* What only feeds a Relu or a Clip was not observed: the range behind it is all that matters. From
  * the back, for there may be several in a row. */
-static void follow_activations(const Calibrate *c)
+static void borrow_clamped(Calibrate *c)
+{
+    for (int i = c->count; i-- > 0;) {
+        qonnx_value *in = qonnx_node_input(c->nodes[i], 0),
+                    *out = qonnx_node_output(c->nodes[i], 0);
+        if (c->rules[i].kind == QONNX_RULE_ACTIVATE && in && out &&
+            qonnx_value_only_user(in) == c->nodes[i])
+            c->borrows[i] = take_range(c, in, out);
+    }
+}
+
+/* A fixed range is what the integer form gives: where the operator runs in float, what comes out of
+ * it has its observed range, as of any other. */
+static bool observe_float(const Calibrate *c, const Placement *p)
+{
+    for (Site *s = p->sites; s < p->sites + p->count; s++)
+        if (s->rule.kind == QONNX_RULE_FIXED && !s->quantized && qonnx_node_output(s->node, 0) &&
+            !set_observed(c, qonnx_node_output(s->node, 0)))
+            return false;
+    return true;
+}
+
+/* ---- ranges that are shared ------------------------------------------------------------------ */
+
+/* Values that have one range: what data movement in integers hands on. */
+typedef struct Group {
+    float lo, hi;            /* the range, as far as it is widened */
+    float own;               /* how wide it was before it was shared across Concats */
+    const qonnx_value *root; /* the value that was not moved */
+    const Site *concat;      /* the first Concat in integers that reads it; NULL: none */
+    bool elsewhere;          /* others than that one and data movement in integers read it, too */
+} Group;
+
+/* A value's group. */
+typedef struct Member {
+    qonnx_value *value;
+    Group *group;
+} Member;
+
+typedef struct Groups {
+    const Placement *placement;
+    Member *members; /* the values that have a range, sorted by address: to find them only */
+    int count;
+} Groups;
+
+static int compare_members(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const Member *)a)->value, y = (uintptr_t)((const Member *)b)->value;
+    return (x > y) - (x < y);
+}
+
+/* The value's member; NULL when it has no range, or is none. */
+static Member *member_of(const Groups *s, const qonnx_value *v)
+{
+    Member key = {(qonnx_value *)v, NULL};
+    return bsearch(&key, s->members, (size_t)s->count, sizeof key, compare_members);
+}
+
+/* Input i of the site as far as it is quantized; NULL otherwise. */
+static Group *group_read(const Groups *s, const Site *at, int i)
+{
+    if (!quantizable_activation(at->node, &at->rule, i)) return NULL;
+    const Member *m = member_of(s, qonnx_node_input(at->node, i));
+    return m ? m->group : NULL;
+}
+
+static Group *group_made(const Groups *s, const Site *at)
+{
+    return member_of(s, qonnx_node_output(at->node, 0))->group;
+}
+
+/* Another Concat that reads the group. */
+static void add_concat(Group *g, const Site *concat)
+{
+    if (!g->concat) g->concat = concat;
+    g->elsewhere |= g->concat != concat;
+}
+
+/* Finds who reads the group's one value. */
+static void find_group_readers(const Placement *p, Group *g)
+{
+    g->elsewhere = qonnx_value_is_output(g->root);
+    for (int i = 0; i < qonnx_value_uses(g->root); i++) {
+        int input;
+        const qonnx_node *n = qonnx_value_use(g->root, i, &input);
+        const Site *u = placement_reader(p, n, input);
+        if (u && u->rule.kind == QONNX_RULE_UNIFY) add_concat(g, u);
+        else if (!u || u->rule.kind != QONNX_RULE_SAME) g->elsewhere = true;
+    }
+}
+
+/* A group for each value that has a range. */
+static void list_groups(Groups *s, qonnx_graph *g)
+{
+    int values = qonnx_graph_values(g);
+    s->members = qonnx_graph_array(g, (size_t)values, sizeof *s->members);
+    for (int i = 0; i < values; i++) {
+        float lo, hi;
+        qonnx_value *v = qonnx_graph_value(g, i);
+        if (!qonnx_value_range(v, &lo, &hi)) continue;
+        Group *group = qonnx_graph_alloc(g, sizeof *group);
+        *group = (Group){.lo = lo, .hi = hi, .own = placement_width(lo, hi), .root = v};
+        find_group_readers(s->placement, group);
+        s->members[s->count++] = (Member){v, group};
+    }
+    qsort(s->members, (size_t)s->count, sizeof *s->members, compare_members);
+}
+
+/* Widens the group's range to hold [lo, hi]; whether that changed it. */
+static bool widen(Group *g, float lo, float hi)
+{
+    if (g->lo <= lo && hi <= g->hi) return false;
+    g->lo = fminf(g->lo, lo);
+    g->hi = fmaxf(g->hi, hi);
+    return true;
+}
+
+/* What data movement in integers makes is in the group of what it moves. */
+static void join_moved(const Groups *s, const Site *at)
+{
+    Group *from = group_read(s, at, 0);
+    for (int i = 0; i < qonnx_node_outputs(at->node); i++) {
+        const qonnx_value *out = qonnx_node_output(at->node, i);
+        Member *m = out ? member_of(s, out) : NULL;
+        if (!m) continue;
+        from->elsewhere |= m->group->elsewhere;
+        if (m->group->concat) add_concat(from, m->group->concat);
+        m->group = from;
+    }
+}
+
+/* What a Concat in integers makes has no range but the union of its inputs'. */
+static void start_union(const Groups *s, const Site *at)
+{
+    Group *out = group_made(s, at);
+    out->lo = INFINITY;
+    out->hi = -INFINITY;
+    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
+        const Group *in = group_read(s, at, i);
+        if (in) widen(out, in->lo, in->hi);
+    }
+    out->own = placement_width(out->lo, out->hi);
+}
+
+/* Whether a group must not follow its Concat to [lo, hi], so that the Concat requantizes it: its
+ * range is all that its operator can give; or it comes out of a Relu or Clip that vanishes only
+ * while the range ends where it clamps; or it is much narrower, and somebody else gains from that.
+ */
+static bool stands_alone(const Groups *s, const Group *g, float lo, float hi)
+{
+    const Site *p = placement_site(s->placement, qonnx_value_producer(g->root));
+    if (g->elsewhere && placement_narrow(g->own, placement_width(lo, hi))) return true;
+    if (!p) return false;
+    return (p->rule.kind == QONNX_RULE_FIXED && p->quantized) ||
+           (p->rule.kind == QONNX_RULE_ACTIVATE && (lo < p->rule.lo || hi > p->rule.hi));
+}
+
+/* Concat in integers: its inputs and its output share the union, but for those that stand alone;
+ * whether that changed a range. */
+static bool share_union(const Groups *s, const Site *at)
+{
+    Group *out = group_made(s, at);
+    bool changed = false;
+    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
+        const Group *in = group_read(s, at, i);
+        if (in) changed |= widen(out, in->lo, in->hi);
+    }
+    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
+        Group *in = group_read(s, at, i);
+        if (in && !stands_alone(s, in, out->lo, out->hi)) changed |= widen(in, out->lo, out->hi);
+    }
+    return changed;
+}
+
+static bool is_concat(const Site *s) { return s->quantized && s->rule.kind == QONNX_RULE_UNIFY; }
+
+/* Ranges only ever widen, to other ranges' ends, so this ends; sweeps in both directions make it
+ * end soon. */
+static void share_ranges(const Placement *p, qonnx_graph *g)
+{
+    Groups s = {.placement = p};
+    Site *end = p->sites + p->count;
+    list_groups(&s, g);
+    for (Site *at = p->sites; at < end; at++) {
+        if (at->quantized && at->rule.kind == QONNX_RULE_SAME) join_moved(&s, at);
+        if (is_concat(at)) start_union(&s, at);
+    }
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (Site *at = p->sites; at < end; at++) changed |= is_concat(at) && share_union(&s, at);
+        for (Site *at = end; at-- > p->sites;) changed |= is_concat(at) && share_union(&s, at);
+    }
+    for (const Member *m = s.members; m < s.members + s.count; m++)
+        qonnx_value_set_range(m->value, m->group->lo, m->group->hi);
+}
+
+/* The ranges behind Relus and Clips are known now, as they are shared. */
+static void return_borrowed(const Calibrate *c)
 {
     for (int i = c->count; i-- > 0;) {
         float lo, hi;
-        qonnx_value *in = qonnx_node_input(c->nodes[i], 0),
-                    *out = qonnx_node_output(c->nodes[i], 0);
-        if (c->rules[i].kind != QONNX_RULE_ACTIVATE || !in || !out) continue;
-        if (!qonnx_value_range(in, &lo, &hi) && qonnx_value_range(out, &lo, &hi) &&
-            qonnx_value_only_user(in) == c->nodes[i] && !is_mask(c, in))
-            qonnx_value_set_range(in, lo, hi);
+        if (c->borrows[i] && qonnx_value_range(qonnx_node_output(c->nodes[i], 0), &lo, &hi))
+            qonnx_value_set_range(qonnx_node_input(c->nodes[i], 0), lo, hi);
     }
 }
 
@@ -264,6 +396,7 @@ static void list_nodes(Calibrate *c, qonnx_graph *g)
     for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) c->count++;
     c->nodes = qonnx_graph_array(g, (size_t)c->count, sizeof *c->nodes);
     c->rules = qonnx_graph_array(g, (size_t)c->count, sizeof *c->rules);
+    c->borrows = qonnx_graph_array(g, (size_t)c->count, sizeof *c->borrows);
     int i = 0;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n), i++) {
         c->nodes[i] = n;
@@ -273,6 +406,7 @@ static void list_nodes(Calibrate *c, qonnx_graph *g)
 
 static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
+    Placement placement;
     Calibrate c = {
         .cx = cx, .job = job, .stats = qonnx_job_stats(job), .target = qonnx_job_target(job)};
     if (!c.stats)
@@ -283,8 +417,12 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     find_masks(&c, g);
     for (int i = 0; i < qonnx_graph_values(g); i++)
         if (!set_own(&c, qonnx_graph_value(g, i))) return false;
-    follow_all(&c);
-    follow_activations(&c);
+    take_moved(&c);
+    borrow_clamped(&c);
+    placement_make(&placement, g, job, false);
+    if (!observe_float(&c, &placement)) return false;
+    share_ranges(&placement, g);
+    return_borrowed(&c);
     return true;
 }
 

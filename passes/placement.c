@@ -1,5 +1,5 @@
-/* passes/placement.c - which operators run in integers: those that can (judge), as far as it is worth
- * it (decide). One part of calibrate, correct-bias and insert-qdq; no pass by itself.
+/* passes/placement.c - which operators run in integers: those that can (judge), as far as it is
+ * worth it (decide). One part of calibrate, correct-bias and insert-qdq; no pass by itself.
  */
 #include "placement.h"
 #include <stdlib.h>
@@ -208,26 +208,14 @@ static bool joins_well(const Site *s)
     return !narrow || !s->parted;
 }
 
-/* A fixed range is all that the integer form can give. */
-static bool is_fixed_well(const Placement *p, const Site *s)
+/* Why the operator must not run in integers with the ranges that its values have; NULL: it may. */
+static const char *find_misfit(const Placement *p, const Site *s)
 {
-    int zero, want_zero;
-    float scale, want;
-    qonnx_grid_params(&p->target->activation, s->rule.lo, s->rule.hi, &want, &want_zero);
-    return quantizable_params(qonnx_node_output(s->node, 0), &p->target->activation, &scale,
-                              &zero) &&
-           scale == want && zero == want_zero;
-}
-
-/* Whether the ranges suit the operator's integer form. */
-static bool suits_ranges(const Placement *p, const Site *s)
-{
-    switch (s->rule.kind) {
-    case QONNX_RULE_SAME: return moves_well(p, s);
-    case QONNX_RULE_UNIFY: return joins_well(s);
-    case QONNX_RULE_FIXED: return !p->settled || is_fixed_well(p, s);
-    default: return true;
-    }
+    if (s->rule.kind == QONNX_RULE_SAME && !moves_well(p, s))
+        return "what it moves has a range of its own";
+    if (s->rule.kind == QONNX_RULE_UNIFY && !joins_well(s))
+        return "one scale would be too coarse for what is small in it";
+    return NULL;
 }
 
 /* ---- who does: decide ------------------------------------------------------------------------ */
@@ -316,9 +304,19 @@ static bool is_decoding(const Site *s)
 static bool is_worth_it(const Placement *p, const Site *s)
 {
     if (s->heavy) return true;
-    if (!suits_ranges(p, s)) return false;
     if (s->rule.kind == QONNX_RULE_SAME) return s->eaten == EATEN_PRODUCT || is_fed(p, s);
     return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(p, s);
+}
+
+/* Takes the site out where it must not run in integers, or need not; whether it did. */
+static bool take_out(const Placement *p, Site *s)
+{
+    if (!s->quantized) return false;
+    s->quantized = is_worth_it(p, s);
+    if (!s->quantized) return true;
+    s->why = find_misfit(p, s);
+    s->quantized = !s->why;
+    return !s->quantized;
 }
 
 /* Takes operators out until each that is left is worth it; there and back, for one that goes may
@@ -335,11 +333,11 @@ static void decide(Placement *p)
         changed = false;
         for (Site *s = end; s-- > p->sites;) {
             find_readers(p, s);
-            if (s->quantized && !is_worth_it(p, s)) s->quantized = false, changed = true;
+            changed |= take_out(p, s);
         }
         for (Site *s = p->sites; s < end; s++) {
             s->root = find_root(p, s);
-            if (s->quantized && !is_worth_it(p, s)) s->quantized = false, changed = true;
+            changed |= take_out(p, s);
         }
     }
 }
@@ -360,8 +358,8 @@ void placement_tell(qonnx_ctx *cx, const Placement *p)
     int alone = 0;
     for (const Site *s = p->sites; s < p->sites + p->count; s++) {
         if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
-        if (s->verdict == VERDICT_NOTE) qonnx_note(cx, s->node, "stays in float: %s", s->why);
-        alone += s->verdict == VERDICT_QUANTIZE && !s->quantized;
+        else if (s->why) qonnx_note(cx, s->node, "stays in float: %s", s->why);
+        else alone += s->verdict == VERDICT_QUANTIZE && !s->quantized;
     }
     if (alone)
         qonnx_note(cx, NULL,

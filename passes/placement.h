@@ -32,7 +32,8 @@ typedef struct Site {
     qonnx_node *node;
     qonnx_rule rule;
     Verdict verdict;         /* whether it could run in integers */
-    const char *why;         /* the reason for a note or a warning, in the graph's memory */
+    const char *why;         /* the reason for a note or a warning, static or in the graph's
+                                memory; NULL: there is none */
     bool quantized;          /* it does */
     bool heavy;              /* a matrix product: worth it by itself */
     Eaten eaten;             /* the best of its outputs' readers */

@@ -1,5 +1,5 @@
-/* passes/quantizable.h - what calibrate, correct-bias and insert-qdq must agree on: what operators read
- * as activations, weights and biases, and their scales. Written on include/qonnx/ alone.
+/* passes/quantizable.h - what calibrate, correct-bias and insert-qdq must agree on: what operators
+ * read as activations, weights and biases, and their scales. Written on include/qonnx/ alone.
  */
 #ifndef PASSES_QUANTIZABLE_H
 #define PASSES_QUANTIZABLE_H

@@ -34,9 +34,10 @@ QONNX_API void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64
 typedef enum qonnx_rule_kind {
     QONNX_RULE_FLOAT,    /* stays in float */
     QONNX_RULE_OWN,      /* the output has a range of its own */
-    QONNX_RULE_SAME,     /* data movement: the output has the first input's parameters */
-    QONNX_RULE_UNIFY,    /* all inputs and the output share parameters (Concat) */
-    QONNX_RULE_FIXED,    /* the output's range is a mathematical fact: [lo, hi] (Softmax) */
+    QONNX_RULE_SAME,     /* data movement: in integers, the output has the first input's parameters */
+    QONNX_RULE_UNIFY,    /* Concat: in integers, the output's range holds all inputs', which share it
+                            where nothing is lost */
+    QONNX_RULE_FIXED,    /* in integers, the output's range is [lo, hi] (Softmax) */
     QONNX_RULE_ACTIVATE  /* Relu, Clip: folded into the range of what feeds it, else OWN */
 } qonnx_rule_kind;
 
