@@ -14,8 +14,8 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *con
 
 /* Gives the samples their classes: from `labels`, or where that is NULL from the labels.txt that
  * stands with them, else from their folders. Warns where folders or classes may not be the model's.
- * Only evaluate needs the classes: for others a labels.txt that is odd is not worth a word. False on
- * failure. */
+ * Only evaluate needs the classes: for others a labels.txt that is odd is not worth a word. False
+ * on failure. */
 bool samples_classify(qonnx_ctx *cx, qonnx_dataset *d, const qonnx_graph *g, const char *labels,
                       Use use);
 

@@ -444,7 +444,7 @@ static void condition_init(pthread_cond_t *c)
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
 {
     Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d), .group = 1};
-    if (s->damaged > 0) j.spare = (size_t)((double)j.count * s->damaged);
+    if (s->damaged > 0) j.spare = (size_t)((double)j.count * s->damaged + 1e-9);
     if (j.spare >= j.count && j.spare) j.spare = j.count - 1;
     if (!check_known(cx, &j) || !find_group(cx, &j)) return false;
     size_t groups = (j.count + j.group - 1) / j.group;

@@ -584,11 +584,13 @@ static float read_float(const qonnx_dataset *d, size_t i)
     return v;
 }
 
-/* What opening and labelling the directory `flat` says; user: int[2], counts of notes and warnings. */
+/* What opening and labelling the directory `flat` says; user: int[2], counts of notes and of
+ * warnings. */
 static void count_messages(void *user, qonnx_level level, const char *text)
 {
-    if (level == QONNX_NOTE) assert_contains(text, "1 files that are no samples are left out");
-    else assert_contains(text, "1 of 6 lines name no sample in flat; the first is line 6, 'other.npy'");
+    assert_contains(text, level == QONNX_NOTE
+                              ? "1 files that are no samples are left out"
+                              : "1 of 6 lines name no sample in flat; the first is line 6, 'other.npy'");
     ++((int *)user)[level != QONNX_NOTE];
 }
 

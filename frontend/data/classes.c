@@ -116,10 +116,11 @@ static void warn_empty(qonnx_ctx *cx, const Listing *l)
     }
     if (!empty) return;
     qonnx_warn(cx, NULL,
-               "%s: %d %s no samples, and still %s (the first: '%s', class %d); move away what is no "
-               "class",
+               "%s: %d %s no samples, and still %s (the first: '%s', class %d); move away what is "
+               "no class",
                l->root, empty, empty == 1 ? "folder holds" : "folders hold",
-               empty == 1 ? "counts as a class" : "count as classes", l->classes[first].name, first);
+               empty == 1 ? "counts as a class" : "count as classes", l->classes[first].name,
+               first);
 }
 
 void qonnx_dataset_check_classes(qonnx_ctx *cx, const qonnx_dataset *d, int64_t classes,
@@ -131,7 +132,7 @@ void qonnx_dataset_check_classes(qonnx_ctx *cx, const qonnx_dataset *d, int64_t 
     warn_empty(cx, l);
     if (classes && classes != l->nclasses)
         qonnx_warn(cx, NULL,
-                   "%s: has %d class folders, the model's output '%s' has %lld classes; are these "
-                   "the samples, and all of the classes, of this model?",
+                   "%s: has %d class folders, the model's output '%s' has %lld classes; check "
+                   "that these are its samples, and give a class that has none an empty folder",
                    l->root, l->nclasses, output, (long long)classes);
 }

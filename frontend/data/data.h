@@ -69,8 +69,8 @@ typedef enum Kind { KIND_OTHER, KIND_NPY, KIND_IMAGE, KIND_PB } Kind;
 /* By the name's extension, in any case. */
 Kind kind_of(const char *name);
 
-/* The number of samples of input `f` in a file; reads no more than its header. *damaged: it cannot be
- * known, since the file is damaged, and counts as 1; with NULL that is a failure. */
+/* The number of samples of input `f` in a file; reads no more than its header. *damaged: it cannot
+ * be known, since the file is damaged, and counts as 1; with NULL that is a failure. */
 bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count, bool *damaged);
 /* Whether a file that was not read cannot be: it is empty, cut short or not what its name says. One
  * of another shape, size or type than is wanted is not damaged. */
@@ -173,8 +173,8 @@ void listing_free(Listing *l);
 /* ---- class folders (classes.c) --------------------------------------------------------------- */
 
 /* Reads the folders `root` of the directory l->root into l->classes, in the order of their classes:
- * those whose names are numbers by number, then the others by name. Where only numbers hold samples,
- * folders of other names are no classes. */
+ * those whose names are numbers by number, then the others by name. Where only numbers hold
+ * samples, folders of other names are no classes. */
 bool classes_read(qonnx_ctx *cx, const Names *root, Listing *l);
 void class_folder_free(ClassFolder *c);
 

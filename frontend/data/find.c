@@ -34,15 +34,17 @@ static void warn_beside(qonnx_ctx *cx, const char *root, const char *sub, const 
     const char *first = NULL;
     size_t files = 0;
     for (size_t i = 0; i < n->nfiles; i++) {
-        bool own = !strncmp(n->files[i], "input_", 6) || !strncmp(n->files[i], "output_", 7);
-        if (kind_of(n->files[i]) == KIND_OTHER || (own && kind_of(n->files[i]) == KIND_PB)) continue;
-        if (!files++) first = n->files[i];
+        const char *file = n->files[i];
+        bool own = !strncmp(file, "input_", 6) || !strncmp(file, "output_", 7);
+        if (kind_of(file) == KIND_OTHER || (own && kind_of(file) == KIND_PB)) continue;
+        if (!files++) first = file;
     }
     if (n->nfolders && !first) first = n->folders[0];
     if (first)
         qonnx_warn(cx, NULL,
-                   "%s%s%s: is one sample (input_0.pb), and what else stands there is left out: %zu "
-                   "files of samples and %zu folders (the first: '%s'); move away what is not meant",
+                   "%s%s%s: is one sample (input_0.pb), and what else stands there is left out: "
+                   "%zu files of samples and %zu folders (the first: '%s'); move away what is not "
+                   "meant",
                    root, *sub ? "/" : "", sub, files, n->nfolders, first);
 }
 
@@ -51,8 +53,9 @@ static void warn_unused(qonnx_ctx *cx, const char *root, size_t count, const cha
                         const char *wanted)
 {
     if (count)
-        qonnx_warn(cx, NULL, "%s: %zu %s left out (the first: '%s'), being no %s; move away what is "
-                   "not meant", root, count, count == 1 ? "folder is" : "folders are", first, wanted);
+        qonnx_warn(cx, NULL,
+                   "%s: %zu %s left out (the first: '%s'), being no %s; move away what is not meant",
+                   root, count, count == 1 ? "folder is" : "folders are", first, wanted);
 }
 
 /* Adds the sample in the folder `sub` of `root` ("": the root itself). */

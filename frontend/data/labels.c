@@ -1,5 +1,5 @@
-/* frontend/data/labels.c - classes of samples from a text file of "FILE CLASS" lines. A line names a
- * sample by its whole name, or, where no sample is called so, by its name without the extension:
+/* frontend/data/labels.c - classes of samples from a text file of "FILE CLASS" lines. A line names
+ * a sample by its whole name, or, where no sample is called so, by its name without the extension:
  * labels are often made for pictures that became arrays later.
  */
 #include "frontend/data/data.h"
@@ -226,8 +226,8 @@ static bool check_fit(const Labelling *b)
                    b->path, labelled, l->nfiles, l->root, without->name);
     if (stray)
         qonnx_warn(b->cx, NULL,
-                   "%s: %zu of %zu lines name no sample in %s; the first is line %d, '%.*s'", b->path,
-                   strays, b->nlabels, l->root, stray->line,
+                   "%s: %zu of %zu lines name no sample in %s; the first is line %d, '%.*s'",
+                   b->path, strays, b->nlabels, l->root, stray->line,
                    (int)(stray->file.n < 80 ? stray->file.n : 80), stray->file.at);
     return true;
 }

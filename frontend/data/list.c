@@ -133,9 +133,9 @@ typedef struct LeftOut {
 /* Whether a file that is not read looks as if it held samples. */
 static bool looks_like_data(const char *file)
 {
-    static const char *const endings[] = {".bmp",  ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic",
-                                          ".jfif", ".jp2", ".pgm",  ".ppm", ".npz",  ".pt",   ".pth",
-                                          ".mat",  ".h5",  ".csv",  ".wav", ".raw",  ".bin"};
+    static const char *const endings[] = {
+        ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic", ".jfif", ".jp2", ".pgm",
+        ".ppm", ".npz", ".pt",   ".pth", ".mat",  ".h5",   ".csv",  ".wav",  ".raw", ".bin"};
     const char *dot = strrchr(file, '.');
     for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
         if (!strcasecmp(dot, endings[i])) return true;
@@ -156,7 +156,7 @@ static void leave_folders(LeftOut *o, const char *folder, const Names *names)
 
 static void leave_file(LeftOut *o, const char *folder, const char *file)
 {
-    if (!strcmp(file, "labels.txt")) return;
+    if (!*folder && !strcmp(file, "labels.txt")) return;
     bool data = looks_like_data(file);
     if (data && !o->file) o->file = join_name(folder, file);
     o->data += data;
@@ -173,8 +173,8 @@ static void tell_left_out(qonnx_ctx *cx, const char *root, const LeftOut *o)
                    root, o->folders, o->folders == 1 ? "folder is" : "folders are", o->folder);
     if (o->data)
         qonnx_warn(cx, NULL,
-                   "%s: %zu %s left out (the first: '%s'): it is of a form that is not read; convert "
-                   "pictures to .png or .jpg, and arrays to .npy",
+                   "%s: %zu %s left out (the first: '%s'): it is of a form that is not read; "
+                   "convert pictures to .png or .jpg, and arrays to .npy",
                    root, o->data, o->data == 1 ? "file is" : "files are", o->file);
     if (o->others)
         qonnx_note(cx, NULL, "%s: %zu files that are no samples are left out", root, o->others);

@@ -20,10 +20,10 @@ QONNX_API qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g,
                                             const char *const *specs, int nspecs);
 QONNX_API void qonnx_dataset_free(qonnx_dataset *d);
 /** Reads "FILE CLASS" lines and gives the samples their classes; FILE is relative to the data set's
- *  directory. Where no sample is called so, its name without the extension counts: "a.jpg" names the
- *  sample a.npy. Warns about lines that name no sample and samples that no line names; fails, and
- *  changes nothing, where a line is malformed or may mean two samples, where two give one sample two
- *  classes, and where none names a sample. */
+ *  directory. Where no sample is called so, its name without the extension counts: "a.jpg" names
+ *  the sample a.npy. Warns about lines that name no sample and samples that no line names; fails,
+ *  and changes nothing, where a line is malformed or may mean two samples, where two give one
+ *  sample two classes, and where none names a sample. */
 QONNX_API QONNX_CHECKED bool qonnx_dataset_labels(qonnx_ctx *cx, qonnx_dataset *d,
                                                   const char *path);
 /** The same with the file labels.txt in the data set's directory, where there is one. What would be
@@ -65,8 +65,8 @@ typedef struct qonnx_session_options {
     int threads;        /* samples in parallel; 0: one a core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
-    double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may stand in files
-                           that are damaged; they are left out, with warnings */
+    double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may stand in
+                           damaged files; they are left out, with warnings */
 } qonnx_session_options;
 
 /** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
