@@ -46,10 +46,7 @@ void progress_setup(bool quiet, bool verbose)
     state.live = !quiet && isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb");
 }
 
-void progress_hide(void)
-{
-    state.live = false;
-}
+void progress_hide(void) { state.live = false; }
 
 void progress_clear(void)
 {

@@ -588,9 +588,10 @@ static float read_float(const qonnx_dataset *d, size_t i)
  * warnings. */
 static void count_messages(void *user, qonnx_level level, const char *text)
 {
-    assert_contains(text, level == QONNX_NOTE
-                              ? "1 files that are no samples are left out"
-                              : "1 of 6 lines name no sample in flat; the first is line 6, 'other.npy'");
+    assert_contains(text,
+                    level == QONNX_NOTE
+                        ? "1 files that are no samples are left out"
+                        : "1 of 6 lines name no sample in flat; the first is line 6, 'other.npy'");
     ++((int *)user)[level != QONNX_NOTE];
 }
 

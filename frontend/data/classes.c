@@ -56,7 +56,8 @@ static void drop_others(qonnx_ctx *cx, Listing *l)
             l->classes[kept++] = *c;
             continue;
         }
-        qonnx_warn(cx, NULL, "%s: the folder '%s' holds no samples, and is no class, since all"
+        qonnx_warn(cx, NULL,
+                   "%s: the folder '%s' holds no samples, and is no class, since all"
                    " others are numbers",
                    l->root, c->name);
         class_folder_free(c);

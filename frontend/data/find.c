@@ -53,9 +53,10 @@ static void warn_unused(qonnx_ctx *cx, const char *root, size_t count, const cha
                         const char *wanted)
 {
     if (count)
-        qonnx_warn(cx, NULL,
-                   "%s: %zu %s left out (the first: '%s'), being no %s; move away what is not meant",
-                   root, count, count == 1 ? "folder is" : "folders are", first, wanted);
+        qonnx_warn(
+            cx, NULL,
+            "%s: %zu %s left out (the first: '%s'), being no %s; move away what is not meant", root,
+            count, count == 1 ? "folder is" : "folders are", first, wanted);
 }
 
 /* Adds the sample in the folder `sub` of `root` ("": the root itself). */

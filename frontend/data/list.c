@@ -123,11 +123,11 @@ static int by_stem(const void *a, const void *b)
 
 /* What a listing leaves out of its directory. */
 typedef struct LeftOut {
-    size_t folders;   /* beside samples, where they cannot be classes */
-    size_t data;      /* files that may hold samples, in forms that are not read */
-    size_t others;    /* other files; labels.txt is expected, and not counted */
-    char *folder;     /* the first of the folders, relative to the root; owned */
-    char *file;       /* the first of the files in `data`; owned */
+    size_t folders; /* beside samples, where they cannot be classes */
+    size_t data;    /* files that may hold samples, in forms that are not read */
+    size_t others;  /* other files; labels.txt is expected, and not counted */
+    char *folder;   /* the first of the folders, relative to the root; owned */
+    char *file;     /* the first of the files in `data`; owned */
 } LeftOut;
 
 /* Whether a file that is not read looks as if it held samples. */
