@@ -24,6 +24,7 @@ typedef struct Score {
     int64_t length;       /* elements of the output: the model's classes */
     bool *seen;           /* [length] which of them samples have; owned */
     size_t classes;       /* how many these are */
+    bool no_vector;       /* a sample has a class, and the output is no vector with one a class */
     bool five;            /* the output has more than five classes */
     size_t paired;        /* samples whose first output is a vector, as the reference's is */
     size_t agreeing;      /* of these, with the same largest element */
@@ -89,7 +90,11 @@ static void note_class(Score *s, int64_t count, int class)
 static void score_class(Score *s, const qonnx_tensor *t, int class)
 {
     int64_t count = vector_length(t);
-    if (class < 0 || !count) return;
+    if (class < 0) return;
+    if (!count) {
+        s->no_vector = true;
+        return;
+    }
     note_class(s, count, class);
     if (class >= count) return;
     int64_t before = rank_of(t, count, class);
@@ -209,9 +214,13 @@ static void warn_chance(const Score *s)
         100 / (double)s->classes);
 }
 
-static void warn_about(const Score *s, bool first)
+static void warn_about(const Args *args, const Score *s, bool first)
 {
     if (first) warn_chance(s);
+    if (s->no_vector && args->labels)
+        warn("%s: its first output is no vector with a score for each class; no accuracy, although "
+             "--labels gives classes",
+             s->path);
     if (s->strays)
         warn("%s: %zu samples have a class that the output does not have; no accuracy: it has %lld "
              "classes, from 0 on, and the samples have one of %d; check the folders or the labels",
@@ -238,7 +247,7 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, bool 
     } else if (!g || !run_graph(cx, args, &e) || interrupted()) {
         status = e.failed ? EXIT_BAD : report_failure(cx);
     } else {
-        warn_about(score, first);
+        warn_about(args, score, first);
     }
     progress_clear();
     free(e.buffer);

@@ -384,8 +384,8 @@ static bool tell_damaged(Ctx *cx, Job *j)
  * damaged one could have been left out, says so. */
 static bool fail_sample(Ctx *cx, const Job *j, size_t sample, const Ctx *why)
 {
-    bool damaged = false;
-    for (size_t k = sample; j->v->tap && !damaged && k < sample + j->group && k < j->count; k++)
+    bool damaged = false, may = j->v->tap && j->count > 1;
+    for (size_t k = sample; may && !damaged && k < sample + j->group && k < j->count; k++)
         damaged = dataset_damaged(j->d, k);
     if (!damaged) {
         ctx_take_error(cx, why);
