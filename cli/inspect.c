@@ -13,6 +13,7 @@ enum {
 
 /* What is counted over the graph and its subgraphs. */
 typedef struct Census {
+    const qonnx_runnable *runnable;
     Tally ops;
     long quantize, dequantize;            /* QuantizeLinear and DequantizeLinear nodes */
     double macs;                          /* multiply-accumulates */
@@ -24,14 +25,13 @@ typedef struct Census {
     double all_elements, all_bytes;       /* constants */
 } Census;
 
-/* Bytes of a value, every symbolic dimension taken as 1; -1 when unknown. */
+/* Bytes of a value, every open size taken as 1; -1 when its type or rank is unknown. */
 static double value_bytes(const qonnx_value *v)
 {
     int rank = qonnx_value_rank(v), bits = qonnx_dtype_bits(qonnx_value_dtype(v));
     double elements = 1;
     for (int i = 0; i < rank; i++) {
         int64_t dim = qonnx_value_dim(v, i);
-        if (dim < 0 && !qonnx_value_dim_name(v, i)) return -1;
         elements *= dim < 0 ? 1 : (double)dim;
     }
     return rank < 0 || !bits ? -1 : elements * bits / 8;
@@ -89,7 +89,9 @@ static void count_outputs(Census *c, const qonnx_node *n)
 static void count_node(void *user, const qonnx_node *n)
 {
     Census *c = user;
-    tally_add(&c->ops, n);
+    const char *why;
+    TallyRow *row = tally_add(&c->ops, n);
+    if (!qonnx_runnable_node(c->runnable, n, &why) && !row->refused++) row->why = why;
     c->quantize += qonnx_node_is(n, "QuantizeLinear");
     c->dequantize += qonnx_node_is(n, "DequantizeLinear");
     int64_t macs = qonnx_node_macs(n);
@@ -141,15 +143,27 @@ static void print_parameters(const Census *c)
     printf("%s\n", *separator == ',' ? ")" : "");
 }
 
+/* " (unknown to this library)", " (2 cannot be run: input 0 is float16)". */
+static const char *refusal_text(char *text, size_t size, const TallyRow *row)
+{
+    char why[NAME_ROOM];
+    *text = 0;
+    if (!row->refused) return text;
+    if (!*row->why) return " (unknown to this library)";
+    snprintf(text, size, " (%ld cannot be run: %s)", row->refused,
+             clean_name(why, sizeof why, row->why));
+    return text;
+}
+
 static void print_operators(const Census *c)
 {
     printf("%-12s%ld\n", "operators", c->ops.total);
     for (int i = 0; i < c->ops.count; i++) {
         const TallyRow *row = &c->ops.rows[i];
-        char op[NAME_ROOM], domain[NAME_ROOM];
+        char op[NAME_ROOM], domain[NAME_ROOM], refusal[2 * NAME_ROOM];
         printf("%-12s%6ld %s%s%s%s\n", "", row->count,
                clean_name(domain, sizeof domain, row->domain), *row->domain ? "." : "",
-               clean_name(op, sizeof op, row->op), row->known ? "" : " (unknown to this library)");
+               clean_name(op, sizeof op, row->op), refusal_text(refusal, sizeof refusal, row));
     }
 }
 
@@ -216,9 +230,11 @@ static json_t *operators_json(const Census *c)
     json_t *list = json_array();
     for (int i = 0; i < c->ops.count; i++) {
         const TallyRow *row = &c->ops.rows[i];
-        json_array_append_new(list, json_pack("{so so sI sb}", "type", json_text(row->op), "domain",
-                                              json_text(row->domain), "count",
-                                              (json_int_t)row->count, "known", row->known));
+        json_array_append_new(list, json_pack("{so so sI sb sI so}", "type", json_text(row->op),
+                                              "domain", json_text(row->domain), "count",
+                                              (json_int_t)row->count, "known", !row->refused,
+                                              "refused", (json_int_t)row->refused, "why",
+                                              row->refused ? json_text(row->why) : json_null()));
     }
     return list;
 }
@@ -259,12 +275,14 @@ static int inspect(const Verb *verb, const Args *args)
     qonnx_graph *g = qonnx_model_load(cx, path);
     int status = EXIT_DONE;
     if (g) {
-        Census c = {0};
+        qonnx_runnable *runnable = qonnx_runnable_new(g);
+        Census c = {.runnable = runnable};
         count_initializers(&c, g);
         visit_nodes(g, count_node, &c);
         tally_sort(&c.ops);
         (args->json ? print_json : print_text)(path, g, &c);
         tally_free(&c.ops);
+        qonnx_runnable_free(runnable);
     } else {
         status = report_failure(cx);
     }
@@ -279,8 +297,9 @@ const Verb verb_inspect = {
     .name = "inspect",
     .brief = "what is in a model: operators, shapes, parameters, work, memory",
     .forms = "MODEL [--json]",
-    .text = "Prints what an ONNX file holds. Sizes of activations take every symbolic dimension\n"
-            "as 1; operators that this library can not run are marked.",
+    .text = "Prints what an ONNX file holds. Sizes of activations and multiply-accumulates take\n"
+            "every open size as 1; operators that this library can not run are marked, with the\n"
+            "reason: what is not marked runs.",
     .examples = "qonnx inspect model.onnx\n"
                 "qonnx inspect model.onnx --json | jq .macs\n"
                 "qonnx inspect model.int8.onnx | grep metadata",

@@ -222,6 +222,7 @@ static bool transform(Job *job)
         job->stats = qonnx_stats_load(job->cx, args->calibration);
         good = job->stats && (args->pipeline || replay_prefix(job));
     }
+    if (good && !job->passes.count) good = qonnx_pipeline_run(job->cx, job->g, "", &without);
     if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
     if (job->passes.count) qonnx_graph_rename_nodes(job->cx, job->g);
     good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);

@@ -20,12 +20,12 @@ static TallyRow *tally_row(Tally *t, const char *op, const char *domain)
     return &t->rows[t->count++];
 }
 
-void tally_add(Tally *t, const qonnx_node *n)
+TallyRow *tally_add(Tally *t, const qonnx_node *n)
 {
     TallyRow *row = tally_row(t, qonnx_node_op(n), qonnx_node_domain(n));
     row->count++;
-    row->known = qonnx_node_known(n);
     t->total++;
+    return row;
 }
 
 static int compare_rows(const void *a, const void *b)

@@ -7,7 +7,8 @@
 typedef struct TallyRow {
     const char *op, *domain; /* the graph's strings */
     long count;              /* nodes of that type */
-    bool known;              /* whether the library can run them */
+    long refused;            /* of these, nodes that do not run; whoever adds them counts */
+    const char *why;         /* why the first of them does not; "" for no such operator */
 } TallyRow;
 
 /* Zero is an empty one. */
@@ -18,7 +19,8 @@ typedef struct Tally {
     long total;     /* nodes */
 } Tally;
 
-void tally_add(Tally *t, const qonnx_node *n);
+/* Counts a node; gives its row, until the next is added. */
+TallyRow *tally_add(Tally *t, const qonnx_node *n);
 /* Most frequent first, then by name. */
 void tally_sort(Tally *t);
 void tally_free(Tally *t);

@@ -63,10 +63,11 @@ static bool read_shape(Reader *r, Value *v, const Onnx__TensorShapeProto *p)
         if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM)
             v->shape.sym[i] = d->dim_param;
         if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) continue;
-        if (d->dim_value < 0 || d->dim_value > INT32_MAX)
-            return qonnx_fail(r->cx, NULL, "%s: dimension %zu of '%s' is %lld, want 0 to 2^31 - 1",
-                              r->path, i, v->name, (long long)d->dim_value);
-        v->shape.dim[i] = d->dim_value;
+        if (d->dim_value > INT32_MAX)
+            return qonnx_fail(r->cx, NULL,
+                              "%s: dimension %zu of '%s' is %lld, want at most 2^31 - 1", r->path, i,
+                              v->name, (long long)d->dim_value);
+        if (d->dim_value >= 0) v->shape.dim[i] = d->dim_value; /* exporters write -1 for open */
     }
     return true;
 }
@@ -337,9 +338,7 @@ static const char *sniff(const uint8_t *b, size_t n)
     return NULL;
 }
 
-/* The newest operator set of ONNX's own domain, and the newest form of the file, whose meaning is
- * known here. */
-enum { NEWEST_OPSET = 28, NEWEST_IR = 14 };
+enum { NEWEST_IR = 14 }; /* the newest form of the file whose meaning is known here */
 
 static bool read_opsets(Reader *r, Model *model, const Onnx__ModelProto *m)
 {

@@ -87,6 +87,9 @@ struct qonnx_node {
     int mark;              /* scratch of whoever walks the graph; no meaning between calls */
 };
 
+/* The newest operator set of ONNX's own domain whose meaning is known here. */
+enum { NEWEST_OPSET = 28 };
+
 typedef struct Opset {
     const char *domain;
     int64_t version;

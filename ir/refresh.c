@@ -115,10 +115,14 @@ static bool sort_nodes(Ctx *cx, Graph *g, Arena *a)
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
+/* A wrong number of inputs is often another operator set's form, whose attributes say more. */
 static bool check_arity(Ctx *cx, const Node *n)
 {
     const Op *op = n->row;
-    if (n->nin < op->min_in || (op->max_in >= 0 && n->nin > op->max_in))
+    Why why;
+    bool fits = n->nin >= op->min_in && (op->max_in < 0 || n->nin <= op->max_in);
+    if (!fits && !op_has_form(&why, n)) return qonnx_fail(cx, n, "%s", why.text);
+    if (!fits)
         return qonnx_fail(cx, n, "%d inputs, want %d to %d", n->nin, op->min_in, op->max_in);
     for (int i = 0; i < (op->max_in < 0 ? n->nin : op->min_in); i++)
         if (!n->in[i]) return qonnx_fail(cx, n, "input %d is left out, but it is required", i);

@@ -219,14 +219,6 @@ Buf *lower_duplicate(Lower *l, const Value *v, Buf *b)
     return to;
 }
 
-bool lower_want(Lower *l, const Node *n, int i, DType t)
-{
-    const Value *v = qonnx_node_input(n, i);
-    return !v || v->dtype == t ||
-           qonnx_fail(l->cx, n, "input %d is %s; this library runs the operator on %s only", i,
-                      qonnx_dtype_name(v->dtype), qonnx_dtype_name(t));
-}
-
 /* ---- fusion ---------------------------------------------------------------------------------- */
 
 bool activation_bounds(const Node *n, float *lo, float *hi)

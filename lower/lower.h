@@ -70,9 +70,6 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
                 const int64_t *from_strides, int64_t from_offset, Buf *to,
                 const int64_t *to_strides, int64_t to_offset, int element_bytes);
 
-/* Fails unless input i is of that type. */
-bool lower_want(Lower *l, const Node *n, int i, DType t);
-
 /* The bounds of a Relu or Clip, whose inputs must be constant. */
 bool activation_bounds(const Node *n, float *lo, float *hi);
 

@@ -21,20 +21,6 @@ static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
     return true;
 }
 
-bool graph_can_run(Ctx *cx, const Graph *g)
-{
-    for (const Node *n = g->first; n; n = n->next)
-        if (!n->row || !n->row->lower)
-            return qonnx_fail(cx, n, "this library cannot run operator %s%s%s yet", n->domain,
-                              n->domain[0] ? "." : "", n->op);
-    for (int i = 0; i < g->ninput; i++)
-        if (graph_is_fed(g, i) && !qonnx_dtype_bits(g->inputs[i]->dtype))
-            return qonnx_fail(cx, NULL,
-                              "%s: input '%s' is no tensor of numbers; others cannot be fed",
-                              g->model->path, g->inputs[i]->name);
-    return true;
-}
-
 /* Whether kernels can go through a shape: its size is known and an int32, and where an axis of size
  * 0 makes it nothing, the others are not many rows of nothing. */
 static bool can_index(const Shape *s)
@@ -76,6 +62,9 @@ static bool check_sizes(Ctx *cx, const Graph *g)
 static bool lower_node(Lower *l, Node *n)
 {
     if (l->absorbed[n->out[0]->id]) return true;
+    Why why; /* types are known only now where the file does not say them */
+    if (!op_takes(&why, n))
+        return qonnx_fail(l->cx, n, "this library cannot run it: %s", why.text);
     if (!n->row->lower(l, n)) return false;
     for (int i = 1; i < n->nout; i++) {
         const Value *v = n->out[i];

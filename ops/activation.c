@@ -58,15 +58,15 @@ bool unary_params(const Node *n, f_unary_p *p)
 static bool unary_lower(Lower *l, Node *n)
 {
     f_unary_p p;
-    return lower_want(l, n, 0, QONNX_FLOAT) && unary_params(n, &p) && emit_unary(l, n, p);
+    return unary_params(n, &p) && emit_unary(l, n, p);
 }
 
-static bool gelu_lower(Lower *l, Node *n)
+static bool gelu_takes(Why *why, const Node *n)
 {
     const char *form = qonnx_node_string(n, "approximate", "none");
     if (strcmp(form, "none"))
-        return qonnx_fail(l->cx, n, "approximate '%s' cannot be run, only 'none'", form);
-    return unary_lower(l, n);
+        return why_not(why, "approximate is '%.20s', this library runs 'none' only", form);
+    return takes_float_data(why, n);
 }
 
 /* Relu and Clip of 8-bit integers, with constant bounds: a table of what each byte becomes. */
@@ -100,13 +100,10 @@ static bool clamp_computed(Lower *l, Node *n)
     Layout at = lower_layout(l, n, 0);
     DType t = in_dtype(n, 0);
     Buf *x = lower_in(l, n, 0, at);
-    if (!is_arithmetic(t))
-        return qonnx_fail(l->cx, n, "elements of type %s cannot be run", qonnx_dtype_name(t));
     for (int i = 1; i < 3; i++) {
         bool relu = qonnx_node_is(n, "Relu") && i == 1;
         const Shape *s = in_shape(n, i);
         if (!s && !relu) continue;
-        if (!lower_want(l, n, i, t)) return false;
         if (s && shape_elements(s) != 1)
             return qonnx_fail(l->cx, n, "input %d must be one number", i);
         Buf *bound = relu ? lower_const(l, &zero, (size_t)qonnx_dtype_bits(t) / 8)
@@ -122,6 +119,16 @@ static bool constant_bounds(const Node *n)
 {
     for (int i = 1; i < n->nin; i++)
         if (n->in[i] && !n->in[i]->data) return false;
+    return true;
+}
+
+static bool clamp_takes(Why *why, const Node *n)
+{
+    DType t = in_dtype(n, 0);
+    if (t && !is_arithmetic(t))
+        return why_not(why, "input 0 is %s, which cannot be run", qonnx_dtype_name(t));
+    for (int i = 1; t && i < n->nin; i++)
+        if (!takes_type(why, n, i, t)) return false;
     return true;
 }
 
@@ -171,7 +178,7 @@ static bool softmax_lower(Lower *l, Node *n)
 {
     f_softmax_p p;
     Layout at;
-    if (!lower_want(l, n, 0, QONNX_FLOAT) || !softmax_params(l, n, &p, &at)) return false;
+    if (!softmax_params(l, n, &p, &at)) return false;
     lower_call(l, n, "f_softmax", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
                lower_out(l, n->out[0], at));
     return true;
@@ -185,27 +192,29 @@ static bool softmax_lower(Lower *l, Node *n)
 
 const Op ops_activation[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Relu", 1, 1, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower},
-    {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower},
-    {"Softmax", 1, 1, softmax_shape, PROBABILITY, NULL, softmax_lower},
-    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower},
-    {"Sigmoid", 1, 1, same_shape, PROBABILITY, NULL, unary_lower},
-    {"LeakyRelu", 1, 1, same_shape, RULE(QONNX_RULE_OWN, 1), NULL, unary_lower},
-    {"Tanh", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"HardSigmoid", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"HardSwish", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Elu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Softplus", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Exp", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Log", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Sqrt", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Abs", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Neg", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Reciprocal", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Erf", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Floor", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Gelu", 1, 1, same_shape, RULE_FLOAT, NULL, gelu_lower},
-    {"Ceil", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Round", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower},
+    {"Relu", 1, 1, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
+     .takes = clamp_takes},
+    {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
+     .takes = clamp_takes},
+    {"Softmax", 1, 1, softmax_shape, PROBABILITY, NULL, softmax_lower, .takes = takes_float_data},
+    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
+    {"Sigmoid", 1, 1, same_shape, PROBABILITY, NULL, unary_lower, .takes = takes_float_data},
+    {"LeakyRelu", 1, 1, same_shape, RULE(QONNX_RULE_OWN, 1), NULL, unary_lower, .takes = takes_float_data},
+    {"Tanh", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"HardSigmoid", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"HardSwish", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Elu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Softplus", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Exp", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Log", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Sqrt", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Abs", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Neg", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Reciprocal", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Erf", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Floor", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Gelu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = gelu_takes},
+    {"Ceil", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"Round", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
     {0},
 };

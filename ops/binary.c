@@ -82,17 +82,18 @@ Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf 
 /* ---- the operators --------------------------------------------------------------------------- */
 
 /* Operands are of one type, but for the exponent of Pow. */
-static bool check_types(Lower *l, const Node *n)
+static bool binary_takes(Why *why, const Node *n)
 {
     bool pow = qonnx_node_is(n, "Pow");
+    DType first = in_dtype(n, 0);
     for (int i = 0; i < n->nin; i++) {
         DType t = in_dtype(n, i);
+        if (!t) continue;
         if (!is_arithmetic(t) || (pow && t == QONNX_DOUBLE))
-            return qonnx_fail(l->cx, n, "input %d is %s, which cannot be run", i,
-                              qonnx_dtype_name(t));
-        if (!pow && t != in_dtype(n, 0))
-            return qonnx_fail(l->cx, n, "inputs of different types: %s and %s",
-                              qonnx_dtype_name(in_dtype(n, 0)), qonnx_dtype_name(t));
+            return why_not(why, "input %d is %s, which cannot be run", i, qonnx_dtype_name(t));
+        if (!pow && first && t != first)
+            return why_not(why, "inputs of different types: %s and %s", qonnx_dtype_name(first),
+                           qonnx_dtype_name(t));
     }
     return true;
 }
@@ -117,7 +118,6 @@ static arith_p params_of(const Node *n, Layout layout, const Operand *a, const O
 static bool binary_lower(Lower *l, Node *n)
 {
     const Shape *y = &n->out[0]->shape;
-    if (!check_types(l, n)) return false;
     if (y->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", y->rank);
     Layout layout = lower_result_layout(l, n);
     if (n->nin == 1) lower_view(l, n->out[0], lower_in(l, n, 0, layout), layout);
@@ -139,13 +139,21 @@ static bool binary_lower(Lower *l, Node *n)
 
 const Op ops_binary[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower},
-    {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
-    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower},
-    {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
-    {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
-    {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
-    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
-    {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower},
+    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
+     .takes = binary_takes},
+    {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
+    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
+     .takes = binary_takes},
+    {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
+    {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
+    {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
+    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
+    {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
+     .takes = binary_takes},
     {0},
 };

@@ -19,8 +19,6 @@ static bool conv_shape(Ctx *cx, Node *n)
 static bool conv_lower(Lower *l, Node *n)
 {
     Window w;
-    for (int i = 0; i < 3; i++)
-        if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
     if (!conv_window(l->cx, n, &w)) return false;
     const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
     f_conv_p p = {.n = (int32_t)x->dim[0],
@@ -39,12 +37,13 @@ static int64_t conv_macs(const Node *n)
 {
     const Shape *k = in_shape(n, 1);
     const Value *y = n->out[0];
-    int64_t out = y ? shape_elements(&y->shape) : -1, weight = k ? shape_elements(k) : -1;
-    return out < 0 || weight < 0 || !k->dim[0] ? -1 : out * (weight / k->dim[0]);
+    int64_t out = y ? shape_open_elements(&y->shape) : -1, weight = shape_open_elements(k);
+    return out < 0 || weight < 0 || !k->dim[0] ? -1 : count_work(out, weight / k->dim[0]);
 }
 
 const Op ops_conv[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0}, NULL, conv_lower, conv_macs},
+    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0}, NULL, conv_lower, conv_macs,
+     .takes = takes_floats},
     {0},
 };

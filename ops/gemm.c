@@ -60,8 +60,6 @@ static bool gemm_lower(Lower *l, Node *n)
 {
     const Value *c = qonnx_node_input(n, 2);
     float alpha = qonnx_node_float(n, "alpha", 1), beta = qonnx_node_float(n, "beta", 1);
-    for (int i = 0; i < 3; i++)
-        if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
     const Shape *y = &n->out[0]->shape, *b = in_shape(n, 1);
     bool tb = qonnx_node_int(n, "transB", 0) != 0;
     f_gemm_p p = {(int32_t)y->dim[0], (int32_t)y->dim[1], (int32_t)b->dim[tb], tb, 0, 0};
@@ -104,14 +102,15 @@ static void gemm_refine(const Node *n, qonnx_rule *r)
 /* Elements of the output times the length of the sums. */
 static int64_t inner_macs(const Node *n, int64_t k)
 {
-    int64_t out = n->out[0] ? shape_elements(&n->out[0]->shape) : -1;
-    return out < 0 || k < 0 ? -1 : out * k;
+    int64_t out = n->out[0] ? shape_open_elements(&n->out[0]->shape) : -1;
+    return out < 0 ? -1 : count_work(out, k < 0 ? 1 : k);
 }
 
 static int64_t gemm_macs(const Node *n)
 {
     const Shape *b = in_shape(n, 1);
-    return inner_macs(n, b && b->rank == 2 ? b->dim[qonnx_node_int(n, "transB", 0) != 0] : -1);
+    if (!b || b->rank != 2) return -1;
+    return inner_macs(n, b->dim[qonnx_node_int(n, "transB", 0) != 0]);
 }
 
 /* ---- MatMul ---------------------------------------------------------------------------------- */
@@ -143,7 +142,6 @@ static bool matmul_shape(Ctx *cx, Node *n)
 
 static bool matmul_lower(Lower *l, Node *n)
 {
-    if (!lower_want(l, n, 0, QONNX_FLOAT) || !lower_want(l, n, 1, QONNX_FLOAT)) return false;
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
     int64_t k = a->dim[a->rank - 1], columns = b->rank > 1 ? b->dim[b->rank - 1] : 1;
     Buf *in[3] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), NULL};
@@ -185,8 +183,10 @@ static void matmul_refine(const Node *n, qonnx_rule *r)
 
 static int64_t matmul_macs(const Node *n)
 {
-    const Shape *a = in_shape(n, 0);
-    return inner_macs(n, a && a->rank ? a->dim[a->rank - 1] : -1);
+    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
+    if (!a || !b || !a->rank || !b->rank) return -1;
+    int64_t k = a->dim[a->rank - 1];
+    return inner_macs(n, k >= 0 ? k : b->dim[b->rank > 1 ? b->rank - 2 : 0]);
 }
 
 const Op ops_gemm[] = {
@@ -198,7 +198,8 @@ const Op ops_gemm[] = {
      {QONNX_RULE_OWN, 1, 1, 2, 1, 1, 0, 0},
      gemm_refine,
      gemm_lower,
-     gemm_macs},
+     gemm_macs,
+     .takes = takes_floats},
     {"MatMul",
      2,
      2,
@@ -206,6 +207,7 @@ const Op ops_gemm[] = {
      {QONNX_RULE_OWN, 1, 1, -1, 1, 1, 0, 0},
      matmul_refine,
      matmul_lower,
-     matmul_macs},
+     matmul_macs,
+     .takes = takes_floats},
     {0},
 };

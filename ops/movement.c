@@ -33,21 +33,12 @@ static bool transpose_shape(Ctx *cx, Node *n)
 
 static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
 
-/* Types of less than a byte an element cannot be moved one by one, and of more than 8 not at all.
- */
-static bool want_bytes(Lower *l, const Node *n)
-{
-    return (element_bytes(n) > 0 && element_bytes(n) <= 8) ||
-           qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
-                      qonnx_dtype_name(in_dtype(n, 0)));
-}
-
 static bool transpose_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
     int perm[QONNX_MAX_RANK];
     int64_t from[QONNX_MAX_RANK], own[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
-    if (!want_bytes(l, n) || !read_perm(l->cx, n, x->rank, perm)) return false;
+    if (!read_perm(l->cx, n, x->rank, perm)) return false;
     Layout at = lower_layout(l, n, 0);
     layout_strides(x, at, own);
     layout_strides(y, PLAIN, to);
@@ -88,11 +79,21 @@ static bool concat_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
+static bool concat_takes(Why *why, const Node *n)
+{
+    DType t = in_dtype(n, 0);
+    for (int i = 1; t && i < n->nin; i++)
+        if (in_dtype(n, i) && in_dtype(n, i) != t)
+            return why_not(why, "inputs of different types: %s and %s", qonnx_dtype_name(t),
+                           qonnx_dtype_name(in_dtype(n, i)));
+    return takes_moved(why, n);
+}
+
 static bool concat_lower(Lower *l, Node *n)
 {
     const Shape *y = &n->out[0]->shape;
     int axis;
-    if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis))
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis))
         return false;
     Layout layout = lower_result_layout(l, n);
     int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
@@ -101,8 +102,6 @@ static bool concat_lower(Lower *l, Node *n)
     for (int i = 0; i < n->nin; i++) {
         const Shape *s = in_shape(n, i);
         Layout own = n->in[i]->data ? PLAIN : lower_layout(l, n, i);
-        if (in_dtype(n, i) != in_dtype(n, 0))
-            return qonnx_fail(l->cx, n, "inputs of different types");
         layout_strides(s, own, from);
         lower_copy(l, n, s->rank, s->dim, lower_in(l, n, i, own), from, 0, out, to, at * to[axis],
                    element_bytes(n));
@@ -172,7 +171,7 @@ static bool slice_lower(Lower *l, Node *n)
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
     Box b;
     bool known;
-    if (!want_bytes(l, n) || !slice_read(l->cx, n, &b, &known)) return false;
+    if (!slice_read(l->cx, n, &b, &known)) return false;
     if (!known) return qonnx_fail(l->cx, n, "starts and ends must be constant to run it");
     Layout at = lower_layout(l, n, 0);
     int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK], offset = 0;
@@ -223,14 +222,19 @@ static bool check_indices(Ctx *cx, const Node *n, int64_t d)
            qonnx_fail(cx, n, "an axis of size 0 has nothing to take");
 }
 
+static bool gather_takes(Why *why, const Node *n)
+{
+    if (in_dtype(n, 1) != QONNX_INT64 && !takes_type(why, n, 1, QONNX_INT32)) return false;
+    return takes_moved(why, n);
+}
+
 static bool gather_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     DType t = in_dtype(n, 1);
     int axis;
-    if (!want_bytes(l, n) || !check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
         return false;
-    if (t != QONNX_INT64 && !lower_want(l, n, 1, QONNX_INT32)) return false;
     if (!check_indices(l->cx, n, x->dim[axis])) return false;
     gather_p p = {(int32_t)shape_product(x, 0, axis),
                   (int32_t)x->dim[axis],
@@ -291,7 +295,6 @@ static bool expand_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
     int64_t list[QONNX_MAX_RANK * 2], from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
-    if (!want_bytes(l, n)) return false;
     if (qonnx_node_list(n, "", 1, list) < 0)
         return qonnx_fail(l->cx, n, "its shape must be constant to run it");
     broadcast_strides(x, PLAIN, y, from);
@@ -327,15 +330,20 @@ static bool fill_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, value->dtype, &y);
 }
 
+static bool fill_takes(Why *why, const Node *n)
+{
+    const Tensor *value = qonnx_node_tensor(n, "value");
+    int bits = value ? qonnx_dtype_bits(value->dtype) : 32;
+    return (bits && bits % 8 == 0 && bits <= 64) ||
+           why_not(why, "elements of type %s cannot be moved", qonnx_dtype_name(value->dtype));
+}
+
 static bool fill_lower(Lower *l, Node *n)
 {
     const Tensor *value;
     int64_t list[QONNX_MAX_RANK * 2], count = shape_elements(&n->out[0]->shape);
     if (!fill_value(l->cx, n, &value)) return false;
     int size = qonnx_dtype_bits(value->dtype) / 8;
-    if (size < 1 || size > 8)
-        return qonnx_fail(l->cx, n, "elements of type %s cannot be moved yet",
-                          qonnx_dtype_name(value->dtype));
     if (qonnx_node_list(n, "", 0, list) < 0)
         return qonnx_fail(l->cx, n, "its shape must be constant to run it");
     void *data = lower_alloc(l, value->bytes);
@@ -357,12 +365,18 @@ static bool cast_shape(Ctx *cx, Node *n)
 
 const Op ops_movement[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower},
-    {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e},
-    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower},
-    {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower},
-    {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2},
-    {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1},
+    {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower,
+     .takes = takes_moved},
+    {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e,
+     .takes = takes_moved},
+    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower,
+     .takes = gather_takes},
+    {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower,
+     .takes = concat_takes},
+    {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2,
+     .takes = takes_moved},
+    {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1,
+     .takes = fill_takes},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
     {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, NULL},
     {0},

@@ -51,15 +51,24 @@ static void computed_factors(Lower *l, Node *n, int64_t channels, Buf **f, Buf *
     *shift = arithmetic(l, n, F_SUB, QONNX_FLOAT, channels, in[2], mean);
 }
 
+/* Whether scale, bias, mean and variance are. */
+static bool constant_parameters(const Node *n)
+{
+    for (int i = 1; i < 5; i++)
+        if (!qonnx_node_input(n, i) || !n->in[i]->data) return false;
+    return true;
+}
+
+static bool bn_takes(Why *why, const Node *n)
+{
+    if (qonnx_node_int(n, "training_mode", 0)) return why_not(why, "its training mode");
+    return constant_parameters(n) ? takes_float_data(why, n) : takes_floats(why, n);
+}
+
 static bool bn_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
-    if (qonnx_node_int(n, "training_mode", 0))
-        return qonnx_fail(l->cx, n, "training mode cannot be run");
-    bool constant = true;
-    for (int i = 1; i < 5; i++) constant = constant && n->in[i]->data;
-    for (int i = 0; i < (constant ? 1 : 5); i++)
-        if (!lower_want(l, n, i, QONNX_FLOAT)) return false;
+    bool constant = constant_parameters(n);
     Buf *f, *shift;
     (constant ? constant_factors : computed_factors)(l, n, x->dim[1], &f, &shift);
     Layout at = lower_layout(l, n, 0);
@@ -76,6 +85,6 @@ static bool bn_lower(Lower *l, Node *n)
 
 const Op ops_norm[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"BatchNormalization", 5, 5, bn_shape, RULE_FLOAT, NULL, bn_lower},
+    {"BatchNormalization", 5, 5, bn_shape, RULE_FLOAT, NULL, bn_lower, .takes = bn_takes},
     {0},
 };

@@ -8,6 +8,11 @@
 
 typedef struct Lower Lower;
 
+/* Why something is refused: half a sentence without the node's name. */
+typedef struct Why {
+    char text[320];
+} Why;
+
 typedef struct Op {
     const char *name;    /* op_type in ONNX's own domain */
     int min_in, max_in;  /* inputs it takes; max -1: any number */
@@ -17,13 +22,20 @@ typedef struct Op {
     /* How it is quantized. `refine` fills in what depends on the node (axes, bounds), or NULL. */
     qonnx_rule rule;
     void (*refine)(const Node *n, qonnx_rule *rule);
-    /* Emits kernel calls for the node. NULL: known, but not run by this library yet. */
+    /* Emits kernel calls for the node, whose types `takes` has allowed. NULL: known, but not run by
+     * this library yet. */
     bool (*lower)(Lower *l, Node *n);
-    /* Multiply-accumulates at the inferred shapes, or NULL for none. */
+    /* Multiply-accumulates at the inferred shapes, open sizes taken as 1, or NULL for none; -1 where
+     * a rank is unknown. */
     int64_t (*macs)(const Node *n);
     /* Bit i: input i must be constant, a list of integers, for the shapes to be known. Sessions
      * take what samples feed there as constant (runtime/bind.h). */
     unsigned lists;
+    /* Whether the lowering takes a node of these element types and of this form: all that does not
+     * depend on sizes. Types that are not known yet, and inputs that are not there, pass. NULL: any
+     * type whose elements are whole bytes. Asked through op_takes(), for `inspect` as for what runs,
+     * so that no lowering looks at types again. */
+    bool (*takes)(Why *why, const Node *n);
 } Op;
 
 /* Rules that many rows share: no weight, no bias. */
@@ -31,11 +43,35 @@ typedef struct Op {
     {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
 #define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
 
-/* Whether the attributes that ONNX has types for have them (ops/attributes.c). */
+/* ---- the form that an operator set gives a node (ops/attributes.c) ----------------------------- */
+
+/* Whether the attributes have a type that some operator set gives them. */
 bool op_check_attributes(Ctx *cx, const Node *n);
+/* Whether the model's operator set has the operator, and each attribute with its type; true for
+ * other domains. */
+bool op_has_form(Why *why, const Node *n);
+/* The same for all nodes, subgraphs' included: fails at the first that has not, or warns of each. */
+bool graph_has_form(Ctx *cx, const Graph *g);
+void graph_warn_form(Ctx *cx, const Graph *g);
 
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
+
+/* ---- what can be run (ops/takes.c) ------------------------------------------------------------ */
+
+/* Whether the library runs a node, as far as its operator, element types and form say; `why` is ""
+ * where there is no such operator. */
+bool op_takes(Why *why, const Node *n);
+/* Says why not; false, for `return`. */
+bool why_not(Why *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* For .takes: input i is of that type; all inputs, or input 0, are float; input 0 has elements that
+ * can be moved. */
+bool takes_type(Why *why, const Node *n, int i, DType t);
+bool takes_floats(Why *why, const Node *n);
+bool takes_float_data(Why *why, const Node *n);
+bool takes_moved(Why *why, const Node *n);
+/* Whether output i is there and read. */
+bool out_used(const Node *n, int i);
 
 /* ---- helpers for shape functions (ops/shapes.c) ---------------------------------------------- */
 
@@ -44,6 +80,11 @@ const Shape *in_shape(const Node *n, int i);
 DType in_dtype(const Node *n, int i);
 /* Product of dims[from..to), -1 when one is unknown or it does not fit. */
 int64_t shape_product(const Shape *s, int from, int to);
+/* Elements for counting work: every size that is open taken as 1; -1 when the rank is unknown
+ * (s NULL or not), or the number does not fit. */
+int64_t shape_open_elements(const Shape *s);
+/* a * b, or -1 when it does not fit. */
+int64_t count_work(int64_t a, int64_t b);
 /* Sets what is known of output i; dims of -1 keep what the file says. Fails when a known size
  * overflows. */
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s);

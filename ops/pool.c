@@ -43,15 +43,22 @@ static bool pool_bytes(Lower *l, Node *n)
     return true;
 }
 
+static bool is_largest(const Node *n) { return strstr(n->op, "MaxPool") != NULL; }
+
+static bool pool_takes(Why *why, const Node *n)
+{
+    DType t = in_dtype(n, 0);
+    if (out_used(n, 1)) return why_not(why, "its output Indices");
+    return (is_largest(n) && (t == QONNX_INT8 || t == QONNX_UINT8)) || takes_float_data(why, n);
+}
+
 static bool pool_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     Window w;
-    if (n->nout > 1 && n->out[1])
-        return qonnx_fail(l->cx, n, "the output Indices cannot be computed yet");
-    bool largest = strstr(n->op, "MaxPool") != NULL;
+    bool largest = is_largest(n);
     if (largest && qonnx_dtype_bits(in_dtype(n, 0)) == 8) return pool_bytes(l, n);
-    if (!lower_want(l, n, 0, QONNX_FLOAT) || !pool_window(l->cx, n, &w)) return false;
+    if (!pool_window(l->cx, n, &w)) return false;
     f_pool_p p = {.n = (int32_t)x->dim[0],
                   WINDOW_FIELDS(w),
                   .c = (int32_t)x->dim[1],
@@ -66,9 +73,13 @@ static bool pool_lower(Lower *l, Node *n)
 
 const Op ops_pool[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), NULL, pool_lower},
-    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower},
-    {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower},
-    {"GlobalMaxPool", 1, 1, global_shape, RULE_FLOAT, NULL, pool_lower},
+    {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), NULL, pool_lower,
+     .takes = pool_takes},
+    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
+     .takes = pool_takes},
+    {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
+     .takes = pool_takes},
+    {"GlobalMaxPool", 1, 1, global_shape, RULE_FLOAT, NULL, pool_lower,
+     .takes = pool_takes},
     {0},
 };

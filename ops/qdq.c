@@ -39,13 +39,11 @@ static bool integer_ok(DType t, bool wide)
 }
 
 /* Both directions: `integer` is the type on the integer side. */
-static bool emit_qdq(Lower *l, Node *n, const char *kernel, DType integer, bool wide)
+static bool emit_qdq(Lower *l, Node *n, const char *kernel, DType integer)
 {
     const Shape *x = in_shape(n, 0), *s = in_shape(n, 1);
     int axis;
-    if (!scales_fit(l->cx, n, &axis) || !lower_want(l, n, 1, QONNX_FLOAT)) return false;
-    if (!integer_ok(integer, wide))
-        return qonnx_fail(l->cx, n, "type %s cannot be run yet", qonnx_dtype_name(integer));
+    if (!scales_fit(l->cx, n, &axis)) return false;
     const Value *zero = qonnx_node_input(n, 2);
     if (zero && shape_elements(&zero->shape) != shape_elements(s))
         return qonnx_fail(l->cx, n, "scale and zero point have different shapes");
@@ -66,19 +64,40 @@ static bool emit_qdq(Lower *l, Node *n, const char *kernel, DType integer, bool 
     return true;
 }
 
+static bool qdq_takes(Why *why, const Node *n, DType integer, bool wide)
+{
+    if (qonnx_node_int(n, "block_size", 0)) return why_not(why, "blockwise scales");
+    if (integer && !integer_ok(integer, wide))
+        return why_not(why, "type %s", qonnx_dtype_name(integer));
+    return takes_type(why, n, 1, QONNX_FLOAT);
+}
+
+static bool quantize_takes(Why *why, const Node *n)
+{
+    const Value *y = qonnx_node_output(n, 0);
+    return takes_float_data(why, n) &&
+           qdq_takes(why, n, y ? y->dtype : QONNX_UNDEFINED, false);
+}
+
+static bool dequantize_takes(Why *why, const Node *n)
+{
+    return qdq_takes(why, n, in_dtype(n, 0), true);
+}
+
 static bool quantize_lower(Lower *l, Node *n)
 {
-    return lower_want(l, n, 0, QONNX_FLOAT) && emit_qdq(l, n, "quantize", n->out[0]->dtype, false);
+    return emit_qdq(l, n, "quantize", n->out[0]->dtype);
 }
 
 static bool dequantize_lower(Lower *l, Node *n)
 {
-    return emit_qdq(l, n, "dequantize", in_dtype(n, 0), true);
+    return emit_qdq(l, n, "dequantize", in_dtype(n, 0));
 }
 
 const Op ops_qdq[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"QuantizeLinear", 2, 3, quantize_shape, RULE_FLOAT, NULL, quantize_lower},
-    {"DequantizeLinear", 2, 3, dequantize_shape, RULE_FLOAT, NULL, dequantize_lower},
+    {"QuantizeLinear", 2, 3, quantize_shape, RULE_FLOAT, NULL, quantize_lower, .takes = quantize_takes},
+    {"DequantizeLinear", 2, 3, dequantize_shape, RULE_FLOAT, NULL, dequantize_lower,
+     .takes = dequantize_takes},
     {0},
 };

@@ -41,8 +41,7 @@ static bool reduce_lower(Lower *l, Node *n)
                                         "ReduceProd", "ReduceSumSquare", "ReduceL2"};
     const Shape *x = in_shape(n, 0);
     bool reduced[QONNX_MAX_RANK], known;
-    if (!lower_want(l, n, 0, QONNX_FLOAT) || !read_axes(l->cx, n, x->rank, reduced, &known))
-        return false;
+    if (!read_axes(l->cx, n, x->rank, reduced, &known)) return false;
     if (!known) return qonnx_fail(l->cx, n, "axes must be constant to run it");
     if (x->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", x->rank);
     f_reduce_p p = {.d0 = 1, .d1 = 1, .d2 = 1, .d3 = 1, .d4 = 1, .d5 = 1};
@@ -58,12 +57,19 @@ static bool reduce_lower(Lower *l, Node *n)
 
 const Op ops_reduce[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"ReduceSum", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceMean", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceMax", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceMin", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceProd", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceSumSquare", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
-    {"ReduceL2", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2},
+    {"ReduceSum", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceMean", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceMax", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceMin", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceProd", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceSumSquare", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
+    {"ReduceL2", 1, 2, reduce_shape, RULE_FLOAT, NULL, reduce_lower, .lists = 2,
+     .takes = takes_float_data},
     {0},
 };

@@ -22,6 +22,21 @@ int64_t shape_product(const Shape *s, int from, int to)
     return p;
 }
 
+int64_t shape_open_elements(const Shape *s)
+{
+    int64_t p = 1;
+    if (!s || s->rank < 0) return -1;
+    for (int i = 0; i < s->rank; i++)
+        if (s->dim[i] >= 0 && __builtin_mul_overflow(p, s->dim[i], &p)) return -1;
+    return p;
+}
+
+int64_t count_work(int64_t a, int64_t b)
+{
+    int64_t product;
+    return __builtin_mul_overflow(a, b, &product) ? -1 : product;
+}
+
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s)
 {
     Value *v = qonnx_node_output(n, i);

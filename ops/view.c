@@ -134,14 +134,19 @@ static bool dropout_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
 }
 
+static bool dropout_takes(Why *why, const Node *n)
+{
+    const Value *training = qonnx_node_input(n, 2);
+    return !training ||
+           (training->data && tensor_count(training->data) == 1 &&
+            qonnx_tensor_get(training->data, 0) == 0) ||
+           why_not(why, "its training mode");
+}
+
 /* Its inference form: nothing is dropped, and the mask says so. */
 static bool dropout_lower(Lower *l, Node *n)
 {
-    const Value *training = qonnx_node_input(n, 2);
     Value *mask = qonnx_node_output(n, 1);
-    if (training && (!training->data || tensor_count(training->data) != 1 ||
-                     qonnx_tensor_get(training->data, 0) != 0))
-        return qonnx_fail(l->cx, n, "only its inference form can be run");
     if (mask && (mask->nuse || mask->output_count)) {
         static const uint8_t kept = 1;
         int64_t count = shape_elements(&mask->shape);
@@ -156,6 +161,14 @@ static bool constant_shape(Ctx *cx, Node *n)
     const Tensor *t = qonnx_node_tensor(n, "value");
     Shape y = t ? shape_of(t) : (Shape){.rank = -1};
     return out_shape(cx, n, 0, t ? t->dtype : QONNX_UNDEFINED, &y);
+}
+
+static bool constant_takes(Why *why, const Node *n)
+{
+    static const char *const refused[] = {"sparse_value", "value_string", "value_strings"};
+    for (int i = 0; i < 3; i++)
+        if (qonnx_node_has(n, refused[i])) return why_not(why, "its attribute %s", refused[i]);
+    return true;
 }
 
 static bool constant_lower(Lower *l, Node *n)
@@ -175,7 +188,7 @@ const Op ops_view[] = {
     {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
     {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
     {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower},
-    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower},
-    {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower},
+    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower, .takes = dropout_takes},
+    {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower, .takes = constant_takes},
     {0},
 };

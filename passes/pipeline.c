@@ -1,6 +1,7 @@
 /* passes/pipeline.c - the order of the passes, and running a pipeline given as text. */
 #include "passes/registry.h"
 #include "ir/ir.h"
+#include "ops/op.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -224,7 +225,8 @@ static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *jo
     if (file) mark = plugin_enter("pass", p->name, file);
     bool failed = ctx_failed(cx), good = p->run(cx, g, job) && ctx_failed(cx) == failed;
     if (file) plugin_leave(mark);
-    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g)) return true;
+    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g) && graph_has_form(cx, g))
+        return true;
     return blame(cx, "pass", p->name, file);
 }
 
@@ -260,5 +262,10 @@ bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipelin
     const qonnx_target *target = qonnx_target_find(o->target ? o->target : "ort-x86");
     if (!target)
         return qonnx_fail(cx, NULL, "no target '%s'; `qonnx passes` lists them", o->target);
-    return each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
+    if (!text[strspn(text, " \t\n,")]) {
+        graph_warn_form(cx, g);
+        return true;
+    }
+    return graph_has_form(cx, g) &&
+           each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
 }

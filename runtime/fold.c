@@ -87,7 +87,7 @@ static bool spend_on_kernels(Ctx *cx, const Node *n, const Node *lone)
 
 static bool foldable(const Node *n)
 {
-    if (!qonnx_node_known(n) || qonnx_node_subgraphs(n)) return false;
+    if (!n->row || qonnx_node_subgraphs(n)) return false;
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && (!n->in[i]->data || !n->in[i]->data->data)) return false;
     for (int i = 0; i < n->nout; i++)

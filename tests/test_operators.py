@@ -3,6 +3,7 @@ those that come with the Python package onnx. One model and its inputs and outpu
 made of operators that run must run; the rest is refused with one message that names an operator
 that does not. Nothing crashes, hangs or computes wrongly."""
 
+import json
 import re
 import resource
 import shutil
@@ -163,12 +164,35 @@ def test_missing_operators_are_named(testdata, wheel, tests):
     wrong = {}
     for key, (used, result) in tests.items():
         missing = {RENAMED.get(op, op) for op in used - known}
-        named = re.search(r"cannot run operator ([\w.]+) yet", result.stderr) or re.search(
-            r"\((\w+)\): operator set \d+ has no \1", result.stderr
-        )
-        if result.rc and missing and not (named and named.group(1).split(".")[-1] in missing):
+        if not result.rc or not missing:
+            continue
+        unraised = re.search(r"\((\w+)\): operator set \d+ has no \1", result.stderr)
+        listed = re.search(r"cannot run operators? (.*); export", result.stderr)
+        named = set(re.findall(r"(?:^|, )(?:[\w.]+\.)?(\w+) \((?:node|\d+ nodes)", listed.group(1))
+                    if listed else [])
+        if not (unraised and unraised.group(1) in missing or named & missing):
             wrong[key] = missing, result
     assert wrong == {}
+
+
+@pytest.mark.mends("operators - what inspect calls known runs")
+def test_inspect_agrees(testdata):
+    """What inspect marks is what run refuses for operators, types and forms, and nothing else."""
+    models = sorted({name for name, _ in testdata})
+    paths = {m.parent.name: m for m in TESTDATA.glob("*/*/model.onnx")}
+    with ThreadPoolExecutor(2) as pool:
+        seen = dict(zip(models, pool.map(lambda m: run_command("inspect", paths[m], "--json"), models)))
+    wrong, marked = {}, 0
+    for (name, number), (_, result) in testdata.items():
+        if seen[name].rc:  # a model that cannot be read
+            assert result.rc
+            continue
+        refused = [(o["type"], o["why"]) for o in json.loads(seen[name].stdout)["operators"] if not o["known"]]
+        marked += bool(refused)
+        cannot = "this library cannot run" in result.stderr or " has no " in result.stderr
+        if bool(refused) != cannot:
+            wrong[name, number] = refused, result.stderr
+    assert wrong == {} and marked > 100
 
 
 def test_fed_lists(done, tmp_path):

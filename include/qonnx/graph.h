@@ -121,7 +121,8 @@ QONNX_API const char *qonnx_node_name(const qonnx_node *n);   /* "" when it has 
 QONNX_API qonnx_graph *qonnx_node_graph(const qonnx_node *n);
 /** Whether it is that operator of ONNX's own domain. */
 QONNX_API bool qonnx_node_is(const qonnx_node *n, const char *op);
-/** Whether this library can run it (it has a row in ops/). */
+/** Whether this library knows the operator (it has a row in ops/): types and shapes of its outputs
+ *  are inferred. Whether it runs, qonnx_runnable_node() says. */
 QONNX_API bool qonnx_node_known(const qonnx_node *n);
 
 QONNX_API int qonnx_node_inputs(const qonnx_node *n);
@@ -138,8 +139,8 @@ QONNX_API void qonnx_node_set_op(qonnx_node *n, const char *op);
 /** Takes the node out of its graph; its outputs have no producer then. */
 QONNX_API void qonnx_node_remove(qonnx_node *n);
 
-/** Multiply-accumulates of the node at its inferred shapes; 0 for operators that have none, -1
- *  where a shape is unknown. */
+/** Multiply-accumulates of the node at its inferred shapes, open sizes taken as 1; 0 for operators
+ *  that have none, -1 where a rank is unknown. */
 QONNX_API int64_t qonnx_node_macs(const qonnx_node *n);
 
 /** The window that a convolution or pool slides over its input, by the axes d, h, w: an operator

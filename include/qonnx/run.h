@@ -87,6 +87,17 @@ QONNX_API QONNX_CHECKED bool qonnx_session_run_one(qonnx_ctx *cx, qonnx_session 
                                                    const qonnx_tensor *inputs,
                                                    qonnx_output_fn *fn, void *user);
 
+/** Which nodes of a model run: asked of what a session would make of it (raised to operator set 13,
+ *  quantized groups joined, constants folded), so that both say the same. It looks at operators, at
+ *  element types and at the form of nodes, not at sizes. The graph must outlive it, unchanged. Freed
+ *  by qonnx_runnable_free. */
+typedef struct qonnx_runnable qonnx_runnable;
+QONNX_API qonnx_runnable *qonnx_runnable_new(const qonnx_graph *g);
+QONNX_API void qonnx_runnable_free(qonnx_runnable *r);
+/** Whether a node that was read from the file runs. Else `why` (unless NULL) is set to the reason,
+ *  "" where the library has no such operator; it lives as long as `r`. */
+QONNX_API bool qonnx_runnable_node(const qonnx_runnable *r, const qonnx_node *n, const char **why);
+
 /** Name of the engine and instruction set that a session of these options would use. */
 QONNX_API const char *qonnx_engine_name(const qonnx_session_options *o);
 
@@ -142,8 +153,10 @@ typedef struct qonnx_pipeline_options {
 QONNX_API const char *qonnx_pipeline_prefix(void);
 QONNX_API const char *qonnx_pipeline_default(void);
 
-/** Runs passes given as text: "fold-constants,calibrate{observer=entropy},insert-qdq". After each
- *  pass the graph is refreshed and verified; a failure names the pass. */
+/** Runs passes given as text: "fold-constants,calibrate{observer=entropy},insert-qdq". Before and
+ *  after each pass every node must be one of the model's operator set, its attributes included;
+ *  after each pass the graph is refreshed and verified, and a failure names the pass. A text of no
+ *  passes changes nothing, and warns of nodes that are none of the operator set. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, const char *text,
                                                 const qonnx_pipeline_options *o);
 

@@ -1,0 +1,65 @@
+/* ops/takes.c - whether a node can be run, as far as can be said before sizes are known. */
+#include "ops/op.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+bool why_not(Why *why, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(why->text, sizeof why->text, fmt, args);
+    va_end(args);
+    return false;
+}
+
+bool out_used(const Node *n, int i)
+{
+    const Value *v = qonnx_node_output(n, i);
+    return v && (v->nuse || v->output_count);
+}
+
+/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. */
+static bool whole_bytes(Why *why, const char *what, int i, const Value *v)
+{
+    int bits = qonnx_dtype_bits(v->dtype);
+    if (v->input_count && !v->data && !v->dtype && !v->graph->parent)
+        return why_not(why, "%s '%.60s' is no tensor of numbers", what, v->name);
+    return !v->dtype || (bits && bits % 8 == 0) ||
+           why_not(why, "%s %d is %s", what, i, qonnx_dtype_name(v->dtype));
+}
+
+bool op_takes(Why *why, const Node *n)
+{
+    why->text[0] = 0;
+    if (!n->row || !n->row->lower) return false;
+    if (!op_has_form(why, n)) return false;
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i] && !whole_bytes(why, "input", i, n->in[i])) return false;
+    for (int i = 0; i < n->nout; i++)
+        if (out_used(n, i) && !whole_bytes(why, "output", i, n->out[i])) return false;
+    return !n->row->takes || n->row->takes(why, n);
+}
+
+bool takes_type(Why *why, const Node *n, int i, DType t)
+{
+    DType has = in_dtype(n, i);
+    return !has || has == t ||
+           why_not(why, "input %d is %s, this library runs it on %s only", i, qonnx_dtype_name(has),
+                   qonnx_dtype_name(t));
+}
+
+bool takes_floats(Why *why, const Node *n)
+{
+    for (int i = 0; i < n->nin; i++)
+        if (!takes_type(why, n, i, QONNX_FLOAT)) return false;
+    return true;
+}
+
+bool takes_float_data(Why *why, const Node *n) { return takes_type(why, n, 0, QONNX_FLOAT); }
+
+bool takes_moved(Why *why, const Node *n)
+{
+    DType t = in_dtype(n, 0);
+    return qonnx_dtype_bits(t) <= 64 ||
+           why_not(why, "elements of type %s are too large to be moved", qonnx_dtype_name(t));
+}
