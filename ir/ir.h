@@ -185,7 +185,8 @@ Graph *graph_clone(const Graph *g);
 
 /* refresh.c */
 /* Shapes alone, nodes being in order. Forms before operator set 13 differ in ways that only
- * raise-opset knows: with `lenient`, what cannot be inferred there stays unknown. */
+ * raise-opset knows: with `lenient`, what cannot be inferred there stays unknown, and what no
+ * operator set of the model has too. */
 bool graph_infer(Ctx *cx, Graph *g, bool lenient);
 
 /* verify.c: whether every invariant of this header holds; the message says which not */

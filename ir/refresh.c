@@ -115,14 +115,10 @@ static bool sort_nodes(Ctx *cx, Graph *g, Arena *a)
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
-/* A wrong number of inputs is often another operator set's form, whose attributes say more. */
 static bool check_arity(Ctx *cx, const Node *n)
 {
     const Op *op = n->row;
-    Why why;
-    bool fits = n->nin >= op->min_in && (op->max_in < 0 || n->nin <= op->max_in);
-    if (!fits && !op_has_form(&why, n)) return qonnx_fail(cx, n, "%s", why.text);
-    if (!fits)
+    if (n->nin < op->min_in || (op->max_in >= 0 && n->nin > op->max_in))
         return qonnx_fail(cx, n, "%d inputs, want %d to %d", n->nin, op->min_in, op->max_in);
     for (int i = 0; i < (op->max_in < 0 ? n->nin : op->min_in); i++)
         if (!n->in[i]) return qonnx_fail(cx, n, "input %d is left out, but it is required", i);
@@ -136,11 +132,15 @@ static bool check_form(Ctx *cx, const Node *n)
     return op_check_attributes(cx, n);
 }
 
-/* `quiet`: where messages about an old form go, which then stays unknown; NULL: there is none. */
-static bool infer_node(Ctx *cx, Ctx *quiet, Node *n)
+/* `quiet`: where messages about an old form go, which then stays unknown; NULL: there is none. With
+ * `lenient`, what is none of the operator set's forms stays unknown too: it is refused by its name
+ * where something is to run, and carried where nothing is. */
+static bool infer_node(Ctx *cx, Ctx *quiet, bool lenient, Node *n)
 {
+    Why why;
     if (!n->row) return true;
     if (!check_form(cx, n)) return false;
+    if (lenient && !quiet && !op_has_form(&why, n)) return true;
     Ctx *c = quiet ? quiet : cx;
     return (check_arity(c, n) && n->row->shape(c, n)) || quiet;
 }
@@ -153,7 +153,7 @@ bool graph_infer(Ctx *cx, Graph *g, bool lenient)
     bool ok = true;
     for (Node *n = g->first; ok && n; n = n->next) {
         for (int i = 0; ok && i < n->nsub; i++) ok = graph_infer(cx, n->subs[i], lenient);
-        ok = ok && infer_node(cx, quiet, n);
+        ok = ok && infer_node(cx, quiet, lenient, n);
     }
     qonnx_ctx_free(quiet);
     return ok;
@@ -162,7 +162,7 @@ bool graph_infer(Ctx *cx, Graph *g, bool lenient)
 bool qonnx_node_infer(Ctx *cx, Node *n)
 {
     Ctx *quiet = quiet_for(n->graph);
-    bool ok = infer_node(cx, quiet, n);
+    bool ok = infer_node(cx, quiet, true, n);
     qonnx_ctx_free(quiet);
     return ok;
 }
