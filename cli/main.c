@@ -4,12 +4,14 @@
 #include "pipeline.h"
 #include "progress.h"
 #include <qonnx/qonnx.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 const Verb *const verbs[] = {
@@ -100,6 +102,38 @@ static struct Crash {
                {.number = SIGBUS, .what = ": crashed (bus error)"}};
 enum { CRASHES = sizeof crashes / sizeof *crashes };
 
+/* oneDNN has crashed: where it gets no memory, it throws what C cannot catch, or goes on without. Memory
+ * is as short now as it was then, but for what a single piece asked for. */
+static _Noreturn void onednn_crashed(int number, const char *what)
+{
+    const size_t some = (size_t)64 << 20;
+    void *memory = mmap(NULL, some, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    qonnx_last_words();
+    if (memory == MAP_FAILED || number == SIGABRT)
+        say_in_handler("out of memory", "");
+    else
+        say_in_handler("oneDNN", what);
+    _exit(EXIT_BAD);
+}
+
+/* C++ has no handler for an exception. Its library tells of it in words of its own: right for a plugin,
+ * while for oneDNN the signal says enough. */
+static void (*unhandled_before)(void);
+
+static void unhandled(void)
+{
+    if (unhandled_before && !qonnx_onednn_running()) unhandled_before();
+    abort();
+}
+
+/* std::set_terminate(), where there is a C++ library in the process. */
+static void exceptions_setup(void)
+{
+    void (*(*set)(void (*)(void)))(void) = NULL;
+    *(void **)&set = dlsym(RTLD_DEFAULT, "_ZSt13set_terminatePFvvE");
+    if (set) unhandled_before = set(unhandled);
+}
+
 /* A plugin that crashes is named. A bus error of ours is a mapped file that lost the page which is
  * being read: there is nothing to go on with. All else is a bug, left to whoever wants to see it. */
 static void crashed(int number)
@@ -108,6 +142,8 @@ static void crashed(int number)
     for (size_t i = 0; i < CRASHES; i++) {
         if (crashes[i].number != number) continue;
         if (running) say_in_handler(running, crashes[i].what);
+        if (!running && number != SIGBUS && qonnx_onednn_running())
+            onednn_crashed(number, crashes[i].what);
         if (!running && number == SIGBUS)
             say_in_handler("a file was cut short while it was read; try again", "");
         if (running || number == SIGBUS) _exit(EXIT_BAD);
@@ -130,9 +166,8 @@ static void crash_setup(void)
 static void *json_memory(size_t bytes)
 {
     void *p = malloc(bytes);
-    if (p) return p;
-    complain("out of memory");
-    _exit(EXIT_BAD);
+    if (!p) qonnx_out_of_memory();
+    return p;
 }
 
 int main(int argc, char **argv)
@@ -141,6 +176,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* so that writing past a limit fails as on a full disk */
     crash_setup();
+    exceptions_setup();
     json_set_alloc_funcs(json_memory, free);
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);

@@ -9,8 +9,7 @@
 static void *needed(void *memory)
 {
     if (memory) return memory;
-    complain("out of memory");
-    exit(EXIT_FAILURE);
+    qonnx_out_of_memory();
 }
 
 static const char blanks[] = " \t\n"; /* allowed around the names */

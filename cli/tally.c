@@ -11,10 +11,7 @@ static TallyRow *tally_row(Tally *t, const char *op, const char *domain)
     if (t->count == t->room) {
         t->room = t->room ? 2 * t->room : 16;
         t->rows = reallocarray(t->rows, (size_t)t->room, sizeof *t->rows);
-        if (!t->rows) {
-            complain("out of memory");
-            exit(EXIT_FAILURE);
-        }
+        if (!t->rows) qonnx_out_of_memory();
     }
     t->rows[t->count] = (TallyRow){.op = op, .domain = domain};
     return &t->rows[t->count++];

@@ -2,10 +2,12 @@
 #include "ir/arena.h"
 #include "ir/size.h"
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FIRST_BLOCK = 16 << 10, LARGEST_BLOCK = 1 << 20 };
 
@@ -26,8 +28,19 @@ struct Arena {
     Release *releases; /* last registered first */
 };
 
-static _Noreturn void out_of_memory(void)
+void qonnx_last_words(void)
 {
+    static atomic_flag taken = ATOMIC_FLAG_INIT;
+    static _Thread_local bool ours;
+    if (ours) _exit(1); /* a second trouble on the way out */
+    ours = true;
+    if (!atomic_flag_test_and_set(&taken)) return;
+    for (;;) pause();
+}
+
+void qonnx_out_of_memory(void)
+{
+    qonnx_last_words();
     fputs("qonnx: out of memory\n", stderr);
     exit(1);
 }
@@ -35,21 +48,21 @@ static _Noreturn void out_of_memory(void)
 void *xmalloc(size_t bytes)
 {
     void *p = malloc(bytes ? bytes : 1);
-    if (!p) out_of_memory();
+    if (!p) qonnx_out_of_memory();
     return p;
 }
 
 void *xcalloc(size_t n, size_t size)
 {
     void *p = calloc(n ? n : 1, size ? size : 1);
-    if (!p) out_of_memory();
+    if (!p) qonnx_out_of_memory();
     return p;
 }
 
 void *xrealloc(void *p, size_t bytes)
 {
     p = realloc(p, bytes ? bytes : 1);
-    if (!p) out_of_memory();
+    if (!p) qonnx_out_of_memory();
     return p;
 }
 
@@ -57,7 +70,7 @@ void *xrealloc(void *p, size_t bytes)
 static size_t array_bytes(size_t n, size_t size)
 {
     size_t bytes;
-    if (!size_mul(n, size, &bytes)) out_of_memory();
+    if (!size_mul(n, size, &bytes)) qonnx_out_of_memory();
     return bytes;
 }
 
@@ -96,7 +109,7 @@ size_t arena_bytes(const Arena *a)
 static Block *block_new(size_t size)
 {
     size_t bytes;
-    if (!size_add(size, sizeof(Block), &bytes)) out_of_memory();
+    if (!size_add(size, sizeof(Block), &bytes)) qonnx_out_of_memory();
     Block *b = xcalloc(1, bytes);
     b->size = size;
     return b;
@@ -117,7 +130,7 @@ static void *take(Arena *a, size_t bytes, size_t align)
     void *p = a->blocks ? block_take(a->blocks, bytes, align) : NULL;
     if (p) return p;
     size_t room;
-    if (!size_add(bytes, align, &room)) out_of_memory();
+    if (!size_add(bytes, align, &room)) qonnx_out_of_memory();
     if (room > a->block_size / 4) { /* a block of its own, behind the one in use */
         Block *b = block_new(room);
         if (a->blocks) {

@@ -31,9 +31,8 @@ typedef struct Affine {
 static void *need(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size);
-    if (p) return p;
-    fputs("qonnx: out of memory\n", stderr);
-    exit(1);
+    if (!p) qonnx_out_of_memory();
+    return p;
 }
 
 /* ---- layers ---------------------------------------------------------------------------------- */

@@ -54,10 +54,7 @@ static float *sum_biases(const Layer *l, const qonnx_tensor *bias, const qonnx_t
 {
     float beta = qonnx_node_is(l->node, "Gemm") ? qonnx_node_float(l->node, "beta", 1) : 1;
     float *sum = calloc(l->out.count ? (size_t)l->out.count : 1, sizeof *sum);
-    if (!sum) {
-        fputs("qonnx: out of memory\n", stderr);
-        exit(1);
-    }
+    if (!sum) qonnx_out_of_memory();
     for (int64_t c = 0; c < l->out.count; c++) {
         double old = bias ? (double)beta * channel_value(bias, c) : 0;
         sum[c] = (float)(old + channel_value(t, c));

@@ -58,6 +58,15 @@ const char *qonnx_engine_name(const qonnx_session_options *o)
     return "portable";
 }
 
+bool qonnx_onednn_running(void)
+{
+#ifdef HAVE_ONEDNN
+    return onednn_running();
+#else
+    return false;
+#endif
+}
+
 void engine_thread_init(Engine e)
 {
 #ifdef HAVE_ONEDNN

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <qonnx/base.h>
 #include "kernels/params.h"
 #include "runtime/onednn.h"
 #include "runtime/onednn_api.h"
@@ -40,12 +41,15 @@ typedef struct Window {
 static void check(dnnl_status_t status, const char *what)
 {
     if (status == dnnl_success) return;
-    if (status == dnnl_out_of_memory)
-        fputs("qonnx: out of memory\n", stderr);
-    else
-        fprintf(stderr, "qonnx: oneDNN cannot %s (status %d)\n", what, (int)status);
+    if (status == dnnl_out_of_memory) qonnx_out_of_memory();
+    qonnx_last_words();
+    fprintf(stderr, "qonnx: oneDNN cannot %s (status %d)\n", what, (int)status);
     exit(1);
 }
+
+static _Thread_local volatile bool inside; /* in one of the functions of onednn.h */
+
+bool onednn_running(void) { return inside; }
 
 static dnnl_engine_t the_engine;
 
@@ -295,9 +299,11 @@ OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, co
 {
     Spec s;
     memset(&s, 0, sizeof s);
+    inside = true;
     dnnl_primitive_desc_t desc = spec_init(&s, k->name, p, bias != NULL) ? describe(&s) : NULL;
     OnednnOp *op = desc ? op_new(desc, &s, weights, bias) : NULL;
     spec_free(&s);
+    inside = false;
     return op;
 }
 
@@ -315,6 +321,7 @@ size_t onednn_op_scratch(const OnednnOp *op) { return dnnl_memory_desc_get_size(
 
 void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
 {
+    inside = true;
     dnnl_stream_t stream = stream_new();
     dnnl_memory_t own[] = {memory_new(op->src, (void *)(uintptr_t)x), memory_new(op->dst, y),
                            memory_new(op->scratch, scratch)};
@@ -327,6 +334,7 @@ void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
     check(dnnl_stream_wait(stream), "run a primitive");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) dnnl_memory_destroy(own[i]);
     dnnl_stream_destroy(stream);
+    inside = false;
 }
 
 void onednn_thread_init(void) { omp_set_num_threads(1); }

@@ -25,6 +25,9 @@ void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch);
 /* Makes oneDNN compute on the calling thread alone. */
 void onednn_thread_init(void);
 
+/* Whether the calling thread is in oneDNN. [any handler] */
+bool onednn_running(void);
+
 /* "onednn 2.6.3 avx512_core_amx" (version and effective instruction set). */
 const char *onednn_name(void);
 

@@ -28,6 +28,14 @@ extern "C" {
 /** "MAJOR.MINOR.PATCH" of the library that is loaded. [any thread] */
 QONNX_API const char *qonnx_version(void);
 
+/** Says "out of memory" and ends the process with status 1, once, whichever threads find it. For
+ *  whatever is written on this API; the API itself does the same. [any thread] */
+QONNX_API void qonnx_out_of_memory(void) __attribute__((noreturn));
+
+/** Returns to the first thread that calls it; any other waits in it for ever. For whoever is about to
+ *  say why the process ends, so that it is said once. [any thread, any handler] */
+QONNX_API void qonnx_last_words(void);
+
 /* ---- element types --------------------------------------------------------------------------- */
 
 /** Element types; the numbers are those of ONNX's TensorProto.DataType. */

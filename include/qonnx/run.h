@@ -193,6 +193,10 @@ QONNX_API void qonnx_plugin_search(qonnx_ctx *cx);
  *  say more. [any thread, any handler] */
 QONNX_API const char *qonnx_plugin_running(void);
 
+/** Whether this thread is in code of oneDNN, where lack of memory may end in a signal: for handlers of
+ *  signals. [any thread, any handler] */
+QONNX_API bool qonnx_onednn_running(void);
+
 /** The plugin that brought a pass or an observer, and its real path through `file` (may be NULL);
  *  both NULL for built-in ones. They live as long as the process. [any thread] */
 QONNX_API const qonnx_plugin *qonnx_pass_plugin(const qonnx_pass *p, const char **file);
