@@ -67,7 +67,8 @@ static bool fail(Ctx *cx, const Graph *g, const Missing *m)
     bool many = m->count > 1;
     if (fclose(f)) qonnx_fail(cx, NULL, "out of memory");
     else
-        qonnx_fail(cx, NULL, "%s: this library cannot run operator%s %s; export the model without %s",
+        qonnx_fail(cx, NULL,
+                   "%s: this library cannot run operator%s %s; export the model without %s",
                    g->model->path, many ? "s" : "", text, many ? "them" : "it");
     free(text);
     return false;

@@ -25,16 +25,16 @@ typedef struct Op {
     /* Emits kernel calls for the node, whose types `takes` has allowed. NULL: known, but not run by
      * this library yet. */
     bool (*lower)(Lower *l, Node *n);
-    /* Multiply-accumulates at the inferred shapes, open sizes taken as 1, or NULL for none; -1 where
-     * a rank is unknown. */
+    /* Multiply-accumulates at the inferred shapes, open sizes taken as 1, or NULL for none; -1
+     * where a rank is unknown. */
     int64_t (*macs)(const Node *n);
     /* Bit i: input i must be constant, a list of integers, for the shapes to be known. Sessions
      * take what samples feed there as constant (runtime/bind.h). */
     unsigned lists;
-    /* Whether the lowering takes a node of these element types and of this form: all that does not
-     * depend on sizes. Types that are not known yet, and inputs that are not there, pass. NULL: any
-     * type whose elements are whole bytes. Asked through op_takes(), for `inspect` as for what runs,
-     * so that no lowering looks at types again. */
+    /* Whether the lowering takes a node of these element types and of this form: all that does
+     * not depend on sizes. Types that are not known yet, and inputs that are not there, pass.
+     * NULL: any type whose elements are whole bytes. Asked through op_takes(), for `inspect` as
+     * for what runs, so that no lowering looks at types again. */
     bool (*takes)(Why *why, const Node *n);
 } Op;
 

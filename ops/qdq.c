@@ -96,7 +96,8 @@ static bool dequantize_lower(Lower *l, Node *n)
 
 const Op ops_qdq[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"QuantizeLinear", 2, 3, quantize_shape, RULE_FLOAT, NULL, quantize_lower, .takes = quantize_takes},
+    {"QuantizeLinear", 2, 3, quantize_shape, RULE_FLOAT, NULL, quantize_lower,
+     .takes = quantize_takes},
     {"DequantizeLinear", 2, 3, dequantize_shape, RULE_FLOAT, NULL, dequantize_lower,
      .takes = dequantize_takes},
     {0},
