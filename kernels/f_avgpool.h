@@ -1,4 +1,4 @@
-/* kernels/f_avgpool.h - the mean of each window: the sum in the order d, h, w, divided once.
+/* kernels/f_avgpool.h - the mean of each window: the sum, as in f_sum.h, divided once.
  *
  * The divisor counts the elements inside the input or, with include_pad, inside the padded input.
  * A window without any gives 0.
@@ -6,6 +6,7 @@
 #ifndef KERNELS_F_AVGPOOL_H
 #define KERNELS_F_AVGPOOL_H
 
+#include "f_sum.h"
 #include "window.h"
 
 /* Taps of output `o` inside the input, or inside the input padded by a.pad and `behind`. */
@@ -20,28 +21,38 @@ KERNEL int32_t f_avgpool_count(Axis a, int32_t o, int32_t behind, int32_t includ
     return k1 - k0;
 }
 
-/* y[0..c) of output (d, h, w), from batch item x. */
-KERNEL void f_avgpool_one(const f_pool_p *restrict p, const float *restrict x, int32_t d, int32_t h,
-                          int32_t w, float *restrict y)
+/* y[0..k) of output (d, h, w): k <= F_CHUNK channels of the batch item, the first at x. */
+KERNEL void f_avgpool_some(const f_pool_p *restrict p, const float *restrict x, int32_t d,
+                           int32_t h, int32_t w, int32_t k, float *restrict y)
 {
     const Axis ad = pool_axis_d(p), ah = pool_axis_h(p), aw = pool_axis_w(p);
     int32_t d0, d1, h0, h1, w0, w1;
     axis_taps(ad, d, &d0, &d1);
     axis_taps(ah, h, &h0, &h1);
     axis_taps(aw, w, &w0, &w1);
-    const int32_t count = f_avgpool_count(ad, d, p->ed, p->include_pad) *
-                          f_avgpool_count(ah, h, p->eh, p->include_pad) *
-                          f_avgpool_count(aw, w, p->ew, p->include_pad);
-    const float divisor = count ? (float)count : 1.0f;
-    for (int32_t c = 0; c < p->c; c++) y[c] = 0.0f;
+    const ptrdiff_t step = (ptrdiff_t)p->dw * p->c;
+    f_sum sum;
+    f_sum_start(&sum, k, step == k ? w1 - w0 : 1);
     for (int32_t i = d0; i < d1; i++)
-        for (int32_t j = h0; j < h1; j++)
-            for (int32_t k = w0; k < w1; k++) {
-                const ptrdiff_t row = (ptrdiff_t)(d * p->sd - p->pd + i * p->dd) * p->ih +
-                                      h * p->sh - p->ph + j * p->dh;
-                const float *in = x + (row * p->iw + w * p->sw - p->pw + k * p->dw) * p->c;
-                for (int32_t c = 0; c < p->c; c++) y[c] += in[c];
-            }
+        for (int32_t j = h0; j < h1; j++) {
+            const ptrdiff_t row =
+                (ptrdiff_t)(d * p->sd - p->pd + i * p->dd) * p->ih + h * p->sh - p->ph + j * p->dh;
+            f_sum_rows(&sum, x + (row * p->iw + w * p->sw - p->pw + w0 * p->dw) * p->c, w1 - w0,
+                       step, 0);
+        }
+    f_sum_end(&sum, y);
+}
+
+/* y[0..c) of output (d, h, w), from batch item x. */
+KERNEL void f_avgpool_one(const f_pool_p *restrict p, const float *restrict x, int32_t d, int32_t h,
+                          int32_t w, float *restrict y)
+{
+    const int32_t count = f_avgpool_count(pool_axis_d(p), d, p->ed, p->include_pad) *
+                          f_avgpool_count(pool_axis_h(p), h, p->eh, p->include_pad) *
+                          f_avgpool_count(pool_axis_w(p), w, p->ew, p->include_pad);
+    const float divisor = count ? (float)count : 1.0f;
+    for (int32_t c = 0; c < p->c; c += F_CHUNK)
+        f_avgpool_some(p, x + c, d, h, w, f_chunk(c, p->c), y + c);
     for (int32_t c = 0; c < p->c; c++) y[c] /= divisor;
 }
 

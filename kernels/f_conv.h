@@ -1,7 +1,8 @@
 /* kernels/f_conv.h - float convolution over up to three axes, with groups; zero padding.
  *
- * Each output is bias + the products in the order kd, kh, kw, ic, then clamped. Weights are packed
- * as [group][block of F_LANES output channels][kd][kh][kw][ic/group][F_LANES].
+ * Each output is bias + the products in the order kd, kh, kw, ic, long sums as in f_tile.h, then
+ * clamped. Weights are packed as
+ * [group][block of F_LANES output channels][kd][kh][kw][ic/group][F_LANES].
  */
 #ifndef KERNELS_F_CONV_H
 #define KERNELS_F_CONV_H
@@ -19,7 +20,7 @@ typedef struct f_conv_block {
 
 /* Adds the taps of `box` to a tile whose windows start at pixels in[]. */
 KERNEL void f_conv_taps(const f_conv_p *restrict p, const f_conv_block *b, const Box *box,
-                        const ptrdiff_t in[F_TILE], float sum[F_TILE][F_LANES])
+                        const ptrdiff_t in[F_TILE], f_tile *tile)
 {
     const ptrdiff_t ic = p->ic, icg = p->ic / p->group;
     /* Pixels side by side are one run of products when a pixel's channels are all ours. */
@@ -34,7 +35,7 @@ KERNEL void f_conv_taps(const f_conv_p *restrict p, const f_conv_block *b, const
                 const ptrdiff_t at = row + (box->w.k0 + r) * p->dw;
                 const float *x[F_TILE];
                 for (int i = 0; i < F_TILE; i++) x[i] = b->x + (in[i] + at) * ic;
-                f_tile_rows(sum, x, w + r * icg * F_LANES, length);
+                f_tile_long_rows(tile, x, w + r * icg * F_LANES, length);
             }
         }
 }
@@ -45,7 +46,7 @@ KERNEL void f_conv_box(const f_conv_p *restrict p, const f_conv_block *b, const 
     Walk walk = walk_start(p, box);
     int more = 1;
     while (more) {
-        float sum[F_TILE][F_LANES];
+        f_tile tile;
         ptrdiff_t in[F_TILE];
         float *y[F_TILE];
         for (int i = 0; i < F_TILE; i++) {
@@ -53,9 +54,11 @@ KERNEL void f_conv_box(const f_conv_p *restrict p, const f_conv_block *b, const 
             y[i] = b->y + walk.out * p->oc;
             more = walk_next(&walk, p, box);
         }
-        f_tile_init(sum, b->bias);
-        f_conv_taps(p, b, box, in, sum);
-        f_tile_store(y, sum, b->count, p->lo, p->hi);
+        f_tile_start(&tile);
+        f_tile_init(tile.sum[0], b->bias);
+        f_conv_taps(p, b, box, in, &tile);
+        f_tile_end(&tile);
+        f_tile_store(y, tile.sum[0], b->count, p->lo, p->hi);
     }
 }
 

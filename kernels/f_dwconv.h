@@ -1,7 +1,7 @@
 /* kernels/f_dwconv.h - float depthwise convolution: group == ic == oc, parameters of f_conv.
  *
- * Each output is bias + the products in the order kd, kh, kw, then clamped. Weights are packed as
- * [kd][kh][kw][c].
+ * Each output is bias + the products in the order kd, kh, kw, long sums as in f_tile.h, then
+ * clamped. Weights are packed as [kd][kh][kw][c].
  */
 #ifndef KERNELS_F_DWCONV_H
 #define KERNELS_F_DWCONV_H
@@ -15,24 +15,32 @@ KERNEL void f_dwconv_tile(const f_conv_p *restrict p, const Box *box, const ptrd
                           const float *restrict x, const float *restrict w, const float *bias,
                           float *restrict y)
 {
-    float sum[F_TILE][F_LANES], block[F_LANES], *rows[F_TILE];
+    float block[F_LANES], *rows[F_TILE];
+    f_tile tile;
     const ptrdiff_t channels = p->oc;
     f_block_load(block, bias ? bias + c : bias, lanes);
-    f_tile_init(sum, block);
+    f_tile_start(&tile);
+    f_tile_init(tile.sum[0], block);
     for (ptrdiff_t d = box->d.k0; d < box->d.k1; d++)
         for (ptrdiff_t h = box->h.k0; h < box->h.k1; h++) {
             const ptrdiff_t row = (d * p->dd * p->ih + h * p->dh) * p->iw;
             const float *wr = w + (d * p->kh + h) * p->kw * channels + c;
-            for (ptrdiff_t t = box->w.k0; t < box->w.k1; t++) {
-                const float *xr = x + (row + t * p->dw) * channels + c;
-                for (int j = 0; j < lanes; j++)
+            for (ptrdiff_t t = box->w.k0, end; t < box->w.k1; t = end) {
+                const int32_t room = f_tile_room(&tile);
+                end = box->w.k1 - t < room ? box->w.k1 : t + room;
+                tile.products += (int32_t)(end - t);
+                for (; t < end; t++) {
+                    const float *xr = x + (row + t * p->dw) * channels + c;
+                    for (int j = 0; j < lanes; j++)
 #pragma GCC unroll 8
-                    for (int i = 0; i < F_TILE; i++)
-                        sum[i][j] += xr[in[i] * channels + j] * wr[t * channels + j];
+                        for (int i = 0; i < F_TILE; i++)
+                            tile.sum[0][i][j] += xr[in[i] * channels + j] * wr[t * channels + j];
+                }
             }
         }
+    f_tile_end(&tile);
     for (int i = 0; i < F_TILE; i++) rows[i] = y + out[i] * channels + c;
-    f_tile_store(rows, sum, lanes, p->lo, p->hi);
+    f_tile_store(rows, tile.sum[0], lanes, p->lo, p->hi);
 }
 
 /* All outputs of a box, F_TILE at a time, all their channels; tiles and blocks that are not full
@@ -57,8 +65,8 @@ KERNEL void f_dwconv_box(const f_conv_p *restrict p, const Box *box, const float
     }
 }
 
-KERNEL_RUN void f_dwconv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
-                     const float *restrict bias, float *restrict y)
+KERNEL_RUN void f_dwconv(const f_conv_p *restrict p, const float *restrict x,
+                         const float *restrict w, const float *restrict bias, float *restrict y)
 {
     const Axis ad = conv_axis_d(p), ah = conv_axis_h(p), aw = conv_axis_w(p);
     Box box;

@@ -1,7 +1,7 @@
 /* kernels/f_gemm.h - y[m][n] = x[m][k] * w[k][n] + bias[n] with constant weights, clamped.
  *
- * Each output is bias + the products in ascending k. Weights are packed as
- * [block of F_LANES columns][k][F_LANES].
+ * Each output is bias + the products in ascending k, long sums as in f_tile.h. Weights are packed
+ * as [block of F_LANES columns][k][F_LANES].
  */
 #ifndef KERNELS_F_GEMM_H
 #define KERNELS_F_GEMM_H
@@ -17,16 +17,19 @@ KERNEL void f_gemm_column(const f_gemm_p *restrict p, const float *restrict x,
     float block[F_LANES];
     f_block_load(block, bias, count);
     for (int32_t m = 0; m < p->m; m += F_TILE) {
-        float sum[F_TILE][F_LANES], *rows[F_TILE];
+        float *rows[F_TILE];
+        f_tile t;
         const float *in[F_TILE];
         for (int32_t i = 0; i < F_TILE; i++) {
             const ptrdiff_t row = m + i < p->m ? m + i : p->m - 1;
             in[i] = x + row * p->k;
             rows[i] = y + row * p->n;
         }
-        f_tile_init(sum, block);
-        f_tile_rows(sum, in, w, p->k);
-        f_tile_store(rows, sum, count, p->lo, p->hi);
+        f_tile_start(&t);
+        f_tile_init(t.sum[0], block);
+        f_tile_long_rows(&t, in, w, p->k);
+        f_tile_end(&t);
+        f_tile_store(rows, t.sum[0], count, p->lo, p->hi);
     }
 }
 
@@ -37,16 +40,18 @@ KERNEL void f_gemm_row(const f_gemm_p *restrict p, const float *restrict x, cons
 {
     const int32_t last = (p->n - 1) / F_LANES * F_LANES;
     for (int32_t c = 0; c < p->n; c += F_TILE * F_LANES) {
-        float sum[F_TILE][F_LANES];
         const float *blocks[F_TILE];
+        f_tile t;
+        f_tile_start(&t);
         for (int32_t i = 0; i < F_TILE; i++) {
             const int32_t at = c + i * F_LANES < last ? c + i * F_LANES : last;
             blocks[i] = w + (ptrdiff_t)at * p->k;
-            f_block_load(sum[i], bias ? bias + at : bias, f_block_count(at, p->n));
+            f_block_load(t.sum[0][i], bias ? bias + at : bias, f_block_count(at, p->n));
         }
-        f_tile_blocks(sum, x, blocks, p->k);
+        f_tile_long_blocks(&t, x, blocks, p->k);
+        f_tile_end(&t);
         for (int32_t j = 0; j < F_TILE * F_LANES && c + j < p->n; j++)
-            y[c + j] = f_clamp(sum[j / F_LANES][j % F_LANES], p->lo, p->hi);
+            y[c + j] = f_clamp(t.sum[0][j / F_LANES][j % F_LANES], p->lo, p->hi);
     }
 }
 

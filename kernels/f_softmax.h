@@ -1,11 +1,12 @@
 /* kernels/f_softmax.h - Softmax and LogSoftmax along one axis.
  *
- * e^(x - max) / sum, the sum in ascending order, or x - max - ln(sum).
+ * e^(x - max) / sum, the sum that of f_sum.h, or x - max - ln(sum).
  */
 #ifndef KERNELS_F_SOFTMAX_H
 #define KERNELS_F_SOFTMAX_H
 
 #include "f_math.h"
+#include "f_sum.h"
 #include "params.h"
 
 /* `lanes` neighbours at once, each along its own line of `count` elements `inner` apart. */
@@ -13,17 +14,16 @@ KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict
                             float *restrict y, ptrdiff_t inner, int32_t lanes)
 {
     float max[F_CHUNK], sum[F_CHUNK];
-    for (int32_t j = 0; j < lanes; j++) {
-        max[j] = -INFINITY;
-        sum[j] = 0.0f;
-    }
+    f_sum total;
+    for (int32_t j = 0; j < lanes; j++) max[j] = -INFINITY;
     for (ptrdiff_t i = 0; i < p->count; i++)
         for (int32_t j = 0; j < lanes; j++)
             max[j] = x[i * inner + j] > max[j] ? x[i * inner + j] : max[j];
     for (ptrdiff_t i = 0; i < p->count; i++)
         for (int32_t j = 0; j < lanes; j++) y[i * inner + j] = f_exp(x[i * inner + j] - max[j]);
-    for (ptrdiff_t i = 0; i < p->count; i++)
-        for (int32_t j = 0; j < lanes; j++) sum[j] += y[i * inner + j];
+    f_sum_start(&total, lanes, inner == lanes ? p->count : 1);
+    f_sum_rows(&total, y, p->count, inner, 0);
+    f_sum_end(&total, sum);
     for (int32_t j = 0; j < lanes && p->log; j++) sum[j] = f_log(sum[j]);
     if (p->log)
         for (ptrdiff_t i = 0; i < p->count; i++)

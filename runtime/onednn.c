@@ -32,7 +32,7 @@ typedef struct Spec {
 
 /* One axis of a sliding window. */
 typedef struct Window {
-    int32_t in, out, k, stride, dilation, front, behind;
+    int32_t in, out, k, stride, dilation, front;
 } Window;
 
 /* ---- oneDNN's objects ------------------------------------------------------------------------ */
@@ -150,11 +150,15 @@ static void window_dims(const Window *w, int axes, ApiOp *op)
     }
 }
 
+/* Products of one output of a convolution: oneDNN adds them into one float, which loses digits
+ * where they are more than any usual kernel has (3 x 3 x 1,024 are 9,216). */
+enum { MOST_PRODUCTS = 1 << 14 };
+
 static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
 {
-    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, 0},
-                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, 0},
-                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, 0}};
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw}};
     const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
     const int rank = deep ? 5 : 4;
     const int32_t oc = p->oc / p->group, ic = p->ic / p->group;
@@ -166,6 +170,7 @@ static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
     const dnnl_format_tag_t plain = deep ? dnnl_abcde : dnnl_abcd;
     for (int i = 0; i < 3; i++)
         if (!complete(&all[i])) return false;
+    if ((int64_t)p->kd * p->kh * p->kw * ic > MOST_PRODUCTS) return false;
     window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = p->lo;
     s->hi = p->hi;
@@ -189,33 +194,31 @@ static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
            s->op.src && s->op.dst;
 }
 
-/* Whether oneDNN's pools mean the same: every window reaches the input and, where padding counts,
- * none reaches beyond the padding (oneDNN always divides by the whole window then). */
-static bool pool_agrees(const Window *w, bool include_pad)
+/* Whether oneDNN's pools mean the same: every window reaches the input. */
+static bool pool_agrees(const Window *w)
 {
     const int64_t last = (int64_t)(w->out - 1) * w->stride - w->front;
     const bool all_reach = (int64_t)(w->k - 1) * w->dilation >= w->front && last < w->in;
     if (w->k > 4 * (int64_t)w->in)
         return false; /* oneDNN goes over all of the window, inside or not */
-    return all_reach && complete(w) && (!include_pad || reach(w) <= w->behind);
+    return all_reach && complete(w);
 }
 
-static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
+/* Maxima only: oneDNN's means add a whole window into one float. */
+static bool spec_pool(Spec *s, const f_pool_p *p)
 {
-    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, p->ed},
-                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, p->eh},
-                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, p->ew}};
-    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1, include_pad = average && p->include_pad;
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw}};
+    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
     const int rank = deep ? 5 : 4;
     for (int i = 0; i < 3; i++)
-        if (!pool_agrees(&all[i], include_pad)) return false;
+        if (!pool_agrees(&all[i])) return false;
     window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = -INFINITY;
     s->hi = INFINITY;
     s->op.kind = API_POOL;
-    s->op.pooling = !average      ? dnnl_pooling_max
-                    : include_pad ? dnnl_pooling_avg_include_padding
-                                  : dnnl_pooling_avg_exclude_padding;
+    s->op.pooling = dnnl_pooling_max;
     s->op.src = tensor_desc(rank, p->n, p->c, p->id, p->ih, p->iw);
     s->op.dst = tensor_desc(rank, p->n, p->c, p->od, p->oh, p->ow);
     return s->op.src && s->op.dst;
@@ -225,8 +228,7 @@ static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
 {
     if (!strcmp(kernel, "f_conv") || !strcmp(kernel, "f_dwconv")) return spec_conv(s, p, has_bias);
     if (!strcmp(kernel, "f_gemm")) return spec_gemm(s, p, has_bias);
-    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p, false);
-    if (!strcmp(kernel, "f_avgpool")) return spec_pool(s, p, true);
+    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p);
     return false;
 }
 

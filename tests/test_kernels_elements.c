@@ -403,6 +403,39 @@ static void test_softmax_affine(void **state)
     }
 }
 
+/* Sums of a length that goes through several levels of blocks, on every instruction set. */
+static void test_long_sums(void **state)
+{
+    enum { N = 3 * 70001 };
+    float *x = floats(N);
+    double want[3] = {0};
+    (void)state;
+    for (int i = 0; i < N; i++) x[i] += 1.5f;
+    for (int i = 0; i < N; i++) want[i % 3] += (double)x[i];
+    const f_reduce_p three = {F_RSUM, 1, 1, 1, 1, N / 3, 3, 0, 0, 0, 0, 1, 0};
+    const f_reduce_p one = {F_RSUM, 1, 1, 1, N / 3, 1, 3, 0, 0, 0, 1, 0, 1};
+    const f_pool_p pool = {1, 1, 1, N / 3, 1, 1, 1, 3, 1, 1, N / 3, 1,
+                           1, 1, 1, 1,     1, 0, 0, 0, 0, 0, 0,     0};
+    const f_softmax_p soft = {1, N / 3, 3, 0};
+    float *y = run("f_reduce", &three, x, NULL, NULL, 3 * sizeof *y);
+    close_to("three sums", y, want, 3, 1.2e-7 * want[0]);
+    free(y);
+    const double total = want[0] + want[1] + want[2];
+    y = run("f_reduce", &one, x, NULL, NULL, sizeof *y);
+    close_to("one sum", y, &total, 1, 1.2e-7 * total);
+    free(y);
+    for (int j = 0; j < 3; j++) want[j] /= N / 3;
+    y = run("f_avgpool", &pool, x, NULL, NULL, 3 * sizeof *y);
+    close_to("a pool", y, want, 3, 2.4e-7 * want[0]);
+    free(y);
+    y = run("f_softmax", &soft, x, NULL, NULL, N * sizeof *y);
+    double sums[3] = {0};
+    for (int i = 0; i < N; i++) sums[i % 3] += (double)y[i];
+    for (int j = 0; j < 3; j++) assert_true(fabs(sums[j] - 1.0) <= 4e-7);
+    free(y);
+    free(x);
+}
+
 static double reduce_start(int32_t op)
 {
     return op == F_RMAX ? -INFINITY : op == F_RMIN ? INFINITY : op == F_RPROD ? 1.0 : 0.0;
@@ -619,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_mixed_powers),
         cmocka_unit_test_setup(test_softmax_affine, reseed),
         cmocka_unit_test_setup(test_reduce, reseed),
+        cmocka_unit_test_setup(test_long_sums, reseed),
         cmocka_unit_test_setup(test_copy, reseed),
         cmocka_unit_test_setup(test_gather, reseed),
         cmocka_unit_test_setup(test_quantize, reseed),
