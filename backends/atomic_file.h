@@ -1,7 +1,9 @@
 /* backends/atomic_file.h - a file that appears whole or not at all.
  *
- * Bytes go to a temporary file beside the target, which is synced and renamed over it when all is
- * written. Until then, and after any failure, what stood at the target is intact.
+ * Bytes go to a file that has no name yet, or a temporary one beside the target; when all is
+ * written it is synced and gets its name. Until then, and after any failure, what stood at the
+ * target is intact. What a killed process leaves behind is removed by the next that writes there. Inputs of
+ * the context are never replaced, and nothing gets its name when one changed while it was read.
  */
 #ifndef BACKENDS_ATOMIC_FILE_H
 #define BACKENDS_ATOMIC_FILE_H
@@ -15,6 +17,10 @@ typedef struct AtomicFile AtomicFile;
  * `path` is written directly: there is nothing to replace. NULL on failure. */
 AtomicFile *atomic_open(qonnx_ctx *cx, const char *path);
 
+/* Starts the removal of the file at `path`, as a part of a set: atomic_commit_all removes it. NULL
+ * on failure. */
+AtomicFile *atomic_remove(qonnx_ctx *cx, const char *path);
+
 /* Appends bytes. After a failure only atomic_abort makes sense. */
 QONNX_CHECKED bool atomic_write(AtomicFile *f, const void *data, size_t bytes);
 
@@ -27,7 +33,8 @@ QONNX_CHECKED bool atomic_commit(AtomicFile *f);
 
 /* Puts files that belong together in their places: all of them, or, when one cannot be put there,
  * none: what stood at the others stands there again, where the file system can exchange two files
- * (those of Linux that lie on a disk can). Frees all, and sets the pointers to NULL; on failure too. */
+ * (those of Linux that lie on a disk can). Frees all, and sets the pointers to NULL, on failure
+ * too. */
 QONNX_CHECKED bool atomic_commit_all(AtomicFile **files, int count);
 
 /* Removes the temporary file and frees `f`. NULL is fine. */

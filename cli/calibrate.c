@@ -18,6 +18,14 @@ qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path)
     return NULL;
 }
 
+bool output_spared(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs, int nspecs,
+                   const char *output)
+{
+    qonnx_plugin_inputs(cx);
+    if (nspecs) qonnx_data_inputs(cx, g, specs, nspecs);
+    return qonnx_output_spares(cx, output);
+}
+
 qonnx_session_options session_options(const Args *args)
 {
     return (qonnx_session_options){.engine = args->engine,
@@ -108,19 +116,20 @@ static void print_summary(const Args *args, const qonnx_stats *s, double seconds
     printf("activations  %d\n", qonnx_stats_count(s));
     printf("engine       %s\n", qonnx_stats_engine(s));
     printf("time         %.2f s, %.1f samples/s\n", seconds, rate);
-    printf("written      %s, %s\n", args->output, size_text(size, bytes));
+    print_line("written      %s, %s", args->output, size_text(size, bytes));
 }
 
 /* The work between reading the command line and printing. Returns the exit status. */
 static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, const char *prefix)
 {
     const qonnx_pipeline_options o = {0};
-    if (!g || !qonnx_model_spares(cx, g, args->output) || !qonnx_pipeline_run(cx, g, prefix, &o) ||
-        !calibratable(cx, g, args))
+    const char *const *specs = (const char *const *)args->operands + 1;
+    int nspecs = args->noperand - 1;
+    if (!g || !output_spared(cx, g, specs, nspecs, args->output) ||
+        !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
         return report_failure(cx);
     double began = seconds_now();
-    qonnx_stats *s = statistics_collect(cx, g, args, (const char *const *)args->operands + 1,
-                                        args->noperand - 1, prefix);
+    qonnx_stats *s = statistics_collect(cx, g, args, specs, nspecs, prefix);
     double seconds = seconds_now() - began;
     bool good = s && !interrupted() && qonnx_stats_save(cx, s, args->output);
     if (good) print_summary(args, s, seconds);
@@ -131,15 +140,13 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
 static int calibrate(const Verb *verb, const Args *args)
 {
     if (!args->output) return options_misuse(verb, "calibrate: name the output with -o M.qcal");
-    if (!output_allowed(args->output, (const char *const *)args->operands, args->noperand))
-        return EXIT_BAD;
     Passes passes = passes_split(qonnx_pipeline_prefix());
     int status = passes_insert_all(verb, args, &passes);
     char *prefix = passes_join(&passes, 0, passes.count);
     passes_free(&passes);
     if (status < 0) {
         qonnx_ctx *cx = progress_ctx();
-        bool good = qonnx_pipeline_check(cx, prefix);
+        bool good = qonnx_output_check(cx, args->output) && qonnx_pipeline_check(cx, prefix);
         qonnx_graph *g = good ? qonnx_model_load(cx, args->operands[0]) : NULL;
         status = collect_and_save(cx, args, g, prefix);
         qonnx_graph_free(g);

@@ -10,6 +10,11 @@
  * knows the newer forms alone. NULL on failure. */
 qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path);
 
+/* Fails when the output would replace a file that any input resolved to, samples and plugins among
+ * them, or would be read as one by the next run; before any of them is read or run. */
+bool output_spared(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs, int nspecs,
+                   const char *output);
+
 /* The options of a session that the command line asks for. */
 qonnx_session_options session_options(const Args *args);
 

@@ -17,13 +17,13 @@ static void print_summary(const Args *args, const qonnx_compile_report *r)
         return;
     }
     if (args->quiet) return;
-    printf("written      %s: %s.h, %s.c, %s%s%s_test.c, Makefile\n", args->output, r->prefix,
-           r->prefix, !strcmp(args->weights, "bin") ? r->prefix : "",
-           !strcmp(args->weights, "bin") ? ".bin, " : "", r->prefix);
+    bool bin = !strcmp(args->weights, "bin");
+    print_line("written      %s: %s.h, %s.c, %s%s%s_test.c, Makefile", args->output, r->prefix,
+               r->prefix, bin ? r->prefix : "", bin ? ".bin, " : "", r->prefix);
     printf("arena        %zu bytes (%s); alive at once %zu\n", r->arena,
            size_text(arena, (double)r->arena), r->alive);
     printf("weights      %zu bytes (%s)\n", r->weights, size_text(weights, (double)r->weights));
-    printf("check it by  make -C %s test\n", args->output);
+    print_line("check it by  make -C %s test", args->output);
 }
 
 static int compile(const Verb *verb, const Args *args)
@@ -35,6 +35,7 @@ static int compile(const Verb *verb, const Args *args)
     bool good = g != NULL;
     if (good && args->data.count)
         good = (d = samples_open(cx, g, args->data.text, args->data.count, 1)) != NULL;
+    if (good) qonnx_plugin_inputs(cx);
     qonnx_compile_options o = {.target = args->target,
                                .prefix = args->prefix,
                                .weights_bin = !strcmp(args->weights, "bin"),

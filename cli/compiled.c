@@ -2,11 +2,11 @@
 #include "compiled.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 extern char **environ;
 
@@ -14,7 +14,7 @@ typedef int entry_fn(const void *const *in, void *const *out, void *arena);
 
 /* A model that was compiled and loaded. */
 typedef struct Compiled {
-    char directory[512];          /* everything is made there */
+    qonnx_scratch *directory;     /* everything is made there */
     void *library;                /* dlopen's */
     entry_fn *entry;              /* runs it once */
     const unsigned long *inputs;  /* bytes of each fed input */
@@ -23,10 +23,6 @@ typedef struct Compiled {
     const void **in;              /* fed inputs */
     qonnx_tensor *out;            /* one an output, with memory of its own */
 } Compiled;
-
-/* What is made in the directory. */
-static const char *const files[] = {"model.c",  "model.h", "model_test.c",
-                                    "Makefile", "entry.c", "model.so"};
 
 static bool is_fed(const qonnx_value *v) { return !qonnx_value_constant(v); }
 
@@ -40,14 +36,14 @@ static int fed_inputs(const qonnx_graph *g)
 /* "DIRECTORY/name" into path[size]. */
 static const char *path_of(const Compiled *c, const char *name, char *path, size_t size)
 {
-    snprintf(path, size, "%s/%s", c->directory, name);
+    snprintf(path, size, "%s/%s", qonnx_scratch_path(c->directory), name);
     return path;
 }
 
 /* Writes entry.c: the model's function with its pointers in arrays, and their sizes. */
 static bool write_entry(qonnx_ctx *cx, const Compiled *c, int nin, int nout)
 {
-    char path[600];
+    char path[PATH_MAX];
     FILE *f = fopen(path_of(c, "entry.c", path, sizeof path), "w");
     if (!f) return qonnx_fail(cx, NULL, "%s: %s", path, strerror(errno));
     fputs("#include \"model.h\"\nconst unsigned long entry_arena = MODEL_ARENA_BYTES;\n"
@@ -70,8 +66,9 @@ static bool build(qonnx_ctx *cx, const Compiled *c)
 {
     static const char command[] = "cd \"$1\" && exec ${CC:-cc} -std=c99 -ffp-contract=off -O2 "
                                   "-shared -fPIC -o model.so model.c entry.c";
+    const char *directory = qonnx_scratch_path(c->directory);
     char *const argv[] = {
-        "sh", "-c", (char *)(uintptr_t)command, "sh", (char *)(uintptr_t)c->directory, NULL};
+        "sh", "-c", (char *)(uintptr_t)command, "sh", (char *)(uintptr_t)directory, NULL};
     pid_t pid;
     int status = -1;
     if (posix_spawnp(&pid, "sh", NULL, NULL, argv, environ))
@@ -84,7 +81,7 @@ static bool build(qonnx_ctx *cx, const Compiled *c)
 
 static bool load(qonnx_ctx *cx, Compiled *c)
 {
-    char path[600];
+    char path[PATH_MAX];
     c->library = dlopen(path_of(c, "model.so", path, sizeof path), RTLD_NOW | RTLD_LOCAL);
     if (!c->library) return qonnx_fail(cx, NULL, "%s", dlerror());
     void *entry = dlsym(c->library, "entry");
@@ -127,24 +124,17 @@ static bool prepare(qonnx_ctx *cx, const qonnx_graph *g, Compiled *c)
 {
     const char *tmp = getenv("TMPDIR");
     const qonnx_compile_options o = {.prefix = "model"};
-    int n = snprintf(c->directory, sizeof c->directory, "%s/qonnx-XXXXXX",
-                     tmp && *tmp ? tmp : P_tmpdir);
-    if (n >= (int)sizeof c->directory || !mkdtemp(c->directory)) {
-        c->directory[0] = 0;
-        return qonnx_fail(cx, NULL, "a temporary directory cannot be made: %s", strerror(errno));
-    }
-    return qonnx_model_compile(cx, g, c->directory, &o, NULL) &&
+    c->directory = qonnx_scratch_new(cx, tmp && *tmp ? tmp : P_tmpdir);
+    return c->directory &&
+           qonnx_model_compile(cx, g, qonnx_scratch_path(c->directory), &o, NULL) &&
            write_entry(cx, c, fed_inputs(g), qonnx_graph_outputs(g)) && build(cx, c) &&
            load(cx, c) && make_outputs(cx, g, c);
 }
 
 static void release(const qonnx_graph *g, Compiled *c)
 {
-    char path[600];
     if (c->library) dlclose(c->library);
-    for (size_t i = 0; i < sizeof files / sizeof *files && c->directory[0]; i++)
-        unlink(path_of(c, files[i], path, sizeof path));
-    if (c->directory[0]) rmdir(c->directory);
+    qonnx_scratch_free(c->directory);
     for (int i = 0; c->out && i < qonnx_graph_outputs(g); i++)
         free((void *)(uintptr_t)c->out[i].data);
     free(c->out);
@@ -174,7 +164,7 @@ static bool run_sample(qonnx_ctx *cx, const qonnx_graph *g, Compiled *c, const q
 bool compiled_run(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_dataset *d, qonnx_output_fn *fn,
                   void *user)
 {
-    Compiled c = {.directory = ""};
+    Compiled c = {.directory = NULL};
     int room = qonnx_dataset_inputs(d);
     qonnx_tensor *sample = calloc((size_t)room + 1, sizeof *sample);
     bool good = qonnx_graph_outputs(g) <= 256 || qonnx_fail(cx, NULL, "more than 256 outputs");

@@ -9,6 +9,7 @@
 #include "tensor.h"
 #include <qonnx/qonnx.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,8 +289,9 @@ static void print_text(const Score *scores, int count, bool verbose)
            "agreement", verbose ? "  samples/s" : "");
     for (int i = 0; i < count; i++) {
         const Score *s = &scores[i];
-        char size[SIZE_ROOM], top1[16], top5[16], ratio[24], agree[16];
-        printf("%-*s  %8s  %8s  %8s  %9s  %9s", width, s->path, size_text(size, file_size(s->path)),
+        char path[PATH_MAX], size[SIZE_ROOM], top1[16], top5[16], ratio[24], agree[16];
+        printf("%-*s  %8s  %8s  %8s  %9s  %9s", width, clean_name(path, sizeof path, s->path),
+               size_text(size, file_size(s->path)),
                percent_text(top1, has_accuracy(s), s->top1, s->labelled),
                percent_text(top5, has_accuracy(s) && s->five, s->top5, s->labelled),
                sqnr_text(ratio, s), percent_text(agree, s->paired, s->agreeing, s->paired));

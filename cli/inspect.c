@@ -117,7 +117,7 @@ static void print_head(const char *path, const qonnx_graph *g)
 {
     char size[SIZE_ROOM], name[NAME_ROOM], release[NAME_ROOM];
     const char *version = "", *producer = qonnx_model_producer(g, &version);
-    printf("%-12s%s, %s\n", "file", path, size_text(size, file_size(path)));
+    print_line("%-12s%s, %s", "file", path, size_text(size, file_size(path)));
     printf("%-12sIR %lld, opset %lld\n", "format", (long long)qonnx_model_ir_version(g),
            (long long)qonnx_model_opset(g));
     if (*producer)

@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 const Verb *const verbs[] = {
-    &verb_inspect, &verb_calibrate, &verb_quantize, &verb_compile, &verb_run, &verb_evaluate, &verb_passes, NULL};
+    &verb_inspect, &verb_calibrate, &verb_quantize, &verb_compile,
+    &verb_run,     &verb_evaluate,  &verb_passes,   NULL};
 
 static const Verb *find_verb(const char *name)
 {
@@ -24,14 +25,19 @@ static const Verb *find_verb(const char *name)
     return NULL;
 }
 
+/* The words that may stand first: the verbs, then the others. */
+static const char *first_word(const void *from, int i)
+{
+    static const char *const others[] = {"help", "--help", "--version", NULL};
+    int count = 0;
+    (void)from;
+    while (verbs[count]) count++;
+    return i < count ? verbs[i]->name : others[i - count];
+}
+
 static int unknown_verb(const char *typed)
 {
-    static const char *const global[] = {"help", "--help", "--version"};
-    const char *names[16];
-    int count = 0;
-    for (; verbs[count]; count++) names[count] = verbs[count]->name;
-    for (size_t i = 0; i < sizeof global / sizeof *global; i++) names[count++] = global[i];
-    const char *near = nearest_word(typed, names, count);
+    const char *near = nearest_word(typed, first_word, NULL);
     const char *what = typed[0] == '-' ? "option" : "verb";
     return near ? options_misuse(NULL, "unknown %s '%s'; did you mean '%s'?", what, typed, near)
                 : options_misuse(NULL, "unknown %s '%s'", what, typed);
@@ -136,8 +142,10 @@ static void exceptions_setup(void)
 
 /* A plugin that crashes is named. A bus error of ours is a mapped file that lost the page which is
  * being read: there is nothing to go on with. All else is a bug, left to whoever wants to see it. */
-static void crashed(int number)
+static void crashed(int number, siginfo_t *info, void *context)
 {
+    (void)context;
+    const char *cut = number == SIGBUS ? qonnx_file_at(info->si_addr) : NULL;
     const char *running = qonnx_plugin_running();
     for (size_t i = 0; i < CRASHES; i++) {
         if (crashes[i].number != number) continue;
@@ -145,7 +153,7 @@ static void crashed(int number)
         if (!running && number != SIGBUS && qonnx_onednn_running())
             onednn_crashed(number, crashes[i].what);
         if (!running && number == SIGBUS)
-            say_in_handler("a file was cut short while it was read; try again", "");
+            say_in_handler(cut ? cut : "a file", ": was cut short while it was read; try again");
         if (running || number == SIGBUS) _exit(EXIT_BAD);
         sigaction(number, &crashes[i].before, NULL); /* and it comes again */
     }
@@ -155,7 +163,7 @@ static void crashed(int number)
 static void crash_setup(void)
 {
     static char room[1 << 16];
-    struct sigaction action = {.sa_handler = crashed, .sa_flags = SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = crashed, .sa_flags = SA_ONSTACK | SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     sigaltstack(&(stack_t){.ss_sp = room, .ss_size = sizeof room}, NULL);
     for (size_t i = 0; i < CRASHES; i++)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OPTIONS = 32, FIRST_LONG = 256 };
+enum { FIRST_LONG = 256 };
 
 static const Option sample_options[] = {
     {"jobs", 'j', OPTION_COUNT, offsetof(Args, jobs), "N", "0",
@@ -50,18 +50,22 @@ static const Option common_options[] = {
     {.name = NULL},
 };
 
-/* The rows of a verb, its own first. Returns their number. */
-static int rows_of(const Verb *verb, const Option *rows[MAX_OPTIONS])
+/* The rows of a verb, its own first: [*count], malloc'd. */
+static const Option **rows_of(const Verb *verb, int *count)
 {
     const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
                                     verb->plugins ? plugin_options : NULL,
                                     verb->most ? model_options : NULL,
                                     verb->json ? json_options : NULL, common_options};
-    int count = 0;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        for (const Option *o = tables[i]; o && o->name && count < MAX_OPTIONS; o++)
-            rows[count++] = o;
-    return count;
+    enum { TABLES = sizeof tables / sizeof *tables };
+    size_t room = 1;
+    for (size_t i = 0; i < TABLES; i++)
+        for (const Option *o = tables[i]; o && o->name; o++) room++;
+    const Option **rows = needed(malloc(room * sizeof *rows));
+    *count = 0;
+    for (size_t i = 0; i < TABLES; i++)
+        for (const Option *o = tables[i]; o && o->name; o++) rows[(*count)++] = o;
+    return rows;
 }
 
 /* ---- words ----------------------------------------------------------------------------------- */
@@ -86,17 +90,18 @@ static int edit_distance(const char *a, const char *b)
     return row[nb];
 }
 
-const char *nearest_word(const char *typed, const char *const *words, int count)
+const char *nearest_word(const char *typed, word_at_fn *word_at, const void *from)
 {
     int best = 1 + (int)(strlen(typed) / 3);
     const char *found = NULL;
-    for (int i = 0; i < count; i++) {
-        int d = edit_distance(typed, words[i]);
-        bool begins = typed[0] && typed[1] && !strncmp(words[i], typed, strlen(typed));
+    const char *word;
+    for (int i = 0; (word = word_at(from, i)); i++) {
+        int d = edit_distance(typed, word);
+        bool begins = typed[0] && typed[1] && !strncmp(word, typed, strlen(typed));
         if (begins) d = 0;
         if (d <= best && (!found || d < best)) {
             best = d;
-            found = words[i];
+            found = word;
         }
     }
     return found;
@@ -104,12 +109,10 @@ const char *nearest_word(const char *typed, const char *const *words, int count)
 
 int options_misuse(const Verb *verb, const char *fmt, ...)
 {
-    char text[512];
     va_list list;
     va_start(list, fmt);
-    vsnprintf(text, sizeof text, fmt, list);
+    complain_list(fmt, list);
     va_end(list);
-    complain("%s", text);
     fprintf(stderr, "Try 'qonnx %s%s--help'.\n", verb ? verb->name : "", verb ? " " : "");
     return EXIT_USAGE;
 }
@@ -150,9 +153,10 @@ void options_help(const Verb *verb, FILE *f)
     snprintf(next, sizeof next, "       qonnx %s ", verb->name);
     print_lines(f, lead, next, verb->forms);
     fprintf(f, "\n%s\n\nOptions:\n", verb->text);
-    const Option *rows[MAX_OPTIONS];
-    int count = rows_of(verb, rows);
+    int count;
+    const Option **rows = rows_of(verb, &count);
     for (int i = 0; i < count; i++) print_option(f, rows[i]);
+    free(rows);
     fprintf(f, "\nExamples:\n");
     print_lines(f, "  ", "  ", verb->examples);
 }
@@ -226,48 +230,68 @@ static bool assign(Args *args, const Option *o, const char *text)
     return false;
 }
 
-/* A verb's rows in the forms that getopt_long wants. */
+/* A verb's rows in the forms that getopt_long wants; all malloc'd. */
 typedef struct Parser {
-    const Option *rows[MAX_OPTIONS];      /* [count] */
-    struct option longs[MAX_OPTIONS + 1]; /* val is FIRST_LONG + index into rows */
-    char shorts[2 * MAX_OPTIONS + 2];     /* begins with ':' */
-    int count;                            /* rows */
+    const Option **rows;  /* [count] */
+    const char **given;   /* [count] what the command line gave a row last; NULL: nothing */
+    struct option *longs; /* [count + 1]; val is FIRST_LONG + index into rows */
+    char *shorts;         /* begins with ':' */
+    int count;            /* rows */
 } Parser;
 
 static Parser parser_of(const Verb *verb)
 {
-    Parser p = {.shorts = ":"};
-    p.count = rows_of(verb, p.rows);
+    Parser p = {0};
+    p.rows = rows_of(verb, &p.count);
+    size_t room = (size_t)p.count + 1, at = 1;
+    p.given = needed(calloc(room, sizeof *p.given));
+    p.longs = needed(calloc(room, sizeof *p.longs));
+    p.shorts = needed(calloc(room + 1, 2));
+    p.shorts[0] = ':';
     for (int i = 0; i < p.count; i++) {
         const Option *o = p.rows[i];
-        size_t at = strlen(p.shorts);
         int takes = o->kind == OPTION_FLAG ? no_argument : required_argument;
-        if (o->letter) snprintf(p.shorts + at, 3, "%c%s", o->letter, takes ? ":" : "");
+        if (o->letter) p.shorts[at++] = o->letter;
+        if (o->letter && takes) p.shorts[at++] = ':';
         p.longs[i] = (struct option){o->name, takes, NULL, FIRST_LONG + i};
     }
     return p;
 }
 
-/* The row of what getopt returned; NULL when there is none. */
-static const Option *parser_row(const Parser *p, int code)
+static void parser_free(Parser *p)
 {
-    if (code >= FIRST_LONG) return code - FIRST_LONG < p->count ? p->rows[code - FIRST_LONG] : NULL;
-    for (int i = 0; i < p->count; i++)
-        if (p->rows[i]->letter && p->rows[i]->letter == code) return p->rows[i];
-    return NULL;
+    free(p->rows);
+    free(p->given);
+    free(p->longs);
+    free(p->shorts);
+}
+
+/* The index of the row of what getopt returned, which knows no others. */
+static int parser_row(const Parser *p, int code)
+{
+    int i = code >= FIRST_LONG ? code - FIRST_LONG : 0;
+    if (code < FIRST_LONG)
+        while (i < p->count - 1 && p->rows[i]->letter != code) i++;
+    return i;
+}
+
+/* The name of row i; NULL past the end. */
+static const char *row_name(const void *from, int i)
+{
+    const Parser *p = from;
+    return i < p->count ? p->rows[i]->name : NULL;
 }
 
 /* Says what is wrong where getopt returned '?'. */
 static int unknown_option(const Verb *verb, const Parser *p, const char *word)
 {
     if (optopt >= FIRST_LONG)
-        return options_misuse(verb, "option '--%s' takes no value", parser_row(p, optopt)->name);
+        return options_misuse(verb, "option '--%s' takes no value",
+                              p->rows[parser_row(p, optopt)]->name);
     if (optopt) return options_misuse(verb, "unknown option '-%c'", optopt);
-    const char *names[MAX_OPTIONS];
     char typed[64];
-    for (int i = 0; i < p->count; i++) names[i] = p->rows[i]->name;
     snprintf(typed, sizeof typed, "%.*s", (int)strcspn(word + 2, "="), word + 2);
-    const char *near = nearest_word(typed, names, p->count);
+    const char *near = nearest_word(typed, row_name, p);
     return near ? options_misuse(verb, "unknown option '--%s'; did you mean '--%s'?", typed, near)
                 : options_misuse(verb, "unknown option '--%s'", typed);
 }
@@ -283,32 +307,56 @@ static int check_operands(const Verb *verb, const Args *args)
     return -1;
 }
 
+/* Reads one option. Returns -1, or the status of a usage error. */
+static int take_option(const Verb *verb, Parser *p, int i, const char *text, Args *args)
+{
+    const Option *o = p->rows[i];
+    const char *wants = o->kind == OPTION_COUNT  ? "a whole number"
+                        : o->kind == OPTION_REAL ? "a number >= 0"
+                                                 : o->value;
+    bool one = o->kind != OPTION_FLAG && o->kind != OPTION_LIST;
+    if (one && p->given[i])
+        return options_misuse(verb, "option '--%s' is given twice, as '%s' and as '%s'; it has one "
+                                    "value",
+                              o->name, p->given[i], text);
+    p->given[i] = text;
+    if (o->field == offsetof(Args, output) && !strcmp(text, "-"))
+        return options_misuse(verb, "option '--%s' wants %s, not '-': nothing is written to "
+                                    "standard output; './-' is a file of that name",
+                              o->name, wants);
+    if (assign(args, o, text)) return -1;
+    return options_misuse(verb, "option '--%s' wants %s, not '%s'", o->name, wants, text);
+}
+
+/* Reads all options. Returns -1, or the status of a usage error. */
+static int take_options(const Verb *verb, Parser *p, int argc, char **argv, Args *args)
+{
+    opterr = 0;
+    optind = 0; /* from the beginning, whatever was parsed before */
+    for (int c, status; (c = getopt_long(argc, argv, p->shorts, p->longs, NULL)) != -1;) {
+        if (c == '?') return unknown_option(verb, p, argv[optind - 1]);
+        int i = parser_row(p, c == ':' ? optopt : c);
+        if (c == ':')
+            return options_misuse(verb, "option '--%s' wants %s", p->rows[i]->name,
+                                  p->rows[i]->value);
+        status = take_option(verb, p, i, optarg, args);
+        if (status >= 0) return status;
+    }
+    return -1;
+}
+
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
-    Parser p = parser_of(verb);
     List *const lists[] = {&args->data, &args->passes, &args->plugins};
     *args = (Args){0};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        lists[i]->text = calloc((size_t)argc + 1, sizeof(char *));
-        if (lists[i]->text) continue;
-        complain("out of memory");
-        return EXIT_BAD;
-    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        lists[i]->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
+    Parser p = parser_of(verb);
     for (int i = 0; i < p.count; i++)
         if (p.rows[i]->preset) assign(args, p.rows[i], p.rows[i]->preset);
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, p.shorts, p.longs, NULL)) != -1;) {
-        const char *word = argv[optind - 1];
-        if (c == '?') return unknown_option(verb, &p, word);
-        const Option *o = parser_row(&p, c == ':' ? optopt : c);
-        if (c == ':') return options_misuse(verb, "option '--%s' wants %s", o->name, o->value);
-        if (!assign(args, o, optarg))
-            return options_misuse(verb, "option '--%s' wants %s, not '%s'", o->name,
-                                  o->kind == OPTION_COUNT  ? "a whole number"
-                                  : o->kind == OPTION_REAL ? "a number >= 0"
-                                                           : o->value,
-                                  optarg);
-    }
+    int status = take_options(verb, &p, argc, argv, args);
+    parser_free(&p);
+    if (status >= 0) return status;
     args->operands = argv + optind;
     args->noperand = argc - optind;
     if (args->help) {

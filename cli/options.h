@@ -102,7 +102,10 @@ void options_help(const Verb *verb, FILE *f);
 /* Prints a usage error and where the help is; returns EXIT_USAGE. */
 int options_misuse(const Verb *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The nearest of `count` words to what was typed, by edit distance; NULL when none is near. */
-const char *nearest_word(const char *typed, const char *const *words, int count);
+/* Word i of a list, which `from` holds; NULL past its end. */
+typedef const char *word_at_fn(const void *from, int i);
+
+/* The word of the list nearest to what was typed, by edit distance; NULL when none is near. */
+const char *nearest_word(const char *typed, word_at_fn *word_at, const void *from);
 
 #endif

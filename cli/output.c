@@ -1,13 +1,9 @@
 /* cli/output.c - see output.h. */
 #include "output.h"
-#include "progress.h"
 #include <qonnx/graph.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -52,69 +48,6 @@ double file_size(const char *path)
 {
     struct stat s;
     return stat(path, &s) ? -1 : (double)s.st_size;
-}
-
-/* Whether the path exists and is that very file. */
-static bool same_file(const struct stat *s, const char *path)
-{
-    struct stat other;
-    return !stat(path, &other) && other.st_dev == s->st_dev && other.st_ino == s->st_ino;
-}
-
-/* The directory part of a path, as something that access() understands; malloc'd. */
-static char *directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash) return strdup(".");
-    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
-}
-
-bool output_apart(const char *path, const char *const *inputs, int count)
-{
-    struct stat s;
-    if (stat(path, &s)) return true;
-    for (int i = 0; i < count; i++) {
-        const char *named = inputs[i] ? strchr(inputs[i], '=') : NULL;
-        if (!inputs[i] || !(same_file(&s, inputs[i]) || (named && same_file(&s, named + 1))))
-            continue;
-        complain("%s: is an input as well; name another place to write to", path);
-        return false;
-    }
-    return true;
-}
-
-/* Whether a file can be made in a directory: by making one, for rights are not all (root has them,
- * and yet nothing can be made in /proc). Sets errno. */
-static bool can_create(const char *directory)
-{
-    int fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600); /* leaves no trace */
-    if (fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) return false;
-    char *name = NULL;
-    if (fd < 0 && asprintf(&name, "%s/.qonnx-XXXXXX", directory) >= 0) {
-        fd = mkostemp(name, O_CLOEXEC);
-        if (fd >= 0) unlink(name);
-        free(name);
-    }
-    if (fd >= 0) close(fd);
-    return fd >= 0;
-}
-
-bool output_allowed(const char *path, const char *const *inputs, int count)
-{
-    struct stat s;
-    if (!stat(path, &s) && !S_ISREG(s.st_mode)) {
-        complain("%s: is %s; name a file to write to", path,
-                 S_ISDIR(s.st_mode) ? "a directory" : "no regular file");
-        return false;
-    }
-    if (!output_apart(path, inputs, count)) return false;
-    char *directory = directory_of(path);
-    bool found = directory && !stat(directory, &s);
-    if (found && !S_ISDIR(s.st_mode)) errno = ENOTDIR;
-    bool writable = found && S_ISDIR(s.st_mode) && can_create(directory);
-    if (!writable) complain("%s: can not be written: %s", path, strerror(errno));
-    free(directory);
-    return writable;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

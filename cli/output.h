@@ -1,5 +1,5 @@
 /* cli/output.h - what the verbs print and write: sizes, names from a model made harmless for a
- * terminal, JSON; and the checks of an output's path before the work starts.
+ * terminal, JSON.
  */
 #ifndef CLI_OUTPUT_H
 #define CLI_OUTPUT_H
@@ -22,14 +22,6 @@ const char *type_text(char *out, size_t size, const qonnx_value *v);
 
 /* Bytes of a file; -1 when there is none. */
 double file_size(const char *path);
-
-/* Whether `path` is none of the inputs, by device and inode: NULL entries are skipped, "NAME=PATH"
- * means PATH as well. Otherwise says so and returns false. */
-bool output_apart(const char *path, const char *const *inputs, int count);
-
-/* Whether the file `path` can be written: its directory is writable, it is no other kind of thing
- * than a file, and none of the inputs. Otherwise says why and returns false. */
-bool output_allowed(const char *path, const char *const *inputs, int count);
 
 /* A JSON string of any bytes: what is not UTF-8 becomes '?'. */
 json_t *json_text(const char *s);

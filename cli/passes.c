@@ -2,6 +2,7 @@
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
+#include "progress.h"
 #include <qonnx/qonnx.h>
 
 static void print_options(const qonnx_option *o)
@@ -12,7 +13,7 @@ static void print_options(const qonnx_option *o)
 /* Which plugin brought the entry above, unless it is built in. */
 static void print_origin(const qonnx_plugin *plugin, const char *file)
 {
-    if (plugin) printf("    from plugin %s %s, %s\n", plugin->name, plugin->version, file);
+    if (plugin) print_line("    from plugin %s %s, %s", plugin->name, plugin->version, file);
 }
 
 static void print_text(void)

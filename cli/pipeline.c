@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *needed(void *memory)
-{
-    if (memory) return memory;
-    qonnx_out_of_memory();
-}
-
 static const char blanks[] = " \t\n"; /* allowed around the names */
 
 /* Length of the text up to the next comma or closing brace that no brace encloses. */

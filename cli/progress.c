@@ -54,19 +54,32 @@ void progress_clear(void)
     state.shown = 0;
 }
 
-static void print_message(const char *level, const char *fmt, va_list args)
+/* Prints one line, made harmless for a terminal. */
+static void print_tame(FILE *f, const char *lead, const char *fmt, va_list args)
+{
+    char room[1024], *text = room;
+    va_list again;
+    va_copy(again, args);
+    int n = vsnprintf(room, sizeof room, fmt, args);
+    char *longer = n >= (int)sizeof room ? malloc((size_t)n + 1) : NULL;
+    if (longer) vsnprintf(text = longer, (size_t)n + 1, fmt, again); /* else it is cut short */
+    va_end(again);
+    qonnx_tame(text);
+    fprintf(f, "%s%s\n", lead, text);
+    free(longer);
+}
+
+void complain_list(const char *fmt, va_list args)
 {
     progress_clear();
-    fprintf(stderr, "qonnx: %s", level);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
+    print_tame(stderr, "qonnx: ", fmt, args);
 }
 
 void complain(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    print_message("", fmt, args);
+    complain_list(fmt, args);
     va_end(args);
 }
 
@@ -90,10 +103,27 @@ void warn(const char *fmt, ...)
     va_list again;
     va_copy(again, args);
     if (vasprintf(&text, fmt, args) < 0) text = NULL; /* no memory: it may be printed again */
-    if (!text || !repeated(text)) print_message("warning: ", fmt, again);
+    if (!text || !repeated(text)) {
+        progress_clear();
+        print_tame(stderr, "qonnx: warning: ", fmt, again);
+    }
     va_end(again);
     va_end(args);
     free(text);
+}
+
+void print_line(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_tame(stdout, "", fmt, args);
+    va_end(args);
+}
+
+void *needed(void *memory)
+{
+    if (memory) return memory;
+    qonnx_out_of_memory();
 }
 
 static void on_log(void *user, qonnx_level level, const char *text)

@@ -5,6 +5,7 @@
 #define CLI_PROGRESS_H
 
 #include <qonnx/base.h>
+#include <stdarg.h>
 
 /* Says what the user wants to see: -q silences all but errors, -v adds notes. */
 void progress_setup(bool quiet, bool verbose);
@@ -19,9 +20,18 @@ qonnx_ctx *progress_ctx(void);
 /* Takes the progress line off the terminal. */
 void progress_clear(void);
 
-/* "qonnx: MESSAGE" and "qonnx: warning: MESSAGE"; the same warning is printed once. */
+/* "qonnx: MESSAGE" and "qonnx: warning: MESSAGE", in one line; the same warning is printed once.
+ * Control characters, which names of files and words of the command line may hold, become question
+ * marks (qonnx_tame). */
 void complain(const char *fmt, ...) QONNX_PRINTF(1, 2);
+void complain_list(const char *fmt, va_list args) QONNX_PRINTF(1, 0);
 void warn(const char *fmt, ...) QONNX_PRINTF(1, 2);
+
+/* One line of results on standard output, made harmless in the same way. */
+void print_line(const char *fmt, ...) QONNX_PRINTF(1, 2);
+
+/* What an allocation gave; says that memory is out, and ends the process, where it gave nothing. */
+void *needed(void *memory);
 
 /* Prints the context's failure and returns the exit status: that of an interrupt, without a
  * message, when the user asked to stop. */

@@ -91,23 +91,31 @@ static bool replay_prefix(Job *job)
 /* ---- the command line ------------------------------------------------------------------------ */
 
 /* "unknown WHAT 'NAME'", with the nearest of the names. */
-static int unknown_name(const Verb *verb, const char *what, const char *name,
-                        const char *const *names, int count)
+static int unknown_name(const Verb *verb, const char *what, const char *name, word_at_fn *word_at)
 {
-    const char *near = nearest_word(name, names, count);
+    const char *near = nearest_word(name, word_at, NULL);
     return near ? options_misuse(verb, "unknown %s '%s'; did you mean '%s'?", what, name, near)
                 : options_misuse(verb, "unknown %s '%s'; 'qonnx passes' lists them", what, name);
 }
 
+static const char *target_name(const void *from, int i)
+{
+    (void)from;
+    const qonnx_target *t = qonnx_target_at(i);
+    return t ? t->name : NULL;
+}
+
 static int check_target(const Verb *verb, const char *target)
 {
-    const char *names[32];
-    int count = 0;
-    for (const qonnx_target *t; count < 32 && (t = qonnx_target_at(count)); count++)
-        names[count] = t->name;
-    return !target || qonnx_target_find(target)
-               ? -1
-               : unknown_name(verb, "target", target, names, count);
+    return !target || qonnx_target_find(target) ? -1
+                                                : unknown_name(verb, "target", target, target_name);
+}
+
+static const char *observer_name(const void *from, int i)
+{
+    (void)from;
+    const qonnx_observer *o = qonnx_observer_at(i);
+    return o ? o->name : NULL;
 }
 
 static bool has_observer(const char *name)
@@ -120,17 +128,13 @@ static bool has_observer(const char *name)
 
 static int check_observer(const Verb *verb, const char *observer)
 {
-    const char *names[64];
     char typed[80];
-    int count = 0;
     if (!observer) return -1;
     snprintf(typed, sizeof typed, "%.*s", (int)strcspn(observer, "{"), observer);
     if (has_observer(typed)) return -1;
     plugins_search();
     if (has_observer(typed)) return -1;
-    for (const qonnx_observer *o; count < 64 && (o = qonnx_observer_at(count)); count++)
-        names[count] = o->name;
-    return unknown_name(verb, "observer", typed, names, count);
+    return unknown_name(verb, "observer", typed, observer_name);
 }
 
 /* Whether the options fit together. Returns -1 to go on. */
@@ -151,13 +155,6 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
                               args->dump_after);
     int status = check_target(verb, args->target);
     return status < 0 ? check_observer(verb, args->observer) : status;
-}
-
-static bool output_usable(const Args *args)
-{
-    const char *inputs[] = {args->operands[0], args->calibration};
-    return output_allowed(args->output, inputs, 2) &&
-           output_allowed(args->output, args->data.text, args->data.count);
 }
 
 /* ---- the work -------------------------------------------------------------------------------- */
@@ -216,12 +213,13 @@ static bool transform(Job *job)
     const qonnx_pipeline_options without = {.target = args->target};
     double clock = seconds_now();
     bool calibrates = job->split < job->passes.count;
-    bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL &&
-                qonnx_model_spares(job->cx, job->g, args->output);
+    bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
     if (good && calibrates && args->calibration) {
         job->stats = qonnx_stats_load(job->cx, args->calibration);
         good = job->stats && (args->pipeline || replay_prefix(job));
     }
+    good = good &&
+           output_spared(job->cx, job->g, args->data.text, args->data.count, args->output);
     if (good && !job->passes.count) good = qonnx_pipeline_run(job->cx, job->g, "", &without);
     if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
     if (job->passes.count) qonnx_graph_rename_nodes(job->cx, job->g);
@@ -289,8 +287,8 @@ static void print_text(const Job *job, const Placement *p)
     static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "save"};
     char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
     double bytes = file_size(job->args->output);
-    printf("written      %s, %s from %s (%.1f %%)\n", job->args->output, size_text(after, bytes),
-           size_text(before, job->before), 100 * bytes / job->before);
+    print_line("written      %s, %s from %s (%.1f %%)", job->args->output, size_text(after, bytes),
+               size_text(before, job->before), 100 * bytes / job->before);
     if (job->stats)
         printf("calibration  %llu samples, %d activations, %s\n",
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
@@ -343,7 +341,9 @@ static int run_job(Job *job)
 {
     job->split = find_split(&job->passes);
     job->before = file_size(job->args->operands[0]);
-    if (!pipeline_good(job->cx, &job->passes) || !transform(job)) return report_failure(job->cx);
+    if (!qonnx_output_check(job->cx, job->args->output) ||
+        !pipeline_good(job->cx, &job->passes) || !transform(job))
+        return report_failure(job->cx);
     print_summary(job);
     return EXIT_DONE;
 }
@@ -353,7 +353,6 @@ static int quantize(const Verb *verb, const Args *args)
     Job job = {.args = args, .passes = pipeline_of(args)};
     int status = args->pipeline ? -1 : passes_insert_all(verb, args, &job.passes);
     if (status < 0) status = check_usage(verb, args, &job.passes);
-    if (status < 0 && !output_usable(args)) status = EXIT_BAD;
     if (status < 0) {
         job.cx = progress_ctx();
         status = run_job(&job);

@@ -8,6 +8,7 @@
 #include "tensor.h"
 #include <qonnx/qonnx.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ typedef struct Run {
     json_t *report;         /* --check --json: one object an output */
     size_t written;         /* -o: samples whose outputs were written, or begun */
     bool made;              /* -o: the directory was not there */
-    char stage[PATH_MAX];   /* -o: where they are until all are there; "": nowhere */
+    qonnx_scratch *stage;   /* -o: where they are until all are there; NULL: nowhere */
     bool failed;            /* a message has been printed */
 } Run;
 
@@ -185,8 +186,7 @@ static void print_tensor(const char *name, const qonnx_tensor *t)
 static bool print_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Run *run = user;
-    char clean[NAME_ROOM];
-    if (run->d) printf("%s\n", clean_name(clean, sizeof clean, qonnx_dataset_name(run->d, sample)));
+    if (run->d) print_line("%s", qonnx_dataset_name(run->d, sample));
     for (int i = 0; i < qonnx_graph_outputs(run->g); i++)
         print_tensor(qonnx_value_name(qonnx_graph_output(run->g, i)), &outputs[i]);
     return !ferror(stdout) && !interrupted();
@@ -208,18 +208,15 @@ static bool make_directory(const char *path, bool *made)
 /* Makes the directory of the outputs, and in it the one that they are written to at first. */
 static bool stage_open(Run *run)
 {
-    bool made;
-    int n = snprintf(run->stage, sizeof run->stage, "%s/.qonnx-%ld", run->args->output,
-                     (long)getpid());
-    if (n < 0 || n + 32 > (int)sizeof run->stage) {
+    if (strlen(run->args->output) + 64 > PATH_MAX) {
         complain("%s: the path is too long", run->args->output);
-        run->stage[0] = 0;
         return false;
     }
-    if (make_directory(run->args->output, &run->made) && make_directory(run->stage, &made))
-        return true;
-    run->stage[0] = 0;
-    return false;
+    if (!make_directory(run->args->output, &run->made)) return false;
+    run->stage = qonnx_scratch_new(run->cx, run->args->output);
+    if (!run->stage) report_failure(run->cx);
+    if (!run->stage && run->made) rmdir(run->args->output);
+    return run->stage != NULL;
 }
 
 /* DIR/output_K.npy for one sample, DIR/output_K/SAMPLE.npy for several; DIR/output_K for -1. */
@@ -232,43 +229,89 @@ static const char *output_path(char path[PATH_MAX], const Run *run, const char *
     return path;
 }
 
+/* Whether no output is to take the place of an input, or would be one for the next run. */
+static bool outputs_spared(Run *run)
+{
+    char path[PATH_MAX];
+    bool good = true;
+    qonnx_plugin_inputs(run->cx);
+    for (int i = 0; run->stage && good && i < qonnx_graph_outputs(run->g); i++)
+        for (size_t k = 0; good && k < run->samples; k++)
+            good = qonnx_output_spares(
+                run->cx, output_path(path, run, run->args->output, i, (long)k));
+    return good;
+}
+
 static bool write_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Run *run = user;
+    const char *stage = qonnx_scratch_path(run->stage);
     char path[PATH_MAX];
     bool made;
     run->written = sample + 1;
     for (int i = 0; i < qonnx_graph_outputs(run->g) && !run->failed; i++) {
         if (!sample && run->samples > 1)
-            run->failed = !make_directory(output_path(path, run, run->stage, i, -1), &made);
-        output_path(path, run, run->stage, i, (long)sample);
+            run->failed = !make_directory(output_path(path, run, stage, i, -1), &made);
+        output_path(path, run, stage, i, (long)sample);
         if (!run->failed) run->failed = !npy_write(path, &outputs[i]);
     }
     return !run->failed && !interrupted();
 }
 
+/* The paths of output i of sample k where it is at first, and in its place. */
+static void output_paths(const Run *run, int i, size_t k, char from[PATH_MAX], char to[PATH_MAX])
+{
+    output_path(from, run, qonnx_scratch_path(run->stage), i, (long)k);
+    output_path(to, run, run->args->output, i, (long)k);
+}
+
+/* Puts one output into its place. What stood there takes the other's, where the file system can
+ * exchange files, so that it can come back. */
+static bool put(const char *from, const char *to)
+{
+    if (!renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE)) return true;
+    if ((errno == ENOENT || errno == EINVAL || errno == ENOSYS) && !rename(from, to)) return true;
+    complain("%s: can not be written: %s", to, strerror(errno));
+    return false;
+}
+
+static void take_back(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE)) (void)!rename(to, from);
+}
+
+/* Puts all outputs into their places, or none. */
+static bool put_all(Run *run)
+{
+    size_t count = (size_t)qonnx_graph_outputs(run->g) * run->written, done = 0;
+    char from[PATH_MAX], to[PATH_MAX];
+    bool good = true;
+    for (; good && done < count; done += good) {
+        output_paths(run, (int)(done / run->written), done % run->written, from, to);
+        good = put(from, to);
+    }
+    for (; !good && done > 0; done--) {
+        output_paths(run, (int)((done - 1) / run->written), (done - 1) % run->written, from, to);
+        take_back(from, to);
+    }
+    return good;
+}
+
 /* Puts the outputs in their place, when `good`, and takes away what is left. */
 static bool stage_close(Run *run, bool good)
 {
-    char from[PATH_MAX], to[PATH_MAX];
-    bool made;
-    for (int i = 0; *run->stage && run->g && i < qonnx_graph_outputs(run->g); i++) {
-        if (good && run->samples > 1)
-            good = make_directory(output_path(to, run, run->args->output, i, -1), &made);
-        for (size_t k = 0; k < run->written; k++) {
-            output_path(from, run, run->stage, i, (long)k);
-            output_path(to, run, run->args->output, i, (long)k);
-            if (good && rename(from, to)) {
-                complain("%s: can not be written: %s", to, strerror(errno));
-                good = false;
-            }
-            if (!good) unlink(from);
-        }
-        if (run->samples > 1) rmdir(output_path(from, run, run->stage, i, -1));
-    }
-    if (*run->stage) rmdir(run->stage);
-    run->stage[0] = 0;
+    char path[PATH_MAX];
+    int folders = good && run->samples > 1 ? qonnx_graph_outputs(run->g) : 0, i = 0;
+    bool *made = needed(calloc((size_t)folders + 1, sizeof *made));
+    for (; good && i < folders; i++)
+        good = make_directory(output_path(path, run, run->args->output, i, -1), &made[i]);
+    good = good && put_all(run);
+    while (!good && i-- > 0)
+        if (made[i]) rmdir(output_path(path, run, run->args->output, i, -1));
+    qonnx_scratch_free(run->stage);
+    run->stage = NULL;
     if (!good && run->made) rmdir(run->args->output);
+    free(made);
     return good;
 }
 
@@ -311,7 +354,9 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
     qonnx_tensor *inputs = calloc((size_t)nin + 1, sizeof *inputs);
     run->want = calloc((size_t)nout + 1, sizeof *run->want);
     run->samples = 1;
+    qonnx_data_inputs(run->cx, run->g, &directory, 1);
     bool good = inputs && run->want && load_set(run, directory, "input", nin, inputs) &&
+                outputs_spared(run) &&
                 (!run->args->check || load_set(run, directory, "output", nout, run->want)) &&
                 qonnx_session_run_one(run->cx, s, inputs, fn, run);
     if (inputs) qonnx_sample_free(inputs, nin);
@@ -330,7 +375,7 @@ static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
     if (!d) return false;
     run->d = d;
     run->samples = qonnx_dataset_count(d);
-    bool good = samples_classify(run->cx, d, run->g, NULL, USE_RUN) &&
+    bool good = outputs_spared(run) && samples_classify(run->cx, d, run->g, NULL, USE_RUN) &&
                 qonnx_session_run(run->cx, s, d, fn, run);
     qonnx_dataset_free(d);
     return good;
@@ -366,7 +411,7 @@ static int run_model(Run *run)
     if (args->check) return conclude_check(run);
     if (args->output && !stage_close(run, true)) return EXIT_BAD;
     if (args->output && !args->quiet)
-        printf("written      %s, outputs of %zu samples\n", args->output, run->samples);
+        print_line("written      %s, outputs of %zu samples", args->output, run->samples);
     return EXIT_DONE;
 }
 
@@ -376,16 +421,16 @@ static int run_verb(const Verb *verb, const Args *args)
     if (args->check && (args->data.count > 1 || args->output))
         return options_misuse(verb, "run: --check takes one --data DIR and no -o");
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
-    if (args->output && !output_apart(args->output, args->data.text, args->data.count))
+    Run run = {.args = args, .cx = progress_ctx()};
+    if (args->output && !stage_open(&run)) {
+        qonnx_ctx_free(run.cx);
         return EXIT_BAD;
-    Run run = {.args = args};
-    if (args->output && !stage_open(&run)) return stage_close(&run, false), EXIT_BAD;
-    run.cx = progress_ctx();
+    }
     if (args->json) run.report = json_array();
     qonnx_graph *g = runnable_load(run.cx, args->operands[0]);
     run.g = g;
     int status = g ? run_model(&run) : report_failure(run.cx);
-    if (*run.stage) stage_close(&run, false);
+    if (run.stage) stage_close(&run, false);
     json_decref(run.report);
     qonnx_graph_free(g);
     qonnx_ctx_free(run.cx);

@@ -186,7 +186,7 @@ static const char *open_reason(int error)
 }
 
 /* Whether that file was mapped under another location. */
-bool external_holds(const ExternalFiles *x, const struct stat *st)
+static bool holds(const ExternalFiles *x, const struct stat *st)
 {
     for (const Mapping *m = x->mappings; m; m = m->next)
         if (m->device == st->st_dev && m->inode == st->st_ino) return true;
@@ -212,14 +212,16 @@ static const Mapping *mapping_get(qonnx_ctx *cx, ExternalFiles *x, const Onnx__T
         return NULL;
     }
     FileMap map;
-    char label[512];
+    char label[8192];
     snprintf(label, sizeof label, "tensor '%.200s': external data '%.200s'", name_of(t), location);
     struct stat st = {0};
     bool ok = file_map_fd(cx, fd, label, &map);
     if (ok) (void)!fstat(fd, &st);
     close(fd);
     if (!ok) return NULL;
-    if (!external_holds(x, &st)) x->bytes += map.bytes;
+    snprintf(label, sizeof label, "%s/%s", x->dir, location);
+    input_keep(cx, label, "external data of the model");
+    if (!holds(x, &st)) x->bytes += map.bytes;
     Mapping *m = xcalloc(1, sizeof *m);
     size_t n = strlen(location) + 1;
     *m = (Mapping){x->mappings, memcpy(xmalloc(n), location, n), map, st.st_dev, st.st_ino};

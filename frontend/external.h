@@ -8,7 +8,6 @@
 #define FRONTEND_EXTERNAL_H
 
 #include <qonnx/base.h>
-#include <sys/stat.h>
 #include "onnx.pb-c.h"
 
 typedef struct ExternalFiles ExternalFiles;
@@ -26,9 +25,6 @@ QONNX_CHECKED bool external_open(qonnx_ctx *cx, ExternalFiles *x, const Onnx__Te
 
 /* Bytes of the files that were mapped, each counted once, whatever names it was found by. */
 size_t external_bytes(const ExternalFiles *x);
-
-/* Whether that is one of the files that were mapped. */
-bool external_holds(const ExternalFiles *x, const struct stat *file);
 
 /* The way without openat2: opens `path` beneath the directory `dirfd`, component by component.
  * -1 and errno on failure: EXDEV for absolute paths and "..", ELOOP or ENOTDIR for links. */

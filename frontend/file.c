@@ -1,8 +1,11 @@
 /* frontend/file.c - mapping files, and guessing what a missing one should have been called. */
 #include "frontend/file.h"
+#include "ir/arena.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,6 +73,61 @@ bool file_missing(qonnx_ctx *cx, const char *path)
     return qonnx_fail(cx, NULL, "%s: no such file or directory; check the path", path);
 }
 
+/* ---- what is mapped -------------------------------------------------------------------------- */
+
+/* A mapping, as a handler of signals can find it: slots are used again, and never freed. */
+typedef struct Slot {
+    struct Slot *next;            /* made before */
+    _Atomic(const uint8_t *) data; /* NULL: the slot is free */
+    atomic_size_t bytes;          /* mapped */
+    char path[256];               /* for messages */
+} Slot;
+
+static _Atomic(Slot *) slots;
+static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER; /* of whoever changes them */
+
+static Slot *slot_of(const uint8_t *data)
+{
+    Slot *s = atomic_load(&slots);
+    while (s && atomic_load(&s->data) != data) s = s->next;
+    return s;
+}
+
+static void remember(const char *path, const uint8_t *data, size_t bytes)
+{
+    pthread_mutex_lock(&slots_lock);
+    Slot *s = slot_of(NULL);
+    if (!s) {
+        s = xcalloc(1, sizeof *s);
+        s->next = atomic_load(&slots);
+        atomic_store(&slots, s);
+    }
+    snprintf(s->path, sizeof s->path, "%s", path);
+    qonnx_tame(s->path);
+    atomic_store(&s->bytes, bytes);
+    atomic_store(&s->data, data);
+    pthread_mutex_unlock(&slots_lock);
+}
+
+static void forget(const uint8_t *data)
+{
+    pthread_mutex_lock(&slots_lock);
+    Slot *s = slot_of(data);
+    if (s) atomic_store(&s->data, NULL);
+    pthread_mutex_unlock(&slots_lock);
+}
+
+const char *qonnx_file_at(const void *address)
+{
+    for (Slot *s = atomic_load(&slots); s; s = s->next) {
+        uintptr_t data = (uintptr_t)atomic_load(&s->data), at = (uintptr_t)address;
+        if (data && at >= data && at - data < atomic_load(&s->bytes)) return s->path;
+    }
+    return NULL;
+}
+
+/* ---- mapping --------------------------------------------------------------------------------- */
+
 bool file_map_fd(qonnx_ctx *cx, int fd, const char *path, FileMap *out)
 {
     struct stat st;
@@ -85,6 +143,7 @@ bool file_map_fd(qonnx_ctx *cx, int fd, const char *path, FileMap *out)
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED) return qonnx_fail(cx, NULL, "%s: cannot map: %s", path, strerror(errno));
     *out = (FileMap){p, (size_t)st.st_size};
+    remember(path, out->data, out->bytes);
     return true;
 }
 
@@ -101,6 +160,7 @@ bool file_map(qonnx_ctx *cx, const char *path, FileMap *out)
 
 void file_unmap(FileMap *m)
 {
+    if (m->data) forget(m->data);
     if (m->data) munmap((void *)(uintptr_t)m->data, m->bytes);
     *m = (FileMap){0};
 }

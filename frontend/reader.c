@@ -395,19 +395,13 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
            qonnx_graph_refresh(r->cx, g);
 }
 
-bool qonnx_model_spares(Ctx *cx, const Graph *g, const char *path)
-{
-    struct stat s;
-    return !g->model->external || stat(path, &s) || !external_holds(g->model->external, &s) ||
-           qonnx_fail(cx, NULL, "%s: holds the model's external data; name another output", path);
-}
-
 static void unmap(void *file) { file_unmap(file); }
 
 Graph *qonnx_model_load(Ctx *cx, const char *path)
 {
     FileMap file;
     if (!file_map(cx, path, &file)) return NULL;
+    input_keep(cx, path, "the model");
     Graph *g = graph_new(path);
     Arena *a = g->model->arena;
     arena_on_free(a, unmap, arena_copy(a, &file, sizeof file));

@@ -11,6 +11,7 @@ struct qonnx_ctx {
     void *log_user;
     qonnx_progress_fn *progress; /* NULL: nobody listens */
     void *progress_user;
+    Inputs *inputs;      /* what was read */
     bool allow_symlinks; /* to external data */
 };
 
@@ -20,13 +21,21 @@ bool ctx_allows_symlinks(const Ctx *cx) { return cx->allow_symlinks; }
 
 const char *qonnx_version(void) { return QONNX_VERSION; }
 
-Ctx *qonnx_ctx_new(void) { return xcalloc(1, sizeof(Ctx)); }
+Ctx *qonnx_ctx_new(void)
+{
+    Ctx *cx = xcalloc(1, sizeof *cx);
+    cx->inputs = inputs_new();
+    return cx;
+}
+
+Inputs *ctx_inputs(Ctx *cx) { return cx->inputs; }
 
 Ctx *ctx_quiet(void) { return qonnx_ctx_new(); }
 
 void qonnx_ctx_free(Ctx *cx)
 {
     if (!cx) return;
+    inputs_free(cx->inputs);
     free(cx->error);
     free(cx);
 }

@@ -199,6 +199,27 @@ void node_check(const Node *n);
 void graph_hash(const Graph *g, uint8_t out[16]);
 
 /* ctx.c */
+/* What the inputs of a context resolved to (inputs.c): every file that is read for what it holds, as
+ * soon as it is known. Nothing is written over them, and nothing where it would be an input of the
+ * next run. `what` tells what the file is: "a sample"; it is a constant. A path that leads nowhere
+ * adds nothing. */
+typedef struct Inputs Inputs;
+/* Whether an input is read from a file of that name in a folder. */
+typedef bool input_takes_fn(const char *name);
+
+Inputs *inputs_new(void);
+void inputs_free(Inputs *all);
+void input_add(Ctx *cx, const char *path, const char *what);
+void input_keep(Ctx *cx, const char *path, const char *what); /* one that stays mapped */
+void input_add_folder(Ctx *cx, const char *path, const char *what, input_takes_fn *takes);
+void input_add_plugin(const char *path); /* of every context, as long as the process lives */
+/* Fails when a file `path` would replace an input, or would be one for the next run: it lies
+ * anywhere in a folder of inputs that takes its name. */
+QONNX_CHECKED bool input_spared(Ctx *cx, const char *path);
+/* Fails when one of those that stay mapped has been written to since. */
+QONNX_CHECKED bool inputs_unchanged(Ctx *cx);
+
+Inputs *ctx_inputs(Ctx *cx);
 Ctx *ctx_quiet(void);                              /* a context whose messages nobody sees */
 bool ctx_failed(const Ctx *cx);
 bool ctx_allows_symlinks(const Ctx *cx); /* qonnx_ctx_allow_symlinks */

@@ -254,6 +254,7 @@ static bool load(Ctx *cx, Ctx *failure, const char *path, bool named)
     const qonnx_plugin *plugin = NULL;
     char *file = realpath(path, NULL);
     if (!file) return qonnx_fail(failure, NULL, "plugin %s: %s", path, strerror(errno));
+    input_add_plugin(file);
     bool there = registry_has_file(file);
     bool good = there ||
                 (check_file(cx, failure, file, named) && open_watched(cx, failure, file, &plugin) &&
@@ -287,6 +288,13 @@ static int compare_names(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
+static bool takes_name(const char *name)
+{
+    struct dirent e;
+    snprintf(e.d_name, sizeof e.d_name, "%s", name);
+    return is_plugin_name(&e);
+}
+
 /* Loads the *.so of one directory in the order of their names; those that are refused are warnings.
  */
 static void load_folder(Ctx *cx, const char *folder, bool must_exist)
@@ -309,13 +317,14 @@ static void load_folder(Ctx *cx, const char *folder, bool must_exist)
 }
 
 /* QONNX_PLUGIN_PATH is a list of absolute directories, separated by colons; empty ones are nothing.
- */
-static void load_path(Ctx *cx, const char *list)
+ * Loads what is there, or only adds the directories to the inputs. */
+static void walk_path(Ctx *cx, const char *list, bool loads)
 {
     for (const char *at = list; *at;) {
         size_t n = strcspn(at, ":");
         char *folder = strndup(at, n);
-        if (folder && *folder == '/') load_folder(cx, folder, true);
+        if (folder && !loads) input_add_folder(cx, folder, "a plugin", takes_name);
+        else if (folder && *folder == '/') load_folder(cx, folder, true);
         else if (folder && *folder)
             qonnx_warn(cx, NULL,
                        "QONNX_PLUGIN_PATH: '%s' is no absolute path: nothing is loaded from "
@@ -326,13 +335,20 @@ static void load_path(Ctx *cx, const char *list)
     }
 }
 
+void qonnx_plugin_inputs(Ctx *cx)
+{
+    const char *list = secure_getenv("QONNX_PLUGIN_PATH");
+    if (list) walk_path(cx, list, false);
+    input_add_folder(cx, QONNX_PLUGIN_DIR, "a plugin", takes_name);
+}
+
 void qonnx_plugin_search(Ctx *cx)
 {
     pthread_mutex_lock(&loading);
     if (!searched) {
         const char *list = secure_getenv("QONNX_PLUGIN_PATH");
         searched = true;
-        if (list) load_path(cx, list);
+        if (list) walk_path(cx, list, true);
         load_folder(cx, QONNX_PLUGIN_DIR, false);
     }
     pthread_mutex_unlock(&loading);

@@ -14,6 +14,7 @@
 
 #include "backends/atomic_file.h"
 #include "ir/arena.h"
+#include "ir/ir.h"
 #include "qcal.pb-c.h"
 #include "runtime/count.h"
 #include "runtime/stats.h"
@@ -376,6 +377,7 @@ qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path)
     size_t bytes;
     uint8_t *data = read_file(&r, &bytes);
     if (!data) return NULL;
+    input_add(cx, path, "the statistics");
     if (bytes < sizeof prefix - 1 || memcmp(data, prefix, sizeof prefix - 1) != 0) {
         qonnx_fail(cx, NULL, "%s: not a qonnx calibration file; `qonnx calibrate` makes one", path);
         free(data);

@@ -39,6 +39,7 @@ COMMANDS = {
     "no pass": ["quantize", DIGITS, "--pipeline", "", "-o", "OUT"],
     "run": ["run", DIGITS, "--data", "IN", "-j", 2, "--engine", "portable"],
     "check": ["run", DIGITS, "--data", "SET", "--check", "--engine", "portable"],
+    "run to files": ["run", DIGITS, "--data", "IN", "-o", "FOLDER", "-j", 1, "--engine", "portable"],
     "compile": ["compile", DIGITS, "-o", "FOLDER"],
     "compile again": ["compile", DIGITS, "-o", "AGAIN"],
     "compile integers": ["compile", TESTDATA / "fuzz" / "compile" / "quantized", "-o", "FOLDER", "--io", "int8",
@@ -80,7 +81,8 @@ def inputs(qonnx, tmp_path_factory):
 def run_with_fault(arguments, kind, at):
     """Runs the command while call `at` fails. Gives its status, output and whether the call came."""
     read, write = os.pipe()
-    faults = {"LD_PRELOAD": str(SHIM), "FAULT_KIND": kind, "FAULT_AT": str(at), "FAULT_FD": str(write)}
+    faults = {"LD_PRELOAD": str(SHIM), "FAULT_KIND": kind.removeprefix("named "),
+              "FAULT_NO_TMPFILE": str(int("named" in kind)), "FAULT_AT": str(at), "FAULT_FD": str(write)}
     try:
         done = subprocess.run([COMMAND, *arguments], capture_output=True, timeout=20, pass_fds=[write],
                               stdin=subprocess.DEVNULL, env=os.environ | faults)
@@ -141,8 +143,9 @@ class Trial:
             list(pool.map(self.fail, (i for i in range(1, last) if i % step == 0 and i & (i - 1))))
 
 
-@pytest.mark.parametrize("kind", ["memory", "io"])
-@pytest.mark.parametrize("name", COMMANDS)
+# "named io" are calls on files where the file system has no files without names.
+@pytest.mark.parametrize("name, kind", [(name, kind) for kind in ("memory", "io") for name in COMMANDS] +
+                         [(name, "named io") for name in ("quantize", "no pass", "compile again")])
 def test_faults(name, kind, inputs, tmp_path, record_property):
     arguments = [inputs.get(a, a) if isinstance(a, str) else str(a) for a in COMMANDS[name]]
     trial = Trial(arguments, kind, tmp_path, inputs["earlier"])

@@ -244,76 +244,6 @@ static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, 
     return true;
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
-
-enum { FILES = 5 };
-
-/* A file being made, in memory. */
-typedef struct Output {
-    const char *name;
-    char *text;   /* [size], malloc'd */
-    size_t size;  /* bytes of text */
-    FILE *stream; /* writes text */
-} Output;
-
-static FILE *begin(Output *o, Arena *a, const char *prefix, const char *ending)
-{
-    o->name = arena_printf(a, "%s%s", prefix, ending);
-    o->stream = open_memstream(&o->text, &o->size);
-    if (!o->stream) xmalloc(SIZE_MAX); /* says that memory is out */
-    return o->stream;
-}
-
-/* Whether the file is not there, or was made here: `teller`, itself but for weights, says so in its
- * first line. */
-static bool may_replace(Ctx *cx, const char *path, const char *teller)
-{
-    if (access(path, F_OK) && errno == ENOENT) return true;
-    char head[512] = "";
-    FILE *f = fopen(teller, "r");
-    size_t n = f ? fread(head, 1, sizeof head - 1, f) : 0;
-    if (f) fclose(f);
-    head[n] = 0;
-    return strcasestr(head, "made by qonnx ") ||
-           qonnx_fail(cx, NULL,
-                      "%s: is there already and not made by qonnx; choose another directory "
-                      "or prefix",
-                      path);
-}
-
-/* Makes the directory, unless it is there. */
-static bool make_directory(Ctx *cx, const char *directory, bool *made)
-{
-    struct stat s;
-    int error = mkdir(directory, 0777) ? errno : 0;
-    *made = !error;
-    if (error == EEXIST && !stat(directory, &s) && !S_ISDIR(s.st_mode)) error = ENOTDIR;
-    return !error || error == EEXIST ||
-           qonnx_fail(cx, NULL, "%s: cannot be made a directory: %s", directory, strerror(error));
-}
-
-/* Puts all files in their places, or none. */
-static bool write_files(Ctx *cx, Arena *a, const char *directory, Output *files, int count)
-{
-    bool made = false, ok = true;
-    const char *header = arena_printf(a, "%s/%s", directory, files[0].name);
-    for (int i = 0; i < count && ok; i++) {
-        const char *path = arena_printf(a, "%s/%s", directory, files[i].name);
-        ok = may_replace(cx, path, strstr(files[i].name, ".bin") ? header : path);
-    }
-    ok = ok && make_directory(cx, directory, &made);
-    AtomicFile *parts[FILES] = {NULL};
-    for (int i = 0; i < count && ok; i++) {
-        parts[i] = atomic_open(cx, arena_printf(a, "%s/%s", directory, files[i].name));
-        ok = parts[i] && atomic_write(parts[i], files[i].text, files[i].size);
-    }
-    if (ok) ok = atomic_commit_all(parts, count);
-    for (int i = 0; i < count; i++) atomic_abort(parts[i]);
-    if (!ok && made) rmdir(directory);
-    return ok;
-}
-
 /* ---- all of it --------------------------------------------------------------------------------
  */
 
@@ -327,24 +257,26 @@ static void fill_report(const CModel *m, int integers, qonnx_compile_report *r)
     snprintf(r->prefix, sizeof r->prefix, "%s", m->prefix);
 }
 
-/* Prints every file into memory. Returns their number; 0 on failure. */
-static int print_files(CModel *m, const Graph *g, const qonnx_dataset *data, Output files[FILES])
+/* Prints every file into memory. */
+static bool print_files(CModel *m, const Graph *g, const qonnx_dataset *data, CFile files[C_FILES])
 {
-    int n = 0;
-    c_print_header(m, begin(&files[n++], m->arena, m->prefix, ".h"));
-    c_print_source(m, begin(&files[n++], m->arena, m->prefix, ".c"));
-    c_print_makefile(m, begin(&files[n++], m->arena, "", "Makefile"));
-    if (m->weights_apart) c_print_weights(m, begin(&files[n++], m->arena, m->prefix, ".bin"));
-    bool ok = make_selftest(m, g, data, begin(&files[n++], m->arena, m->prefix, "_test.c"));
-    for (int i = 0; i < n; i++)
-        if (fclose(files[i].stream)) ok = qonnx_fail(m->cx, NULL, "out of memory");
-    return ok ? n : 0;
+    if (m->weights_apart) {
+        c_print_weights(m, c_file_begin(&files[C_WEIGHTS]));
+        m->weights_hash = c_file_hash(&files[C_WEIGHTS]);
+    }
+    c_print_header(m, c_file_begin(&files[C_HEADER]));
+    c_print_source(m, c_file_begin(&files[C_SOURCE]));
+    c_print_makefile(m, c_file_begin(&files[C_MAKEFILE]));
+    bool ok = make_selftest(m, g, data, c_file_begin(&files[C_TEST]));
+    for (int i = 0; i < C_FILES; i++)
+        if (!c_file_end(&files[i])) ok = qonnx_fail(m->cx, NULL, "out of memory");
+    return ok;
 }
 
 static bool compile(CModel *m, const Graph *g, const char *directory,
                     const qonnx_compile_options *o, qonnx_compile_report *report)
 {
-    if (!make_names(m, g, o->prefix)) return false;
+    if (!make_names(m, g, o->prefix) || !c_files_spared(m, directory)) return false;
     Graph *ready = graph_prepare(m->cx, g, false);
     name_ports(m, ready);
     int integers = o->integer_io ? integer_ports(m, ready) : 0;
@@ -356,10 +288,9 @@ static bool compile(CModel *m, const Graph *g, const char *directory,
                           g->model->path);
     }
     if (!make_program(m, ready)) return false;
-    Output files[FILES] = {{NULL}};
-    int count = print_files(m, g, o->data, files);
-    bool ok = count && write_files(m->cx, m->arena, directory, files, count);
-    for (int i = 0; i < FILES; i++) free(files[i].text);
+    CFile files[C_FILES] = {{NULL}};
+    bool ok = print_files(m, g, o->data, files) && c_files_write(m, directory, files);
+    for (int i = 0; i < C_FILES; i++) free(files[i].text);
     if (ok && report) fill_report(m, integers, report);
     return ok;
 }

@@ -93,7 +93,9 @@ void c_print_header(const CModel *m, FILE *f)
 {
     fprintf(f, "/* %s.h - the model ", m->prefix);
     text_name(f, m->file, false);
-    fprintf(f, " in C, made by qonnx %s; do not edit. */\n", qonnx_version());
+    fprintf(f, " in C, made by qonnx %s; do not edit.", qonnx_version());
+    c_print_weights_line(m, "\n * ", f);
+    fputs(" */\n", f);
     fprintf(f, "#ifndef QONNX_MODEL_%s_H\n#define QONNX_MODEL_%s_H\n\n#include <stdint.h>\n\n",
             m->upper, m->upper);
     fputs("#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n", f);

@@ -40,6 +40,7 @@ typedef struct CModel {
     int nconstant, constant_cap;
     int (*used)[CALL_MAX_IN]; /* by call and input: the constant that is read there, -1 for none */
     size_t weights;           /* bytes of all constants; those of NAME.bin */
+    uint64_t weights_hash;    /* of NAME.bin */
     size_t arena_bytes;       /* what the run function wants, at least C_ALIGN */
 } CModel;
 
@@ -56,6 +57,27 @@ void c_print_weights(const CModel *m, FILE *f);
 void c_print_makefile(const CModel *m, FILE *f);
 /* `inputs` and the outputs that they give: [ninput] and [noutput]. */
 void c_print_selftest(const CModel *m, const Tensor *inputs, const Tensor *outputs, FILE *f);
+
+/* files.c: one of the files, in memory, in the order in which they get into their places. */
+enum { C_HEADER, C_WEIGHTS, C_SOURCE, C_MAKEFILE, C_TEST, C_FILES };
+typedef struct CFile {
+    char *text;   /* [size], malloc'd; NULL: there is no such file */
+    size_t size;  /* bytes of text */
+    FILE *stream; /* writes text */
+} CFile;
+
+/* Begins a file, and ends it; false: memory was out. */
+FILE *c_file_begin(CFile *f);
+bool c_file_end(CFile *f);
+/* XXH3 of what was written so far. */
+uint64_t c_file_hash(CFile *f);
+/* Fails when one of the files in that directory is an input. */
+bool c_files_spared(const CModel *m, const char *directory);
+/* Puts all files into their places, or none. A NAME.bin that is of no use any more goes, if qonnx made
+ * it. */
+bool c_files_write(const CModel *m, const char *directory, const CFile files[C_FILES]);
+/* Says by what NAME.bin is known again: a sentence behind `lead`; nothing where there is none. */
+void c_print_weights_line(const CModel *m, const char *lead, FILE *f);
 
 /* The prototype of NAME_run, without what follows it; with the arena, or without. */
 void c_print_signature(const CModel *m, bool with_arena, FILE *f);

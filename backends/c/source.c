@@ -176,7 +176,9 @@ void c_print_source(const CModel *m, FILE *f)
     const Program *p = m->program;
     fprintf(f, "/* %s.c - the model ", m->prefix);
     text_name(f, m->file, false);
-    fprintf(f, ", made by qonnx %s; do not edit.\n *\n", qonnx_version());
+    fprintf(f, ", made by qonnx %s; do not edit.", qonnx_version());
+    c_print_weights_line(m, "\n * ", f);
+    fputs("\n *\n", f);
     fprintf(
         f,
         " * %s.h says how it is called. It needs C99 and nothing of a library but memcpy,\n"

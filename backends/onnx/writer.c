@@ -291,7 +291,6 @@ static void sink_append(ProtobufCBuffer *base, size_t len, const uint8_t *data)
 
 bool qonnx_model_save(Ctx *cx, const Graph *g, const char *path)
 {
-    if (!qonnx_model_spares(cx, g, path)) return false;
     Writer w = {arena_new()};
     Onnx__ModelProto *p = write_model(&w, g);
     size_t bytes = protobuf_c_message_get_packed_size(&p->base);

@@ -3,6 +3,7 @@
  */
 #include "frontend/data/data.h"
 #include "ir/arena.h"
+#include "ir/ir.h"
 #include <qonnx/graph.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,11 +246,52 @@ static bool count_all(qonnx_ctx *cx, qonnx_dataset *d)
     return ok;
 }
 
+/* ---- which files they are -------------------------------------------------------------------- */
+
+/* Whether a file of that name in a directory of samples is read. */
+static bool takes_name(const char *name)
+{
+    return *name != '.' && (kind_of(name) != KIND_OTHER || !strcmp(name, "labels.txt"));
+}
+
+/* Counts the files, and the directories that they were found in, among the context's inputs. */
+static void add_inputs(qonnx_ctx *cx, const qonnx_dataset *d)
+{
+    for (int k = 0; k < d->nfeeds; k++) {
+        const Listing *l = &d->listings[k];
+        size_t known = 0; /* length of the directory that was added last */
+        if (l->root) input_add_folder(cx, l->root, "a sample", takes_name);
+        for (size_t i = 0; i < l->nfiles; i++) {
+            const char *path = l->files[i].path, *slash = strrchr(path, '/');
+            size_t n = slash && !l->single ? (size_t)(slash - path) : 0;
+            input_add(cx, path, "a sample");
+            if (!n || (i && n == known && !memcmp(path, l->files[i - 1].path, n))) continue;
+            char *folder = string_copy(path);
+            folder[n] = 0;
+            input_add_folder(cx, folder, "a sample", takes_name);
+            free(folder);
+            known = n;
+        }
+    }
+}
+
+void qonnx_data_inputs(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
+                             int nspecs)
+{
+    qonnx_ctx *quiet = ctx_quiet();
+    qonnx_dataset *d = dataset_new(g);
+    (void)!dataset_find(quiet, d, specs, nspecs);
+    add_inputs(cx, d);
+    qonnx_dataset_free(d);
+    qonnx_ctx_free(quiet);
+}
+
 qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
                                   int nspecs)
 {
     qonnx_dataset *d = dataset_new(g);
     if (dataset_find(cx, d, specs, nspecs) && count_all(cx, d)) {
+        add_inputs(cx, d);
         d->all = d->count;
         return d;
     }

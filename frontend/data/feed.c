@@ -187,6 +187,7 @@ bool sample_new(qonnx_ctx *cx, const Feed *f, const char *path, const Fit *fit, 
 bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t)
 {
     *t = (qonnx_tensor){0};
+    input_add(cx, path, "a sample");
     switch (kind_of(path)) {
     case KIND_NPY:
         return npy_load(cx, path, t);

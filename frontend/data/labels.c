@@ -4,6 +4,7 @@
  */
 #include "frontend/data/data.h"
 #include "ir/arena.h"
+#include "ir/ir.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,6 +273,7 @@ static bool labels_read(qonnx_ctx *cx, qonnx_dataset *d, const char *path, bool 
     FileMap map;
     Labelling b = {.cx = cx, .path = path, .l = &d->listings[d->lead]};
     if (!file_map(cx, path, &map)) return false;
+    input_add(cx, path, "labels");
     bool ok = apply(&b, (Slice){(const char *)map.data, map.bytes});
     if (ok && found) check_folders(&b);
     d->labelled |= ok;

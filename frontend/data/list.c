@@ -65,15 +65,18 @@ bool names_read(qonnx_ctx *cx, const char *path, bool *is_file, Names *out)
     if (*is_file) return true;
     DIR *d = opendir(path);
     if (!d) return qonnx_fail(cx, NULL, "%s: cannot read: %s", path, strerror(errno));
-    for (struct dirent *e; (e = readdir(d));) {
+    for (struct dirent *e; errno = 0, (e = readdir(d));) {
         if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0)) continue;
         if (S_ISDIR(st.st_mode)) push(&out->folders, &out->nfolders, e->d_name);
         else if (S_ISREG(st.st_mode)) push(&out->files, &out->nfiles, e->d_name);
     }
+    int error = errno; /* the end has none */
     closedir(d);
     sort_names(out->files, out->nfiles);
     sort_names(out->folders, out->nfolders);
-    return true;
+    if (!error) return true;
+    names_free(out);
+    return qonnx_fail(cx, NULL, "%s: cannot read: %s", path, strerror(error));
 }
 
 void names_free(Names *n)

@@ -116,6 +116,8 @@ typedef void qonnx_log_fn(void *user, qonnx_level level, const char *text);
  *  samples. Return false to stop: the work then fails with "interrupted". */
 typedef bool qonnx_progress_fn(void *user, const char *what, size_t done, size_t total);
 
+/** A context belongs to one piece of work: what was read with it is not replaced by what is written
+ *  with it (qonnx_output_check). */
 QONNX_API qonnx_ctx *qonnx_ctx_new(void);
 QONNX_API void qonnx_ctx_free(qonnx_ctx *cx);
 QONNX_API void qonnx_ctx_on_log(qonnx_ctx *cx, qonnx_log_fn *fn, void *user);
@@ -129,6 +131,12 @@ QONNX_API void qonnx_ctx_allow_symlinks(qonnx_ctx *cx, bool allow);
 /** The message of the failure, "" when none: "FILE: node 'NAME' (OP): what; what to do". Lives
  *  until the next failure of this context. */
 QONNX_API const char *qonnx_error(const qonnx_ctx *cx);
+
+/** The name of the file that lies in memory at that address, made harmless for a terminal; NULL if
+ *  none does. Files are read as memory: where one is cut short by somebody else, reading what is gone
+ *  ends the process by SIGBUS, and this is the file to blame. Lives until the file is let go.
+ *  [any thread, a handler of signals] */
+QONNX_API const char *qonnx_file_at(const void *address);
 
 /** Records a failure and returns false, so that `return qonnx_fail(...)` reads well. `node` may be
  *  NULL. Only the first failure is kept: it is the cause. */

@@ -29,10 +29,22 @@ QONNX_API qonnx_graph *qonnx_model_load(qonnx_ctx *cx, const char *path);
 QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *g,
                                               const char *path);
 
-/** Fails when external data of the model is in the file `path`: it must not be replaced.
- *  qonnx_model_save() asks this too; here it can be asked before the work. */
-QONNX_API QONNX_CHECKED bool qonnx_model_spares(qonnx_ctx *cx, const qonnx_graph *g,
-                                                const char *path);
+/** Fails when the file at `path`, by whatever name, is one that was read with this context (models,
+ *  their external data, samples, labels, statistics) or a plugin that is loaded; and when a file there
+ *  would be read as a sample or a plugin by the next run, because it has such a name and lies in such
+ *  a directory, however deep. What writes files asks this too; here it can be asked before the work. */
+QONNX_API QONNX_CHECKED bool qonnx_output_spares(qonnx_ctx *cx, const char *path);
+/** The same, and fails when no file can be written there: it is a directory or a device, or nothing
+ *  can be made in the directory that it is to be in. */
+QONNX_API QONNX_CHECKED bool qonnx_output_check(qonnx_ctx *cx, const char *path);
+
+/** A directory for files that are not complete yet: `.qonnx-...` in `directory`, for this process
+ *  alone. What processes that were killed have left there before is removed. NULL on failure. */
+typedef struct qonnx_scratch qonnx_scratch;
+QONNX_API qonnx_scratch *qonnx_scratch_new(qonnx_ctx *cx, const char *directory);
+QONNX_API const char *qonnx_scratch_path(const qonnx_scratch *s);
+/** Removes the directory with the files in it, and with its directories of files. */
+QONNX_API void qonnx_scratch_free(qonnx_scratch *s);
 
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 

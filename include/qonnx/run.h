@@ -19,6 +19,10 @@ typedef struct qonnx_dataset qonnx_dataset;
 QONNX_API qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g,
                                             const char *const *specs, int nspecs);
 QONNX_API void qonnx_dataset_free(qonnx_dataset *d);
+/** Lists the files of the samples, so that qonnx_output_check() knows them before anything is read
+ *  or run. What is wrong with the specs is left for qonnx_dataset_open() to say. */
+QONNX_API void qonnx_data_inputs(qonnx_ctx *cx, const qonnx_graph *g,
+                                       const char *const *specs, int nspecs);
 /** Reads "FILE CLASS" lines and gives the samples their classes; FILE is relative to the data set's
  *  directory. Where no sample is called so, its name without the extension counts: "a.jpg" names
  *  the sample a.npy. Warns about lines that name no sample and samples that no line names; fails,
@@ -187,6 +191,10 @@ QONNX_API QONNX_CHECKED bool qonnx_plugin_load(qonnx_ctx *cx, const char *path);
 /** Loads the plugins of the search path, unless that was done. Those that are refused are warnings.
  *  [any thread] */
 QONNX_API void qonnx_plugin_search(qonnx_ctx *cx);
+
+/** Counts the directories of the search path among the inputs of the context, without loading
+ *  anything: qonnx_output_check() then refuses what would be a plugin there. */
+QONNX_API void qonnx_plugin_inputs(qonnx_ctx *cx);
 
 /** "pass 'NAME' of plugin FILE" (or "observer ...", or "plugin FILE" while it is loaded) as long as
  *  this thread is in code of a plugin, else NULL: for handlers of signals, which may not be able to

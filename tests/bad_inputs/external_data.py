@@ -155,7 +155,7 @@ row("external data: of a list in an attribute", r"attribute 'value' has lists or
 
 for verb in ("quantize", "calibrate"):
 
-    @row(f"external data: where {verb} is to write", r"w\.bin: holds the model's external data; name another output")
+    @row(f"external data: where {verb} is to write", r"w\.bin: is an input as well, external data of the model")
     def _(folder, verb=verb):
         two(folder, 0, 4)
         np.save(folder / "x.npy", np.zeros((1, 2), np.float32))

@@ -4,6 +4,7 @@
  * calls from the command, from libqonnx and from the libraries that it reads files with: others, as
  * the loader's, are not ours to survive. When a call was failed, "fault injected" is written to the
  * file descriptor FAULT_FD. FAULT_CUT=1 instead shortens every file right after it was mapped.
+ * FAULT_NO_TMPFILE=1 is a file system that has no files without names.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,10 +119,31 @@ int open(const char *path, int flags, ...)
 {
     va_list args;
     va_start(args, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    bool unnamed = (flags & O_TMPFILE) == O_TMPFILE;
+    mode_t mode = unnamed || flags & O_CREAT ? va_arg(args, mode_t) : 0;
     va_end(args);
+    if (unnamed && setting("FAULT_NO_TMPFILE")) return errno = EOPNOTSUPP, -1;
     return fails("io", CALLER, EMFILE) ? -1 : REAL(open)(path, flags, mode);
 }
+
+int openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    return fails("io", CALLER, EMFILE) ? -1 : REAL(openat)(dir, path, flags, mode);
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+    if (fails("io", CALLER, EIO)) return -1;
+    return REAL(linkat)(from_dir, from, to_dir, to, flags);
+}
+
+int flock(int fd, int how) { return fails("io", CALLER, ENOLCK) ? -1 : REAL(flock)(fd, how); }
+
+struct dirent *readdir(DIR *d) { return fails("io", CALLER, EIO) ? NULL : REAL(readdir)(d); }
 
 FILE *fopen(const char *path, const char *mode)
 {

@@ -1,0 +1,190 @@
+/* ir/inputs.c - what the inputs of a context resolved to: files, which nothing is written over, and
+ * folders, in which nothing is written that would be read as an input later.
+ */
+#include "ir/ir.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A file or folder that was read. */
+typedef struct Input {
+    char *path;            /* as it was named, for messages; owned */
+    const char *what;      /* "a sample" */
+    input_takes_fn *takes; /* of a folder; NULL: it is a file */
+    bool kept;             /* the file stays mapped: it must not change */
+    dev_t device;          /* with `inode`: which file it is */
+    ino_t inode;
+    off_t bytes;              /* its length when it was added */
+    struct timespec modified; /* its time then */
+} Input;
+
+struct Inputs {
+    Input *files, *folders;       /* [nfile], [nfolder] */
+    size_t nfile, nfolder;        /* used */
+    size_t file_room, folder_room; /* allocated */
+    bool sorted;                  /* `files` is, by device and inode */
+};
+
+/* Plugins: they are inputs as long as the process lives. */
+static Inputs process_inputs;
+static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void push(Input **list, size_t *count, size_t *room, Input in)
+{
+    if (*count == *room) {
+        *room = *room ? *room * 2 : 16;
+        *list = xrealloc_array(*list, *room, sizeof **list);
+    }
+    (*list)[(*count)++] = in;
+}
+
+static char *copy_text(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    return memcpy(xmalloc(bytes), text, bytes);
+}
+
+static void add(Inputs *all, const char *path, const char *what, input_takes_fn *takes, bool kept)
+{
+    struct stat s;
+    if (stat(path, &s)) return; /* gone already, or it never was there */
+    if (S_ISDIR(s.st_mode) != (takes != NULL)) return;
+    Input in = {copy_text(path), what, takes, kept, s.st_dev, s.st_ino, s.st_size, s.st_mtim};
+    if (takes) push(&all->folders, &all->nfolder, &all->folder_room, in);
+    else push(&all->files, &all->nfile, &all->file_room, in);
+    all->sorted = false;
+}
+
+void input_add(Ctx *cx, const char *path, const char *what)
+{
+    add(ctx_inputs(cx), path, what, NULL, false);
+}
+
+void input_keep(Ctx *cx, const char *path, const char *what)
+{
+    add(ctx_inputs(cx), path, what, NULL, true);
+}
+
+void input_add_folder(Ctx *cx, const char *path, const char *what, input_takes_fn *takes)
+{
+    add(ctx_inputs(cx), path, what, takes, false);
+}
+
+void input_add_plugin(const char *path)
+{
+    pthread_mutex_lock(&process_lock);
+    add(&process_inputs, path, "a plugin", NULL, false);
+    pthread_mutex_unlock(&process_lock);
+}
+
+Inputs *inputs_new(void) { return xcalloc(1, sizeof(Inputs)); }
+
+void inputs_free(Inputs *all)
+{
+    if (!all) return;
+    for (size_t i = 0; i < all->nfile; i++) free(all->files[i].path);
+    for (size_t i = 0; i < all->nfolder; i++) free(all->folders[i].path);
+    free(all->files);
+    free(all->folders);
+    free(all);
+}
+
+/* ---- what may be written --------------------------------------------------------------------- */
+
+static int by_identity(const void *a, const void *b)
+{
+    const Input *x = a, *y = b;
+    if (x->device != y->device) return x->device < y->device ? -1 : 1;
+    return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+static const Input *find_file(Inputs *all, const struct stat *s)
+{
+    if (!all->sorted && all->nfile) qsort(all->files, all->nfile, sizeof(Input), by_identity);
+    all->sorted = true;
+    Input key = {.device = s->st_dev, .inode = s->st_ino};
+    return all->nfile ? bsearch(&key, all->files, all->nfile, sizeof key, by_identity) : NULL;
+}
+
+static bool spares_file(Ctx *cx, const char *path, const struct stat *s)
+{
+    const Input *in = find_file(ctx_inputs(cx), s);
+    pthread_mutex_lock(&process_lock);
+    if (!in) in = find_file(&process_inputs, s);
+    bool good = !in || qonnx_fail(cx, NULL,
+                                  "%s: is an input as well, %s ('%s'); name another place to write "
+                                  "to",
+                                  path, in->what, in->path);
+    pthread_mutex_unlock(&process_lock);
+    return good;
+}
+
+/* The real path of the longest beginning of `path` that is there and a directory; malloc'd, NULL if
+ * it cannot be told. */
+static char *existing_folder(const char *path)
+{
+    char *at = copy_text(path), *real = NULL;
+    struct stat s;
+    for (char *slash; !real && (slash = strrchr(at, '/'));) {
+        *(slash == at ? slash + 1 : slash) = 0;
+        if (!stat(at, &s) && S_ISDIR(s.st_mode)) real = realpath(at, NULL);
+        if (slash == at) break;
+    }
+    if (!real && *path != '/') real = realpath(".", NULL);
+    free(at);
+    return real;
+}
+
+/* The folder of inputs that this is, and that would read a file of that name. */
+static const Input *find_folder(const Inputs *all, const char *folder, const char *name)
+{
+    struct stat s;
+    if (!all->nfolder || stat(folder, &s)) return NULL;
+    for (size_t i = 0; i < all->nfolder; i++)
+        if (all->folders[i].device == s.st_dev && all->folders[i].inode == s.st_ino &&
+            all->folders[i].takes(name))
+            return &all->folders[i];
+    return NULL;
+}
+
+/* Looks at the folder that the file is to be in, and at all around that. */
+static bool spares_folders(Ctx *cx, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const Inputs *all = ctx_inputs(cx);
+    char *folder = all->nfolder ? existing_folder(path) : NULL;
+    const Input *in = NULL;
+    while (folder && !(in = find_folder(all, folder, name))) {
+        char *cut = strrchr(folder, '/');
+        if (!cut || !cut[1]) break;
+        cut[cut == folder] = 0;
+    }
+    free(folder);
+    return !in || qonnx_fail(cx, NULL,
+                             "%s: would be %s for the next run, which reads '%s'; name a place "
+                             "outside of it",
+                             path, in->what, in->path);
+}
+
+bool input_spared(Ctx *cx, const char *path)
+{
+    struct stat s;
+    return (stat(path, &s) || spares_file(cx, path, &s)) && spares_folders(cx, path);
+}
+
+bool inputs_unchanged(Ctx *cx)
+{
+    const Inputs *all = ctx_inputs(cx);
+    struct stat s;
+    for (size_t i = 0; i < all->nfile; i++) {
+        const Input *in = &all->files[i];
+        if (!in->kept || stat(in->path, &s)) continue; /* removed, or replaced: what we have stays */
+        if (s.st_dev != in->device || s.st_ino != in->inode) continue;
+        if (s.st_size != in->bytes || s.st_mtim.tv_sec != in->modified.tv_sec ||
+            s.st_mtim.tv_nsec != in->modified.tv_nsec)
+            return qonnx_fail(cx, NULL, "%s: was %s while it was read; try again", in->path,
+                              s.st_size < in->bytes ? "cut short" : "changed");
+    }
+    return true;
+}
