@@ -208,10 +208,6 @@ static bool make_directory(const char *path, bool *made)
 /* Makes the directory of the outputs, and in it the one that they are written to at first. */
 static bool stage_open(Run *run)
 {
-    if (strlen(run->args->output) + 64 > PATH_MAX) {
-        complain("%s: the path is too long", run->args->output);
-        return false;
-    }
     if (!make_directory(run->args->output, &run->made)) return false;
     run->stage = qonnx_scratch_new(run->cx, run->args->output);
     if (!run->stage) report_failure(run->cx);
@@ -229,12 +225,23 @@ static const char *output_path(char path[PATH_MAX], const Run *run, const char *
     return path;
 }
 
-/* Whether no output is to take the place of an input, or would be one for the next run. */
+/* Whether the outputs would not be samples of the next run, known before anything is made there: the
+ * directory alone may be taken for a class. */
+static bool place_spared(Run *run)
+{
+    char path[PATH_MAX];
+    if (strlen(run->args->output) + 128 > PATH_MAX)
+        return qonnx_fail(run->cx, NULL, "%s: the path is too long", run->args->output);
+    run->samples = 1;
+    return output_spared(run->cx, run->g, run->args->data.text, run->args->data.count,
+                         output_path(path, run, run->args->output, 0, -1));
+}
+
+/* Whether no output is to take the place of an input. */
 static bool outputs_spared(Run *run)
 {
     char path[PATH_MAX];
     bool good = true;
-    qonnx_plugin_inputs(run->cx);
     for (int i = 0; run->stage && good && i < qonnx_graph_outputs(run->g); i++)
         for (size_t k = 0; good && k < run->samples; k++)
             good = qonnx_output_spares(
@@ -354,7 +361,6 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
     qonnx_tensor *inputs = calloc((size_t)nin + 1, sizeof *inputs);
     run->want = calloc((size_t)nout + 1, sizeof *run->want);
     run->samples = 1;
-    qonnx_data_inputs(run->cx, run->g, &directory, 1);
     bool good = inputs && run->want && load_set(run, directory, "input", nin, inputs) &&
                 outputs_spared(run) &&
                 (!run->args->check || load_set(run, directory, "output", nout, run->want)) &&
@@ -422,14 +428,12 @@ static int run_verb(const Verb *verb, const Args *args)
         return options_misuse(verb, "run: --check takes one --data DIR and no -o");
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
     Run run = {.args = args, .cx = progress_ctx()};
-    if (args->output && !stage_open(&run)) {
-        qonnx_ctx_free(run.cx);
-        return EXIT_BAD;
-    }
     if (args->json) run.report = json_array();
     qonnx_graph *g = runnable_load(run.cx, args->operands[0]);
     run.g = g;
-    int status = g ? run_model(&run) : report_failure(run.cx);
+    int status;
+    if (!g || (args->output && !place_spared(&run))) status = report_failure(run.cx);
+    else status = args->output && !stage_open(&run) ? EXIT_BAD : run_model(&run);
     if (run.stage) stage_close(&run, false);
     json_decref(run.report);
     qonnx_graph_free(g);
