@@ -169,10 +169,11 @@ const char *name_choose(Graph *g, const char *name);
 void name_put(Graph *g, Value *v);        /* under its name */
 void name_drop(Graph *g, const Value *v); /* before it is renamed */
 void name_drop_graph(Graph *g);           /* its own, and its subgraphs': when it is removed */
-/* `name` itself, which is taken from now on, when no node of the model has it, or else the first free
- * of name_1, name_2, ...; "" stays "". */
+/* `name` itself, which is taken from now on, when no node of the model has it, or else the first
+ * free of name_1, name_2, ...; "" stays "". */
 const char *node_name_choose(Graph *g, const char *name);
-void node_name_drop(const Node *n); /* its name, and those of its subgraphs' nodes: when it is removed */
+/* Gives up its name, and those of its subgraphs' nodes: when it is removed. */
+void node_name_drop(const Node *n);
 
 /* attr.c */
 Attr *node_attr(const Node *n, const char *name);

@@ -1,6 +1,7 @@
 /* ir/names.c - names of values: a table for each graph, and which are taken in the whole model; and
- * those of nodes, which only have to be chosen. The hash has a seed of its own in every process, so that no file can have names that meet in it;
- * nothing goes through a table in its order, so no result depends on the seed.
+ * those of nodes, which only have to be chosen. The hash has a seed of its own in every process, so
+ * that no file can have names that meet in it; nothing goes through a table in its order, so no
+ * result depends on the seed.
  */
 #define XXH_INLINE_ALL
 #include <xxhash.h>

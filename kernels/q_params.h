@@ -72,12 +72,19 @@ typedef struct q_pool_p {
     int32_t x_signed;
     int32_t x_zero, y_zero;
     int32_t lo, hi;
+    /* of q_avgpool alone: */
+    int32_t x_scale, y_scale; /* bits of the float32 scales */
+    int32_t whole;            /* padding counts: a mean is of the whole window, wherever it lies */
+    int32_t shift;            /* added to y_zero while a mean is rounded, and taken off again */
+    int32_t near;             /* 2^-20 steps of y from a tie where a mean's roundings matter; 0:
+                                 none is made, for the window is the whole input */
 } q_pool_p;
 /* q_maxpool(p, x, y): same type and parameters in and out, clamped; elements outside the input do
  * not count, a window wholly outside gives lo.
  * q_avgpool(p, x, scale, y): scale is q_scale [kd*kh*kw + 1], indexed by how many elements of the
- * window lie inside the input: the float32 sx / (sy * (float)count), entry 0 unused; padding that
- * counts (count_include_pad) is expressed by equal entries. sum(x - x_zero) is requantized. */
+ * window lie inside the input: the float32 sx / (sy * (float)count), entry 0 unused; with `whole` all
+ * entries are alike. With near 0, sum(x - x_zero) is requantized; else
+ * y = S(rint(sum(sx * (x - x_zero)) / count / sy + y_zero)), every operation rounded to float32. */
 
 typedef struct q_table_p {
     int32_t count; /* elements */

@@ -194,7 +194,8 @@ static bool has_form(const char *op, const Node *n, const QuantNode *q)
 {
     if (!strcmp(op, "Add")) return quantized_add_params(q, &(q_add_p){0});
     if (!strcmp(op, "Softmax")) return is_probability(&q->out);
-    if (!strcmp(op, "AveragePool") && !counts_inside(n)) return false;
+    if (!strcmp(op, "AveragePool"))
+        return counts_inside(n) && quantized_avgpool_fits(n, q) && multiplies(op, q);
     return multiplies(op, q);
 }
 
@@ -237,6 +238,7 @@ static void replace(const Group *g)
     Node *q = qonnx_graph_add_node(graph, g->quantize, g->node->op, QUANTIZED_DOMAIN, "", g->in,
                                    g->nin, &y, 1);
     q->name = g->node->name;
+    g->q->pairs = g->in[0]->def && !qonnx_value_is_output(y);
     q->attrs = g->node->attrs;
     q->nattr = q->attr_cap = g->node->nattr;
     q->row = quantized_find(g->node->op);

@@ -291,6 +291,28 @@ static q_pool_p pool_params(const Node *n, const Window *w)
     return p;
 }
 
+/* Steps of the output, times 2^20, by which float32 roundings can move the mean of `count` elements:
+ * one an element, one a sum, and few more, each 2^-24 of at most 255 steps of the input; one of the
+ * sum with the zero point. */
+static int32_t mean_error(const QuantNode *q, int64_t count)
+{
+    double ratio = (double)q->in[0].scale / (double)q->out.scale;
+    double error = (2.0 * (double)count + 8) * 255 * ratio + 1024;
+    return (int32_t)fmin(ceil(ldexp(error, 20 - 24)) + 2, 1 << 20);
+}
+
+/* The largest ratio of scales times elements for which q_avgpool's bounds hold. */
+#define MEAN_BOUND 0x1p22
+
+bool quantized_avgpool_fits(const Node *n, const QuantNode *q)
+{
+    double most = (double)q->in[0].scale / (double)q->out.scale;
+    const Attr *kernel = node_attr(n, "kernel_shape");
+    for (int i = 0; kernel && i < kernel->count; i++) most *= (double)kernel->ints[i];
+    return most <= MEAN_BOUND && q->in[0].scale > 0x1p-90f && q->in[0].scale < 0x1p90f &&
+           q->out.scale > 0x1p-90f && q->out.scale < 0x1p90f;
+}
+
 /* sx / (sy * (float)count), by how many elements of a window are averaged. */
 static bool avgpool_lower(Lower *l, Node *n)
 {
@@ -301,10 +323,18 @@ static bool avgpool_lower(Lower *l, Node *n)
     int64_t window = w.kernel[0] * w.kernel[1] * w.kernel[2];
     if (window > 1 << 20)
         return qonnx_fail(l->cx, n, "a window of %lld elements", (long long)window);
-    bool all = qonnx_node_int(n, "count_include_pad", 0) != 0;
+    bool global = true;
+    for (int i = 0; i < 3; i++)
+        global &= w.kernel[i] == w.in[i] && w.front[i] == 0 && w.back[i] == 0;
+    p.x_scale = (int32_t)bits_of(q->in[0].scale);
+    p.y_scale = (int32_t)bits_of(q->out.scale);
+    p.whole = qonnx_node_int(n, "count_include_pad", 0) != 0;
+    /* ONNX Runtime on x86-64 makes such pairs of int8 pairs of uint8 before anything else. */
+    p.shift = q->pairs && q->out.dtype == QONNX_INT8 ? 128 : 0;
+    p.near = global ? 0 : mean_error(q, window);
     q_scale *s = lower_array(l, (size_t)(window + 1), sizeof *s);
     for (int64_t i = 0; i <= window; i++)
-        s[i] = bits_of(q->in[0].scale / (q->out.scale * (float)(all || !i ? window : i)));
+        s[i] = bits_of(q->in[0].scale / (q->out.scale * (float)(p.whole || !i ? window : i)));
     Buf *in[2] = {lower_in(l, n, 0, LAST), lower_const(l, s, (size_t)(window + 1) * sizeof *s)};
     lower_call(l, n, "q_avgpool", &p, in, 2, lower_out(l, n->out[0], LAST));
     return true;

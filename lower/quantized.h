@@ -26,6 +26,7 @@ typedef struct QuantNode {
     const float *weight;   /* scales of the weight, [nweight]; NULL: no weight */
     int nweight;           /* 1, or one an output channel */
     float lo, hi;          /* fused Relu or Clip, in real numbers; infinite for none */
+    bool pairs;  /* stood between pairs of QuantizeLinear and DequantizeLinear */
 } QuantNode;
 
 /* Makes quantized nodes of QDQ groups and of QLinear operators, wherever the result is the same
@@ -40,6 +41,9 @@ const Op *quantized_find(const char *op);
 bool quant_read(const Value *scale, const Value *zero, QuantParams *p);
 /* The parameters of q_add for an Add; false where its scales are too far apart for exact integers. */
 bool quantized_add_params(const QuantNode *q, q_add_p *p);
+
+/* Whether q_avgpool is exact for an AveragePool with these scales. */
+bool quantized_avgpool_fits(const Node *n, const QuantNode *q);
 
 /* q = saturate(rint(x / scale) + zero), in the type's range. */
 int quant_value(const QuantParams *p, float x);

@@ -187,7 +187,7 @@ static bool softmax_lower(Lower *l, Node *n)
 /* A probability in 8 bits: scale 1/256, zero point 0. */
 #define PROBABILITY                                                                                \
     {                                                                                              \
-        QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256                                       \
+        QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256, true                                 \
     }
 
 const Op ops_activation[] = {

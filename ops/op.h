@@ -42,6 +42,14 @@ typedef struct Op {
 #define RULE(k, acts)                                                                              \
     {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
 #define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
+/* A form that stays in float where ONNX Runtime would still take its operator's integer kernel. */
+#define RULE_APART                                                                                 \
+    {.kind = QONNX_RULE_FLOAT,                                                                     \
+     .weight = -1,                                                                                 \
+     .bias = -1,                                                                                   \
+     .weight_axis = -1,                                                                            \
+     .channel_axis = -1,                                                                           \
+     .apart = true}
 
 /* ---- the form that an operator set gives a node (ops/attributes.c) ----------------------------- */
 

@@ -71,11 +71,20 @@ static bool pool_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ONNX Runtime's integer kernel counts what lies behind the padding, where ceil_mode lets a window
+ * reach, as padding; and it knows no attribute `dilations`, whatever its values: the file is refused.
+ */
+static void avgpool_refine(const Node *n, qonnx_rule *r)
+{
+    bool beyond = qonnx_node_int(n, "ceil_mode", 0) && qonnx_node_int(n, "count_include_pad", 0);
+    if (beyond || qonnx_node_has(n, "dilations")) *r = (qonnx_rule)RULE_APART;
+}
+
 const Op ops_pool[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), NULL, pool_lower,
      .takes = pool_takes},
-    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
+    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), avgpool_refine, pool_lower,
      .takes = pool_takes},
     {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
      .takes = pool_takes},

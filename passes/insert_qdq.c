@@ -237,6 +237,17 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
     }
 }
 
+/* A copy of the value of a node that must be kept apart: behind a Concat of one input, which no
+ * runtime takes out, so that none finds the node between DQ and Q. */
+static qonnx_value *keep_apart(const Insert *in, qonnx_node *before, qonnx_value *v)
+{
+    qonnx_value *copy = qonnx_graph_add_value(in->g, join(in, qonnx_value_name(v), "_apart"));
+    const char *name = join(in, qonnx_value_name(v), "_KeepApart");
+    qonnx_node *n = qonnx_graph_add_node(in->g, before, "Concat", "", name, &v, 1, &copy, 1);
+    qonnx_node_set_int(n, "axis", 0);
+    return copy;
+}
+
 /* Puts Q and DQ behind a computed value or a graph input. Where the producer runs in integers every
  * reader reads the DQ, so that the producer has the Q as its only reader; else only the integer
  * operators do, and the others keep the float. */
@@ -256,6 +267,8 @@ static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, co
             if (integer_producer || readers[i].integer)
                 qonnx_node_set_input(readers[i].node, readers[i].input, to);
     }
+    const Site *s = placement_site(&in->placement, producer);
+    if (s && !s->quantized && s->rule.apart) from = keep_apart(in, next, v);
     qonnx_value *scale = add_scales(in, name, p), *zero = add_zero_points(in, name, p);
     qonnx_value *mid = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Output"));
     add_qdq(in, next, "QuantizeLinear", join(in, name, "_QuantizeLinear"),

@@ -208,6 +208,15 @@ static bool joins_well(const Site *s)
     return !narrow || !s->parted;
 }
 
+/* Whether what a Softmax or a Sigmoid was seen to give loses two bits or more at its fixed scale:
+ * 1,000 classes that are all about as likely become zeros at 1/256. */
+static bool is_too_coarse(const Placement *p, const Site *s)
+{
+    const char *name = qonnx_value_name(qonnx_node_output(s->node, 0));
+    const qonnx_histogram *h = p->stats ? qonnx_stats_histogram(p->stats, name) : NULL;
+    return h && h->nbins && placement_narrow(h->max, s->rule.hi);
+}
+
 /* Why the operator must not run in integers with the ranges that its values have; NULL: it may. */
 static const char *find_misfit(const Placement *p, const Site *s)
 {
@@ -215,6 +224,8 @@ static const char *find_misfit(const Placement *p, const Site *s)
         return "what it moves has a range of its own";
     if (s->rule.kind == QONNX_RULE_UNIFY && !joins_well(s))
         return "one scale would be too coarse for what is small in it";
+    if (s->rule.kind == QONNX_RULE_FIXED && is_too_coarse(p, s))
+        return "its largest value is no more than a quarter of what its fixed scale reaches to";
     return NULL;
 }
 

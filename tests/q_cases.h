@@ -535,7 +535,49 @@ static inline Pooled ref_pool(const q_pool_p *p, const uint8_t *x, const int32_t
     return r;
 }
 
-static inline bool pool_case(Cases *t, bool average)
+/* The mean in float32, one rounding after the other. */
+static inline int32_t ref_mean(const q_pool_p *p, const uint8_t *x, const int32_t o[5])
+{
+    volatile float sum = 0, v;
+    int32_t count = 0;
+    for (int32_t d = 0; d < p->kd; d++)
+        for (int32_t h = 0; h < p->kh; h++)
+            for (int32_t w = 0; w < p->kw; w++) {
+                const int32_t id = o[1] * p->sd - p->pd + d * p->dd;
+                const int32_t ih = o[2] * p->sh - p->ph + h * p->dh;
+                const int32_t iw = o[3] * p->sw - p->pw + w * p->dw;
+                if (id < 0 || id >= p->id || ih < 0 || ih >= p->ih || iw < 0 || iw >= p->iw)
+                    continue;
+                const int32_t pixel = ((o[0] * p->id + id) * p->ih + ih) * p->iw + iw;
+                const int32_t value = value_of(x, (size_t)(pixel * p->c + o[4]), p->x_signed);
+                v = float_of((q_scale)p->x_scale) * (float)(value - p->x_zero);
+                sum = sum + v;
+                count++;
+            }
+    v = sum / (float)(p->whole ? p->kd * p->kh * p->kw : count ? count : 1);
+    v = v / float_of((q_scale)p->y_scale);
+    v = v + (float)(p->y_zero + p->shift);
+    const float r = rintf(v) - (float)p->shift;
+    return r <= (float)p->lo ? p->lo : r >= (float)p->hi ? p->hi : (int32_t)r;
+}
+
+/* Scales of a mean, often equal or simple, so that ties are many. */
+static inline void random_mean(Cases *t, q_pool_p *p, q_scale *scale, int32_t window)
+{
+    const q_scale at = (q_scale)(127 + between(t, -60, 60)) << 23;
+    const float x = float_of(at | (rnd(t) & 0x7fffff)), odd = float_of(at | (rnd(t) & 0x7fffff));
+    const float y = one_in(t, 2) ? x * (float)between(t, 1, 3) : odd;
+    p->x_scale = (int32_t)bits_of(x);
+    p->y_scale = (int32_t)bits_of(y);
+    p->whole = between(t, 0, 1);
+    p->shift = p->lo < 0 ? between(t, 0, 1) * 128 : 0;
+    const double ratio = (double)x / (double)y;
+    p->near = (int32_t)ceil(((2.0 * window + 8) * 255 * ratio + 1024) / 16) + 2;
+    for (int32_t i = 0; i <= window; i++)
+        scale[i] = bits_of(x / (y * (float)(p->whole || !i ? window : i)));
+}
+
+static inline bool pool_case(Cases *t, bool average, bool global)
 {
     q_pool_p p = {.n = between(t, 1, 2)};
     p.c = between(t, 1, 150);
@@ -554,6 +596,7 @@ static inline bool pool_case(Cases *t, bool average)
     q_scale *scale = bytes_new((size_t)(window + 1) * sizeof *scale);
     const float ratio = float_of(random_scale(t, 200.0));
     for (int32_t i = 0; i <= window; i++) scale[i] = bits_of(ratio / (float)(i ? i : 1));
+    if (average && !global) random_mean(t, &p, scale, window);
     const size_t n = (size_t)(p.n * p.od * p.oh * p.ow * p.c);
     int32_t *want = bytes_new(n * sizeof *want), *at = want, o[5];
     for (o[0] = 0; o[0] < p.n; o[0]++)
@@ -562,7 +605,8 @@ static inline bool pool_case(Cases *t, bool average)
                 for (o[3] = 0; o[3] < p.ow; o[3]++)
                     for (o[4] = 0; o[4] < p.c; o[4]++) {
                         const Pooled r = ref_pool(&p, x, o);
-                        *at++ = average ? ref_requant(r.sum, scale[r.count], p.y_zero, p.lo, p.hi)
+                        *at++ = p.near    ? ref_mean(&p, x, o)
+                                : average ? ref_requant(r.sum, scale[r.count], p.y_zero, p.lo, p.hi)
                                         : limit(r.most, p.lo, p.hi);
                     }
     const char *name = average ? "q_avgpool" : "q_maxpool";
@@ -625,8 +669,8 @@ static inline bool q_cases(Cases *t, int rounds)
 {
     for (int i = 0; i < rounds; i++)
         if (!(conv_case(t, false) && conv_case(t, true) && gemm_case(t) && add_case(t) &&
-              mul_case(t) && table_case(t) && softmax_case(t) && pool_case(t, false) &&
-              pool_case(t, true) && requant_case(t))) {
+              mul_case(t) && table_case(t) && softmax_case(t) && pool_case(t, false, false) &&
+              pool_case(t, true, false) && pool_case(t, true, true) && requant_case(t))) {
             printf("in round %d\n", i);
             return false;
         }

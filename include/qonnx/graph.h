@@ -99,8 +99,8 @@ QONNX_API qonnx_value *qonnx_graph_add_constant(qonnx_graph *g, const char *name
 QONNX_API qonnx_value *qonnx_graph_add_value(qonnx_graph *g, const char *name);
 /** A new node in front of `before` (NULL: at the end). Inputs may be NULL where left out. Every
  *  output must be a value without a producer. `domain` "" is ONNX's own. Where a node of the model,
- *  subgraphs included, has the name already, the new one is called name_1, name_2, ...; "" is no name,
- *  which any number may have. */
+ *  subgraphs included, has the name already, the new one is called name_1, name_2, ...; "" is no
+ *  name, which any number may have. */
 QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, const char *op,
                                            const char *domain, const char *name,
                                            qonnx_value *const *inputs, int ninputs,

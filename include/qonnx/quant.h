@@ -49,6 +49,9 @@ typedef struct qonnx_rule {
     int weight_axis;      /* per-channel axis of the weight for this very node; -1 none */
     int channel_axis;     /* axis of the first input that the weight contracts; -1 none */
     float lo, hi;         /* range of QONNX_RULE_FIXED and of QONNX_RULE_ACTIVATE (Relu: 0, inf) */
+    bool apart;           /* where it stays in float: runtimes know an integer form of the
+                             operator that is not this node's, and must not find it between
+                             DequantizeLinear and QuantizeLinear */
 } qonnx_rule;
 
 /** The rule of this node; kind FLOAT for operators without one. [any thread] */
