@@ -28,6 +28,8 @@ static void on_error(j_common_ptr jpeg)
 {
     Decoder *d = jpeg->client_data;
     char text[JMSG_LENGTH_MAX];
+    if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
+        qonnx_out_of_memory(); /* not damaged: it must not be left out of the samples */
     jpeg->err->format_message(jpeg, text);
     d->damaged = true;
     qonnx_fail(d->cx, NULL, "%s: damaged JPEG: %s", d->path, text);

@@ -21,6 +21,8 @@ typedef struct Decoder {
 static void on_error(png_structp png, png_const_charp text)
 {
     Decoder *d = png_get_error_ptr(png);
+    if (strcasestr(text, "out of memory") || strcasestr(text, "insufficient memory"))
+        qonnx_out_of_memory(); /* not damaged: it must not be left out of the samples */
     qonnx_fail(d->cx, NULL, "%s: damaged PNG: %s", d->path, text);
     d->damaged = true;
     png_longjmp(png, 1);
