@@ -140,6 +140,22 @@ static bool matmul_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
+/* Operand i with a matrix of its own for every batch of the result, repeated where it has fewer. */
+static Buf *matmul_expanded(Lower *l, Node *n, int i, Buf *x, const Shape *y)
+{
+    const Shape *s = in_shape(n, i);
+    Shape full = {.rank = y->rank};
+    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    for (int k = 0; k < y->rank; k++)
+        full.dim[k] = k < y->rank - 2 ? y->dim[k] : s->dim[s->rank - y->rank + k];
+    if (shape_elements(&full) == shape_elements(s)) return x;
+    Buf *t = lower_temp(l, (size_t)shape_elements(&full) * sizeof(float));
+    broadcast_strides(s, PLAIN, &full, from);
+    layout_strides(&full, PLAIN, to);
+    lower_copy(l, n, full.rank, full.dim, x, from, 0, t, to, 0, sizeof(float));
+    return t;
+}
+
 static bool matmul_lower(Lower *l, Node *n)
 {
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
@@ -158,8 +174,11 @@ static bool matmul_lower(Lower *l, Node *n)
     bool same = na == nb || na == 1 || nb == 1;
     for (int i = 0; same && na > 1 && nb > 1 && i < a->rank - 2; i++)
         same = a->rank == b->rank && a->dim[i] == b->dim[i];
-    if (!same)
-        return qonnx_fail(l->cx, n, "batch axes that broadcast into each other cannot be run yet");
+    if (!same) {
+        const Shape *y = &n->out[0]->shape;
+        for (int i = 0; i < 2; i++) in[i] = matmul_expanded(l, n, i, in[i], y);
+        na = nb = shape_product(y, 0, y->rank - 2);
+    }
     f_matmul_p p = {(int32_t)(na == 1 ? nb : na), /* either may be 0 */
                     (int32_t)m,
                     (int32_t)columns,

@@ -40,15 +40,24 @@ static bool read_pads(Ctx *cx, const Node *n, Window *w)
     return true;
 }
 
-/* SAME_UPPER and SAME_LOWER: pads so that out = ceil(in / stride). */
-static void pad_same(Window *w, int i, bool upper)
+/* SAME_UPPER and SAME_LOWER: pads so that out = ceil(in / stride). Where strides skip more than the
+ * window needs, the pads would be negative. Runtimes refuse that in a pool and agree in a
+ * convolution as long as it is 1 or 2: no padding then. */
+static bool pad_same(Ctx *cx, const Node *n, Window *w, int i, bool upper, bool pool)
 {
     int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
     w->out[i] = (w->in[i] + w->stride[i] - 1) / w->stride[i];
     int64_t total = (w->out[i] - 1) * w->stride[i] + span - w->in[i];
+    if (total < (pool ? 0 : -2))
+        return qonnx_fail(cx, n,
+                          "auto_pad %s of a window of %lld and a stride of %lld makes %lld of "
+                          "padding along an axis of %lld, want 0 or more; pads can say what is meant",
+                          upper ? "SAME_UPPER" : "SAME_LOWER", (long long)span,
+                          (long long)w->stride[i], (long long)total, (long long)w->in[i]);
     if (total < 0) total = 0;
     w->front[i] = upper ? total / 2 : total - total / 2;
     w->back[i] = total - w->front[i];
+    return true;
 }
 
 static bool output_size(Ctx *cx, const Node *n, Window *w, int i, bool ceil_mode)
@@ -99,8 +108,9 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
                               (long long)(w->front[i] >= span ? w->front[i] : w->back[i]),
                               (long long)span);
         if (w->in[i] < 0) continue;
-        if (same) pad_same(w, i, !strcmp(pad, "SAME_UPPER"));
-        else if (!output_size(cx, n, w, i, ceil_mode)) return false;
+        if (same ? !pad_same(cx, n, w, i, !strcmp(pad, "SAME_UPPER"), !kernel)
+                 : !output_size(cx, n, w, i, ceil_mode))
+            return false;
         if (w->in[i] + w->front[i] + w->back[i] > MOST_STEPS)
             return qonnx_fail(cx, n, "the padded input has size %lld along an axis, at most %d",
                               (long long)(w->in[i] + w->front[i] + w->back[i]), MOST_STEPS);

@@ -147,6 +147,14 @@ static bool is_read(const Program *p, int input)
     return false;
 }
 
+/* Whether a call writes the program's output of that number: none does where it has no elements. */
+static bool is_written(const Program *p, int output)
+{
+    for (int i = 0; i < p->ncall; i++)
+        if (p->calls[i].out->port == -output - 1) return true;
+    return false;
+}
+
 static void print_run(const CModel *m, FILE *f)
 {
     fputs("/* ---- the model ---- */\n\n", f);
@@ -155,6 +163,8 @@ static void print_run(const CModel *m, FILE *f)
     if (m->weights_apart) fprintf(f, "    CHECK_POINTER(weights, %d);\n", C_ALIGN);
     for (int i = 0; i < m->program->ninput; i++)
         if (!is_read(m->program, i)) fprintf(f, "    (void)in%d;\n", i);
+    for (int i = 0; i < m->program->noutput; i++)
+        if (!is_written(m->program, i)) fprintf(f, "    (void)out%d;\n", i);
     for (int i = 0; i < m->program->ncall; i++) print_call(m, i, f);
     fputs("    return 0;\n}\n", f);
 }

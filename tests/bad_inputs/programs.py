@@ -47,6 +47,12 @@ run_row("Conv of a huge padded input", r"the padded input has size 1073741832", 
 run_row("MaxPool of a window of 2^28", "", lambda: one("MaxPool", kernel_shape=[1 << 28] * 2, auto_pad="SAME_UPPER"),
         status=0)
 
+for op in ("MaxPool", "AveragePool"):
+    run_row(f"{op} that auto_pad gives less than no padding", r"auto_pad SAME_UPPER of .* makes -1 of padding",
+            lambda op=op: one(op, kernel_shape=[1, 1], strides=[2, 2], auto_pad="SAME_UPPER"), mends="small - auto_pad")
+run_row("Conv that auto_pad gives much less than no padding", r"auto_pad SAME_LOWER of .* makes -3 of padding",
+        lambda: conv(w=(4, 3, 1, 1), strides=[4, 4], auto_pad="SAME_LOWER"), mends="small - auto_pad of Conv")
+
 # ---- types of less than a byte ------------------------------------------------------------------
 
 
