@@ -51,7 +51,8 @@ static bool pad_same(Ctx *cx, const Node *n, Window *w, int i, bool upper, bool 
     if (total < (pool ? 0 : -2))
         return qonnx_fail(cx, n,
                           "auto_pad %s of a window of %lld and a stride of %lld makes %lld of "
-                          "padding along an axis of %lld, want 0 or more; pads can say what is meant",
+                          "padding along an axis of %lld, want 0 or more; pads can say what is "
+                          "meant",
                           upper ? "SAME_UPPER" : "SAME_LOWER", (long long)span,
                           (long long)w->stride[i], (long long)total, (long long)w->in[i]);
     if (total < 0) total = 0;
