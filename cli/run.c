@@ -225,8 +225,8 @@ static const char *output_path(char path[PATH_MAX], const Run *run, const char *
     return path;
 }
 
-/* Whether the outputs would not be samples of the next run, known before anything is made there: the
- * directory alone may be taken for a class. */
+/* Whether the outputs would not be samples of the next run, known before anything is made there:
+ * the directory alone may be taken for a class. */
 static bool place_spared(Run *run)
 {
     char path[PATH_MAX];
