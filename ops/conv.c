@@ -43,7 +43,7 @@ static int64_t conv_macs(const Node *n)
 
 const Op ops_conv[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0, false}, NULL, conv_lower, conv_macs,
-     .takes = takes_floats},
+    {"Conv", 2, 3, conv_shape, {QONNX_RULE_OWN, 1, 1, 2, 0, 1, 0, 0, false}, NULL, conv_lower,
+     conv_macs, .takes = takes_floats},
     {0},
 };

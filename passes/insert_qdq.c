@@ -237,6 +237,17 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
     }
 }
 
+/* Whether the node in front of a Q must be kept apart from it: a DQ is in front of it, too, or will
+ * be. */
+static bool is_in_danger(const Insert *in, const qonnx_node *n)
+{
+    const Site *s = placement_site(&in->placement, n);
+    if (!s || s->quantized || !s->rule.apart) return false;
+    const qonnx_node *front = qonnx_value_producer(qonnx_node_input(n, 0));
+    const Site *from = placement_site(&in->placement, front);
+    return front && (qonnx_node_is(front, "DequantizeLinear") || (from && from->quantized));
+}
+
 /* A copy of the value of a node that must be kept apart: behind a Concat of one input, which no
  * runtime takes out, so that none finds the node between DQ and Q. */
 static qonnx_value *keep_apart(const Insert *in, qonnx_node *before, qonnx_value *v)
@@ -267,8 +278,7 @@ static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, co
             if (integer_producer || readers[i].integer)
                 qonnx_node_set_input(readers[i].node, readers[i].input, to);
     }
-    const Site *s = placement_site(&in->placement, producer);
-    if (s && !s->quantized && s->rule.apart) from = keep_apart(in, next, v);
+    if (is_in_danger(in, producer)) from = keep_apart(in, next, v);
     qonnx_value *scale = add_scales(in, name, p), *zero = add_zero_points(in, name, p);
     qonnx_value *mid = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Output"));
     add_qdq(in, next, "QuantizeLinear", join(in, name, "_QuantizeLinear"),
