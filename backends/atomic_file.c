@@ -206,7 +206,8 @@ static bool open_parts(AtomicFile *f)
         if (f->fd >= 0) return true;
         return qonnx_fail(f->cx, NULL, "%s: cannot be written: %s", f->path, strerror(errno));
     }
-    if (!set_target(f, follow_links(f->cx, f->path)) || !input_spared(f->cx, f->path) || !input_spared(f->cx, f->target) ||
+    if (!set_target(f, follow_links(f->cx, f->path)) || !input_spared(f->cx, f->path) ||
+        !input_spared(f->cx, f->target) ||
         !make_temp(f))
         return false;
     if (exists && fchmod(f->fd, st.st_mode & 0777) != 0)

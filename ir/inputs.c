@@ -179,7 +179,7 @@ bool inputs_unchanged(Ctx *cx)
     struct stat s;
     for (size_t i = 0; i < all->nfile; i++) {
         const Input *in = &all->files[i];
-        if (!in->kept || stat(in->path, &s)) continue; /* removed, or replaced: what we have stays */
+        if (!in->kept || stat(in->path, &s)) continue; /* replaced: ours stays */
         if (s.st_dev != in->device || s.st_ino != in->inode) continue;
         if (s.st_size != in->bytes || s.st_mtim.tv_sec != in->modified.tv_sec ||
             s.st_mtim.tv_nsec != in->modified.tv_nsec)
