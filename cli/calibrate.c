@@ -29,6 +29,7 @@ bool output_spared(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs
 qonnx_session_options session_options(const Args *args)
 {
     return (qonnx_session_options){.engine = args->engine,
+                                   .max_memory = args->max_memory,
                                    .threads = (int)args->jobs,
                                    .fake_quant = args->fake_quant,
                                    .damaged = args->max_bad < 100 ? args->max_bad / 100 : 1};

@@ -38,6 +38,7 @@ static int compile(const Verb *verb, const Args *args)
     if (good) qonnx_plugin_inputs(cx);
     qonnx_compile_options o = {.target = args->target,
                                .prefix = args->prefix,
+                               .max_memory = args->max_memory,
                                .weights_bin = !strcmp(args->weights, "bin"),
                                .integer_io = !strcmp(args->io, "int8"),
                                .data = d};
@@ -67,6 +68,7 @@ static const Option options[] = {
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
      "samples; the self-test runs the first one instead of\n"
      "an arbitrary input"},
+    MAX_MEMORY_OPTION,
     {.name = NULL},
 };
 

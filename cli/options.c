@@ -17,6 +17,7 @@ static const Option sample_options[] = {
      "bytes on every machine, `auto` is oneDNN if built in"},
     {"limit", 0, OPTION_COUNT, offsetof(Args, limit), "N", "0",
      "take N samples, spread evenly; 0: all"},
+    MAX_MEMORY_OPTION,
     {.name = NULL},
 };
 
@@ -195,6 +196,20 @@ static bool read_count(const char *text, long *out)
     return true;
 }
 
+/* "1024", "800M", "1.5G", "2GiB": powers of 1024. */
+static bool read_size(const char *text, size_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double value = strtod(text, &end);
+    const char *unit = end > text && *end ? strchr(units, *end & ~0x20) : NULL;
+    for (const char *u = units; unit && u <= unit; u++) value *= 1024;
+    if (unit) end += strcasecmp(end + 1, "iB") ? strcasecmp(end + 1, "B") ? 1 : 2 : 3;
+    if (end == text || *end || !(value >= 0 && value < 0x1p62)) return false;
+    *out = (size_t)value;
+    return true;
+}
+
 static bool read_real(const char *text, double *out)
 {
     char *end;
@@ -224,6 +239,8 @@ static bool assign(Args *args, const Option *o, const char *text)
         return true;
     case OPTION_COUNT:
         return read_count(text, (long *)field);
+    case OPTION_SIZE:
+        return read_size(text, (size_t *)field);
     case OPTION_REAL:
         return read_real(text, (double *)field);
     }
@@ -312,6 +329,7 @@ static int take_option(const Verb *verb, Parser *p, int i, const char *text, Arg
 {
     const Option *o = p->rows[i];
     const char *wants = o->kind == OPTION_COUNT  ? "a whole number"
+                        : o->kind == OPTION_SIZE ? "a size as 800M or 2G"
                         : o->kind == OPTION_REAL ? "a number >= 0"
                                                  : o->value;
     bool one = o->kind != OPTION_FLAG && o->kind != OPTION_LIST;

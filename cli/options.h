@@ -37,6 +37,7 @@ typedef struct Args {
     const char *dump_after;  /* --dump-after: name of a pass */
     long jobs;               /* -j; 0: one a core */
     long limit;              /* --limit; 0: all samples */
+    size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */
     bool allow_nonfinite;    /* --allow-nonfinite */
@@ -57,6 +58,7 @@ typedef enum OptionKind {
     OPTION_CHOICE, /* const char *, one of the words in `value` */
     OPTION_LIST,   /* List: may be given again */
     OPTION_COUNT,  /* long, >= 0 */
+    OPTION_SIZE,   /* size_t, bytes: a number, or one with K, M, G or T behind it */
     OPTION_REAL    /* double, >= 0 */
 } OptionKind;
 
@@ -69,6 +71,15 @@ typedef struct Option {
     const char *preset; /* default, as one would type it; NULL: zero */
     const char *help;   /* one line or more, separated by \n */
 } Option;
+
+/* The row of --max-memory, for verbs that run a model. */
+#define MAX_MEMORY_OPTION                                                                          \
+    {                                                                                              \
+        "max-memory", 0, OPTION_SIZE, offsetof(Args, max_memory), "SIZE", "0",                     \
+            "what one run of the model may take in a thread: 800M,\n"                              \
+            "2G; 0: what the machine has, and at most 1G and 256\n"                                \
+            "times the bytes of the model and of one sample"                                       \
+    }
 
 typedef struct Verb {
     const char *name;      /* "quantize" */

@@ -15,6 +15,8 @@ static void clone_value(const Value *v, Graph *c)
     Value *w = graph_value(c, v->name);
     w->dtype = v->dtype;
     w->shape = v->shape;
+    w->observed = v->observed;
+    w->channel_axis = v->channel_axis;
     w->ranged = v->ranged;
     w->lo = v->lo;
     w->hi = v->hi;
@@ -68,7 +70,6 @@ Graph *graph_clone(const Graph *g)
     c->model->main = c;
     c->model->nsub = 0;
     c->model->names = NULL;
-    c->model->folding = (Budget){0};
     c->model->prop_cap = c->model->nprop;
     return clone_into(g, c);
 }

@@ -433,7 +433,7 @@ int qonnx_graph_sweep(Graph *g)
     int kept = 0;
     for (int i = 0; i < g->nconstant; i++) {
         Value *v = g->constants[i];
-        if (v->nuse || v->output_count || v->input_count) g->constants[kept++] = v;
+        if (v->nuse || v->output_count || v->input_count || v->observed) g->constants[kept++] = v;
         else v->data = NULL;
     }
     g->nconstant = kept;

@@ -36,6 +36,8 @@ struct qonnx_value {
     DType dtype;         /* QONNX_UNDEFINED: unknown, or no tensor at all */
     Shape shape;         /* as inferred, or as the file says */
     const Tensor *data;  /* contents of a constant, or NULL */
+    int observed;        /* its number among the values that are observed, from 1; 0: it is not */
+    int channel_axis;    /* of an observed value: the axis that is the channel */
     bool ranged;         /* lo and hi are set */
     float lo, hi;        /* range to quantize to */
     Node *def;           /* the node that produces it; NULL: input or constant */
@@ -189,6 +191,8 @@ Graph *graph_clone(const Graph *g);
  * raise-opset knows: with `lenient`, what cannot be inferred there stays unknown, and what no
  * operator set of the model has too. */
 bool graph_infer(Ctx *cx, Graph *g, bool lenient);
+/* The same, strictly, of one node alone. */
+bool node_infer(Ctx *cx, Node *n);
 
 /* verify.c: whether every invariant of this header holds; the message says which not */
 bool graph_verify(Ctx *cx, const Graph *g);

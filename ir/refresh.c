@@ -159,6 +159,13 @@ bool graph_infer(Ctx *cx, Graph *g, bool lenient)
     return ok;
 }
 
+bool node_infer(Ctx *cx, Node *n)
+{
+    for (int i = 0; i < n->nsub; i++)
+        if (!graph_infer(cx, n->subs[i], false)) return false;
+    return infer_node(cx, NULL, false, n);
+}
+
 bool qonnx_node_infer(Ctx *cx, Node *n)
 {
     Ctx *quiet = quiet_for(n->graph);

@@ -33,12 +33,25 @@ static void add(Missing *m, const Node *n, const Why *why)
     else m->others++;
 }
 
-static void collect(Missing *m, const Graph *g)
+bool follows_from_shapes(Node *n)
+{
+    n->mark = qonnx_node_is(n, "Shape") || qonnx_node_is(n, "Size");
+    if (n->mark || !n->nin) return n->mark;
+    for (int i = 0; i < n->nin; i++) {
+        const Value *v = n->in[i];
+        if (v && !v->data && !(v->def && v->def->graph == n->graph && v->def->mark)) return false;
+    }
+    n->mark = 1;
+    return true;
+}
+
+static void collect(Missing *m, const Graph *g, bool specialized)
 {
     Why why;
-    for (const Node *n = g->first; n; n = n->next) {
-        if (!op_takes(&why, n)) add(m, n, &why);
-        for (int i = 0; i < n->nsub; i++) collect(m, n->subs[i]);
+    for (Node *n = g->first; n; n = n->next) {
+        bool folds = follows_from_shapes(n) && !specialized;
+        if (!folds && !op_takes(&why, n)) add(m, n, &why);
+        for (int i = 0; i < n->nsub; i++) collect(m, n->subs[i], specialized);
     }
 }
 
@@ -74,10 +87,10 @@ static bool fail(Ctx *cx, const Graph *g, const Missing *m)
     return false;
 }
 
-bool graph_can_run(Ctx *cx, const Graph *g)
+bool graph_can_run(Ctx *cx, const Graph *g, bool specialized)
 {
     Missing m = {.count = 0};
-    collect(&m, g);
+    collect(&m, g, specialized);
     if (m.count) return fail(cx, g, &m);
     for (int i = 0; i < g->ninput; i++)
         if (graph_is_fed(g, i) && !qonnx_dtype_bits(g->inputs[i]->dtype))

@@ -21,7 +21,6 @@ struct Lower {
     Ctx *cx;
     Program *program;
     Place *places;   /* by Value.id */
-    bool *observed;  /* by Value.id: must exist in memory */
     bool *absorbed;  /* by Value.id of a node's first output: fused into its producer */
 };
 

@@ -1,28 +1,14 @@
-/* lower/program.c - Graph to Program: infer shapes, lower each node, tap what is observed, plan. */
+/* lower/program.c - Graph to Program: lower each node, tap what is observed, plan. */
 #include "lower/lower.h"
+#include <assert.h>
 #include <string.h>
 
 enum { PLAN_ALIGN = 64 }; /* of buffers on the host: a cache line, the widest vector */
 
 bool graph_is_fed(const Graph *g, int i) { return !g->inputs[i]->data; }
 
-/* Gives the graph's inputs the shapes of a sample. */
-static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
-{
-    for (int i = 0, k = 0; i < g->ninput; i++) {
-        if (!graph_is_fed(g, i)) continue;
-        const Tensor *t = &inputs[k++];
-        Value *v = g->inputs[i];
-        if (v->dtype != t->dtype)
-            return qonnx_fail(cx, NULL, "%s: input '%s' is %s, the sample is %s", g->model->path,
-                              v->name, qonnx_dtype_name(v->dtype), qonnx_dtype_name(t->dtype));
-        v->shape = shape_of(t);
-    }
-    return true;
-}
-
-/* Whether kernels can go through a shape: its size is known and an int32, and where an axis of size
- * 0 makes it nothing, the others are not many rows of nothing. */
+/* Whether kernels can go through a shape that is known: its size is an int32, and where an axis of
+ * size 0 makes it nothing, the others are not many rows of nothing. */
 static bool can_index(const Shape *s)
 {
     enum { MOST_ROWS = 1 << 20 };
@@ -34,13 +20,28 @@ static bool can_index(const Shape *s)
 }
 
 /* Types of less than a byte are not run: kernels count in bytes. */
-static bool check_size(Ctx *cx, const Node *n, const char *what, const Value *v)
+static bool check_value(Ctx *cx, const Node *n, const char *what, const Value *v)
 {
     int bits = qonnx_dtype_bits(v->dtype);
-    return (bits && bits % 8 == 0 && can_index(&v->shape)) ||
+    if (v->dtype == QONNX_UNDEFINED)
+        return qonnx_fail(cx, n,
+                          "the type of its %s '%s' is not known: it is no tensor, or the model does "
+                          "not say; give the value its type in the model (value_info)",
+                          what, v->name);
+    if (!bits || bits % 8)
+        return qonnx_fail(cx, n,
+                          "its %s '%s' is %s, a type that this library carries but does not compute "
+                          "with; cast it in the model to one of 8 bits or more",
+                          what, v->name, qonnx_dtype_name(v->dtype));
+    if (!shape_known(&v->shape))
+        return qonnx_fail(cx, n,
+                          "the shape of its %s '%s' is not known before the model runs: it depends "
+                          "on more than the shapes of the inputs; make it constant in the model",
+                          what, v->name);
+    return can_index(&v->shape) ||
            qonnx_fail(cx, n,
-                      "type or shape of its %s '%s' is not known, or none that can be run, or too "
-                      "large (2^31 elements)",
+                      "its %s '%s' is too large to be run: at most 2^31 - 1 elements, and 2^20 rows "
+                      "of none; give the inputs smaller shapes",
                       what, v->name);
 }
 
@@ -50,13 +51,33 @@ static bool check_sizes(Ctx *cx, const Graph *g)
         if (!n->out[0])
             return qonnx_fail(cx, n, "its first output is left out, so it cannot be run");
         for (int i = 0; i < n->nin; i++)
-            if (n->in[i] && !check_size(cx, n, "input", n->in[i])) return false;
+            if (n->in[i] && !check_value(cx, n, "input", n->in[i])) return false;
         for (int i = 0; i < n->nout; i++)
             if (n->out[i] && (n->out[i]->nuse || n->out[i]->output_count) &&
-                !check_size(cx, n, "output", n->out[i]))
+                !check_value(cx, n, "output", n->out[i]))
                 return false;
     }
     return true;
+}
+
+/* Where a value lies after the calls so far; NULL: nowhere. */
+static Buf *made(const Lower *l, const Value *v)
+{
+    return l->places[v->id].buf[l->places[v->id].first];
+}
+
+/* Lowers a node by its row. A lowering that fails says why; one that forgets to does not end a run
+ * with nothing made and nothing said. */
+static bool lower_row(Lower *l, Node *n)
+{
+    if (n->row->lower(l, n)) return true;
+#ifdef HARD
+    assert(ctx_failed(l->cx));
+#endif
+    return ctx_failed(l->cx) ? false
+                             : qonnx_fail(l->cx, n,
+                                          "this form of the operator cannot be run, and its lowering "
+                                          "does not say why: please report it");
 }
 
 static bool lower_node(Lower *l, Node *n)
@@ -65,10 +86,10 @@ static bool lower_node(Lower *l, Node *n)
     Why why; /* types are known only now where the file does not say them */
     if (!op_takes(&why, n))
         return qonnx_fail(l->cx, n, "this library cannot run it: %s", why.text);
-    if (!n->row->lower(l, n)) return false;
+    if (!lower_row(l, n)) return false;
     for (int i = 1; i < n->nout; i++) {
         const Value *v = n->out[i];
-        if (v && (v->nuse || v->output_count) && !l->places[v->id].buf[l->places[v->id].first])
+        if (v && (v->nuse || v->output_count) && !made(l, v))
             return qonnx_fail(l->cx, n, "its output %d '%s' is not computed by this library", i,
                               v->name);
     }
@@ -101,7 +122,7 @@ static bool lower_outputs(Lower *l, Graph *g)
     p->outputs = arena_array(p->arena, (size_t)g->noutput, sizeof *p->outputs);
     for (int i = 0; i < g->noutput; i++) {
         Value *v = g->outputs[i];
-        if (!v->data && !l->places[v->id].buf[l->places[v->id].first])
+        if (!v->data && !made(l, v))
             return qonnx_fail(l->cx, NULL, "%s: output '%s' is computed by nothing", g->model->path,
                               v->name);
         Buf *b = lower_value(l, v->def, v, PLAIN);
@@ -112,67 +133,60 @@ static bool lower_outputs(Lower *l, Graph *g)
     return true;
 }
 
-/* Notes the value for whoever observes, if it lies in memory. */
-static void tap(Lower *l, const Value *v, int after, int axis)
+/* Notes a value that is observed, if it lies in memory. */
+static void tap(Lower *l, const Value *v, int after, Buf *b)
 {
     Program *p = l->program;
-    const Place *at = &l->places[v->id];
-    Buf *b = at->buf[at->first];
-    if (!b || b->data) return;
+    if (!v->observed || !b) return;
     int rank = v->shape.rank;
-    Tap t = {.name = v->name, .after = after, .buf = b, .outer = 1, .channels = 1, .inner = 1};
+    Tap t = {.index = v->observed - 1, .after = after, .buf = b, .outer = 1, .channels = 1, .inner = 1};
     t.batch = rank ? v->shape.dim[0] : 1;
     int order[QONNX_MAX_RANK];
-    layout_order(rank, at->first, order);
+    layout_order(rank, l->places[v->id].first, order);
     int where = -1;
     for (int i = 0; i < rank; i++) {
-        if (order[i] == axis) where = i;
-        *(order[i] == axis ? &t.channels
-          : where < 0      ? &t.outer
-                           : &t.inner) *= v->shape.dim[order[i]];
+        if (order[i] == v->channel_axis) where = i;
+        *(order[i] == v->channel_axis ? &t.channels
+          : where < 0                 ? &t.outer
+                                      : &t.inner) *= v->shape.dim[order[i]];
     }
     p->taps = arena_grow(p->arena, p->taps, p->ntap, &p->tap_cap, sizeof *p->taps);
     p->taps[p->ntap++] = t;
     lower_touch(b, after);
 }
 
-/* Taps what the calls since `before` have made. */
-static void tap_outputs(Lower *l, const Node *n, bool (*observe)(const Value *, int *))
+/* Taps what is there before the first call: inputs, and what these shapes make constant. */
+static void tap_givens(Lower *l, const Graph *g)
 {
-    int axis;
-    for (int i = 0; i < n->nout; i++)
-        if (n->out[i] && observe && observe(n->out[i], &axis))
-            tap(l, n->out[i], l->program->ncall - 1, axis);
+    for (int i = 0; i < g->ninput; i++)
+        if (graph_is_fed(g, i)) tap(l, g->inputs[i], -1, made(l, g->inputs[i]));
+    for (int i = 0; i < g->nconstant; i++) {
+        const Value *v = g->constants[i];
+        if (v->observed) tap(l, v, -1, lower_const(l, v->data->data, v->data->bytes));
+    }
 }
 
-static bool lower_graph(Lower *l, Graph *g, bool (*observe)(const Value *, int *))
+static bool lower_graph(Lower *l, Graph *g)
 {
-    int axis;
     lower_inputs(l, g);
-    for (int i = 0; i < g->ninput; i++)
-        if (graph_is_fed(g, i) && observe && observe(g->inputs[i], &axis))
-            tap(l, g->inputs[i], -1, axis);
+    tap_givens(l, g);
     for (Node *n = g->first; n; n = n->next) {
         if (!lower_node(l, n)) return false;
-        tap_outputs(l, n, observe);
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) tap(l, n->out[i], l->program->ncall - 1, made(l, n->out[i]));
     }
     return lower_outputs(l, g);
 }
 
-Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
-                     bool (*observe)(const Value *v, int *channel_axis))
+Program *program_new(Ctx *cx, Graph *g)
 {
     Arena *a = arena_new();
     Program *p = arena_alloc(a, sizeof *p);
     *p = (Program){.arena = a, .graph = g};
-    int axis;
     Lower l = {.cx = cx, .program = p};
     l.places = arena_array(a, (size_t)g->nvalue, sizeof *l.places);
-    l.observed = arena_array(a, (size_t)g->nvalue, sizeof *l.observed);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
-    for (int i = 0; i < g->nvalue; i++) l.observed[i] = observe && observe(g->values[i], &axis);
-    if (!graph_can_run(cx, g) || !set_inputs(cx, g, inputs) || !graph_infer(cx, g, false) ||
-        !check_sizes(cx, g) || !lower_graph(&l, g, observe)) {
+    if (!graph_can_run(cx, g, true) || !check_sizes(cx, g) || !lower_graph(&l, g)) {
         program_free(p);
         return NULL;
     }

@@ -34,7 +34,7 @@ typedef struct Port {
 
 /* A value that somebody wants to see while the program runs. */
 typedef struct Tap {
-    const char *name;                /* of the value */
+    int index;                       /* the value's number: Value.observed - 1 */
     int after;                       /* the call that makes it; -1: a graph input */
     Buf *buf;                        /* valid right after that call */
     int64_t batch;                   /* size of its first axis, 1 for rank 0 */
@@ -58,20 +58,23 @@ typedef struct Program {
     size_t alive;      /* the most bytes alive at one call: no arena can be smaller; by program_plan */
 } Program;
 
-/* Lowers a graph. `g` is consumed, failing too: its shapes are inferred from `inputs` (one tensor a
- * fed input, dtype and dims only), and it is freed with the program. `observe` says which values
- * are kept to be seen and tapped; NULL: none. NULL on failure. */
-Program *program_new(Ctx *cx, Graph *g, const Tensor *inputs,
-                     bool (*observe)(const Value *v, int *channel_axis));
+/* Lowers a graph whose shapes are inferred. `g` is consumed, failing too; else it is freed with the
+ * program. Values that are observed are kept to be seen, and tapped. NULL on failure. */
+Program *program_new(Ctx *cx, Graph *g);
 void program_free(Program *p);
 
 /* Gives every buffer its offset, a multiple of `align`, so that buffers alive at the same time do
  * not overlap, but for those that a call may write in place (plan.c). May be called again. */
 void program_plan(Program *p, size_t align);
 
-/* Whether there is a program for the graph, as far as it can be told without shapes: its operators
- * run, and its inputs are tensors. */
-bool graph_can_run(Ctx *cx, const Graph *g);
+/* Whether there is a program for the graph, as far as can be told without sizes: its operators run,
+ * for their types, and its inputs are tensors. One message names all that do not. Unless the graph is
+ * specialized, what follows from shapes is left out. */
+bool graph_can_run(Ctx *cx, const Graph *g, bool specialized);
+
+/* Whether what goes into the node, and so what comes out of it, is constant as soon as the shapes of
+ * the inputs are known: it is folded then. The nodes before it must have been asked, in order. */
+bool follows_from_shapes(Node *n);
 
 /* Whether input i of the graph is fed by samples: it is no initializer. */
 bool graph_is_fed(const Graph *g, int i);

@@ -257,15 +257,10 @@ static bool shape_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, QONNX_INT64, &y);
 }
 
+/* Folded before anything is lowered (runtime/fold.c): its input has no rank then. */
 static bool shape_lower(Lower *l, Node *n)
 {
-    const Shape *x = in_shape(n, 0);
-    int64_t from = qonnx_node_int(n, "start", 0), to = qonnx_node_int(n, "end", x->rank), count;
-    slice_axis(x->rank, from, to, 1, &from, &count);
-    int64_t *dims = lower_array(l, (size_t)count, sizeof *dims);
-    for (int64_t i = 0; i < count; i++) dims[i] = x->dim[from + i];
-    lower_view(l, n->out[0], lower_const(l, dims, (size_t)count * sizeof *dims), PLAIN);
-    return true;
+    return qonnx_fail(l->cx, n, "the shape of its input is not known before the model runs");
 }
 
 /* ---- Expand, ConstantOfShape ----------------------------------------------------------------- */

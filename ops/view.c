@@ -156,11 +156,23 @@ static bool dropout_lower(Lower *l, Node *n)
     return identity_lower(l, n);
 }
 
+/* Folded before anything is lowered (runtime/fold.c), but for strings and the like. */
 static bool constant_shape(Ctx *cx, Node *n)
 {
     const Tensor *t = qonnx_node_tensor(n, "value");
+    const float *floats;
+    const int64_t *ints;
     Shape y = t ? shape_of(t) : (Shape){.rank = -1};
-    return out_shape(cx, n, 0, t ? t->dtype : QONNX_UNDEFINED, &y);
+    DType type = t ? t->dtype : QONNX_UNDEFINED;
+    int64_t count = -1;
+    if (qonnx_node_has(n, "value_float")) type = QONNX_FLOAT, y.rank = 0;
+    if (qonnx_node_has(n, "value_int")) type = QONNX_INT64, y.rank = 0;
+    if (qonnx_node_has(n, "value_floats"))
+        type = QONNX_FLOAT, count = qonnx_node_floats(n, "value_floats", &floats);
+    if (qonnx_node_has(n, "value_ints"))
+        type = QONNX_INT64, count = qonnx_node_ints(n, "value_ints", &ints);
+    if (count >= 0) y = shape_make(1, &count);
+    return out_shape(cx, n, 0, type, &y);
 }
 
 static bool constant_takes(Why *why, const Node *n)
@@ -173,12 +185,7 @@ static bool constant_takes(Why *why, const Node *n)
 
 static bool constant_lower(Lower *l, Node *n)
 {
-    const Tensor *t = qonnx_node_tensor(n, "value");
-    if (!t || !t->data) return qonnx_fail(l->cx, n, "only its attribute value can be run");
-    void *data = lower_alloc(l, t->bytes);
-    if (t->bytes) memcpy(data, t->data, t->bytes);
-    lower_view(l, n->out[0], lower_const(l, data, t->bytes), PLAIN);
-    return true;
+    return qonnx_fail(l->cx, n, "it holds strings or a sparse tensor, which are not run");
 }
 
 const Op ops_view[] = {

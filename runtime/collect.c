@@ -55,38 +55,38 @@ typedef struct Odd {
 typedef struct Collector {
     const Graph *graph;
     qonnx_stats *stats;
-    int *index; /* by Value.id of graph: its number in the statistics, -1 when not observed */
-    Odd odd;    /* of all workers */
+    Odd odd; /* of all workers */
 } Collector;
 
-static void add_spec(Collector *c, const Value *v, StatsSpec *specs, int *count)
+static void observe(Value *v, StatsSpec *specs, int *count)
 {
     int axis;
-    c->index[v->id] = -1;
     if (!observed(v, &axis)) return;
     int64_t channels = v->shape.rank > axis ? v->shape.dim[axis] : 1;
     specs[*count] = (StatsSpec){v->name, axis, channels > 0 ? (int)channels : 0};
-    c->index[v->id] = (*count)++;
+    v->observed = ++*count;
+    v->channel_axis = axis;
 }
 
-static void make_specs(Collector *c)
+/* Decides what is observed, and marks it in `g`: once, on the model's own graph, before anything is
+ * folded or fused, so that what a set of shapes makes of the graph has no say in it. */
+static qonnx_stats *observe_graph(Graph *g)
 {
-    const Graph *g = c->graph;
     StatsSpec *specs = xcalloc((size_t)g->nvalue, sizeof *specs);
     int count = 0;
-    for (int i = 0; i < g->ninput; i++) add_spec(c, g->inputs[i], specs, &count);
+    for (int i = 0; i < g->ninput; i++) observe(g->inputs[i], specs, &count);
     for (const Node *n = g->first; n; n = n->next)
         for (int i = 0; i < n->nout; i++)
-            if (n->out[i]) add_spec(c, n->out[i], specs, &count);
-    c->stats = stats_new(specs, count);
+            if (n->out[i]) observe(n->out[i], specs, &count);
+    qonnx_stats *s = stats_new(specs, count);
     free(specs);
+    return s;
 }
 
 /* ---- collecting ------------------------------------------------------------------------------ */
 
 /* A worker's state. */
 typedef struct Counter {
-    const Collector *collector;
     StatsWorker *worker;
     Odd odd;
 } Counter;
@@ -95,7 +95,7 @@ static void *counter_begin(void *user)
 {
     Collector *c = user;
     Counter *k = xcalloc(1, sizeof *k);
-    *k = (Counter){.collector = c, .worker = stats_worker_new(c->stats)};
+    *k = (Counter){.worker = stats_worker_new(c->stats)};
     return k;
 }
 
@@ -150,11 +150,9 @@ static void counter_sample(void *state, const Tensor *inputs, int count)
 static void counter_tap(void *state, size_t sample, const Tap *t, const float *x, int64_t outer)
 {
     Counter *k = state;
-    const Value *v = graph_own(k->collector->graph, t->name);
-    int index = v ? k->collector->index[v->id] : -1;
     StatsView view = {outer, t->channels, t->inner};
-    if (index >= 0 && !stats_count(k->worker, index, x, view))
-        odd_count(&k->odd, sample, index, x, outer * t->channels * t->inner);
+    if (!stats_count(k->worker, t->index, x, view))
+        odd_count(&k->odd, sample, t->index, x, outer * t->channels * t->inner);
 }
 
 static bool is_quantized(const Graph *g)
@@ -204,12 +202,13 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
                    g->model->path);
         return NULL;
     }
-    qonnx_session *s = session_new(cx, g, o, observed);
-    if (!s) return NULL;
-    Collector c = {.graph = g};
-    c.index = xcalloc((size_t)g->nvalue, sizeof *c.index);
-    for (int i = 0; i < g->nvalue; i++) c.index[i] = -1;
-    make_specs(&c);
+    Graph *copy = graph_clone(g);
+    Collector c = {.graph = g, .stats = observe_graph(copy)};
+    qonnx_session *s = session_new(cx, copy, o);
+    if (!s) {
+        qonnx_stats_free(c.stats);
+        return NULL;
+    }
     uint8_t hash[16];
     graph_hash(g, hash);
     static const qonnx_session_options defaults;
@@ -221,7 +220,6 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
         qonnx_stats_free(c.stats);
         c.stats = NULL;
     }
-    free(c.index);
     qonnx_session_free(s);
     return c.stats;
 }

@@ -1,6 +1,10 @@
-/* runtime/fold.c - runs one node whose inputs are constant, and makes its outputs constants. */
+/* runtime/fold.c - makes the outputs of one node constants: of Constant itself, of what shapes say,
+ * and of whatever the kernels run whose inputs are constant.
+ */
+#include "runtime/fold.h"
 #include "ops/op.h"
 #include "runtime/exec.h"
+#include "runtime/limits.h"
 #include <math.h>
 #include <string.h>
 
@@ -56,43 +60,122 @@ static int64_t input_bytes(const Node *n)
     return sum;
 }
 
-/* Elements of the input that each element of the output is made of, in a pool; else 1. */
-static int64_t taps(const Node *n)
-{
-    qonnx_window w;
-    int64_t count = 1;
-    if (qonnx_node_macs(n) > 0 || !qonnx_node_window(n, &w)) return 1;
-    for (int i = 0; i < 3; i++) count = times(count, w.kernel[i] < w.in[i] ? w.kernel[i] : w.in[i]);
-    return count;
-}
-
-/* The same for a node that the kernels run, alone in its graph, shapes inferred. False also where
- * it cannot run: its results have no size, or one that cannot be indexed. */
+/* Takes what the kernels need for a node, alone in its graph with shapes inferred, off the budget.
+ * False also where it cannot run: its results have no size, or one that cannot be indexed. */
 static bool spend_on_kernels(Ctx *cx, const Node *n, const Node *lone)
 {
-    int64_t bytes = 0, work = plus(input_bytes(lone), qonnx_node_macs(lone));
-    if (!lone->row || !lone->row->lower) return false;
-    for (int i = 0; i < lone->nout; i++) {
-        const Value *v = lone->out[i];
-        if (!v || !v->output_count) continue;
-        int64_t count = shape_elements(&v->shape), bits = qonnx_dtype_bits(v->dtype);
-        if (count < 0 || !bits) return false;
-        bytes = plus(bytes, times(count, bits) / 8);
-        work = plus(work, times(times(count, bits) / 8, taps(lone)));
-    }
-    return spend(cx, n, bytes, work);
+    int64_t bytes, work;
+    node_cost(lone, &bytes, &work);
+    return lone->row && lone->row->lower && bytes >= 0 && spend(cx, n, bytes, work);
 }
 
 /* ---- what can be folded ---------------------------------------------------------------------- */
 
-static bool foldable(const Node *n)
+/* Whether all inputs are constant. */
+static bool is_constant(const Node *n)
 {
-    if (!n->row || qonnx_node_subgraphs(n)) return false;
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && (!n->in[i]->data || !n->in[i]->data->data)) return false;
-    for (int i = 0; i < n->nout; i++)
-        if (n->out[i] && n->out[i]->output_count) return false;
     return true;
+}
+
+/* A tensor of that type for the node's only output; its data is [*data], to be filled. */
+static Tensor *result_new(const Node *n, DType t, int rank, const int64_t *dims, void **data)
+{
+    Arena *a = n->graph->model->arena;
+    Tensor *y = arena_alloc(a, sizeof *y);
+    *y = (Tensor){.dtype = t, .rank = rank};
+    if (rank) memcpy(y->dims, dims, (size_t)rank * sizeof *dims);
+    y->bytes = (size_t)tensor_count(y) * (size_t)qonnx_dtype_bits(t) / 8;
+    y->data = *data = arena_aligned(a, y->bytes);
+    return y;
+}
+
+static Tensor *result_copy(const Node *n, DType t, int rank, int64_t count, const void *from)
+{
+    void *data;
+    Tensor *y = result_new(n, t, rank, &count, &data);
+    if (y->bytes) memcpy(data, from, y->bytes);
+    return y;
+}
+
+/* ---- Constant -------------------------------------------------------------------------------- */
+
+/* What a Constant node holds, as one of several attributes. NULL for strings and sparse tensors. */
+static const Tensor *fold_constant(const Node *n)
+{
+    const Tensor *whole = qonnx_node_tensor(n, "value");
+    const float *floats;
+    const int64_t *ints;
+    if (whole) return qonnx_dtype_bits(whole->dtype) > 0 ? whole : NULL;
+    if (qonnx_node_has(n, "value_float"))
+        return result_copy(n, QONNX_FLOAT, 0, 1, &(float){qonnx_node_float(n, "value_float", 0)});
+    if (qonnx_node_has(n, "value_int"))
+        return result_copy(n, QONNX_INT64, 0, 1, &(int64_t){qonnx_node_int(n, "value_int", 0)});
+    if (qonnx_node_has(n, "value_floats")) {
+        int count = qonnx_node_floats(n, "value_floats", &floats);
+        return result_copy(n, QONNX_FLOAT, 1, count, floats);
+    }
+    if (!qonnx_node_has(n, "value_ints")) return NULL;
+    int count = qonnx_node_ints(n, "value_ints", &ints);
+    return result_copy(n, QONNX_INT64, 1, count, ints);
+}
+
+/* ---- shapes ---------------------------------------------------------------------------------- */
+
+/* The dimensions that a Shape node gives: [start, end) of its input's rank. */
+static bool shape_range(const Node *shape, int64_t *start, int64_t *end)
+{
+    int64_t rank = shape->nin && shape->in[0] ? shape->in[0]->shape.rank : -1;
+    if (rank < 0) return false;
+    *start = qonnx_node_int(shape, "start", 0);
+    *end = qonnx_node_int(shape, "end", rank);
+    if (*start < 0) *start += rank;
+    if (*end < 0) *end += rank;
+    if (*start < 0) *start = 0;
+    if (*end > rank) *end = rank;
+    if (*end < *start) *end = *start;
+    return true;
+}
+
+/* Shape of a value whose dimensions are all known. */
+static const Tensor *fold_shape(const Node *n)
+{
+    int64_t start, end;
+    if (!shape_range(n, &start, &end)) return NULL;
+    const int64_t *dims = n->in[0]->shape.dim;
+    for (int64_t i = start; i < end; i++)
+        if (dims[i] < 0) return NULL;
+    return result_copy(n, QONNX_INT64, 1, end - start, dims + start);
+}
+
+static const Tensor *fold_size(const Node *n)
+{
+    int64_t count = 1;
+    if (n->nin != 1 || !n->in[0] || n->in[0]->shape.rank < 0) return NULL;
+    const Shape *x = &n->in[0]->shape;
+    for (int i = 0; i < x->rank; i++)
+        if (x->dim[i] < 0 || __builtin_mul_overflow(count, x->dim[i], &count)) return NULL;
+    return result_copy(n, QONNX_INT64, 0, 1, &count);
+}
+
+/* Gather of a shape, where the dimensions it takes are known though others are not. */
+static const Tensor *fold_dimension(const Node *n)
+{
+    const Node *shape = n->nin == 2 && n->in[0] ? n->in[0]->def : NULL;
+    const Tensor *which = n->nin == 2 && n->in[1] ? n->in[1]->data : NULL;
+    int64_t start, end, dims[QONNX_MAX_RANK];
+    if (!shape || !qonnx_node_is(shape, "Shape") || !shape_range(shape, &start, &end)) return NULL;
+    if (!which || which->rank > 1 || tensor_count(which) > QONNX_MAX_RANK) return NULL;
+    int64_t count = tensor_count(which);
+    for (int64_t i = 0; i < count; i++) {
+        double index = qonnx_tensor_get(which, i);
+        if (index < 0) index += (double)(end - start);
+        if (!(index >= 0 && index < (double)(end - start))) return NULL;
+        dims[i] = shape->in[0]->shape.dim[start + (int64_t)index];
+        if (dims[i] < 0) return NULL;
+    }
+    return result_copy(n, QONNX_INT64, which->rank, count, dims);
 }
 
 /* ---- casts of shapes ------------------------------------------------------------------------- */
@@ -120,29 +203,21 @@ static bool is_index(DType t) { return t == QONNX_INT64 || t == QONNX_INT32; }
 
 /* Cast between 32- and 64-bit integers and from float: no kernel casts yet, and shapes are computed
  * that way. NULL where it is something else, or where a number does not fit. */
-static Tensor *fold_cast(Ctx *cx, const Node *n)
+static const Tensor *fold_cast(Ctx *cx, const Node *n)
 {
     const Value *v = n->out[0];
-    const Tensor *a = n->nin == 1 ? n->in[0]->data : NULL;
-    int64_t count = v ? shape_elements(&v->shape) : -1;
-    if (!qonnx_node_is(n, "Cast") || n->nout != 1 || !a || count < 0) return NULL;
-    if (!is_index(v->dtype) || (!is_index(a->dtype) && a->dtype != QONNX_FLOAT)) return NULL;
-    if (tensor_count(a) != count) return NULL;
-    int64_t bytes = count * qonnx_dtype_bits(v->dtype) / 8;
+    const Tensor *a = n->nin == 1 && n->in[0] ? n->in[0]->data : NULL;
+    if (!a || !is_index(v->dtype) || (!is_index(a->dtype) && a->dtype != QONNX_FLOAT)) return NULL;
+    int64_t count = tensor_count(a), bytes = count * qonnx_dtype_bits(v->dtype) / 8;
     if (!spend(cx, n, bytes, plus(input_bytes(n), bytes))) return NULL;
-    Arena *arena = n->graph->model->arena;
-    Tensor *t = arena_alloc(arena, sizeof *t);
-    *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
-    memcpy(t->dims, v->shape.dim, sizeof t->dims);
-    t->bytes = (size_t)bytes;
-    void *data = arena_aligned(arena, t->bytes);
+    void *data;
+    Tensor *t = result_new(n, v->dtype, a->rank, a->dims, &data);
     for (int64_t i = 0; i < count; i++) {
         int64_t y;
         if (!get_integer(a, i, &y)) return NULL;
         if (t->dtype == QONNX_INT32 && y != (int32_t)y) return NULL;
         put_integer(data, t->dtype, i, y);
     }
-    t->data = data;
     return t;
 }
 
@@ -168,7 +243,7 @@ static Graph *lone_graph(const Node *n)
         Value *v = graph_value(g, n->out[i]->name);
         v->dtype = n->out[i]->dtype;
         qonnx_node_set_output(m, i, v);
-        if (n->out[i]->nuse) graph_put_output(g, v);
+        if (n->out[i]->nuse || n->out[i]->output_count) graph_put_output(g, v);
     }
     return g;
 }
@@ -180,7 +255,7 @@ static Program *lone_program(Ctx *cx, const Node *n)
     Graph *g = lone_graph(n);
     Program *p = NULL;
     if (graph_infer(quiet, g, false) && spend_on_kernels(cx, n, g->first))
-        p = program_new(quiet, g, NULL, NULL);
+        p = program_new(quiet, g);
     else qonnx_graph_free(g);
     qonnx_ctx_free(quiet);
     return p;
@@ -207,14 +282,34 @@ static bool fold_kernels(Ctx *cx, Node *n)
     return true;
 }
 
-bool qonnx_node_fold(Ctx *cx, Node *n)
+/* ---- one node -------------------------------------------------------------------------------- */
+
+/* What the node gives, where that needs no kernel. */
+static const Tensor *fold_plainly(Ctx *cx, const Node *n)
 {
-    if (!foldable(n)) return false;
-    Tensor *cast = fold_cast(cx, n);
-    if (!cast) return fold_kernels(cx, n);
+    if (n->nout != 1) return NULL;
+    if (qonnx_node_is(n, "Constant")) return fold_constant(n);
+    if (qonnx_node_is(n, "Shape")) return fold_shape(n);
+    if (qonnx_node_is(n, "Size")) return fold_size(n);
+    if (qonnx_node_is(n, "Gather")) return fold_dimension(n);
+    return qonnx_node_is(n, "Cast") && is_constant(n) ? fold_cast(cx, n) : NULL;
+}
+
+bool node_fold(Ctx *cx, Node *n)
+{
+    if (!n->nout || !n->out[0] || qonnx_node_subgraphs(n)) return false;
+    const Tensor *t = fold_plainly(cx, n);
+    if (!t) return n->nin && n->row && is_constant(n) && fold_kernels(cx, n);
     Value *v = n->out[0];
     qonnx_node_remove(n);
-    graph_put_constant(v->graph, v, cast);
-    v->info = NULL;
+    graph_put_constant(v->graph, v, t);
+    v->source = v->info = NULL;
     return true;
+}
+
+bool qonnx_node_fold(Ctx *cx, Node *n)
+{
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && n->out[i]->output_count) return false;
+    return node_fold(cx, n);
 }

@@ -1,20 +1,59 @@
 /* runtime/prepare.c - see prepare.h. */
 #include "runtime/prepare.h"
 #include "lower/quantized.h"
+#include "runtime/bind.h"
+#include "runtime/fold.h"
+#include "runtime/limits.h"
 
-static void fold_constants(Ctx *cx, Graph *g)
+void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)
 {
+    if (!fake_quant) fuse_qdq(g);
     for (Node *n = g->first, *next; n; n = next) {
         next = n->next;
-        qonnx_node_fold(cx, n);
+        node_fold(cx, n);
     }
     qonnx_graph_sweep(g);
 }
 
-Graph *graph_prepare(Ctx *cx, const Graph *g, bool fake_quant)
+/* Gives the graph's inputs the shapes of a sample. */
+static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
 {
-    Graph *copy = graph_clone(g);
-    if (!fake_quant) fuse_qdq(copy);
-    fold_constants(cx, copy);
-    return copy;
+    for (int i = 0, k = 0; i < g->ninput; i++) {
+        if (!graph_is_fed(g, i)) continue;
+        const Tensor *t = &inputs[k++];
+        Value *v = g->inputs[i];
+        if (v->dtype != t->dtype)
+            return qonnx_fail(cx, NULL, "%s: input '%s' is %s, the sample is %s", g->model->path,
+                              v->name, qonnx_dtype_name(v->dtype), qonnx_dtype_name(t->dtype));
+        v->shape = shape_of(t);
+    }
+    return true;
+}
+
+/* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's
+ * turn has come, its inputs are as constant as they will ever be. */
+bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs)
+{
+    bind_inputs(g, inputs);
+    if (!set_inputs(cx, g, inputs)) return false;
+    for (Node *n = g->first, *next; n; n = next) {
+        next = n->next;
+        if (!node_infer(cx, n)) return false;
+        node_fold(cx, n);
+    }
+    qonnx_graph_sweep(g);
+    return true;
+}
+
+Program *program_make(Ctx *cx, Graph *g, size_t max_memory)
+{
+    Limits limits = limits_for(g, max_memory);
+    if (!limits_work(cx, &limits, g)) {
+        qonnx_graph_free(g);
+        return NULL;
+    }
+    Program *p = program_new(cx, g);
+    if (!p || limits_memory(cx, &limits, p)) return p;
+    program_free(p);
+    return NULL;
 }

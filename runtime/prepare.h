@@ -1,12 +1,24 @@
-/* runtime/prepare.h - a graph made ready for lowering. */
+/* runtime/prepare.h - the one way from a Graph to a Program, for every verb.
+ *
+ *     graph_clone ─▶ graph_prepare ─▶ graph_clone ─▶ graph_specialize ─▶ program_new
+ *        (private)     (a session)      (a set of input shapes)           (lower/)
+ */
 #ifndef RUNTIME_PREPARE_H
 #define RUNTIME_PREPARE_H
 
-#include "ir/ir.h"
+#include "lower/program.h"
 
-/* A copy of the graph in which QDQ groups are integer operators, unless `fake_quant`, and what is
- * constant is folded: dequantized weights, shape arithmetic. It shares the constants' bytes with
- * `g`, which must outlive it. Freed by qonnx_graph_free. */
-Graph *graph_prepare(Ctx *cx, const Graph *g, bool fake_quant);
+/* Makes a private graph ready for any input shapes: QDQ groups become integer operators, unless
+ * `fake_quant`, and what is constant is folded, dequantized weights for example. */
+void graph_prepare(Ctx *cx, Graph *g, bool fake_quant);
+
+/* Makes a prepared graph one for these inputs: one tensor a fed input, with dtype and dims, and with
+ * data where the samples are there (bind.h). Shapes are inferred, and what they make constant is
+ * folded: Shape, and what is computed from it. On failure the graph is only good to be freed. */
+bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs);
+
+/* The program of a graph that graph_specialize has taken; `g` is consumed, failing too. It may take
+ * `max_memory` bytes, 0: what limits.h says. NULL on failure. */
+Program *program_make(Ctx *cx, Graph *g, size_t max_memory);
 
 #endif

@@ -33,8 +33,8 @@ static void add(qonnx_runnable *r, const Node *n, const Why *why)
 static void collect(qonnx_runnable *r, const Graph *g)
 {
     Why why;
-    for (const Node *n = g->first; n; n = n->next) {
-        if (!op_takes(&why, n)) add(r, n, &why);
+    for (Node *n = g->first; n; n = n->next) {
+        if (!follows_from_shapes(n) && !op_takes(&why, n)) add(r, n, &why);
         for (int i = 0; i < n->nsub; i++) collect(r, n->subs[i]);
     }
 }
@@ -49,11 +49,10 @@ qonnx_runnable *qonnx_runnable_new(const Graph *g)
 {
     qonnx_runnable *r = xcalloc(1, sizeof *r);
     Ctx *quiet = ctx_quiet();
-    Graph *copy = graph_clone(g), *ready = NULL;
-    if (qonnx_pipeline_run(quiet, copy, "raise-opset", NULL))
-        ready = graph_prepare(quiet, copy, false);
-    collect(r, ready ? ready : g); /* a model that cannot be raised: its own nodes by themselves */
-    qonnx_graph_free(ready);
+    Graph *copy = graph_clone(g);
+    bool raised = qonnx_pipeline_run(quiet, copy, "raise-opset", NULL);
+    if (raised) graph_prepare(quiet, copy, false);
+    collect(r, raised ? copy : g); /* a model that cannot be raised: its own nodes by themselves */
     qonnx_graph_free(copy);
     qonnx_ctx_free(quiet);
     if (r->count) qsort(r->refusals, r->count, sizeof *r->refusals, compare);

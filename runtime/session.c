@@ -47,29 +47,32 @@ static int usable_cores(void)
     return count > 0 ? count : 1;
 }
 
-qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o,
-                           bool (*observe)(const Value *v, int *channel_axis))
+qonnx_session *session_new(Ctx *cx, Graph *copy, const qonnx_session_options *o)
 {
     static const qonnx_session_options defaults;
     if (!o) o = &defaults;
     Engine engine;
-    if (!engine_find(cx, o->engine, &engine)) return NULL;
+    if (!engine_find(cx, o->engine, &engine)) {
+        qonnx_graph_free(copy);
+        return NULL;
+    }
     qonnx_session *s = xcalloc(1, sizeof *s);
+    s->graph = copy;
     s->engine = engine;
     s->threads = o->threads > 0 ? o->threads : usable_cores();
     s->damaged = o->damaged;
-    s->graph = graph_prepare(cx, g, o->fake_quant);
+    graph_prepare(cx, s->graph, o->fake_quant);
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);
-    s->variants = variants_new(s->graph, engine, observe);
-    if (graph_can_run(cx, s->graph)) return s;
+    s->variants = variants_new(s->graph, engine, o->max_memory);
+    if (graph_can_run(cx, s->graph, false)) return s;
     qonnx_session_free(s);
     return NULL;
 }
 
 qonnx_session *qonnx_session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o)
 {
-    return session_new(cx, g, o, NULL);
+    return session_new(cx, graph_clone(g), o);
 }
 
 void qonnx_session_free(qonnx_session *s)
@@ -105,6 +108,7 @@ typedef struct Job {
     size_t delivered;    /* samples whose outputs were handed on: they go in order */
     int running;         /* workers */
     bool stop;           /* a failure, or the visitor has seen enough */
+    bool failed;         /* a sample could not be read or run */
     Ctx *error;          /* failure of the earliest sample that failed, or NULL */
     size_t error_sample;
 } Job;
@@ -281,7 +285,7 @@ static bool take(Job *j, size_t *first, size_t *count)
 /* Notes a failure: the earliest sample's is the one that is told. */
 static void note_error(Job *j, Worker *w, size_t sample)
 {
-    j->stop = true;
+    j->stop = j->failed = true;
     if (ctx_failed(w->cx) && (!j->error || sample < j->error_sample)) {
         qonnx_ctx_free(j->error);
         j->error = w->cx;
@@ -463,6 +467,9 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
     for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
     if (ok) ok = tell_damaged(cx, &j);
     if (ok && j.error) ok = fail_sample(cx, &j, j.error_sample, j.error);
+    if (ok && j.failed)
+        ok = qonnx_fail(cx, NULL, "%s: cannot be run, and the library does not say why: please report it",
+                        s->graph->model->path);
     qonnx_ctx_free(j.error);
     for (size_t i = 0; i < j.ndamaged; i++) qonnx_ctx_free(j.damaged[i].why);
     free(j.damaged);

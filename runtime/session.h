@@ -20,9 +20,9 @@ typedef struct Visitor {
     qonnx_output_fn *output;
 } Visitor;
 
-/* A session whose programs tap what `observe` names. */
-qonnx_session *session_new(Ctx *cx, const Graph *g, const qonnx_session_options *o,
-                           bool (*observe)(const Value *v, int *channel_axis));
+/* A session of a private copy of a graph, which is consumed, failing too. Its programs tap the values
+ * of the copy that are observed. */
+qonnx_session *session_new(Ctx *cx, Graph *copy, const qonnx_session_options *o);
 
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v);
 

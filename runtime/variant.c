@@ -1,6 +1,7 @@
 /* runtime/variant.c - see variant.h. */
 #include "runtime/variant.h"
 #include "runtime/bind.h"
+#include "runtime/prepare.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +19,15 @@ typedef struct Variant {
 struct Variants {
     const Graph *graph;
     Engine engine;
-    bool (*observe)(const Value *v, int *channel_axis);
+    size_t max_memory;    /* bytes that a program may take; 0: the default */
     pthread_mutex_t lock; /* guards what follows */
     Variant *first;       /* the one that was taken last goes first */
 };
 
-Variants *variants_new(const Graph *g, Engine e, bool (*observe)(const Value *v, int *channel_axis))
+Variants *variants_new(const Graph *g, Engine e, size_t max_memory)
 {
     Variants *all = xcalloc(1, sizeof *all);
-    *all = (Variants){.graph = g, .engine = e, .observe = observe};
+    *all = (Variants){.graph = g, .engine = e, .max_memory = max_memory};
     pthread_mutex_init(&all->lock, NULL);
     return all;
 }
@@ -76,8 +77,11 @@ static Variant *unlink_variant(Variants *all, const Tensor *inputs, const void *
 static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
 {
     Graph *g = graph_clone(all->graph);
-    bind_inputs(g, inputs);
-    Program *p = program_new(cx, g, inputs, all->observe);
+    if (!graph_specialize(cx, g, inputs)) {
+        qonnx_graph_free(g);
+        return NULL;
+    }
+    Program *p = program_make(cx, g, all->max_memory);
     if (!p) return NULL;
     Variant *v = xcalloc(1, sizeof *v);
     v->image = image_new(p, all->engine);

@@ -9,9 +9,9 @@
 
 typedef struct Variants Variants;
 
-/* Makes programs of `g`, which must outlive it, that tap what `observe` names. */
-Variants *variants_new(const Graph *g, Engine e,
-                       bool (*observe)(const Value *v, int *channel_axis));
+/* Makes programs of `g`, which is prepared (prepare.h) and must outlive it. None may take more than
+ * `max_memory` bytes, 0: than limits.h says. */
+Variants *variants_new(const Graph *g, Engine e, size_t max_memory);
 void variants_free(Variants *all);
 
 /* The image for such inputs, made when it is new; it stays until it is given back. NULL on failure.

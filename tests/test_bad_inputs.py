@@ -128,7 +128,7 @@ def marked(name):
     return pytest.param(name, marks=[pytest.mark.mends(fault)] if fault else [])
 
 
-@pytest.mark.parametrize("name", map(marked, ROWS))
+@pytest.mark.parametrize("name", [marked(name) for name in ROWS])
 def test_row(name, qonnx, place):
     bad = ROWS[name]
     if bad.plain and SANITIZED:

@@ -131,18 +131,19 @@ static bool is_printable(const CModel *m)
                       p->graph->model->path, (long long)count, MOST_ELEMENTS);
 }
 
-/* Lowers and plans; `g` is consumed. */
-static bool make_program(CModel *m, Graph *g)
+/* Gives the prepared graph the shapes that the code is made for. */
+static bool specialize(CModel *m, Graph *g)
 {
     Tensor *shapes = arena_array(m->arena, (size_t)g->ninput, sizeof *shapes);
-    bool ok = true;
-    for (int i = 0, k = 0; i < g->ninput && ok; i++)
-        if (graph_is_fed(g, i)) ok = fix_shape(m->cx, g, g->inputs[i], &shapes[k++]);
-    if (!ok) {
-        qonnx_graph_free(g);
-        return false;
-    }
-    m->program = program_new(m->cx, g, shapes, NULL);
+    for (int i = 0, k = 0; i < g->ninput; i++)
+        if (graph_is_fed(g, i) && !fix_shape(m->cx, g, g->inputs[i], &shapes[k++])) return false;
+    return graph_specialize(m->cx, g, shapes);
+}
+
+/* Lowers and plans; `g` is consumed. */
+static bool make_program(CModel *m, Graph *g, size_t max_memory)
+{
+    m->program = program_make(m->cx, g, max_memory);
     if (!m->program) return false;
     program_plan(m->program, C_ALIGN);
     m->arena_bytes = m->program->memory ? m->program->memory : C_ALIGN;
@@ -277,7 +278,12 @@ static bool compile(CModel *m, const Graph *g, const char *directory,
                     const qonnx_compile_options *o, qonnx_compile_report *report)
 {
     if (!make_names(m, g, o->prefix) || !c_files_spared(m, directory)) return false;
-    Graph *ready = graph_prepare(m->cx, g, false);
+    Graph *ready = graph_clone(g);
+    graph_prepare(m->cx, ready, false);
+    if (!specialize(m, ready)) {
+        qonnx_graph_free(ready);
+        return false;
+    }
     name_ports(m, ready);
     int integers = o->integer_io ? integer_ports(m, ready) : 0;
     if (o->integer_io && !integers) {
@@ -287,7 +293,7 @@ static bool compile(CModel *m, const Graph *g, const char *directory,
                           "integers; quantize the model first",
                           g->model->path);
     }
-    if (!make_program(m, ready)) return false;
+    if (!make_program(m, ready, o->max_memory)) return false;
     CFile files[C_FILES] = {{NULL}};
     bool ok = print_files(m, g, o->data, files) && c_files_write(m, directory, files);
     for (int i = 0; i < C_FILES; i++) free(files[i].text);

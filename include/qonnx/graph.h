@@ -193,9 +193,10 @@ QONNX_API void qonnx_node_remove_attr(qonnx_node *n, const char *attr);
 QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
                               int64_t values[QONNX_MAX_RANK * 2]);
 
-/** Runs a node whose inputs are all constant, with the portable kernels, and makes its outputs
- *  constants under their own names; the node is removed. False with no message recorded when the
- *  node cannot be run (unknown operator, subgraphs, inputs not constant), and when all that was
+/** Makes the outputs of a node constants under their own names, and removes the node: a Constant, a
+ *  Shape, a Size or a Gather of a Shape whose dimensions are known, and any node whose inputs are all
+ *  constant, which the portable kernels run. False with no message recorded when that cannot be
+ *  (unknown operator, subgraphs, inputs not constant, an output of the graph), and when all that was
  *  folded in this model would come to much more than its file: a note says so once. */
 QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
 

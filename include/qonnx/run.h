@@ -69,6 +69,9 @@ typedef struct qonnx_session_options {
     int threads;        /* samples in parallel; 0: one a core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
+    size_t max_memory;  /* bytes that one sample's run may take in a thread; a model that wants more is
+                           refused. 0: what is available, less a tenth, and at most 1 GiB and 256 times
+                           the bytes of the model and of one sample */
     double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may stand in
                            damaged files; they are left out, with warnings */
 } qonnx_session_options;
@@ -117,6 +120,7 @@ QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
 typedef struct qonnx_compile_options {
     const char *target;        /* what the C is for: "generic" (or NULL), C99 for any machine */
     const char *prefix;        /* PREFIX.c, PREFIX_run, ...; NULL: from the name of the model's file */
+    size_t max_memory;         /* as qonnx_session_options has it */
     bool weights_bin;          /* weights in PREFIX.bin, for the caller to load, not in PREFIX.c */
     bool integer_io;           /* inputs and outputs that are quantized directly: their integers */
     const qonnx_dataset *data; /* its sample 0 is the self-test's; NULL: an arbitrary input */

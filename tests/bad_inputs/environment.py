@@ -185,7 +185,7 @@ def huge(folder):
     """A model that makes 2 GiB of a few numbers."""
     m = model([helper.make_node("Add", ["x", "w"], ["y"])], [("x", FLOAT, [1 << 15, 1])],
               constants={"w": np.ones((1, 1 << 14), np.float32)})
-    return ["run", written(m, folder), "--data", samples(folder, np.ones((1 << 15, 1), np.float32))]
+    return ["run", written(m, folder), "--data", samples(folder, np.ones((1 << 15, 1), np.float32)), "--max-memory", "8G"]
 
 
 row("memory that is out", r"out of memory", limits={resource.RLIMIT_AS: 1024 * MB}, plain=True)(huge)

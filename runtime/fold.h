@@ -1,0 +1,10 @@
+/* runtime/fold.h - folding: what is constant is computed once. */
+#ifndef RUNTIME_FOLD_H
+#define RUNTIME_FOLD_H
+
+#include "ir/ir.h"
+
+/* qonnx_node_fold() in a private graph, where outputs of the graph may become constants too. */
+bool node_fold(Ctx *cx, Node *n);
+
+#endif

@@ -1,0 +1,201 @@
+/* runtime/limits.c - see limits.h. */
+#include "runtime/limits.h"
+#include "ops/op.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t FREE_WORK = 1000000000000, WORK_PER_BYTE = 1000000;
+static const size_t FREE_MEMORY = (size_t)1 << 30, MEMORY_PER_BYTE = 256;
+
+static int64_t times(int64_t a, int64_t b)
+{
+    int64_t y;
+    return __builtin_mul_overflow(a, b, &y) ? INT64_MAX : y;
+}
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    int64_t y;
+    return __builtin_add_overflow(a, b, &y) ? INT64_MAX : y;
+}
+
+/* ---- what a node takes ----------------------------------------------------------------------- */
+
+/* Elements of the input that each element of the output is made of, in a pool; else 1. */
+static int64_t taps(const Node *n)
+{
+    qonnx_window w;
+    int64_t count = 1;
+    if (qonnx_node_macs(n) > 0 || !qonnx_node_window(n, &w)) return 1;
+    for (int i = 0; i < 3; i++) count = times(count, w.kernel[i] < w.in[i] ? w.kernel[i] : w.in[i]);
+    return count;
+}
+
+/* Bytes of a value; -1: not known. */
+static int64_t value_bytes(const Value *v)
+{
+    int64_t count = shape_elements(&v->shape), bits = qonnx_dtype_bits(v->dtype);
+    return count < 0 || !bits ? -1 : times(count, bits) / 8;
+}
+
+void node_cost(const Node *n, int64_t *bytes, int64_t *work)
+{
+    int64_t macs = qonnx_node_macs(n);
+    *bytes = 0;
+    *work = macs > 0 ? macs : 0;
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i] && n->in[i]->data) *work = plus(*work, (int64_t)n->in[i]->data->bytes);
+    for (int i = 0; i < n->nout; i++) {
+        const Value *v = n->out[i];
+        if (!v || (!v->nuse && !v->output_count)) continue;
+        int64_t size = value_bytes(v);
+        if (size < 0) {
+            *bytes = *work = -1;
+            return;
+        }
+        *bytes = plus(*bytes, size);
+        *work = plus(*work, times(size, taps(n)));
+    }
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+/* The number behind `key` in a file of the system, in bytes; SIZE_MAX: there is none. */
+static size_t read_number(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    size_t value = SIZE_MAX;
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        unsigned long long x;
+        if (strncmp(line, key, strlen(key)) || sscanf(line + strlen(key), "%llu", &x) != 1) continue;
+        value = *key ? (size_t)x * 1024 : (size_t)x;
+        break;
+    }
+    if (f) fclose(f);
+    return value;
+}
+
+/* What a cgroup has left, its own limit or that of one above it; SIZE_MAX: no limit. */
+static size_t cgroup_left(void)
+{
+    static const char top[] = "/sys/fs/cgroup";
+    char own[1024] = "", path[1200];
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    for (char line[1024]; f && fgets(line, sizeof line, f);)
+        if (!strncmp(line, "0::", 3)) snprintf(own, sizeof own, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+    if (f) fclose(f);
+    size_t left = SIZE_MAX;
+    for (;;) {
+        snprintf(path, sizeof path, "%s%s/memory.max", top, own);
+        size_t most = read_number(path, "");
+        snprintf(path, sizeof path, "%s%s/memory.current", top, own);
+        size_t now = read_number(path, "");
+        if (most != SIZE_MAX && now != SIZE_MAX && (most > now ? most - now : 0) < left)
+            left = most > now ? most - now : 0;
+        char *slash = strrchr(own, '/');
+        if (!slash) return left;
+        *slash = 0;
+    }
+}
+
+/* Bytes that this process can still have. */
+static size_t available(void)
+{
+    size_t machine = read_number("/proc/meminfo", "MemAvailable:"), group = cgroup_left();
+    return machine < group ? machine : group;
+}
+
+Limits limits_for(const Graph *g, size_t max_memory)
+{
+    int64_t given = g->model->bytes > INT64_MAX ? INT64_MAX : (int64_t)g->model->bytes;
+    for (int i = 0; i < g->ninput; i++) {
+        int64_t bytes = graph_is_fed(g, i) ? value_bytes(g->inputs[i]) : 0;
+        if (bytes > 0) given = plus(given, bytes);
+    }
+    Limits l = {.memory = max_memory, .asked = max_memory > 0, .available = SIZE_MAX};
+    l.work = plus(FREE_WORK, times(WORK_PER_BYTE, given));
+    if (l.asked) return l;
+    size_t most = (size_t)times((int64_t)MEMORY_PER_BYTE, given);
+    l.memory = FREE_MEMORY + most < most ? SIZE_MAX : FREE_MEMORY + most;
+    l.available = available();
+    if (l.available != SIZE_MAX) l.available -= l.available / 10;
+    return l;
+}
+
+/* "1.5 GiB" of bytes, to read. */
+static const char *size_text(char text[32], double bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    int i = 0;
+    while (bytes >= 1024 && i < 5) bytes /= 1024, i++;
+    snprintf(text, 32, i ? "%.1f %s" : "%.0f %s", bytes, units[i]);
+    return text;
+}
+
+bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
+{
+    int64_t sum = 0, most = -1;
+    const Node *worst = NULL;
+    for (const Node *n = g->first; n; n = n->next) {
+        int64_t bytes, work;
+        node_cost(n, &bytes, &work);
+        if (work > 0) sum = plus(sum, work);
+        if (work > most) most = work, worst = n;
+    }
+    return sum <= l->work ||
+           qonnx_fail(cx, worst,
+                      "one run of the model takes %.2g steps (bytes written and multiply-accumulates), "
+                      "%.2g of them here; a model and samples of this size may take %.2g: give the "
+                      "inputs smaller shapes",
+                      (double)sum, (double)most, (double)l->work);
+}
+
+/* ---- memory of a program --------------------------------------------------------------------- */
+
+static size_t sum_of(size_t a, size_t b) { return a + b < a ? SIZE_MAX : a + b; }
+
+/* The node of the call at which most bytes are alive, or that packs most. */
+static const Node *hungriest(const Program *p)
+{
+    size_t *change = xcalloc((size_t)p->ncall + 2, sizeof *change), alive = 0, most = 0;
+    const Node *worst = NULL;
+    for (int i = 0; i < p->nbuf; i++) {
+        const Buf *b = p->bufs[i];
+        if (b->dies < 0 || b->born > b->dies) continue;
+        change[b->born < 0 ? 0 : b->born] += b->bytes;
+        change[b->dies + 1] -= b->bytes; /* wraps, and back */
+    }
+    for (int i = 0; i < p->ncall; i++) {
+        const Call *c = &p->calls[i];
+        alive += change[i];
+        size_t bytes = sum_of(alive, c->kernel->pack ? c->kernel->pack_bytes(c->params) : 0);
+        if (worst && bytes <= most) continue;
+        most = bytes;
+        worst = c->node;
+    }
+    free(change);
+    return worst;
+}
+
+bool limits_memory(Ctx *cx, const Limits *l, const Program *p)
+{
+    size_t bytes = p->memory;
+    for (int i = 0; i < p->noutput; i++) bytes = sum_of(bytes, p->outputs[i].tensor.bytes);
+    for (int i = 0; i < p->ncall; i++)
+        if (p->calls[i].kernel->pack)
+            bytes = sum_of(bytes, p->calls[i].kernel->pack_bytes(p->calls[i].params));
+    size_t most = l->memory < l->available ? l->memory : l->available;
+    if (bytes <= most) return true;
+    char need[32], may[32];
+    size_text(need, (double)bytes);
+    size_text(may, (double)most);
+    const char *why = l->asked                    ? "--max-memory allows"
+                      : l->available < l->memory ? "the machine has about"
+                                                 : "a model and samples of this size may take";
+    return qonnx_fail(cx, hungriest(p),
+                      "one run of the model takes %s of memory, most of it here; %s %s: give the inputs "
+                      "smaller shapes, or allow more by --max-memory",
+                      need, why, may);
+}

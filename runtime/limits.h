@@ -1,0 +1,36 @@
+/* runtime/limits.h - what a model may take to run, so that a small file cannot take a machine down.
+ *
+ * Both are known before anything large is allocated: the memory of a program is added up, and so is
+ * the work of one run. A model of any size may use more of both, for it has paid by its bytes.
+ */
+#ifndef RUNTIME_LIMITS_H
+#define RUNTIME_LIMITS_H
+
+#include "lower/program.h"
+
+typedef struct Limits {
+    size_t memory;    /* bytes that a thread may take for one run */
+    bool asked;       /* the user has said so */
+    size_t available; /* of them, what the machine (or its cgroup) can give, less a tenth */
+    int64_t work;     /* bytes written and multiply-accumulates of one run */
+} Limits;
+
+/* The limits of a graph whose inputs have their shapes. `max_memory` of 0: the smaller of what is
+ * available, less a tenth, and 1 GiB + 256 times the bytes of the model and of one sample. The work
+ * may be 10^12 + 10^6 times these bytes. */
+Limits limits_for(const Graph *g, size_t max_memory);
+
+/* Whether one run of the graph, whose shapes are inferred, keeps to the limit of work; the message
+ * names the node that takes most. */
+bool limits_work(Ctx *cx, const Limits *l, const Graph *g);
+
+/* Whether the program, with packed weights, keeps to the limit of memory; the message names the node
+ * at which most is needed. */
+bool limits_memory(Ctx *cx, const Limits *l, const Program *p);
+
+/* What a node whose shapes are inferred takes to run: bytes of its results; and these, those of its
+ * inputs that are constant, and multiply-accumulates (a pool counts its window). Both saturate; -1:
+ * a size is not known. */
+void node_cost(const Node *n, int64_t *bytes, int64_t *work);
+
+#endif

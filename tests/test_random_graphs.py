@@ -1,0 +1,105 @@
+"""Random legal graphs (random_graphs.py) through every verb: float outputs against ONNX Runtime's with and
+without its optimizations, quantized ones against its default session, and compiled C, under sanitizers,
+against `qonnx run`. 30 of them in every check, 3,000 with QONNX_LONG=1."""
+
+import os
+import subprocess
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from compiled import compile_model, same_bytes
+from random_graphs import random_graph, samples
+
+COUNT = 3000 if os.environ.get("QONNX_LONG") else 30
+FIRST = int(os.environ.get("QONNX_SEED", 0))
+TARGETS = ["ort-x86", "ort-x86-avx2", "ort-arm", "c"]
+OBSERVERS = ["minmax", "percentile", "entropy", "mse"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+# Seeds whose quantized outputs differ, with the reason, which docs/compile.md has too.
+EXCEPTIONS = {}
+
+
+def session(path, optimized=True):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def outputs(path, inputs, optimized=True):
+    s = session(path, optimized)
+    return [s.run(None, {s.get_inputs()[0].name: x})[0] for x in inputs]
+
+
+def ours(done, path, data, out, *options):
+    done("run", "-q", path, "--data", data, "-o", out, *options)
+    return [np.load(f) for f in sorted((out / "output_0").glob("*.npy"))]
+
+
+def assert_near(got, want, what):
+    """Within 1e-4 of the largest value, and 1e-6."""
+    for a, b in zip(got, want, strict=True):
+        assert a.shape == b.shape, what
+        most = np.max(np.abs(b), initial=0)
+        assert np.max(np.abs(a - b), initial=0) <= 1e-4 * most + 1e-6, what
+
+
+def last_scale(model):
+    """The scale of the DequantizeLinear that gives the output; None where it is made in float."""
+    m = onnx.load(model)
+    constants = {i.name: onnx.numpy_helper.to_array(i) for i in m.graph.initializer}
+    for n in m.graph.node:
+        if n.output[0] == m.graph.output[0].name and n.op_type == "DequantizeLinear":
+            return float(constants[n.input[1]])
+    return None
+
+
+def assert_same_integers(got, want, scale, what):
+    """Equal but for one element in a thousand, which is one step away."""
+    a, b = (np.concatenate([y.ravel() for y in side]).astype(float) for side in (got, want))
+    steps = np.rint((a - b) / scale)
+    assert np.max(np.abs(steps), initial=0) <= 1, (what, np.max(np.abs(steps)))
+    assert np.count_nonzero(steps) <= max(len(steps) / 1000, 1 if len(steps) < 1000 else 0), \
+        (what, np.count_nonzero(steps), len(steps))
+
+
+def compiled(qonnx, path, folder, inputs, want, what):
+    made = compile_model(qonnx, path, folder)
+    made.build(["gcc"], SANITIZE + ["-O1"], ["-lm"])
+    assert same_bytes(made.run([[x] for x in inputs]), [[y] for y in want]), what
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
+def test_random_graph(qonnx, done, vnni, tmp_path, seed):
+    g = random_graph(seed)
+    path, int8, data = tmp_path / "m.onnx", tmp_path / "q.onnx", tmp_path / "data"
+    path.write_bytes(g.model().SerializeToString())
+    onnx.checker.check_model(str(path))
+    inputs = samples(g, 24)
+    data.mkdir()
+    for i, x in enumerate(inputs):
+        np.save(data / f"{i:03}.npy", x)
+    what = f"seed {seed}, opset {g.opset}, {[n.op_type for n in g.nodes]}"
+
+    want = outputs(path, inputs)
+    assert_near(outputs(path, inputs, False), want, "ONNX Runtime itself")
+    portable = ours(done, path, data, tmp_path / "float", "--engine", "portable")
+    assert_near(portable, want, what)
+    assert_near(ours(done, path, data, tmp_path / "auto"), want, what)
+
+    target, observer = TARGETS[seed % 4], OBSERVERS[seed // 4 % 4]
+    what += f", {target}, {observer}"
+    done("quantize", "-q", path, "--data", data, "-o", int8, "--target", target, "--observer", observer)
+    integers = ours(done, int8, data, tmp_path / "int8", "--engine", "portable")
+    scale = last_scale(int8)
+    if seed not in EXCEPTIONS:
+        if scale:
+            assert_same_integers(integers, outputs(int8, inputs), scale, what)
+        else:
+            assert_near(integers, outputs(int8, inputs), what)
+    compiled(qonnx, path, tmp_path / "c", inputs[:4], portable[:4], what)
+    compiled(qonnx, int8, tmp_path / "cq", inputs[:4], integers[:4], what)
