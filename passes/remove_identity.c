@@ -1,6 +1,7 @@
 /* passes/remove_identity.c - takes out nodes that hand their input on unchanged: Identity, Dropout
  * in inference, Cast to the type it has, moves that move nothing, sums of one, times 1, plus 0.
- * Names of graph inputs and outputs stay.
+ * Names of graph inputs and outputs stay. A Shape of what a Relu reads is taken from behind the Relu,
+ * where it is the same: then nobody else needs the value before it.
  */
 #include <qonnx/qonnx.h>
 
@@ -114,12 +115,28 @@ static bool produce_directly(const qonnx_node *n, qonnx_value *x, qonnx_value *y
     return true;
 }
 
+/* Lets a Shape read the output of the Relu that reads the same value. */
+static void read_behind_relu(qonnx_node *n)
+{
+    const qonnx_value *x = qonnx_node_input(n, 0);
+    if (!x || !(qonnx_node_is(n, "Shape") || qonnx_node_is(n, "Size"))) return;
+    for (int i = 0; i < qonnx_value_uses(x); i++) {
+        qonnx_node *relu = qonnx_value_use(x, i, NULL);
+        if (!qonnx_node_is(relu, "Relu") || qonnx_node_graph(relu) != qonnx_node_graph(n) ||
+            !qonnx_node_output(relu, 0))
+            continue;
+        qonnx_node_set_input(n, 0, qonnx_node_output(relu, 0));
+        return;
+    }
+}
+
 static void remove_from(qonnx_graph *g)
 {
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
         for (int i = 0; i < qonnx_node_subgraphs(n); i++) remove_from(qonnx_node_subgraph(n, i));
+        read_behind_relu(n);
         int from = handed_on(n);
         if (from < 0) continue;
 

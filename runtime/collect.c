@@ -14,7 +14,7 @@ static int channel_axis(const Value *v)
         qonnx_rule r = qonnx_node_rule(v->uses[i].node);
         if (r.weight >= 0 && v->uses[i].input == 0 && r.channel_axis >= 0) return r.channel_axis;
     }
-    return v->shape.rank > 1 ? 1 : 0;
+    return v->shape.rank == 0 || v->shape.rank == 1 ? 0 : 1;
 }
 
 static bool feeds_quantized(const Value *v)
@@ -62,7 +62,7 @@ static void observe(Value *v, StatsSpec *specs, int *count)
 {
     int axis;
     if (!observed(v, &axis)) return;
-    int64_t channels = v->shape.rank > axis ? v->shape.dim[axis] : 1;
+    int64_t channels = v->shape.rank < 0 ? 0 : v->shape.rank > axis ? v->shape.dim[axis] : 1;
     specs[*count] = (StatsSpec){v->name, axis, channels > 0 ? (int)channels : 0};
     v->observed = ++*count;
     v->channel_axis = axis;

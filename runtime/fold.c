@@ -178,46 +178,72 @@ static const Tensor *fold_dimension(const Node *n)
     return result_copy(n, QONNX_INT64, which->rank, count, dims);
 }
 
-/* ---- casts of shapes ------------------------------------------------------------------------- */
+/* ---- Cast ------------------------------------------------------------------------------------ */
 
-static void put_integer(void *data, DType t, int64_t i, int64_t v)
+/* A number of any type that is cast. */
+typedef struct Number {
+    bool whole; /* it is an integer, in `i` */
+    int64_t i;
+    double x;
+} Number;
+
+static Number get_number(const Tensor *t, int64_t i)
 {
-    if (t == QONNX_INT64) ((int64_t *)data)[i] = v;
-    else ((int32_t *)data)[i] = (int32_t)v;
+    Number y = {.whole = true};
+    if (t->dtype == QONNX_INT64) memcpy(&y.i, (const char *)t->data + i * 8, sizeof y.i);
+    else y.x = qonnx_tensor_get(t, i), y.whole = false;
+    return y;
 }
 
-/* False for a float that has no integer: NaN and what is too large. */
-static bool get_integer(const Tensor *t, int64_t i, int64_t *v)
+/* Writes it as an integer of `bytes` bytes, cut off towards 0. False where it does not fit: runtimes
+ * give different numbers then. */
+static bool put_integer(void *to, int64_t bytes, bool is_signed, Number n)
 {
-    if (t->dtype == QONNX_INT64) {
-        memcpy(v, (const char *)t->data + i * 8, sizeof *v);
-        return true;
+    if (!n.whole) {
+        if (!(fabs(n.x) < 0x1p63)) return false;
+        n.i = (int64_t)n.x;
     }
-    double x = qonnx_tensor_get(t, i);
-    if (!(fabs(x) < 0x1p63)) return false;
-    *v = (int64_t)x;
+    int bits = (int)bytes * 8 - is_signed;
+    if (!is_signed && n.i < 0) return false;
+    if (bits < 63 && (n.i >= (int64_t)1 << bits || n.i < -((int64_t)1 << bits))) return false;
+    int8_t a = (int8_t)n.i; /* the bits of the unsigned types are the same */
+    int16_t b = (int16_t)n.i;
+    int32_t c = (int32_t)n.i;
+    memcpy(to, bytes == 1 ? (void *)&a : bytes == 2 ? (void *)&b : bytes == 4 ? (void *)&c : &n.i, (size_t)bytes);
     return true;
 }
 
-static bool is_index(DType t) { return t == QONNX_INT64 || t == QONNX_INT32; }
+static bool put_number(char *data, DType t, int64_t i, Number n)
+{
+    int64_t bytes = qonnx_dtype_bits(t) / 8;
+    double x = n.whole ? (double)n.i : n.x;
+    float f = n.whole ? (float)n.i : (float)n.x;
+    char *to = data + i * bytes;
+    switch (t) {
+    case QONNX_FLOAT: memcpy(to, &f, sizeof f); return true;
+    case QONNX_DOUBLE: memcpy(to, &x, sizeof x); return true;
+    case QONNX_BOOL: *to = n.whole ? n.i != 0 : x != 0; return true;
+    case QONNX_INT8: case QONNX_INT16: case QONNX_INT32: case QONNX_INT64:
+        return put_integer(to, bytes, true, n);
+    case QONNX_UINT8: case QONNX_UINT16: case QONNX_UINT32: return put_integer(to, bytes, false, n);
+    default: return false;
+    }
+}
 
-/* Cast between 32- and 64-bit integers and from float: no kernel casts yet, and shapes are computed
- * that way. NULL where it is something else, or where a number does not fit. */
+/* Cast, for which there is no kernel yet: shapes are computed by it. NULL where a type is not one of
+ * the usual, or a number does not fit. */
 static const Tensor *fold_cast(Ctx *cx, const Node *n)
 {
-    const Value *v = n->out[0];
+    DType to = n->out[0]->dtype;
     const Tensor *a = n->nin == 1 && n->in[0] ? n->in[0]->data : NULL;
-    if (!a || !is_index(v->dtype) || (!is_index(a->dtype) && a->dtype != QONNX_FLOAT)) return NULL;
-    int64_t count = tensor_count(a), bytes = count * qonnx_dtype_bits(v->dtype) / 8;
+    if (!a || qonnx_dtype_bits(to) < 8 || qonnx_dtype_bits(a->dtype) < 8) return NULL;
+    if (a->dtype == QONNX_UINT64) return NULL;
+    int64_t count = tensor_count(a), bytes = times(count, qonnx_dtype_bits(to) / 8);
     if (!spend(cx, n, bytes, plus(input_bytes(n), bytes))) return NULL;
     void *data;
-    Tensor *t = result_new(n, v->dtype, a->rank, a->dims, &data);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t y;
-        if (!get_integer(a, i, &y)) return NULL;
-        if (t->dtype == QONNX_INT32 && y != (int32_t)y) return NULL;
-        put_integer(data, t->dtype, i, y);
-    }
+    Tensor *t = result_new(n, to, a->rank, a->dims, &data);
+    for (int64_t i = 0; i < count; i++)
+        if (!put_number(data, to, i, get_number(a, i))) return NULL;
     return t;
 }
 

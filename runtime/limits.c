@@ -32,6 +32,18 @@ static int64_t taps(const Node *n)
     return count;
 }
 
+/* How many steps a multiply-accumulate counts for: kernels are so much slower where a group of a
+ * convolution has few channels, for they multiply channels by channels. */
+static int64_t slowness(const Node *n)
+{
+    enum { FEW = 16, SLOW = 8 };
+    if (!qonnx_node_is(n, "Conv") || n->nin < 2 || !n->in[0] || !n->in[1]) return 1;
+    const Shape *w = &n->in[1]->shape;
+    int64_t groups = qonnx_node_int(n, "group", 1);
+    if (w->rank < 3 || groups < 1) return 1;
+    return w->dim[1] < FEW || w->dim[0] / groups < FEW ? SLOW : 1;
+}
+
 /* Bytes of a value; -1: not known. */
 static int64_t value_bytes(const Value *v)
 {
@@ -43,7 +55,7 @@ void node_cost(const Node *n, int64_t *bytes, int64_t *work)
 {
     int64_t macs = qonnx_node_macs(n);
     *bytes = 0;
-    *work = macs > 0 ? macs : 0;
+    *work = macs > 0 ? times(macs, slowness(n)) : 0;
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && n->in[i]->data) *work = plus(*work, (int64_t)n->in[i]->data->bytes);
     for (int i = 0; i < n->nout; i++) {

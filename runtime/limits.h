@@ -29,8 +29,8 @@ bool limits_work(Ctx *cx, const Limits *l, const Graph *g);
 bool limits_memory(Ctx *cx, const Limits *l, const Program *p);
 
 /* What a node whose shapes are inferred takes to run: bytes of its results; and these, those of its
- * inputs that are constant, and multiply-accumulates (a pool counts its window). Both saturate; -1:
- * a size is not known. */
+ * inputs that are constant, and multiply-accumulates (a pool counts its window, a convolution of few
+ * channels eight for one, since it is that much slower). Both saturate; -1: a size is not known. */
 void node_cost(const Node *n, int64_t *bytes, int64_t *work);
 
 #endif

@@ -47,6 +47,14 @@ def pytest_configure(config):
                                        "tools/faults.py shows that the test finds it there")
 
 
+def pytest_collection_modifyitems(items):
+    """Reports carry the fault, from processes of pytest-xdist too."""
+    for item in items:
+        mark = item.get_closest_marker("mends")
+        if mark:
+            item.user_properties.append(("mends", mark.args[0]))
+
+
 @pytest.fixture(scope="session")
 def qonnx():
     """The path of the command."""

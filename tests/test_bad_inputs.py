@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from bad_inputs import (code, datasets, environment, external_data, files, graphs, plugins,  # noqa: F401
+from bad_inputs import (code, datasets, environment, external_data, files, graphs, limits, plugins,  # noqa: F401
                         programs, tensors, wire)
 from bad_inputs.table import LIBRARY, NOBODY, ROWS, SANITIZED
 from conftest import COMMAND

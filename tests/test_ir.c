@@ -10,6 +10,7 @@
 #include "ir/ir.h"
 #include "kernels/params.h"
 #include "lower/program.h"
+#include "ops/op.h"
 
 static Graph *empty_graph(void)
 {
@@ -35,6 +36,33 @@ static Value *add_op(Graph *g, Node *before, const char *op, Value *a, Value *b,
     qonnx_graph_add_node(g, before, op, "", name, in, b ? 2 : 1, &y, 1);
     return y;
 }
+
+#ifndef HARD /* there it is an assertion */
+static bool fails_silently(Lower *l, Node *n)
+{
+    (void)l;
+    (void)n;
+    return false;
+}
+
+/* A lowering that fails without a message gets one, with the node's name. */
+static void silent_failures_are_told(void **state)
+{
+    (void)state;
+    static const Op row = {.name = "Relu", .min_in = 1, .max_in = 1, .lower = fails_silently};
+    Graph *g = empty_graph();
+    Value *y = add_op(g, NULL, "Relu", float_input(g, "x", 4), NULL, "y");
+    y->dtype = QONNX_FLOAT;
+    y->shape = shape_make(2, (int64_t[]){1, 4});
+    y->def->row = &row;
+    graph_put_output(g, y);
+    Ctx *cx = ctx_quiet();
+    assert_null(program_new(cx, g));
+    assert_non_null(strstr(qonnx_error(cx), "node 'y' (Relu)"));
+    assert_non_null(strstr(qonnx_error(cx), "does not say why"));
+    qonnx_ctx_free(cx);
+}
+#endif
 
 static void names_are_unique(void **state)
 {
@@ -223,6 +251,10 @@ static void plan_works_in_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        
+#ifndef HARD
+        cmocka_unit_test(silent_failures_are_told),
+#endif
         cmocka_unit_test(names_are_unique),  cmocka_unit_test(names_avoid_subgraphs),
         cmocka_unit_test(uses_follow_edits), cmocka_unit_test(outputs_move),
         cmocka_unit_test(refresh_sorts),     cmocka_unit_test(hash_sees_meaning),

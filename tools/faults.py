@@ -38,16 +38,9 @@ class Results:
 
     def __init__(self):
         self.ends = defaultdict(dict)
-        self.faults = {}
-
-    def pytest_collection_modifyitems(self, items):
-        for item in items:
-            mark = item.get_closest_marker("mends")
-            if mark:
-                self.faults[item.nodeid] = mark.args[0]
 
     def pytest_runtest_logreport(self, report):
-        fault = self.faults.get(report.nodeid)
+        fault = dict(report.user_properties).get("mends")
         if fault and (report.when == "call" or report.outcome != "passed"):
             self.ends[fault][report.nodeid] = report.outcome
 
