@@ -19,20 +19,14 @@ static bool can_index(const Shape *s)
     return true;
 }
 
-/* Types of less than a byte are not run: kernels count in bytes. */
+/* Whether a value has all that a kernel needs to know of it. */
 static bool check_value(Ctx *cx, const Node *n, const char *what, const Value *v)
 {
-    int bits = qonnx_dtype_bits(v->dtype);
     if (v->dtype == QONNX_UNDEFINED)
         return qonnx_fail(cx, n,
                           "the type of its %s '%s' is not known: it is no tensor, or the model does "
                           "not say; give the value its type in the model (value_info)",
                           what, v->name);
-    if (!bits || bits % 8)
-        return qonnx_fail(cx, n,
-                          "its %s '%s' is %s, a type that this library carries but does not compute "
-                          "with; cast it in the model to one of 8 bits or more",
-                          what, v->name, qonnx_dtype_name(v->dtype));
     if (!shape_known(&v->shape))
         return qonnx_fail(cx, n,
                           "the shape of its %s '%s' is not known before the model runs: it depends "
