@@ -24,15 +24,15 @@ SECONDS = 10  # the most that a model may take; the slowest take one
 LIGHT_SECONDS = 60  # that a model of WHEEL/light may: seconds under sanitizers, on a loaded machine more
 
 # Operators, and how many of the models of TESTDATA that use each give the expected outputs, at the
-# least.
+# least: in Debian 12's package or Debian 13's, whichever has fewer.
 PASSING = """
 Abs:2 Add:13 AveragePool:20 BatchNormalization:7 Ceil:2 Clip:12 Concat:13 Constant:22
 ConstantOfShape:3 Conv:33 DequantizeLinear:2 Div:14 Dropout:6 Elu:5 Erf:1 Exp:18 Expand:6 Flatten:11
 Floor:2 Gather:6 Gemm:14 GlobalAveragePool:2 GlobalMaxPool:2 HardSigmoid:4 HardSwish:1 Identity:1
-LeakyRelu:5 Log:9 LogSoftmax:10 MatMul:4 Max:15 MaxPool:22 Min:15 Mul:10 Neg:6 Pow:16
+LeakyRelu:5 Log:9 LogSoftmax:10 MatMul:4 Max:15 MaxPool:22 Min:15 Mul:10 Neg:6 Pow:14
 QuantizeLinear:2 Reciprocal:2 ReduceL2:8 ReduceMax:22 ReduceMean:11 ReduceMin:8 ReduceProd:8
 ReduceSum:26 ReduceSumSquare:8 Relu:3 Reshape:11 Round:1 Shape:10 Sigmoid:5 Slice:9 Softmax:11
-Softplus:3 Sqrt:4 Squeeze:5 Sub:20 Sum:4 Tanh:5 Transpose:10 Unsqueeze:10
+Softplus:3 Sqrt:4 Squeeze:5 Sub:20 Sum:4 Tanh:5 Transpose:10 Unsqueeze:9
 """.split()
 
 # What models of old operator sets have becomes something else before it runs.
@@ -107,10 +107,11 @@ def tests(request):
     return request.getfixturevalue(request.param)
 
 
-def listed():
-    """The names in not_run.txt."""
+def listed(kind=""):
+    """The names in not_run.txt, of a kind or of all."""
     rows = (Path(__file__).parent / "not_run.txt").read_text().splitlines()
-    return {row.split(":")[0] for row in rows if row and not row.startswith("#")}
+    rows = [row.split(": ") for row in rows if row and not row.startswith("#")]
+    return {row[0] for row in rows if kind in ("", row[1])}
 
 
 def running(tests):
@@ -129,7 +130,8 @@ def test_covered(testdata):
 
 
 def test_never_wrong(tests):
-    assert {k: t.result.stdout for k, t in tests.items() if "check failed" in t.result.stderr} == {}
+    wrong = {k: t.result.stdout for k, t in tests.items() if "check failed" in t.result.stderr}
+    assert {k: differs for k, differs in wrong.items() if k[0] not in listed("expected")} == {}
 
 
 def test_refusals(tests):
@@ -155,7 +157,8 @@ def test_list_is_short(testdata, wheel):
     """not_run.txt has nothing else."""
     known = running(testdata | wheel)
     needed = {k[0] for k, t in testdata.items() if t.result.rc and t.operators <= known}
-    assert sorted(listed() - needed) == [], "these run, or lack an operator: take them off the list"
+    there = {name for name, _ in testdata}  # newer packages have more
+    assert sorted(listed() & there - needed) == [], "these run, or lack an operator: take them off the list"
 
 
 def test_missing_operators_are_named(testdata, wheel, tests):
