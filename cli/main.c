@@ -170,6 +170,23 @@ static void crash_setup(void)
         sigaction(crashes[i].number, &action, &crashes[i].before);
 }
 
+static bool at_its_end; /* main() has a status to return */
+
+/* Whoever calls exit() within a plugin, or ends the thread, leaves work undone: that is no success.
+ * Temporary files are gone by now: what removes them was registered later, so it ran before. */
+static void exit_seen(int status, void *user)
+{
+    const char *running = qonnx_plugin_running();
+    (void)user;
+    if (at_its_end || (!running && status != EXIT_DONE)) return;
+    say_in_handler(running ? running : "a thread of a plugin",
+                   ": ended the program (exit) or its thread (pthread_exit) instead of returning");
+    _exit(EXIT_BAD);
+}
+
+/* quick_exit() does without the handlers of exit(): so it goes through them. */
+static void quick_exit_seen(void) { exit(EXIT_DONE); }
+
 /* malloc for JSON, whose builders lose a part without a word where memory is out. */
 static void *json_memory(size_t bytes)
 {
@@ -185,6 +202,8 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* so that writing past a limit fails as on a full disk */
     crash_setup();
     exceptions_setup();
+    on_exit(exit_seen, NULL);
+    at_quick_exit(quick_exit_seen);
     json_set_alloc_funcs(json_memory, free);
     int status = dispatch(argc, argv);
     bool lost = ferror(stdout);
@@ -192,5 +211,6 @@ int main(int argc, char **argv)
         complain("standard output: %s", strerror(errno));
         if (status == EXIT_DONE) status = EXIT_BAD;
     }
+    at_its_end = true;
     return status;
 }

@@ -28,6 +28,8 @@ struct Arena {
     Release *releases; /* last registered first */
 };
 
+_Thread_local bool memory_is_out;
+
 void qonnx_last_words(void)
 {
     static atomic_flag taken = ATOMIC_FLAG_INIT;
@@ -40,6 +42,7 @@ void qonnx_last_words(void)
 
 void qonnx_out_of_memory(void)
 {
+    memory_is_out = true;
     qonnx_last_words();
     fputs("qonnx: out of memory\n", stderr);
     exit(1);

@@ -6,6 +6,7 @@
 #ifndef IR_ARENA_H
 #define IR_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct Arena Arena;
@@ -33,6 +34,9 @@ void arena_on_free(Arena *a, void (*release)(void *what), void *what);
 /* Makes room in a growing array that lives in an arena: `n` used of `*cap` elements of `size`
  * bytes. Returns the array, moved if it had to grow. */
 void *arena_grow(Arena *a, void *array, int n, int *cap, size_t size);
+
+/* This thread has said that memory is out, and ends the process. */
+extern _Thread_local bool memory_is_out;
 
 /* malloc and realloc that never return NULL: for memory with a life of its own. */
 void *xmalloc(size_t bytes);

@@ -1,5 +1,6 @@
 /* passes/pipeline.c - the order of the passes, and running a pipeline given as text. */
 #include "passes/registry.h"
+#include "passes/result.h"
 #include "ir/ir.h"
 #include "ops/op.h"
 #include <assert.h>
@@ -83,14 +84,24 @@ bool qonnx_job_flag(const qonnx_job *job, const char *option)
 const qonnx_target *qonnx_job_target(const qonnx_job *job) { return job->target; }
 const qonnx_stats *qonnx_job_stats(const qonnx_job *job) { return job->stats; }
 
+/* Says which options there are instead. */
+static bool unknown_option(Ctx *cx, const char *what, const qonnx_option *options, const char *name)
+{
+    char list[256] = "";
+    size_t used = 0;
+    for (const qonnx_option *o = options; o && o->name && used < sizeof list; o++)
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", o->name);
+    return qonnx_fail(cx, NULL, "%s has no option '%s'; it has %s%s", what, name,
+                      used ? list : "none", used >= sizeof list ? ", ..." : "");
+}
+
 /* Checks one setting against the descriptor's options: known, and of the default's kind. */
 static bool check_setting(Ctx *cx, const char *what, const qonnx_option *options, const Setting *s)
 {
     const qonnx_option *o = find_option(options, s->name);
     double number;
-    if (!o)
-        return qonnx_fail(cx, NULL, "%s has no option '%s'; `qonnx passes` lists them", what,
-                          s->name);
+    if (!o) return unknown_option(cx, what, options, s->name);
     if (is_number(o->value, &number) && !is_number(s->value, &number))
         return qonnx_fail(cx, NULL, "%s: option %s is '%s', want a number", what, s->name,
                           s->value);
@@ -216,18 +227,28 @@ static const qonnx_pass *resolve(Ctx *cx, char *text, qonnx_job *job)
     return check_settings(cx, "pass", name, job) ? p : NULL;
 }
 
-/* A pass that recorded a failure has failed, whatever it returned. */
-static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
+/* Runs the code of a pass. One that recorded a failure has failed, whatever it returned. */
+static bool call_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job,
+                      const char *file)
 {
-    const char *file;
-    qonnx_pass_plugin(p, &file);
     PluginMark mark = {NULL, NULL};
     if (file) mark = plugin_enter("pass", p->name, file);
     bool failed = ctx_failed(cx), good = p->run(cx, g, job) && ctx_failed(cx) == failed;
     if (file) plugin_leave(mark);
-    if (good && qonnx_graph_refresh(cx, g) && graph_verify(cx, g) && graph_has_form(cx, g))
-        return true;
-    return blame(cx, "pass", p->name, file);
+    return good;
+}
+
+/* Runs a pass and checks what it left: of a plugin's, all that a file's reader would check. */
+static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
+{
+    const char *file;
+    qonnx_pass_plugin(p, &file);
+    Faces *was = file ? faces_of(g) : NULL;
+    bool good = call_pass(cx, g, p, job, file) && (!file || result_sound(cx, g)) &&
+                qonnx_graph_refresh(cx, g) && graph_verify(cx, g) && graph_has_form(cx, g) &&
+                (!file || (result_sound(cx, g) && result_keeps(cx, g, was)));
+    faces_free(was);
+    return good || blame(cx, "pass", p->name, file);
 }
 
 /* Goes through a pipeline's items; runs them on `g` when it is not NULL. */

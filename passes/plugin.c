@@ -23,23 +23,45 @@ enum { MAX_NAME = 64, MAX_ENTRIES = 1024 };
 /* ---- who is running -------------------------------------------------------------------------- */
 
 static _Thread_local const char *volatile running;
+static pthread_key_t thread_end; /* its value is `running`, so that the thread's end is seen */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-const char *qonnx_plugin_running(void) { return running; }
+const char *qonnx_plugin_running(void) { return memory_is_out ? NULL : running; }
+
+/* The thread ends within code of a plugin: who waits for it would wait for ever, or find nothing
+ * done. The handlers of exit() can still ask who was running. */
+static void ended(void *mark)
+{
+    (void)mark;
+    if (running) exit(EXIT_FAILURE);
+}
+
+static void make_key(void)
+{
+    if (pthread_key_create(&thread_end, ended)) abort();
+}
+
+static void set_running(const char *text)
+{
+    running = text;
+    pthread_setspecific(thread_end, text);
+}
 
 PluginMark plugin_enter(const char *kind, const char *name, const char *file)
 {
     PluginMark mark = {NULL, running};
+    pthread_once(&once, make_key);
     int n = kind ? asprintf(&mark.text, "%s '%s' of plugin %s", kind, name, file)
                  : asprintf(&mark.text, "plugin %s", file);
     if (n < 0) mark.text = NULL;
     if (mark.text) qonnx_tame(mark.text);
-    running = mark.text;
+    set_running(mark.text);
     return mark;
 }
 
 void plugin_leave(PluginMark mark)
 {
-    running = mark.outer;
+    set_running(mark.outer);
     free(mark.text);
 }
 

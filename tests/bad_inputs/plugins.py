@@ -136,6 +136,49 @@ failing_observer("observer that chooses NaN", r"chose the range \[nan, ", "*lo =
 failing_observer("observer that chooses backwards", r"chose the range \[2, 1\]", "*lo = 2; *hi = 1; return true;")
 failing_observer("observer that chooses infinity", r"inf\], want two finite numbers", "*hi = INFINITY; return true;")
 
+plugin_row("option that its pass does not have", "has no option 'nonsense'; it has bits, mode$", lambda p: make_plugin(
+    p, options='{"bits", "4", "bits"}, {"mode", "a", "mode"},'), "--pass", "mine{nonsense=1}", mends="plugins - options")
+plugin_row("option of a pass that has none", "has no option 'nonsense'; it has none$", make_plugin,
+           "--pass", "mine{nonsense=1}", mends="plugins - options")
+
+# ---- what a pass leaves -------------------------------------------------------------------------
+
+# A range for the first value that the model's first node gives.
+RANGE = "qonnx_value_set_range(qonnx_node_output(qonnx_graph_first(g), 0), %s); return true;"
+for name, values in [("NaN", "NAN, 1"), ("infinite", "0, INFINITY"), ("inverted", "2, 1")]:
+    failing_pass(f"pass that sets a range that is {name}", "set the range of '.*' to .* want two finite numbers in order",
+                 RANGE % values, mends="plugins - ranges")
+CONSTANT = """float f[2] = {1, 2}; qonnx_node *n = qonnx_graph_first(g);
+qonnx_value *v = qonnx_graph_add_constant(g, "c", &(qonnx_tensor){%s}); (void)n; %s return true;"""
+failing_pass("pass that ranges integers", "for values in float; this one is int8", CONSTANT % (
+    "QONNX_INT8, 1, {4}, f, 4", "qonnx_value_set_range(v, 0, 1);"), mends="plugins - types")
+failing_pass("pass whose constant is short", "holds 4 bytes, and its shape wants 8", CONSTANT % (
+    "QONNX_FLOAT, 1, {2}, f, 4", ""), mends="plugins - constants")
+failing_pass("pass whose constant has a negative size", "that no tensor has", CONSTANT % (
+    "QONNX_FLOAT, 1, {-1}, f, 4", ""), mends="plugins - constants")
+failing_pass("pass that renames an input", "renamed the model's input '.*' to 'other'",
+             'qonnx_value_rename(qonnx_graph_input(g, 0), "other"); return true;', mends="plugins - inputs")
+
+# ---- that end the program or the thread ---------------------------------------------------------
+
+ENDED = "ended the program .* instead of returning"
+END = "#include <pthread.h>\n#include <stdlib.h>\nstatic void *leave(void *x) { exit(0); return x; }"
+for name, code in [("exit(0)", "exit(0);"), ("exit(3)", "exit(3);"), ("quick_exit", "quick_exit(0);"),
+                   ("pthread_exit", "pthread_exit(NULL);")]:
+    for kind in (failing_pass, failing_observer):
+        what = "pass" if kind is failing_pass else "observer"
+        more = {"top": END} if kind is failing_pass else {}
+        if kind is failing_observer:
+            code = f"extern void pthread_exit(void *); {code}"
+        kind(f"{what} that calls {name}", ENDED, code, mends="plugins - exit", **more)
+    plugin_row(f"that calls {name} when it is asked", rf"plugin .*mine\.so: {ENDED}", lambda p, c=code: make_plugin(
+        p, query=c), mends="plugins - exit")
+    plugin_row(f"that calls {name} when it is loaded", rf"plugin .*mine\.so: {ENDED}", lambda p, c=code: make_plugin(
+        p, top=f"__attribute__((constructor)) static void up(void) {{ {c} }}"), mends="plugins - exit")
+plugin_row("whose thread calls exit", rf"a thread of a plugin: {ENDED}", lambda p: make_plugin(
+    p, top=END, run="pthread_t t; pthread_create(&t, NULL, leave, NULL); for (;;) ;"), "--pass", "mine",
+           mends="plugins - exit")
+
 # ---- that crash, or do not end ------------------------------------------------------------------
 
 DEEP = "static int deep(int n) { volatile char room[4096]; room[n % 4096] = 1; return deep(n + 1) + room[7]; }"
