@@ -31,16 +31,19 @@ KERNEL void f_avgpool_some(const f_pool_p *restrict p, const float *restrict x, 
     axis_taps(ah, h, &h0, &h1);
     axis_taps(aw, w, &w0, &w1);
     const ptrdiff_t step = (ptrdiff_t)p->dw * p->c;
+    const int few = (ptrdiff_t)(d1 - d0) * (h1 - h0) * (w1 - w0) <= F_SUM_BLOCK;
     f_sum sum;
     f_sum_start(&sum, k, step == k ? w1 - w0 : 1);
+    for (int32_t j = 0; j < k; j++) y[j] = 0.0f;
     for (int32_t i = d0; i < d1; i++)
         for (int32_t j = h0; j < h1; j++) {
             const ptrdiff_t row =
                 (ptrdiff_t)(d * p->sd - p->pd + i * p->dd) * p->ih + h * p->sh - p->ph + j * p->dh;
-            f_sum_rows(&sum, x + (row * p->iw + w * p->sw - p->pw + w0 * p->dw) * p->c, w1 - w0,
-                       step, 0);
+            const float *in = x + (row * p->iw + w * p->sw - p->pw + w0 * p->dw) * p->c;
+            if (few) f_sum_few(in, w1 - w0, step, k, y);
+            else f_sum_rows(&sum, in, w1 - w0, step, 0);
         }
-    f_sum_end(&sum, y);
+    if (!few) f_sum_end(&sum, y);
 }
 
 /* y[0..c) of output (d, h, w), from batch item x. */

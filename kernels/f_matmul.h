@@ -32,6 +32,19 @@ KERNEL void f_matmul_columns(const f_matmul_p *restrict p, const float *restrict
             panel[i * F_LANES + j] = j < lanes ? b[(k + i) * kstep + (c + j) * nstep] : 0.0f;
 }
 
+/* y[0..lanes) = sum, or += where there is something already. */
+KERNEL void f_matmul_store(float *restrict y, const float *restrict sum, int32_t lanes, int more)
+{
+    if (more && lanes == F_LANES)
+        for (int32_t j = 0; j < F_LANES; j++) y[j] += sum[j];
+    else if (more)
+        for (int32_t j = 0; j < lanes; j++) y[j] += sum[j];
+    else if (lanes == F_LANES)
+        for (int32_t j = 0; j < F_LANES; j++) y[j] = sum[j];
+    else
+        for (int32_t j = 0; j < lanes; j++) y[j] = sum[j];
+}
+
 /* y += a * panel for all rows of y and its first `lanes` columns; y starts from 0 at k == 0. */
 KERNEL void f_matmul_panel(const f_matmul_p *restrict p, const float *restrict a,
                            const float *restrict panel, float *restrict y, int32_t k, int32_t depth,
@@ -48,10 +61,7 @@ KERNEL void f_matmul_panel(const f_matmul_p *restrict p, const float *restrict a
         }
         f_tile_rows(sum, in, panel, depth);
         for (int32_t i = 0; i < F_TILE && m + i < p->m; i++)
-            for (int32_t j = 0; j < lanes; j++) {
-                float *out = y + (ptrdiff_t)(m + i) * p->n + j;
-                *out = k ? *out + sum[i][j] : sum[i][j];
-            }
+            f_matmul_store(y + (ptrdiff_t)(m + i) * p->n, sum[i], lanes, k > 0);
     }
 }
 

@@ -21,9 +21,14 @@ KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict
             max[j] = x[i * inner + j] > max[j] ? x[i * inner + j] : max[j];
     for (ptrdiff_t i = 0; i < p->count; i++)
         for (int32_t j = 0; j < lanes; j++) y[i * inner + j] = f_exp(x[i * inner + j] - max[j]);
-    f_sum_start(&total, lanes, inner == lanes ? p->count : 1);
-    f_sum_rows(&total, y, p->count, inner, 0);
-    f_sum_end(&total, sum);
+    if (p->count <= F_SUM_BLOCK) {
+        for (int32_t j = 0; j < lanes; j++) sum[j] = 0.0f;
+        f_sum_few(y, p->count, inner, lanes, sum);
+    } else {
+        f_sum_start(&total, lanes, inner == lanes ? p->count : 1);
+        f_sum_rows(&total, y, p->count, inner, 0);
+        f_sum_end(&total, sum);
+    }
     for (int32_t j = 0; j < lanes && p->log; j++) sum[j] = f_log(sum[j]);
     if (p->log)
         for (ptrdiff_t i = 0; i < p->count; i++)

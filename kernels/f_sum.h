@@ -91,4 +91,12 @@ KERNEL void f_sum_end(f_sum *s, float *restrict y)
     for (int32_t j = 0; j < s->k; j++) y[j] = sum[j];
 }
 
+/* y[0..k) += rows of k elements, `step` apart: at most F_SUM_BLOCK in all, which need no blocks. */
+KERNEL void f_sum_few(const float *restrict x, ptrdiff_t rows, ptrdiff_t step, int32_t k,
+                      float *restrict y)
+{
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (int32_t j = 0; j < k; j++) y[j] += x[i * step + j];
+}
+
 #endif

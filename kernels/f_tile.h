@@ -68,10 +68,12 @@ KERNEL void f_tile_start(f_tile *t)
 /* sum[l + 1] += sum[l], or a copy where nothing is there yet; it belongs to a level of its own. */
 KERNEL void f_tile_up(f_tile *t, int l)
 {
-    const int32_t first = t->sums[l]++ == 0;
-    for (int i = 0; i < F_TILE; i++)
-        for (int j = 0; j < F_LANES; j++)
-            t->sum[l + 1][i][j] = first ? t->sum[l][i][j] : t->sum[l + 1][i][j] + t->sum[l][i][j];
+    if (t->sums[l]++ == 0)
+        for (int i = 0; i < F_TILE; i++)
+            for (int j = 0; j < F_LANES; j++) t->sum[l + 1][i][j] = t->sum[l][i][j];
+    else
+        for (int i = 0; i < F_TILE; i++)
+            for (int j = 0; j < F_LANES; j++) t->sum[l + 1][i][j] += t->sum[l][i][j];
 }
 
 /* Makes room for products: 1 to F_DEPTH. */
