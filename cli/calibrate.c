@@ -144,16 +144,16 @@ static int calibrate(const Verb *verb, const Args *args)
     Passes passes = passes_split(qonnx_pipeline_prefix());
     int status = passes_insert_all(verb, args, &passes);
     char *prefix = passes_join(&passes, 0, passes.count);
-    passes_free(&passes);
     if (status < 0) {
         qonnx_ctx *cx = progress_ctx();
-        bool good = qonnx_output_check(cx, args->output) && qonnx_pipeline_check(cx, prefix);
+        bool good = qonnx_output_check(cx, args->output) && passes_check(cx, &passes);
         qonnx_graph *g = good ? qonnx_model_load(cx, args->operands[0]) : NULL;
         status = collect_and_save(cx, args, g, prefix);
         qonnx_graph_free(g);
         qonnx_ctx_free(cx);
     }
     free(prefix);
+    passes_free(&passes);
     return status;
 }
 

@@ -8,25 +8,13 @@
 
 static const char blanks[] = " \t\n"; /* allowed around the names */
 
-/* Length of the text up to the next comma or closing brace that no brace encloses. */
-static size_t piece_length(const char *text)
-{
-    int depth = 0;
-    size_t n = 0;
-    for (; text[n]; n++) {
-        if (!depth && (text[n] == ',' || text[n] == '}')) break;
-        depth += (text[n] == '{') - (text[n] == '}');
-    }
-    return n;
-}
-
-static bool is_blank(const char *text) { return !text[strspn(text, " \t\n")]; }
+static bool is_blank(const char *text) { return !text[strspn(text, blanks)]; }
 
 Passes passes_split(const char *pipeline)
 {
     Passes p = {needed(calloc(strlen(pipeline) + 1, sizeof(char *))), 0};
     for (const char *at = pipeline; !is_blank(at);) {
-        size_t n = piece_length(at);
+        size_t n = qonnx_pipeline_span(at, ",");
         const char *first = at + strspn(at, blanks);
         at += n;
         const char *end = at;
@@ -68,15 +56,30 @@ int passes_find(const Passes *p, const char *name)
     return -1;
 }
 
+/* The value as it is written into a pipeline: in quotes where a comma would end it; malloc'd. */
+static char *written_value(const char *value)
+{
+    char *out = needed(calloc(strlen(value) + 2, 2)), *end = out;
+    if (!value[qonnx_pipeline_span(value, ",")]) return strcpy(out, value);
+    *end++ = '"';
+    for (const char *at = value; *at; at++) {
+        if (*at == '"' || *at == '\\') *end++ = '\\';
+        *end++ = *at;
+    }
+    strcpy(end, "\"");
+    return out;
+}
+
 void passes_set(Passes *p, const char *name, const char *option, const char *value)
 {
     int i = passes_find(p, name);
     if (i < 0) return;
     const char *close = strrchr(p->text[i], '}');
     int keep = close ? (int)(close - p->text[i]) : (int)strlen(p->text[i]);
-    char *text = NULL;
-    if (asprintf(&text, "%.*s%c%s=%s}", keep, p->text[i], close ? ',' : '{', option, value) < 0)
+    char *text = NULL, *written = written_value(value);
+    if (asprintf(&text, "%.*s%c%s=%s}", keep, p->text[i], close ? ',' : '{', option, written) < 0)
         needed(NULL);
+    free(written);
     free(p->text[i]);
     p->text[i] = text;
 }
@@ -90,23 +93,36 @@ void passes_drop(Passes *p, const char *name)
     memmove(p->text + i, p->text + i + 1, (size_t)(p->count - i) * sizeof *p->text);
 }
 
+/* Puts the passes of the first `length` bytes of a text at that place. */
+static void insert_at(Passes *p, int at, const char *spec, size_t length)
+{
+    char *text = needed(strndup(spec, length));
+    Passes more = passes_split(text);
+    size_t size = sizeof *p->text;
+    p->text = needed(reallocarray(p->text, (size_t)(p->count + more.count + 1), size));
+    memmove(p->text + at + more.count, p->text + at, (size_t)(p->count - at) * size);
+    memcpy(p->text + at, more.text, (size_t)more.count * size);
+    p->count += more.count;
+    free(more.text);
+    free(text);
+}
+
+/* The name behind the '@' of "TEXT@AFTER"; NULL when there is none. */
+static const char *after(const char *spec)
+{
+    size_t n = qonnx_pipeline_span(spec, "@");
+    return spec[n] ? spec + n + 1 : NULL;
+}
+
 bool passes_insert(Passes *p, const char *spec)
 {
-    const char *brace = strrchr(spec, '}'), *mark = strrchr(brace ? brace : spec, '@');
-    int length = mark ? (int)(mark - spec) : (int)strlen(spec), at = p->count;
-    if (mark)
-        while (at > 0 && !is_pass(p->text[at - 1], mark + 1)) at--;
+    const char *behind = after(spec);
+    int at = p->count;
+    if (behind)
+        while (at > 0 && !is_pass(p->text[at - 1], behind)) at--;
     else if (passes_find(p, "calibrate") >= 0) at = passes_find(p, "calibrate");
-    if (!at && mark) return false;
-    char *before = passes_join(p, 0, at), *behind = passes_join(p, at, p->count), *text = NULL;
-    if (asprintf(&text, "%s%s%.*s%s%s", before, *before ? "," : "", length, spec,
-                 *behind ? "," : "", behind) < 0)
-        needed(NULL);
-    passes_free(p);
-    *p = passes_split(text);
-    free(before);
-    free(behind);
-    free(text);
+    if (!at && behind) return false;
+    insert_at(p, at, spec, qonnx_pipeline_span(spec, "@"));
     return true;
 }
 
@@ -115,34 +131,21 @@ int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
     for (int i = 0; i < args->passes.count; i++)
         if (!passes_insert(p, args->passes.text[i]))
             return options_misuse(verb, "%s: --pass %s: the pipeline has no pass '%s'", verb->name,
-                                  args->passes.text[i], strrchr(args->passes.text[i], '@') + 1);
+                                  args->passes.text[i], after(args->passes.text[i]));
     return -1;
-}
-
-/* The default of a registered pass's option; NULL when there is none. */
-static const char *option_default(const char *pass, const char *option)
-{
-    const qonnx_pass *p;
-    for (int i = 0; (p = qonnx_pass_at(i)); i++)
-        for (const qonnx_option *o = p->options; o && o->name && !strcmp(p->name, pass); o++)
-            if (!strcmp(o->name, option)) return o->value;
-    return NULL;
 }
 
 char *passes_option(const Passes *p, const char *pass, const char *option)
 {
     int i = passes_find(p, pass);
-    const char *at = i < 0 ? NULL : strchr(p->text[i], '{');
-    size_t length = strlen(option);
-    while (at && *at && *at != '}') {
-        at += 1 + strspn(at + 1, blanks);
-        size_t n = piece_length(at);
-        if (!strncmp(at, option, length) && at[length] == '=')
-            return needed(strndup(at + length + 1, n - length - 1));
-        at += n;
-    }
-    const char *preset = i < 0 ? NULL : option_default(pass, option);
-    return preset ? needed(strdup(preset)) : NULL;
+    return i < 0 ? NULL : qonnx_pipeline_setting(p->text[i], option);
+}
+
+bool passes_check(qonnx_ctx *cx, const Passes *p)
+{
+    bool good = true;
+    for (int i = 0; good && i < p->count; i++) good = qonnx_pipeline_check(cx, p->text[i]);
+    return good;
 }
 
 bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to,

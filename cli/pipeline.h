@@ -34,6 +34,9 @@ void passes_drop(Passes *p, const char *name);
  * when neither is there. */
 char *passes_option(const Passes *p, const char *pass, const char *option);
 
+/* Whether the library has all of them; each by itself, so that the message quotes the one that is
+ * wrong. The message is in the context. */
+bool passes_check(qonnx_ctx *cx, const Passes *p);
 /* Runs passes from..to-1. Where `dump_after` names one of them, the graph's text goes to standard
  * error behind it. */
 bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to,

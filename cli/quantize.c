@@ -46,15 +46,6 @@ static int find_split(const Passes *p)
     return split < 0 ? p->count : split;
 }
 
-/* Whether the library has all of the pipeline; the message is in the context. */
-static bool pipeline_good(qonnx_ctx *cx, const Passes *p)
-{
-    char *text = passes_join(p, 0, p->count);
-    bool good = qonnx_pipeline_check(cx, text);
-    free(text);
-    return good;
-}
-
 /* Whether the passes that --pass puts before `calibrate` are those that the statistics were taken
  * behind; where it puts none there, it does not matter. */
 static bool prefix_fits(const Job *job)
@@ -85,7 +76,7 @@ static bool replay_prefix(Job *job)
     job->passes = passes_split(text);
     job->split = find_split(&job->passes);
     free(text);
-    return pipeline_good(job->cx, &job->passes);
+    return passes_check(job->cx, &job->passes);
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -342,7 +333,7 @@ static int run_job(Job *job)
     job->split = find_split(&job->passes);
     job->before = file_size(job->args->operands[0]);
     if (!qonnx_output_check(job->cx, job->args->output) ||
-        !pipeline_good(job->cx, &job->passes) || !transform(job))
+        !passes_check(job->cx, &job->passes) || !transform(job))
         return report_failure(job->cx);
     print_summary(job);
     return EXIT_DONE;

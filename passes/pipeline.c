@@ -1,6 +1,7 @@
 /* passes/pipeline.c - the order of the passes, and running a pipeline given as text. */
 #include "passes/registry.h"
 #include "passes/result.h"
+#include "passes/text.h"
 #include "ir/ir.h"
 #include "ops/op.h"
 #include <assert.h>
@@ -18,19 +19,11 @@
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
 const char *qonnx_pipeline_default(void) { return PREFIX "," SUFFIX; }
 
-enum { MAX_SETTINGS = 16 };
-
-/* `name=value` as given. */
-typedef struct Setting {
-    const char *name, *value;
-} Setting;
-
 struct qonnx_job {
     const qonnx_option *options; /* of the descriptor; may be NULL */
-    Setting settings[MAX_SETTINGS];
-    int nsetting;
-    const qonnx_target *target;
-    const qonnx_stats *stats;
+    const Item *item;            /* the text, with what it sets; NULL before it is read */
+    const qonnx_target *target;  /* NULL for an observer */
+    const qonnx_stats *stats;    /* NULL when there are none */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -44,8 +37,8 @@ static const qonnx_option *find_option(const qonnx_option *options, const char *
 
 const char *qonnx_job_text(const qonnx_job *job, const char *option)
 {
-    for (int i = job->nsetting - 1; i >= 0; i--)
-        if (!strcmp(job->settings[i].name, option)) return job->settings[i].value;
+    const char *given = item_setting(job->item, option);
+    if (given) return given;
     const qonnx_option *o = find_option(job->options, option);
     assert(o);
     return o ? o->value : "";
@@ -113,58 +106,12 @@ static bool check_setting(Ctx *cx, const char *what, const qonnx_option *options
     return true;
 }
 
-/* ---- text ------------------------------------------------------------------------------------ */
-
-/* The end of `name{...}`: the first of `stop` outside braces, or the end of the text. */
-static char *item_end(char *s, char stop)
-{
-    int depth = 0;
-    for (; *s; s++) {
-        if (*s == '{') depth++;
-        else if (*s == '}') depth--;
-        else if (*s == stop && depth <= 0) break;
-    }
-    return s;
-}
-
-static char *trim(char *s)
-{
-    while (*s == ' ' || *s == '\n' || *s == '\t') s++;
-    for (char *e = s + strlen(s); e > s && (e[-1] == ' ' || e[-1] == '\n' || e[-1] == '\t');)
-        *--e = 0;
-    return s;
-}
-
-/* Splits "name{a=1,b=2}" in place: returns the trimmed name, fills the job's settings. */
-static const char *parse_item(Ctx *cx, char *text, qonnx_job *job)
-{
-    text = trim(text);
-    char *brace = strchr(text, '{');
-    if (!brace) return text;
-    char *close = text + strlen(text) - 1;
-    if (*close != '}')
-        return qonnx_fail(cx, NULL, "pipeline: '%s' lacks its closing brace", text), NULL;
-    *brace = *close = 0;
-    for (char *s = brace + 1; *s;) {
-        char *end = item_end(s, ','), *next = *end ? end + 1 : end;
-        *end = 0;
-        char *eq = strchr(s, '=');
-        if (!eq || job->nsetting == MAX_SETTINGS)
-            return qonnx_fail(cx, NULL, "pipeline: '%s' in %s is no name=value", trim(s), text),
-                   NULL;
-        *eq = 0;
-        job->settings[job->nsetting++] = (Setting){trim(s), trim(eq + 1)};
-        s = next;
-    }
-    return trim(text);
-}
-
-static bool check_settings(Ctx *cx, const char *kind, const char *name, const qonnx_job *job)
+static bool check_settings(Ctx *cx, const char *kind, const qonnx_job *job)
 {
     char what[128];
-    snprintf(what, sizeof what, "%s '%.80s'", kind, name);
-    for (int i = 0; i < job->nsetting; i++)
-        if (!check_setting(cx, what, job->options, &job->settings[i])) return false;
+    snprintf(what, sizeof what, "%s '%.80s'", kind, job->item->name);
+    for (int i = 0; i < job->item->nsetting; i++)
+        if (!check_setting(cx, what, job->options, &job->item->settings[i])) return false;
     return true;
 }
 
@@ -203,28 +150,26 @@ static bool observe(Ctx *cx, const qonnx_observer *o, const qonnx_histogram *h,
 bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, const qonnx_grid *grid,
                    float *lo, float *hi)
 {
-    char *text = strdup(observer);
-    if (!text) return qonnx_fail(cx, NULL, "out of memory");
-    qonnx_job job = {0};
-    const char *name = parse_item(cx, text, &job);
-    const qonnx_observer *o = name ? registry_observer(cx, name) : NULL;
-    bool ok = name != NULL;
-    if (ok && !o) ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", name);
+    Item item;
+    qonnx_job job = {.item = &item};
+    bool ok = item_parse(cx, observer, strlen(observer), &item);
+    const qonnx_observer *o = ok ? registry_observer(cx, item.name) : NULL;
+    if (ok && !o)
+        ok = qonnx_fail(cx, NULL, "no observer '%s'; `qonnx passes` lists them", item.name);
     if (o) job.options = o->options;
-    ok = ok && check_settings(cx, "observer", name, &job) && observe(cx, o, h, grid, &job, lo, hi);
-    free(text);
+    ok = ok && check_settings(cx, "observer", &job) && observe(cx, o, h, grid, &job, lo, hi);
+    item_free(&item);
     return ok;
 }
 
 /* Finds the pass of one item and checks its settings; NULL on failure. */
-static const qonnx_pass *resolve(Ctx *cx, char *text, qonnx_job *job)
+static const qonnx_pass *resolve(Ctx *cx, qonnx_job *job)
 {
-    const char *name = parse_item(cx, text, job);
-    if (!name) return NULL;
+    const char *name = job->item->name;
     const qonnx_pass *p = registry_pass(cx, name);
     if (!p) return qonnx_fail(cx, NULL, "no pass '%s'; `qonnx passes` lists them", name), NULL;
     job->options = p->options;
-    return check_settings(cx, "pass", name, job) ? p : NULL;
+    return check_settings(cx, "pass", job) ? p : NULL;
 }
 
 /* Runs the code of a pass. One that recorded a failure has failed, whatever it returned. */
@@ -254,20 +199,20 @@ static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *jo
 /* Goes through a pipeline's items; runs them on `g` when it is not NULL. */
 static bool each_pass(Ctx *cx, Graph *g, const char *text, const qonnx_job *with)
 {
-    char *copy = strdup(text);
-    if (!copy) return qonnx_fail(cx, NULL, "out of memory");
     bool ok = true;
-    for (char *s = copy; ok && *s;) {
-        char *end = item_end(s, ','), *next = *end ? end + 1 : end;
-        *end = 0;
+    while (ok && *text) {
+        size_t n = qonnx_pipeline_span(text, ",");
+        Item item;
         qonnx_job job = *with;
-        if (*trim(s)) {
-            const qonnx_pass *p = resolve(cx, s, &job);
+        job.item = &item;
+        ok = item_parse(cx, text, n, &item);
+        if (ok && !item.blank) {
+            const qonnx_pass *p = resolve(cx, &job);
             ok = p && (!g || run_pass(cx, g, p, &job));
         }
-        s = next;
+        item_free(&item);
+        text += n + (text[n] != 0);
     }
-    free(copy);
     return ok;
 }
 

@@ -137,6 +137,72 @@ def test_calibrate_replays(mark, tmp_path):
     assert result.rc == 1 and "no pass 'mark'" in result.stderr
 
 
+# ---- quoted values ------------------------------------------------------------------------------
+
+# What a value says in the text of a pipeline, and what the pass then gets.
+QUOTED = {
+    '"a,b}c{d=e@f g"': "a,b}c{d=e@f g",
+    r'" \" \\ \n, "': ' " \\ \\n, ',
+    '"},{"': "},{",
+    '  "" ': "",
+    'x"y': 'x"y',
+    "x{y,z}": "x{y,z}",
+    "a=b": "a=b",
+}
+
+
+@pytest.mark.mends("plugins - quotes")
+@pytest.mark.parametrize("value", QUOTED)
+def test_quoted_values(value, mark, tmp_path):
+    """A value in quotes holds anything, in the command, in a pipeline, and in what is recorded."""
+    spec, qcal = f"mark{{n=7,key={value}, n=2}}", tmp_path / "m.qcal"
+    result = run_command(
+        *("calibrate", DIGITS, CALIBRATION, "-o", qcal, "--plugin", mark, "--pass", spec)
+    )
+    assert result.rc == 0, result.stderr
+    outs = []
+    for args in (
+        ("--data", CALIBRATION, "--pass", spec),
+        ("--data", CALIBRATION, "--pass", f"{spec}@fuse-bias-add"),
+        ("--calibration", qcal),
+    ):
+        outs.append(tmp_path / f"{len(outs)}.onnx")
+        args = ("quantize", DIGITS, "-o", outs[-1], "-q", "--plugin", mark, *args)
+        result = run_command(*args)
+        assert result.rc == 0, result.stderr
+        seen = metadata(outs[-1])
+        assert seen[QUOTED[value]].endswith(" 2") and f"{spec}," in seen["qonnx.pipeline"]
+    assert len({out.read_bytes() for out in outs}) == 1
+    again = tmp_path / "again.onnx"
+    text = metadata(outs[0])["qonnx.pipeline"]
+    args = ("--plugin", mark, "--pipeline", text, "--calibration", qcal)
+    assert run_command("quantize", DIGITS, "-o", again, "-q", *args).rc == 0
+    assert again.read_bytes() == outs[0].read_bytes()
+
+
+@pytest.mark.mends("plugins - quotes")
+@pytest.mark.parametrize(
+    "observer, recorded",
+    [
+        ("percentile{p=99}", "percentile{p=99}"),
+        ('"percentile{p=99}"', "percentile{p=99}"),
+        ('percentile{p="99"}', 'percentile{p="99"}'),
+        ("percentile{p=50,p=99}", "percentile{p=50,p=99}"),
+    ],
+)
+def test_quoted_observer(observer, recorded, tmp_path):
+    """An observer is recorded as it was used: without its quotes, and of several the last one."""
+    text = f"raise-opset,calibrate{{observer=mse, observer = {observer}}},insert-qdq"
+    plain = "raise-opset,calibrate{observer=percentile{p=99}},insert-qdq"
+    for out, pipeline in (("a", text), ("b", plain)):
+        args = ("quantize", DIGITS, "--data", CALIBRATION, "-o", tmp_path / out, "-q")
+        result = run_command(*args, "--pipeline", pipeline)
+        assert result.rc == 0, result.stderr
+    a, b = onnx.load(tmp_path / "a"), onnx.load(tmp_path / "b")
+    assert metadata(tmp_path / "a")["qonnx.observer"] == recorded
+    assert a.graph.SerializeToString() == b.graph.SerializeToString()
+
+
 # ---- the search path ----------------------------------------------------------------------------
 
 

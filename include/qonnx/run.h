@@ -151,6 +151,21 @@ QONNX_API QONNX_CHECKED bool qonnx_model_compile(qonnx_ctx *cx, const qonnx_grap
 
 /* ---- pipelines -------------------------------------------------------------------------------- */
 
+/* A pipeline is text: passes separated by commas, each NAME or NAME{OPTION=VALUE,...}, with blanks
+ * and line ends wherever they do not part a name. A value goes up to the next comma or closing
+ * brace; braces in it are nested, as in "calibrate{observer=percentile{p=99.9}}". One that begins
+ * with a double quote goes up to the next one, and may hold anything: \" in it is a quote and \\ a
+ * backslash. */
+
+/** Length of a pipeline's text, or of a part of it, up to the first of the characters `stop` that
+ *  stands outside braces and quoted values, or to its end: up to "," it is a pass. [any thread] */
+QONNX_API size_t qonnx_pipeline_span(const char *text, const char *stop);
+
+/** The value that an option has in a pass's text, "NAME{OPTION=VALUE,...}": the last one that is
+ *  given, without its quotes, else the option's default; NULL when neither is there. The caller
+ *  frees it with free(). [any thread] */
+QONNX_API char *qonnx_pipeline_setting(const char *pass, const char *option);
+
 /** Settings of a pipeline run; zero is a default everywhere. */
 typedef struct qonnx_pipeline_options {
     const char *target;       /* profile, default "ort-x86" */

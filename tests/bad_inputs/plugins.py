@@ -141,6 +141,21 @@ plugin_row("option that its pass does not have", "has no option 'nonsense'; it h
 plugin_row("option of a pass that has none", "has no option 'nonsense'; it has none$", make_plugin,
            "--pass", "mine{nonsense=1}", mends="plugins - options")
 
+for name, spec, message in [
+    ("a quote that is not closed", 'mine{bits="4}', r"""'mine\{bits="4\}' has a quote \("\) that is not closed$"""),
+    ("a quote that is not closed, and a place", 'mine{bits="4}@calibrate', "has a quote .* that is not closed$"),
+    ("a brace that is not closed", "mine{bits=4", r"'mine\{bits=4' has a '\{' that is not closed$"),
+    ("a brace that closes nothing", "mine}", r"'mine\}' has a '\}' that closes nothing$"),
+    ("two closing braces", "mine{bits=4}}", r"'mine\{bits=4\}\}' has a '\}' that closes nothing$"),
+    ("text behind its brace", "mine{bits=4}x", "goes on behind its closing brace"),
+    ("text behind its quote", 'mine{bits="4"4}', "the value of 'bits' goes on behind its closing quote"),
+    ("17 options", "mine{%s}" % ",".join(["bits=4"] * 17), "has more than 16 options$"),
+]:
+    plugin_row(f"pass with {name}", f"^qonnx: pipeline: .*{message}", lambda p: make_plugin(
+        p, options='{"bits", "4", "bits"},'), "--pass", spec, mends="plugins - quotes")
+plugin_row("observer with an option of calibrate", r"observer .*'mse\{\},observer=minmax'|goes on behind its closing brace",
+           make_plugin, "--observer", "mse{},observer=minmax", mends="plugins - quotes")
+
 # ---- what a pass leaves -------------------------------------------------------------------------
 
 # A range for the first value that the model's first node gives.
