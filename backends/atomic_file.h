@@ -3,7 +3,8 @@
  * Bytes go to a file that has no name yet, or a temporary one beside the target; when all is
  * written it is synced and gets its name. Until then, and after any failure, what stood at the
  * target is intact. What a killed process leaves behind is removed by the next that writes there.
- * Inputs of the context are never replaced, and nothing gets its name when one changed while it was read.
+ * Inputs of the context are never replaced, and nothing gets its name when one changed while it was
+ * read.
  */
 #ifndef BACKENDS_ATOMIC_FILE_H
 #define BACKENDS_ATOMIC_FILE_H

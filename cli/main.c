@@ -108,8 +108,8 @@ static struct Crash {
                {.number = SIGBUS, .what = ": crashed (bus error)"}};
 enum { CRASHES = sizeof crashes / sizeof *crashes };
 
-/* oneDNN has crashed: where it gets no memory, it throws what C cannot catch, or goes on without. Memory
- * is as short now as it was then, but for what a single piece asked for. */
+/* oneDNN has crashed: where it gets no memory, it throws what C cannot catch, or goes on without.
+ * Memory is as short now as it was then, but for what a single piece asked for. */
 static _Noreturn void onednn_crashed(int number, const char *what)
 {
     const size_t some = (size_t)64 << 20;
@@ -122,8 +122,8 @@ static _Noreturn void onednn_crashed(int number, const char *what)
     _exit(EXIT_BAD);
 }
 
-/* C++ has no handler for an exception. Its library tells of it in words of its own: right for a plugin,
- * while for oneDNN the signal says enough. */
+/* C++ has no handler for an exception. Its library tells of it in words of its own: right for a
+ * plugin, while for oneDNN the signal says enough. */
 static void (*unhandled_before)(void);
 
 static void unhandled(void)
@@ -141,7 +141,8 @@ static void exceptions_setup(void)
 }
 
 /* A plugin that crashes is named. A bus error of ours is a mapped file that lost the page which is
- * being read: there is nothing to go on with. All else is a bug, left to whoever wants to see it. */
+ * being read: there is nothing to go on with. All else is a bug, left to whoever wants to see it.
+ */
 static void crashed(int number, siginfo_t *info, void *context)
 {
     (void)context;

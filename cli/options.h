@@ -95,8 +95,8 @@ typedef struct Verb {
     int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
 } Verb;
 
-extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_compile, verb_run, verb_evaluate,
-    verb_passes;
+extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_compile, verb_run,
+    verb_evaluate, verb_passes;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

@@ -208,7 +208,8 @@ void say_in_handler(const char *first, const char *second)
         if (write(STDERR_FILENO, parts[i], strlen(parts[i])) < 0) return;
 }
 
-/* A plugin's callback is not waited for: it may never return. It runs before anything is written. */
+/* A plugin's callback is not waited for: it may never return. It runs before anything is written.
+ */
 static void on_interrupt(int number)
 {
     const char *running = qonnx_plugin_running();

@@ -37,8 +37,8 @@ void *needed(void *memory);
  * message, when the user asked to stop. */
 int report_failure(const qonnx_ctx *cx);
 
-/* Lets SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the work at the next progress call, and at once while
- * a plugin runs; the second one ends the process. What is ignored stays so. */
+/* Lets SIGINT (Ctrl-C), SIGTERM and SIGHUP stop the work at the next progress call, and at once
+ * while a plugin runs; the second one ends the process. What is ignored stays so. */
 void interrupt_setup(void);
 /* Whether the user has asked to stop. [any thread] */
 bool interrupted(void);

@@ -192,7 +192,8 @@ static bool print_outputs(void *user, size_t sample, const qonnx_tensor *outputs
     return !ferror(stdout) && !interrupted();
 }
 
-/* ---- write: beside their place first, so that all outputs come or none ------------------------ */
+/* ---- write: beside their place first, so that all outputs come or none ------------------------
+ */
 
 /* Makes a directory unless it is there; *made: it was not. */
 static bool make_directory(const char *path, bool *made)

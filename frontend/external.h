@@ -2,7 +2,8 @@
  *
  * Files are opened beneath the model's directory only: no absolute path, no "..", no symbolic link
  * (the kernel sees to it, by openat2; where it cannot, every component is opened by itself), unless
- * the context allows links. Each file is mapped once, read-only, and stays mapped until external_free.
+ * the context allows links. Each file is mapped once, read-only, and stays mapped until
+ * external_free.
  */
 #ifndef FRONTEND_EXTERNAL_H
 #define FRONTEND_EXTERNAL_H

@@ -1,8 +1,8 @@
 /* frontend/file.h - whole files as memory: the one way this program reads what a path names.
  *
  * Only regular files that are not empty are mapped. The mapping is private and read-only; a file
- * that another process cuts short while it is mapped takes this process with it (SIGBUS), unless the
- * kernel reads it in our place (EFAULT): qonnx_file_at() tells which file it was.
+ * that another process cuts short while it is mapped takes this process with it (SIGBUS), unless
+ * the kernel reads it in our place (EFAULT): qonnx_file_at() tells which file it was.
  */
 #ifndef FRONTEND_FILE_H
 #define FRONTEND_FILE_H

@@ -65,8 +65,8 @@ static bool read_shape(Reader *r, Value *v, const Onnx__TensorShapeProto *p)
         if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) continue;
         if (d->dim_value > INT32_MAX)
             return qonnx_fail(r->cx, NULL,
-                              "%s: dimension %zu of '%s' is %lld, want at most 2^31 - 1", r->path, i,
-                              v->name, (long long)d->dim_value);
+                              "%s: dimension %zu of '%s' is %lld, want at most 2^31 - 1", r->path,
+                              i, v->name, (long long)d->dim_value);
         if (d->dim_value >= 0) v->shape.dim[i] = d->dim_value; /* exporters write -1 for open */
     }
     return true;

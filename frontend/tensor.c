@@ -157,7 +157,9 @@ static void put_int(uint8_t *p, int width, uint64_t v)
 static const void *native_data(const Onnx__TensorProto *t, Field f)
 {
     if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) return NULL;
-    return f == FIELD_FLOAT ? t->float_data : f == FIELD_DOUBLE ? (const void *)t->double_data : NULL;
+    return f == FIELD_FLOAT    ? t->float_data
+           : f == FIELD_DOUBLE ? (const void *)t->double_data
+                               : NULL;
 }
 
 /* Writes n entries of a typed field to `p`, l->width bytes each. */

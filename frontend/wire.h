@@ -18,7 +18,8 @@
  * is not tensor data). `file` is for the message.
  *
  * The message lives in `arena`. Its fields of type bytes, and packed floats and doubles, point into
- * `data` (as unaligned as they lie there), which must live as long: they are not to be written to. */
+ * `data` (as unaligned as they lie there), which must live as long: they are not to be written to.
+ */
 void *wire_unpack(qonnx_ctx *cx, const char *file, const ProtobufCMessageDescriptor *type,
                   const uint8_t *data, size_t bytes, Arena *arena);
 

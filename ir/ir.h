@@ -204,10 +204,10 @@ void node_check(const Node *n);
 void graph_hash(const Graph *g, uint8_t out[16]);
 
 /* ctx.c */
-/* What the inputs of a context resolved to (inputs.c): every file that is read for what it holds, as
- * soon as it is known. Nothing is written over them, and nothing where it would be an input of the
- * next run. `what` tells what the file is: "a sample"; it is a constant. A path that leads nowhere
- * adds nothing. */
+/* What the inputs of a context resolved to (inputs.c): every file that is read for what it holds,
+ * as soon as it is known. Nothing is written over them, and nothing where it would be an input of
+ * the next run. `what` tells what the file is: "a sample"; it is a constant. A path that leads
+ * nowhere adds nothing. */
 typedef struct Inputs Inputs;
 /* Whether an input is read from a file of that name in a folder. */
 typedef bool input_takes_fn(const char *name);

@@ -1,8 +1,8 @@
 /* kernels/kernels.c - every kernel compiled and listed, for one instruction set.
  *
- * Built once for each level: -DKERNELS_LEVEL=base, v3, v4, vnni with the matching options gives the table
- * kernels_base, kernels_v3 and so on. All give the same bytes. select.c chooses. kernel_list.h is
- * written by tools/embed.c while building, from the kernels' headers.
+ * Built once for each level: -DKERNELS_LEVEL=base, v3, v4, vnni with the matching options gives the
+ * table kernels_base, kernels_v3 and so on. All give the same bytes. select.c chooses.
+ * kernel_list.h is written by tools/embed.c while building, from the kernels' headers.
  */
 #include <assert.h>
 #include "kernel_list.h"

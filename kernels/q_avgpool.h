@@ -1,9 +1,9 @@
 /* kernels/q_avgpool.h - the mean of each window, as ONNX Runtime has it.
  *
  * A window that is the whole input: its sum is requantized. Any other: its elements become
- * float32s, and y = S(rint(sum / count / y_scale + y_zero)), every step rounded to float32, the zero point
- * added before the last. These roundings matter only near a tie of the exact mean: there alone they
- * are made, in integers.
+ * float32s, and y = S(rint(sum / count / y_scale + y_zero)), every step rounded to float32, the
+ * zero point added before the last. These roundings matter only near a tie of the exact mean: there
+ * alone they are made, in integers.
  */
 #ifndef KERNELS_Q_AVGPOOL_H
 #define KERNELS_Q_AVGPOOL_H

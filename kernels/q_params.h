@@ -82,9 +82,9 @@ typedef struct q_pool_p {
 /* q_maxpool(p, x, y): same type and parameters in and out, clamped; elements outside the input do
  * not count, a window wholly outside gives lo.
  * q_avgpool(p, x, scale, y): scale is q_scale [kd*kh*kw + 1], indexed by how many elements of the
- * window lie inside the input: the float32 sx / (sy * (float)count), entry 0 unused; with `whole` all
- * entries are alike. With near 0, sum(x - x_zero) is requantized; else
- * y = S(rint(sum(sx * (x - x_zero)) / count / sy + y_zero)), every operation rounded to float32. */
+ * window lie inside the input: the float32 sx / (sy * (float)count), entry 0 unused; with `whole`
+ * all entries are alike. With near 0, sum(x - x_zero) is requantized; else y = S(rint(sum(sx * (x -
+ * x_zero)) / count / sy + y_zero)), every operation rounded to float32. */
 
 typedef struct q_table_p {
     int32_t count; /* elements */

@@ -26,8 +26,8 @@ struct Lower {
 
 /* The layout that input i is in (made in). */
 Layout lower_layout(const Lower *l, const Node *n, int i);
-/* The layout for the result of an operator of several operands: that of one of full rank that is not
- * plain. */
+/* The layout for the result of an operator of several operands: that of one of full rank that is
+ * not plain. */
 Layout lower_result_layout(const Lower *l, const Node *n);
 /* Input i in that layout, converted where needed. NULL for an input that is left out. */
 Buf *lower_in(Lower *l, const Node *n, int i, Layout layout);
@@ -72,7 +72,8 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
 /* The bounds of a Relu or Clip, whose inputs must be constant. */
 bool activation_bounds(const Node *n, float *lo, float *hi);
 
-/* ---- what operators share (ops/) -------------------------------------------------------------- */
+/* ---- what operators share (ops/) --------------------------------------------------------------
+ */
 
 /* The kernel parameters of an elementwise operator of one operand, but for the count. */
 bool unary_params(const Node *n, f_unary_p *p);

@@ -23,20 +23,22 @@ static bool can_index(const Shape *s)
 static bool check_value(Ctx *cx, const Node *n, const char *what, const Value *v)
 {
     if (v->dtype == QONNX_UNDEFINED)
-        return qonnx_fail(cx, n,
-                          "the type of its %s '%s' is not known: it is no tensor, or the model does "
-                          "not say; give the value its type in the model (value_info)",
-                          what, v->name);
+        return qonnx_fail(
+            cx, n,
+            "the type of its %s '%s' is not known: it is no tensor, or the model does "
+            "not say; give the value its type in the model (value_info)",
+            what, v->name);
     if (!shape_known(&v->shape))
         return qonnx_fail(cx, n,
                           "the shape of its %s '%s' is not known before the model runs: it depends "
                           "on more than the shapes of the inputs; make it constant in the model",
                           what, v->name);
     return can_index(&v->shape) ||
-           qonnx_fail(cx, n,
-                      "its %s '%s' is too large to be run: at most 2^31 - 1 elements, and 2^20 rows "
-                      "of none; give the inputs smaller shapes",
-                      what, v->name);
+           qonnx_fail(
+               cx, n,
+               "its %s '%s' is too large to be run: at most 2^31 - 1 elements, and 2^20 rows "
+               "of none; give the inputs smaller shapes",
+               what, v->name);
 }
 
 static bool check_sizes(Ctx *cx, const Graph *g)
@@ -68,10 +70,11 @@ static bool lower_row(Lower *l, Node *n)
 #ifdef HARD
     assert(ctx_failed(l->cx));
 #endif
-    return ctx_failed(l->cx) ? false
-                             : qonnx_fail(l->cx, n,
-                                          "this form of the operator cannot be run, and its lowering "
-                                          "does not say why: please report it");
+    return ctx_failed(l->cx)
+               ? false
+               : qonnx_fail(l->cx, n,
+                            "this form of the operator cannot be run, and its lowering "
+                            "does not say why: please report it");
 }
 
 static bool lower_node(Lower *l, Node *n)
@@ -133,7 +136,8 @@ static void tap(Lower *l, const Value *v, int after, Buf *b)
     Program *p = l->program;
     if (!v->observed || !b) return;
     int rank = v->shape.rank;
-    Tap t = {.index = v->observed - 1, .after = after, .buf = b, .outer = 1, .channels = 1, .inner = 1};
+    Tap t = {
+        .index = v->observed - 1, .after = after, .buf = b, .outer = 1, .channels = 1, .inner = 1};
     t.batch = rank ? v->shape.dim[0] : 1;
     int order[QONNX_MAX_RANK];
     layout_order(rank, l->places[v->id].first, order);

@@ -55,7 +55,7 @@ typedef struct Program {
     Tap *taps;
     int ntap, tap_cap;
     size_t memory;     /* bytes of the arena that holds the buffers; set by program_plan */
-    size_t alive;      /* the most bytes alive at one call: no arena can be smaller; by program_plan */
+    size_t alive; /* the most bytes alive at one call: no arena can be smaller; by program_plan */
 } Program;
 
 /* Lowers a graph whose shapes are inferred. `g` is consumed, failing too; else it is freed with the
@@ -68,12 +68,13 @@ void program_free(Program *p);
 void program_plan(Program *p, size_t align);
 
 /* Whether there is a program for the graph, as far as can be told without sizes: its operators run,
- * for their types, and its inputs are tensors. One message names all that do not. Unless the graph is
- * specialized, what follows from shapes is left out. */
+ * for their types, and its inputs are tensors. One message names all that do not. Unless the graph
+ * is specialized, what follows from shapes is left out. */
 bool graph_can_run(Ctx *cx, const Graph *g, bool specialized);
 
-/* Whether what goes into the node, and so what comes out of it, is constant as soon as the shapes of
- * the inputs are known: it is folded then. The nodes before it must have been asked, in order. */
+/* Whether what goes into the node, and so what comes out of it, is constant as soon as the shapes
+ * of the inputs are known: it is folded then. The nodes before it must have been asked, in order.
+ */
 bool follows_from_shapes(Node *n);
 
 /* Whether input i of the graph is fed by samples: it is no initializer. */

@@ -291,9 +291,9 @@ static q_pool_p pool_params(const Node *n, const Window *w)
     return p;
 }
 
-/* Steps of the output, times 2^20, by which float32 roundings can move the mean of `count` elements:
- * one an element, one a sum, and few more, each 2^-24 of at most 255 steps of the input; one of the
- * sum with the zero point. */
+/* Steps of the output, times 2^20, by which float32 roundings can move the mean of `count`
+ * elements: one an element, one a sum, and few more, each 2^-24 of at most 255 steps of the input;
+ * one of the sum with the zero point. */
 static int32_t mean_error(const QuantNode *q, int64_t count)
 {
     double ratio = (double)q->in[0].scale / (double)q->out.scale;

@@ -36,10 +36,11 @@ void fuse_qdq(Graph *g);
 /* The row of a quantized operator; NULL when it has none. */
 const Op *quantized_find(const char *op);
 
-/* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are several
- * or they are not constant, or the type has not 8 bits. */
+/* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are
+ * several or they are not constant, or the type has not 8 bits. */
 bool quant_read(const Value *scale, const Value *zero, QuantParams *p);
-/* The parameters of q_add for an Add; false where its scales are too far apart for exact integers. */
+/* The parameters of q_add for an Add; false where its scales are too far apart for exact integers.
+ */
 bool quantized_add_params(const QuantNode *q, q_add_p *p);
 
 /* Whether q_avgpool is exact for an AveragePool with these scales. */

@@ -40,7 +40,12 @@ typedef struct Op {
 
 /* Rules that many rows share: no weight, no bias. */
 #define RULE(k, acts)                                                                              \
-    {.kind = k, .activations = acts, .weight = -1, .bias = -1, .weight_axis = -1, .channel_axis = -1}
+    {.kind = k,                                                                                    \
+     .activations = acts,                                                                          \
+     .weight = -1,                                                                                 \
+     .bias = -1,                                                                                   \
+     .weight_axis = -1,                                                                            \
+     .channel_axis = -1}
 #define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
 /* A form that stays in float where ONNX Runtime would still take its operator's integer kernel. */
 #define RULE_APART                                                                                 \
@@ -51,21 +56,24 @@ typedef struct Op {
      .channel_axis = -1,                                                                           \
      .apart = true}
 
-/* ---- the form that an operator set gives a node (ops/attributes.c) ----------------------------- */
+/* ---- the form that an operator set gives a node (ops/attributes.c) -----------------------------
+ */
 
 /* Whether the attributes have a type that some operator set gives them. */
 bool op_check_attributes(Ctx *cx, const Node *n);
 /* Whether the model's operator set has the operator, and each attribute with its type; true for
  * other domains. */
 bool op_has_form(Why *why, const Node *n);
-/* The same for all nodes, subgraphs' included: fails at the first that has not, or warns of each. */
+/* The same for all nodes, subgraphs' included: fails at the first that has not, or warns of each.
+ */
 bool graph_has_form(Ctx *cx, const Graph *g);
 void graph_warn_form(Ctx *cx, const Graph *g);
 
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
 
-/* ---- what can be run (ops/takes.c) ------------------------------------------------------------ */
+/* ---- what can be run (ops/takes.c) ------------------------------------------------------------
+ */
 
 /* Whether the library runs a node, as far as its operator, element types and form say; `why` is ""
  * where there is no such operator. */

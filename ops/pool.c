@@ -72,7 +72,8 @@ static bool pool_lower(Lower *l, Node *n)
 }
 
 /* ONNX Runtime's integer kernel counts what lies behind the padding, where ceil_mode lets a window
- * reach, as padding; and it knows no attribute `dilations`, whatever its values: the file is refused.
+ * reach, as padding; and it knows no attribute `dilations`, whatever its values: the file is
+ * refused.
  */
 static void avgpool_refine(const Node *n, qonnx_rule *r)
 {

@@ -15,8 +15,8 @@ const qonnx_observer *registry_observer(qonnx_ctx *cx, const char *name);
 /* Adds all that a checked plugin brings, or, where one of its names is taken, nothing: the message
  * says by whom. `file` is its real path; both pointers are kept. */
 bool registry_add(qonnx_ctx *cx, const qonnx_plugin *plugin, const char *file);
-/* Notes that this thread runs code of a plugin, for qonnx_plugin_running(), until plugin_leave(): the
- * pass or the observer of that name; NULL and NULL: loading it. */
+/* Notes that this thread runs code of a plugin, for qonnx_plugin_running(), until plugin_leave():
+ * the pass or the observer of that name; NULL and NULL: loading it. */
 typedef struct PluginMark {
     char *text;        /* what is told */
     const char *outer; /* what was told before */

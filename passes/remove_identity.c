@@ -1,7 +1,7 @@
 /* passes/remove_identity.c - takes out nodes that hand their input on unchanged: Identity, Dropout
  * in inference, Cast to the type it has, moves that move nothing, sums of one, times 1, plus 0.
- * Names of graph inputs and outputs stay. A Shape of what a Relu reads is taken from behind the Relu,
- * where it is the same: then nobody else needs the value before it.
+ * Names of graph inputs and outputs stay. A Shape of what a Relu reads is taken from behind the
+ * Relu, where it is the same: then nobody else needs the value before it.
  */
 #include <qonnx/qonnx.h>
 

@@ -14,8 +14,8 @@ static bool wants_list(const Use *u)
 /* Whether the input that a sample feeds with `t` is bound. Without a sample none is. */
 static bool is_bound(const Value *v, const Tensor *t)
 {
-    if ((t->bytes && !t->data) || t->rank > 1 || tensor_count(t) > MOST_ELEMENTS || t->dtype != v->dtype ||
-        (t->dtype != QONNX_INT32 && t->dtype != QONNX_INT64))
+    if ((t->bytes && !t->data) || t->rank > 1 || tensor_count(t) > MOST_ELEMENTS ||
+        t->dtype != v->dtype || (t->dtype != QONNX_INT32 && t->dtype != QONNX_INT64))
         return false;
     for (int i = 0; i < v->nuse; i++)
         if (wants_list(&v->uses[i])) return true;

@@ -195,8 +195,8 @@ static Number get_number(const Tensor *t, int64_t i)
     return y;
 }
 
-/* Writes it as an integer of `bytes` bytes, cut off towards 0. False where it does not fit: runtimes
- * give different numbers then. */
+/* Writes it as an integer of `bytes` bytes, cut off towards 0. False where it does not fit:
+ * runtimes give different numbers then. */
 static bool put_integer(void *to, int64_t bytes, bool is_signed, Number n)
 {
     if (!n.whole) {
@@ -209,7 +209,12 @@ static bool put_integer(void *to, int64_t bytes, bool is_signed, Number n)
     int8_t a = (int8_t)n.i; /* the bits of the unsigned types are the same */
     int16_t b = (int16_t)n.i;
     int32_t c = (int32_t)n.i;
-    memcpy(to, bytes == 1 ? (void *)&a : bytes == 2 ? (void *)&b : bytes == 4 ? (void *)&c : &n.i, (size_t)bytes);
+    memcpy(to,
+           bytes == 1   ? (void *)&a
+           : bytes == 2 ? (void *)&b
+           : bytes == 4 ? (void *)&c
+                        : &n.i,
+           (size_t)bytes);
     return true;
 }
 
@@ -230,8 +235,8 @@ static bool put_number(char *data, DType t, int64_t i, Number n)
     }
 }
 
-/* Cast, for which there is no kernel yet: shapes are computed by it. NULL where a type is not one of
- * the usual, or a number does not fit. */
+/* Cast, for which there is no kernel yet: shapes are computed by it. NULL where a type is not one
+ * of the usual, or a number does not fit. */
 static const Tensor *fold_cast(Ctx *cx, const Node *n)
 {
     DType to = n->out[0]->dtype;

@@ -32,11 +32,13 @@ static int64_t taps(const Node *n)
     return count;
 }
 
-/* How many steps a multiply-accumulate counts for: kernels are so much slower where a group of a
- * convolution has few channels, for they multiply channels by channels. */
+/* How many steps a step of the node counts for, as measured: kernels multiply channels by channels,
+ * and are that much slower where a group of a convolution has few; so is a MaxPool of one channel.
+ */
 static int64_t slowness(const Node *n)
 {
-    enum { FEW = 16, SLOW = 8 };
+    enum { FEW = 16, SLOW = 16 };
+    if (qonnx_node_is(n, "MaxPool")) return SLOW;
     if (!qonnx_node_is(n, "Conv") || n->nin < 2 || !n->in[0] || !n->in[1]) return 1;
     const Shape *w = &n->in[1]->shape;
     int64_t groups = qonnx_node_int(n, "group", 1);
@@ -67,7 +69,8 @@ void node_cost(const Node *n, int64_t *bytes, int64_t *work)
             return;
         }
         *bytes = plus(*bytes, size);
-        *work = plus(*work, times(size, taps(n)));
+        int64_t window = taps(n);
+        *work = plus(*work, times(size, window > 1 ? times(window, slowness(n)) : 1));
     }
 }
 
@@ -81,7 +84,8 @@ static size_t read_number(const char *path, const char *key)
     char line[256];
     while (f && fgets(line, sizeof line, f)) {
         unsigned long long x;
-        if (strncmp(line, key, strlen(key)) || sscanf(line + strlen(key), "%llu", &x) != 1) continue;
+        if (strncmp(line, key, strlen(key)) || sscanf(line + strlen(key), "%llu", &x) != 1)
+            continue;
         value = *key ? (size_t)x * 1024 : (size_t)x;
         break;
     }
@@ -96,7 +100,8 @@ static size_t cgroup_left(void)
     char own[1024] = "", path[1200];
     FILE *f = fopen("/proc/self/cgroup", "r");
     for (char line[1024]; f && fgets(line, sizeof line, f);)
-        if (!strncmp(line, "0::", 3)) snprintf(own, sizeof own, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
+        if (!strncmp(line, "0::", 3))
+            snprintf(own, sizeof own, "%.*s", (int)strcspn(line + 3, "\n"), line + 3);
     if (f) fclose(f);
     size_t left = SIZE_MAX;
     for (;;) {
@@ -157,11 +162,12 @@ bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
         if (work > most) most = work, worst = n;
     }
     return sum <= l->work ||
-           qonnx_fail(cx, worst,
-                      "one run of the model takes %.2g steps (bytes written and multiply-accumulates), "
-                      "%.2g of them here; a model and samples of this size may take %.2g: give the "
-                      "inputs smaller shapes",
-                      (double)sum, (double)most, (double)l->work);
+           qonnx_fail(
+               cx, worst,
+               "one run of the model takes %.2g steps (bytes written and multiply-accumulates), "
+               "%.2g of them here; a model and samples of this size may take %.2g: give the "
+               "inputs smaller shapes",
+               (double)sum, (double)most, (double)l->work);
 }
 
 /* ---- memory of a program --------------------------------------------------------------------- */
@@ -206,8 +212,9 @@ bool limits_memory(Ctx *cx, const Limits *l, const Program *p)
     const char *why = l->asked                    ? "--max-memory allows"
                       : l->available < l->memory ? "the machine has about"
                                                  : "a model and samples of this size may take";
-    return qonnx_fail(cx, hungriest(p),
-                      "one run of the model takes %s of memory, most of it here; %s %s: give the inputs "
-                      "smaller shapes, or allow more by --max-memory",
-                      need, why, may);
+    return qonnx_fail(
+        cx, hungriest(p),
+        "one run of the model takes %s of memory, most of it here; %s %s: give the inputs "
+        "smaller shapes, or allow more by --max-memory",
+        need, why, may);
 }

@@ -24,13 +24,14 @@ Limits limits_for(const Graph *g, size_t max_memory);
  * names the node that takes most. */
 bool limits_work(Ctx *cx, const Limits *l, const Graph *g);
 
-/* Whether the program, with packed weights, keeps to the limit of memory; the message names the node
- * at which most is needed. */
+/* Whether the program, with packed weights, keeps to the limit of memory; the message names the
+ * node at which most is needed. */
 bool limits_memory(Ctx *cx, const Limits *l, const Program *p);
 
 /* What a node whose shapes are inferred takes to run: bytes of its results; and these, those of its
- * inputs that are constant, and multiply-accumulates (a pool counts its window, a convolution of few
- * channels eight for one, since it is that much slower). Both saturate; -1: a size is not known. */
+ * inputs that are constant, and multiply-accumulates (a pool counts its window, a convolution of
+ * few channels or a MaxPool 16 for one, being that much slower). Both saturate; -1: a size is not
+ * known. */
 void node_cost(const Node *n, int64_t *bytes, int64_t *work);
 
 #endif

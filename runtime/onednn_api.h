@@ -1,4 +1,5 @@
-/* runtime/onednn_api.h - one form of those parts of oneDNN's C API that differ between versions 2 and
+/* runtime/onednn_api.h - one form of those parts of oneDNN's C API that differ between versions 2
+ * and
  * 3. Version 2 has structs for layouts of memory and for operators, and primitives are described by
  * those; version 3 hides layouts behind pointers and describes a primitive in one call.
  */

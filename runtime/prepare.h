@@ -12,9 +12,9 @@
  * `fake_quant`, and what is constant is folded, dequantized weights for example. */
 void graph_prepare(Ctx *cx, Graph *g, bool fake_quant);
 
-/* Makes a prepared graph one for these inputs: one tensor a fed input, with dtype and dims, and with
- * data where the samples are there (bind.h). Shapes are inferred, and what they make constant is
- * folded: Shape, and what is computed from it. On failure the graph is only good to be freed. */
+/* Makes a prepared graph one for these inputs: one tensor a fed input, with dtype and dims, and
+ * with data where the samples are there (bind.h). Shapes are inferred, and what they make constant
+ * is folded: Shape, and what is computed from it. On failure the graph is only good to be freed. */
 bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs);
 
 /* The program of a graph that graph_specialize has taken; `g` is consumed, failing too. It may take

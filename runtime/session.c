@@ -468,7 +468,8 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
     if (ok) ok = tell_damaged(cx, &j);
     if (ok && j.error) ok = fail_sample(cx, &j, j.error_sample, j.error);
     if (ok && j.failed)
-        ok = qonnx_fail(cx, NULL, "%s: cannot be run, and the library does not say why: please report it",
+        ok = qonnx_fail(cx, NULL,
+                        "%s: cannot be run, and the library does not say why: please report it",
                         s->graph->model->path);
     qonnx_ctx_free(j.error);
     for (size_t i = 0; i < j.ndamaged; i++) qonnx_ctx_free(j.damaged[i].why);

@@ -20,8 +20,8 @@ typedef struct Visitor {
     qonnx_output_fn *output;
 } Visitor;
 
-/* A session of a private copy of a graph, which is consumed, failing too. Its programs tap the values
- * of the copy that are observed. */
+/* A session of a private copy of a graph, which is consumed, failing too. Its programs tap the
+ * values of the copy that are observed. */
 qonnx_session *session_new(Ctx *cx, Graph *copy, const qonnx_session_options *o);
 
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v);

@@ -1,5 +1,5 @@
-/* runtime/variant.h - a session's programs: one for each set of input shapes, and of the contents of
- * inputs that are bound (bind.h). When they take much memory, those that were not used for the
+/* runtime/variant.h - a session's programs: one for each set of input shapes, and of the contents
+ * of inputs that are bound (bind.h). When they take much memory, those that were not used for the
  * longest time are dropped.
  */
 #ifndef RUNTIME_VARIANT_H

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Refuses what the compiler lets pass: products of sizes as arguments of allocations, which overflow
-# without a word (xmalloc_array, arena_array, qonnx_graph_array and lower_array check them), and
-# functions that do not know where their buffers end. The status is 1 when something is found.
+# without a word (xmalloc_array, arena_array, qonnx_graph_array and lower_array check them),
+# functions that do not know where their buffers end, and lines of C over 100 columns. The status is
+# 1 when something is found.
 #   tools/lint.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -24,5 +25,12 @@ allocations='malloc|realloc|xmalloc|xrealloc|alloca|aligned_alloc|arena_alloc|ar
 refuse 'a product of sizes in an allocation' \
     "\\b($allocations|lower_alloc|qonnx_graph_alloc)\\([^;:?]* \\* "
 refuse 'a function that does not know where its buffer ends' '\b(sprintf|strcat|gets|vsprintf)\('
+lines=$(git ls-files -co --exclude-standard '*.c' '*.h' |
+    while read -r f; do [ ! -f "$f" ] || LC_ALL=C.UTF-8 grep -nHE '^.{101,}' "$f" || true; done)
+if [ -n "$lines" ]; then
+    echo "lint.sh: lines over 100 columns:"
+    echo "$lines"
+    found=1
+fi
 refuse 'a number read without a check' '\b(atoi|atol|atof)\('
 exit $found

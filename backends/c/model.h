@@ -73,8 +73,8 @@ bool c_file_end(CFile *f);
 uint64_t c_file_hash(CFile *f);
 /* Fails when one of the files in that directory is an input. */
 bool c_files_spared(const CModel *m, const char *directory);
-/* Puts all files into their places, or none. A NAME.bin that is of no use any more goes, if qonnx made
- * it. */
+/* Puts all files into their places, or none. A NAME.bin that is of no use any more goes, if qonnx
+ * made it. */
 bool c_files_write(const CModel *m, const char *directory, const CFile files[C_FILES]);
 /* Says by what NAME.bin is known again: a sentence behind `lead`; nothing where there is none. */
 void c_print_weights_line(const CModel *m, const char *lead, FILE *f);

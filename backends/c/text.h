@@ -23,8 +23,8 @@ size_t text_type_bytes(const char *ctype);
 /* The C type of a tensor's elements; NULL where there is none. */
 const char *text_type(DType t);
 
-/* Prints "static const WHERE TYPE NAME[count] = {...};", about 100 columns a line; `where` is a macro
- * of support.h, or "". */
+/* Prints "static const WHERE TYPE NAME[count] = {...};", about 100 columns a line; `where` is a
+ * macro of support.h, or "". */
 void text_array(FILE *f, const char *where, const char *ctype, const char *name, const void *data,
                 size_t count);
 

@@ -2,8 +2,8 @@
  * context that carries diagnostics.
  *
  * Conventions of the whole API
- *   ownership  A function that returns a pointer lends it unless its name ends in _new, _open, _load
- *              or _collect; those are released by the matching _free. NULL is accepted by every _free.
+ *   ownership  A function that returns a pointer lends it unless its name ends in _new, _open,
+ * _load or _collect; those are released by the matching _free. NULL is accepted by every _free.
  *   errors     Functions that can fail on bad input return bool (or NULL) and have put one message
  *              into the context, where it is found; callers add nothing to it. Running out of
  *              memory prints one line and ends the process with status 1.
@@ -32,8 +32,8 @@ QONNX_API const char *qonnx_version(void);
  *  whatever is written on this API; the API itself does the same. [any thread] */
 QONNX_API void qonnx_out_of_memory(void) __attribute__((noreturn));
 
-/** Returns to the first thread that calls it; any other waits in it for ever. For whoever is about to
- *  say why the process ends, so that it is said once. [any thread, any handler] */
+/** Returns to the first thread that calls it; any other waits in it for ever. For whoever is about
+ * to say why the process ends, so that it is said once. [any thread, any handler] */
 QONNX_API void qonnx_last_words(void);
 
 /* ---- element types --------------------------------------------------------------------------- */
@@ -133,8 +133,8 @@ QONNX_API void qonnx_ctx_allow_symlinks(qonnx_ctx *cx, bool allow);
 QONNX_API const char *qonnx_error(const qonnx_ctx *cx);
 
 /** The name of the file that lies in memory at that address, made harmless for a terminal; NULL if
- *  none does. Files are read as memory: where one is cut short by somebody else, reading what is gone
- *  ends the process by SIGBUS, and this is the file to blame. Lives until the file is let go.
+ *  none does. Files are read as memory: where one is cut short by somebody else, reading what is
+ * gone ends the process by SIGBUS, and this is the file to blame. Lives until the file is let go.
  *  [any thread, a handler of signals] */
 QONNX_API const char *qonnx_file_at(const void *address);
 
@@ -142,8 +142,8 @@ QONNX_API const char *qonnx_file_at(const void *address);
  *  NULL. Only the first failure is kept: it is the cause. */
 QONNX_API bool qonnx_fail(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)
     QONNX_PRINTF(3, 4);
-/** Makes a name that came from a file harmless for terminals and readers of UTF-8, in place: control
- *  characters and bytes that are no character become question marks. Messages go through it.
+/** Makes a name that came from a file harmless for terminals and readers of UTF-8, in place:
+ * control characters and bytes that are no character become question marks. Messages go through it.
  *  [any thread] */
 QONNX_API void qonnx_tame(char *text);
 QONNX_API void qonnx_warn(qonnx_ctx *cx, const qonnx_node *node, const char *fmt, ...)

@@ -30,9 +30,10 @@ QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *
                                               const char *path);
 
 /** Fails when the file at `path`, by whatever name, is one that was read with this context (models,
- *  their external data, samples, labels, statistics) or a plugin that is loaded; and when a file there
- *  would be read as a sample or a plugin by the next run, because it has such a name and lies in such
- *  a directory, however deep. What writes files asks this too; here it can be asked before the work. */
+ *  their external data, samples, labels, statistics) or a plugin that is loaded; and when a file
+ * there would be read as a sample or a plugin by the next run, because it has such a name and lies
+ * in such a directory, however deep. What writes files asks this too; here it can be asked before
+ * the work. */
 QONNX_API QONNX_CHECKED bool qonnx_output_spares(qonnx_ctx *cx, const char *path);
 /** The same, and fails when no file can be written there: it is a directory or a device, or nothing
  *  can be made in the directory that it is to be in. */
@@ -107,7 +108,8 @@ QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, c
                                            qonnx_value *const *outputs, int noutputs);
 
 /** Renames each node whose name one before it in its graph has, subgraphs included: runtimes
- *  refuse such models. One warning names the first and counts the others. Nodes without a name stay so. */
+ *  refuse such models. One warning names the first and counts the others. Nodes without a name stay
+ * so. */
 QONNX_API void qonnx_graph_rename_nodes(qonnx_ctx *cx, qonnx_graph *g);
 
 /** Sorts the nodes where they are out of order, and infers types and shapes. False: the graph is
@@ -138,7 +140,8 @@ QONNX_API bool qonnx_node_is(const qonnx_node *n, const char *op);
 QONNX_API bool qonnx_node_known(const qonnx_node *n);
 
 QONNX_API int qonnx_node_inputs(const qonnx_node *n);
-QONNX_API qonnx_value *qonnx_node_input(const qonnx_node *n, int i); /* NULL: omitted, or past end */
+QONNX_API qonnx_value *qonnx_node_input(const qonnx_node *n,
+                                        int i); /* NULL: omitted, or past end */
 QONNX_API int qonnx_node_outputs(const qonnx_node *n);
 QONNX_API qonnx_value *qonnx_node_output(const qonnx_node *n, int i);
 /** Sets input i, growing the list when needed; NULL leaves it out (the last one: shortens it). */
@@ -194,10 +197,10 @@ QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
                               int64_t values[QONNX_MAX_RANK * 2]);
 
 /** Makes the outputs of a node constants under their own names, and removes the node: a Constant, a
- *  Shape, a Size or a Gather of a Shape whose dimensions are known, and any node whose inputs are all
- *  constant, which the portable kernels run. False with no message recorded when that cannot be
- *  (unknown operator, subgraphs, inputs not constant, an output of the graph), and when all that was
- *  folded in this model would come to much more than its file: a note says so once. */
+ *  Shape, a Size or a Gather of a Shape whose dimensions are known, and any node whose inputs are
+ * all constant, which the portable kernels run. False with no message recorded when that cannot be
+ *  (unknown operator, subgraphs, inputs not constant, an output of the graph), and when all that
+ * was folded in this model would come to much more than its file: a note says so once. */
 QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
 
 /* ---- values ---------------------------------------------------------------------------------- */

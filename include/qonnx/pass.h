@@ -82,7 +82,8 @@ typedef struct qonnx_observer {
                   const qonnx_job *job, float *lo, float *hi);
 } qonnx_observer;
 
-/** Runs the observer named NAME, or NAME{option=value}, on a histogram: the calibrate pass's job. */
+/** Runs the observer named NAME, or NAME{option=value}, on a histogram: the calibrate pass's job.
+ */
 QONNX_API QONNX_CHECKED bool qonnx_observe(qonnx_ctx *cx, const char *observer,
                                            const qonnx_histogram *h, const qonnx_grid *grid,
                                            float *lo, float *hi);

@@ -1,7 +1,8 @@
 /* qonnx/quant.h - quantization: the arithmetic of scales, the operators' rules, target profiles.
  *
- * Formulas are ONNX's (QuantizeLinear: saturate(round_half_even(x / scale) + zero_point)) and, where
- * ONNX leaves a choice, ONNX Runtime's quantizer's, so that equal ranges give equal parameters.
+ * Formulas are ONNX's (QuantizeLinear: saturate(round_half_even(x / scale) + zero_point)) and,
+ * where ONNX leaves a choice, ONNX Runtime's quantizer's, so that equal ranges give equal
+ * parameters.
  */
 #ifndef QONNX_QUANT_H
 #define QONNX_QUANT_H
@@ -32,13 +33,13 @@ QONNX_API void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64
 /* ---- what an operator's quantization means --------------------------------------------------- */
 
 typedef enum qonnx_rule_kind {
-    QONNX_RULE_FLOAT,    /* stays in float */
-    QONNX_RULE_OWN,      /* the output has a range of its own */
-    QONNX_RULE_SAME,     /* data movement: in integers, the output has the first input's parameters */
-    QONNX_RULE_UNIFY,    /* Concat: in integers, the output's range holds all inputs', which share it
-                            where nothing is lost */
-    QONNX_RULE_FIXED,    /* in integers, the output's range is [lo, hi] (Softmax) */
-    QONNX_RULE_ACTIVATE  /* Relu, Clip: folded into the range of what feeds it, else OWN */
+    QONNX_RULE_FLOAT, /* stays in float */
+    QONNX_RULE_OWN,   /* the output has a range of its own */
+    QONNX_RULE_SAME,  /* data movement: in integers, the output has the first input's parameters */
+    QONNX_RULE_UNIFY, /* Concat: in integers, the output's range holds all inputs', which share it
+                         where nothing is lost */
+    QONNX_RULE_FIXED, /* in integers, the output's range is [lo, hi] (Softmax) */
+    QONNX_RULE_ACTIVATE /* Relu, Clip: folded into the range of what feeds it, else OWN */
 } qonnx_rule_kind;
 
 typedef struct qonnx_rule {
@@ -68,9 +69,8 @@ typedef struct qonnx_weight_params {
 } qonnx_weight_params;
 
 /** Quantizes the constant weight of `n` to `grid` (symmetric). `input_scale` is the scale of the
- *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or one float an output
- *  channel.
- *  False when the weight is not a constant float tensor. */
+ *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or one float an
+ * output channel. False when the weight is not a constant float tensor. */
 QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
                                           bool per_channel, float input_scale, const float *bias,
                                           qonnx_weight_params *out);
@@ -88,7 +88,8 @@ typedef struct qonnx_target {
     const char *name, *brief;
     qonnx_grid activation; /* activations */
     qonnx_grid weight;     /* weights, symmetric */
-    bool quantize_outputs; /* a Q/DQ pair on every output of an integer operator, graph outputs too */
+    bool quantize_outputs; /* a Q/DQ pair on every output of an integer operator, graph outputs too
+                            */
     bool bias_int32;       /* biases as int32 at sx*sw; else they stay float */
     bool fold_activations; /* Relu and Clip vanish into the range of what feeds them */
 } qonnx_target;

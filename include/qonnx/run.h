@@ -69,9 +69,9 @@ typedef struct qonnx_session_options {
     int threads;        /* samples in parallel; 0: one a core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
-    size_t max_memory;  /* bytes that one sample's run may take in a thread; a model that wants more is
-                           refused. 0: what is available, less a tenth, and at most 1 GiB and 256 times
-                           the bytes of the model and of one sample */
+    size_t max_memory;  /* bytes that one sample's run may take in a thread; a model that wants
+                           more is refused. 0: what is available, less a tenth, and at most 1 GiB
+                           and 256 times the bytes of the model and of one sample */
     double damaged;     /* qonnx_stats_collect: this share of the samples, 0 to 1, may stand in
                            damaged files; they are left out, with warnings */
 } qonnx_session_options;
@@ -96,8 +96,8 @@ QONNX_API QONNX_CHECKED bool qonnx_session_run_one(qonnx_ctx *cx, qonnx_session 
 
 /** Which nodes of a model run: asked of what a session would make of it (raised to operator set 13,
  *  quantized groups joined, constants folded), so that both say the same. It looks at operators, at
- *  element types and at the form of nodes, not at sizes. The graph must outlive it, unchanged. Freed
- *  by qonnx_runnable_free. */
+ *  element types and at the form of nodes, not at sizes. The graph must outlive it, unchanged.
+ * Freed by qonnx_runnable_free. */
 typedef struct qonnx_runnable qonnx_runnable;
 QONNX_API qonnx_runnable *qonnx_runnable_new(const qonnx_graph *g);
 QONNX_API void qonnx_runnable_free(qonnx_runnable *r);
@@ -114,12 +114,13 @@ QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
                                            const qonnx_dataset *d, const qonnx_session_options *o,
                                            const char *pipeline);
 
-/* ---- standalone C ----------------------------------------------------------------------------- */
+/* ---- standalone C -----------------------------------------------------------------------------
+ */
 
 /** Settings of qonnx_model_compile; zero is a default everywhere. */
 typedef struct qonnx_compile_options {
     const char *target;        /* what the C is for: "generic" (or NULL), C99 for any machine */
-    const char *prefix;        /* PREFIX.c, PREFIX_run, ...; NULL: from the name of the model's file */
+    const char *prefix; /* PREFIX.c, PREFIX_run, ...; NULL: from the name of the model's file */
     size_t max_memory;         /* as qonnx_session_options has it */
     bool weights_bin;          /* weights in PREFIX.bin, for the caller to load, not in PREFIX.c */
     bool integer_io;           /* inputs and outputs that are quantized directly: their integers */
@@ -140,16 +141,17 @@ typedef struct qonnx_compile_report {
  *  there (its parent must be): PREFIX.h, PREFIX.c, PREFIX_test.c, Makefile, and PREFIX.bin when
  *  weights_bin is set. The program that is printed is the one that a session runs with the portable
  *  engine, for batch 1 where the model leaves the batch open; `make test` in the directory compares
- *  a sample's outputs byte for byte. Every file is written beside its place and renamed when all are
- *  whole; on failure nothing is changed. Fails for a model with other open dimensions or with
- *  operators that the library cannot run, naming them, and where it would replace a file that it has
- *  not made. `report` may be NULL. */
+ *  a sample's outputs byte for byte. Every file is written beside its place and renamed when all
+ * are whole; on failure nothing is changed. Fails for a model with other open dimensions or with
+ *  operators that the library cannot run, naming them, and where it would replace a file that it
+ * has not made. `report` may be NULL. */
 QONNX_API QONNX_CHECKED bool qonnx_model_compile(qonnx_ctx *cx, const qonnx_graph *g,
                                                  const char *directory,
                                                  const qonnx_compile_options *options,
                                                  qonnx_compile_report *report);
 
-/* ---- pipelines -------------------------------------------------------------------------------- */
+/* ---- pipelines --------------------------------------------------------------------------------
+ */
 
 /* A pipeline is text: passes separated by commas, each NAME or NAME{OPTION=VALUE,...}, with blanks
  * and line ends wherever they do not part a name. A value goes up to the next comma or closing
@@ -220,8 +222,8 @@ QONNX_API void qonnx_plugin_inputs(qonnx_ctx *cx);
  *  say more. [any thread, any handler] */
 QONNX_API const char *qonnx_plugin_running(void);
 
-/** Whether this thread is in code of oneDNN, where lack of memory may end in a signal: for handlers of
- *  signals. [any thread, any handler] */
+/** Whether this thread is in code of oneDNN, where lack of memory may end in a signal: for handlers
+ * of signals. [any thread, any handler] */
 QONNX_API bool qonnx_onednn_running(void);
 
 /** The plugin that brought a pass or an observer, and its real path through `file` (may be NULL);

@@ -42,13 +42,15 @@ typedef struct qonnx_channels {
     const double *mean_square; /* [count] */
 } qonnx_channels;
 
-QONNX_API QONNX_CHECKED bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path);
+QONNX_API QONNX_CHECKED bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s,
+                                              const char *path);
 QONNX_API qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path);
 QONNX_API void qonnx_stats_free(qonnx_stats *s);
 
 /** Pipeline prefix the statistics were taken behind, as text. */
 QONNX_API const char *qonnx_stats_pipeline(const qonnx_stats *s);
-/** The float engine and instruction set that computed the activations ("onednn 2.6.3 avx512..."). */
+/** The float engine and instruction set that computed the activations ("onednn 2.6.3 avx512...").
+ */
 QONNX_API const char *qonnx_stats_engine(const qonnx_stats *s);
 /** Samples counted. */
 QONNX_API uint64_t qonnx_stats_samples(const qonnx_stats *s);

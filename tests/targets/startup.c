@@ -28,5 +28,6 @@ static void fault(void)
 }
 
 __attribute__((section(".vectors"), used)) static void *const vectors[16] = {
-    stack_top, (void *)start, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault,
+    stack_top,     (void *)start, (void *)fault, (void *)fault,
+    (void *)fault, (void *)fault, (void *)fault,
 };
