@@ -62,7 +62,7 @@ static const Option **rows_of(const Verb *verb, int *count)
     size_t room = 1;
     for (size_t i = 0; i < TABLES; i++)
         for (const Option *o = tables[i]; o && o->name; o++) room++;
-    const Option **rows = needed(malloc(room * sizeof *rows));
+    const Option **rows = needed(calloc(room, sizeof *rows));
     *count = 0;
     for (size_t i = 0; i < TABLES; i++)
         for (const Option *o = tables[i]; o && o->name; o++) rows[(*count)++] = o;
