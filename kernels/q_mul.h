@@ -1,20 +1,45 @@
-/* kernels/q_mul.h - the product of two activations, with broadcasting: rounded once.
- *
- * S(rint((a - a_zero) * (b - b_zero) * scale + y_zero)), half to even, from the exact product with
- * the scale's mantissa.
+/* kernels/q_mul.h - the product of two activations, with broadcasting, as ONNX Runtime has it:
+ * S(rint((float)((a - a_zero) * (b - b_zero)) * scale + y_zero)), the product with the scale and the
+ * sum each rounded to float32. These roundings matter only near a tie of the exact result: there
+ * alone they are made, in integers.
  */
 #ifndef KERNELS_Q_MUL_H
 #define KERNELS_Q_MUL_H
 
 #include "q_bytes.h"
+#include "requant.h"
 
 /* The scale, and what one row needs. */
 typedef struct q_mul_row {
     int64_t mantissa;
-    int32_t shift; /* 1 .. 60: beyond, the result is saturated or y_zero all the
+    int32_t shift; /* 1 .. 50: beyond, the result is saturated or y_zero all the
                       same */
     int32_t a_step, b_step, count;
 } q_mul_row;
+
+/* With both roundings. */
+KERNEL_CALLED int32_t q_mul_twice(const q_mul_p *restrict p, const q_mul_row *row, int32_t a,
+                                  int32_t b)
+{
+    const int64_t product = (int64_t)((a - p->a_zero) * (b - p->b_zero)) * row->mantissa;
+    const int64_t rounded = (int64_t)q_round_24((uint64_t)(product < 0 ? -product : product));
+    const int64_t sum =
+        (product < 0 ? -rounded : rounded) + (int64_t)p->y_zero * ((int64_t)1 << row->shift);
+    const uint64_t magnitude = q_round_24((uint64_t)(sum < 0 ? -sum : sum));
+    const uint64_t r = q_round_shift(magnitude, row->shift);
+    const int32_t y = r > 1024 ? 1024 : (int32_t)r;
+    return q_clamp(sum < 0 ? -y : y, p->lo, p->hi);
+}
+
+/* Whether the result is so near to a tie that the roundings matter. */
+KERNEL int32_t q_mul_is_near(const q_mul_p *restrict p, const q_mul_row *row, int32_t a, int32_t b)
+{
+    const int64_t product = (int64_t)((a - p->a_zero) * (b - p->b_zero)) * row->mantissa;
+    const uint64_t unit = (uint64_t)1 << row->shift;
+    const uint64_t above = ((uint64_t)product + unit / 2) & (unit - 1);
+    const uint64_t near = ((uint64_t)(product < 0 ? -product : product) >> 22) + (unit >> 14);
+    return (above <= near) | (unit - above <= near);
+}
 
 KERNEL int32_t q_mul_one(const q_mul_p *restrict p, const q_mul_row *row, int32_t a, int32_t b)
 {
@@ -42,7 +67,12 @@ KERNEL void q_mul_line(const q_mul_p *restrict p, const q_mul_row *row, const ui
             ac[i] = (int16_t)((a[(ptrdiff_t)(at + i) * row->a_step] ^ af) - af);
             bc[i] = (int16_t)((b[(ptrdiff_t)(at + i) * row->b_step] ^ bf) - bf);
         }
+        int32_t near = 0;
         for (int i = 0; i < Q_CHUNK; i++) yc[i] = (uint8_t)q_mul_one(p, row, ac[i], bc[i]);
+        for (int i = 0; i < Q_CHUNK; i++) near |= q_mul_is_near(p, row, ac[i], bc[i]);
+        for (int32_t i = 0; near && i < n; i++)
+            if (q_mul_is_near(p, row, ac[i], bc[i]))
+                yc[i] = (uint8_t)q_mul_twice(p, row, ac[i], bc[i]);
         for (int32_t i = 0; i < n; i++) y[at + i] = yc[i];
     }
 }
@@ -52,7 +82,7 @@ KERNEL_RUN void q_mul(const q_mul_p *restrict p, const void *a, const void *b, v
     const int32_t shift = 150 - (p->scale >> 23);
     const q_mul_row row = {(p->scale & 0x7fffff) | 0x800000,
                            shift < 1    ? 1
-                           : shift > 60 ? 60
+                           : shift > 50 ? 50
                                         : shift,
                            p->a5, p->b5, p->d5};
     uint8_t *to = (uint8_t *)y;

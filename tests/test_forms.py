@@ -19,9 +19,8 @@ LONG = os.environ.get("QONNX_LONG") == "1"
 TARGETS = ("ort-x86", "ort-x86-avx2", "ort-arm", "c")
 SHAPES = {"line": [1, 4, 21], "image": [1, 4, 9, 10], "volume": [1, 4, 5, 6, 7], "rows": [6, 8]}
 SAMPLES, TAIL = 24, 6
-# The share of outputs that may differ by a step: ONNX Runtime sums float exponentials of a table, we sum integers; the
-# product of a Mul is rounded once more there.
-FEW = {"Softmax": 0.002, "Mul": 0.0005}
+# The share of outputs that may differ by a step: ONNX Runtime sums float exponentials of a table, we sum integers.
+FEW = {"Softmax": 0.002}
 
 
 def session(path, target="ort-x86"):
@@ -304,7 +303,10 @@ def differences(m, tmp, target):
         got = [np.load(f) for f in sorted((tmp / "out" / f"output_{k}").iterdir())]
         a, b = np.stack([w[k] for w in want]), np.stack(got)
         off = np.abs(a - b) > 1e-4 * np.abs(a).max() + 1e-6
-        if off.mean() > FEW.get(form.split()[0], 0):
+        few = FEW.get(form.split()[0], 0)
+        if target == "ort-arm" and form.startswith("AveragePool"):
+            few = 0.005  # ties: we round int8 as x86-64 does, where a default session makes it uint8
+        if off.mean() > few:
             wrong.append(f"{form}: {off.sum()} of {off.size} differ, by up to {np.abs(a - b).max():g} of {np.abs(a).max():g}")
     return wrong
 
@@ -414,6 +416,28 @@ def test_ties_are_the_runtimes(dtype, attributes, tmp_path, done):
     done("compile", tmp_path / "m.onnx", "-o", tmp_path / "c", "--prefix", "m", "--data", tmp_path / "x.npy")
     subprocess.run(["make", "-s", "-C", tmp_path / "c", "test", "CFLAGS=-O2 -ffp-contract=fast"], check=True,
                    capture_output=True)
+
+
+@pytest.mark.mends("numbers - near ties of Mul")
+@pytest.mark.parametrize("step", [37, 111, 1234])
+def test_products_near_ties_are_the_runtimes(step, tmp_path, done):
+    """All products of two bytes, with scales that make one of them, and its multiples, end beside a half."""
+    a, b = np.divmod(np.arange(65536, dtype=np.float32), 256)
+    s, t = np.float32(0.037), np.float32(0.051)
+    u = np.float32(float(s) * float(t) * step / 0.5)
+    nodes = []
+    for x, q, k in (("x", "s", "z"), ("o", "t", "z")):
+        nodes += [helper.make_node("QuantizeLinear", [x, q, k], [x + "q"]),
+                  helper.make_node("DequantizeLinear", [x + "q", q, k], [x + "d"])]
+    nodes += [helper.make_node("Mul", ["xd", "od"], ["m"]), helper.make_node("QuantizeLinear", ["m", "u", "k"], ["mq"]),
+              helper.make_node("DequantizeLinear", ["mq", "u", "k"], ["y"])]
+    onnx.save(chain(*nodes, shape=(1, 65536), opset=13, s=s, t=t, u=u, z=np.uint8(101), k=np.uint8(93),
+                    o=((b - 101) * t).reshape(1, -1).astype(np.float32)), tmp_path / "m.onnx")
+    x = ((a - 101) * s).reshape(1, -1).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    done("run", tmp_path / "m.onnx", "--data", tmp_path / "x.npy", "-o", tmp_path / "out")
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "output_0.npy"),
+                                  session(tmp_path / "m.onnx").run(None, {"x": x})[0])
 
 
 @pytest.mark.mends("numbers - Softmax of many classes")
