@@ -1,7 +1,7 @@
 /* kernels/q_mul.h - the product of two activations, with broadcasting, as ONNX Runtime has it:
- * S(rint((float)((a - a_zero) * (b - b_zero)) * scale + y_zero)), the product with the scale and the
- * sum each rounded to float32. These roundings matter only near a tie of the exact result: there
- * alone they are made, in integers.
+ * S(rint((float)((a - a_zero) * (b - b_zero)) * scale + y_zero)), the product with the scale and
+ * the sum each rounded to float32. These roundings matter only near a tie of the exact result:
+ * there alone they are made, in integers.
  */
 #ifndef KERNELS_Q_MUL_H
 #define KERNELS_Q_MUL_H
