@@ -66,10 +66,10 @@ static bool prefix_fits(const Job *job)
 /* Puts the passes that the statistics were taken behind in front of `calibrate`. */
 static bool replay_prefix(Job *job)
 {
-    if (!prefix_fits(job)) return false;
+    const char *taken = qonnx_stats_pipeline(job->stats);
+    if (!qonnx_stats_check_plugins(job->cx, job->stats, taken) || !prefix_fits(job)) return false;
     char *rest = passes_join(&job->passes, job->split, job->passes.count), *text = NULL;
-    const char *prefix = qonnx_stats_pipeline(job->stats);
-    if (asprintf(&text, "%s%s%s", prefix, *prefix ? "," : "", rest) < 0) text = NULL;
+    if (asprintf(&text, "%s%s%s", taken, *taken ? "," : "", rest) < 0) text = NULL;
     free(rest);
     if (!text) return qonnx_fail(job->cx, NULL, "out of memory");
     passes_free(&job->passes);
@@ -77,6 +77,15 @@ static bool replay_prefix(Job *job)
     job->split = find_split(&job->passes);
     free(text);
     return passes_check(job->cx, &job->passes);
+}
+
+/* The same of a pipeline that the user gives whole: its passes are there. */
+static bool plugins_fit(const Job *job)
+{
+    char *text = passes_join(&job->passes, 0, job->split);
+    bool good = qonnx_stats_check_plugins(job->cx, job->stats, text);
+    free(text);
+    return good;
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -186,6 +195,10 @@ static void record_provenance(const Job *job)
     set_metadata(job, "qonnx.version", qonnx_version());
     set_metadata(job, "qonnx.pipeline", pipeline);
     set_metadata(job, "qonnx.target", job->args->target);
+    char *plugins = qonnx_pipeline_plugins(pipeline);
+    bool stale = qonnx_model_metadata(job->g, "qonnx.plugins") != NULL; /* of an earlier pipeline */
+    set_metadata(job, "qonnx.plugins", plugins || !stale ? plugins : "");
+    free(plugins);
     free(pipeline);
     if (!job->stats) return;
     char data[96];
@@ -207,7 +220,7 @@ static bool transform(Job *job)
     bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
     if (good && calibrates && args->calibration) {
         job->stats = qonnx_stats_load(job->cx, args->calibration);
-        good = job->stats && (args->pipeline || replay_prefix(job));
+        good = job->stats && (args->pipeline ? plugins_fit(job) : replay_prefix(job));
     }
     good = good &&
            output_spared(job->cx, job->g, args->data.text, args->data.count, args->output);

@@ -195,3 +195,14 @@ void *arena_grow(Arena *a, void *array, int n, int *cap, size_t size)
     *cap = bigger;
     return p;
 }
+
+char *xstrndup(const char *text, size_t bytes)
+{
+    size_t n = strnlen(text, bytes);
+    char *copy = xmalloc(n + 1);
+    memcpy(copy, text, n);
+    copy[n] = 0;
+    return copy;
+}
+
+char *xstrdup(const char *text) { return xstrndup(text, strlen(text)); }

@@ -46,5 +46,8 @@ void *xrealloc(void *p, size_t bytes);
  * sizes are not written out elsewhere: tools/lint.sh refuses them. */
 void *xmalloc_array(size_t n, size_t size);
 void *xrealloc_array(void *p, size_t n, size_t size);
+/* Copies of a text, and of at most `bytes` of it; freed with free(). */
+char *xstrdup(const char *text);
+char *xstrndup(const char *text, size_t bytes);
 
 #endif

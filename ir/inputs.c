@@ -39,18 +39,12 @@ static void push(Input **list, size_t *count, size_t *room, Input in)
     (*list)[(*count)++] = in;
 }
 
-static char *copy_text(const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    return memcpy(xmalloc(bytes), text, bytes);
-}
-
 static void add(Inputs *all, const char *path, const char *what, input_takes_fn *takes, bool kept)
 {
     struct stat s;
     if (stat(path, &s)) return; /* gone already, or it never was there */
     if (S_ISDIR(s.st_mode) != (takes != NULL)) return;
-    Input in = {copy_text(path), what, takes, kept, s.st_dev, s.st_ino, s.st_size, s.st_mtim};
+    Input in = {xstrdup(path), what, takes, kept, s.st_dev, s.st_ino, s.st_size, s.st_mtim};
     if (takes) push(&all->folders, &all->nfolder, &all->folder_room, in);
     else push(&all->files, &all->nfile, &all->file_room, in);
     all->sorted = false;
@@ -124,7 +118,7 @@ static bool spares_file(Ctx *cx, const char *path, const struct stat *s)
  * it cannot be told. */
 static char *existing_folder(const char *path)
 {
-    char *at = copy_text(path), *real = NULL;
+    char *at = xstrdup(path), *real = NULL;
     struct stat s;
     for (char *slash; !real && (slash = strrchr(at, '/'));) {
         *(slash == at ? slash + 1 : slash) = 0;

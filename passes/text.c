@@ -49,8 +49,8 @@ static bool balanced(Ctx *cx, const char *text)
     Scan s = {.at = text};
     while (*s.at && s.depth >= 0) scan_step(&s);
     const char *what = s.quoted      ? "a quote (\") that is not closed"
-                       : s.depth > 0 ? "a '{' that is not closed"
-                                     : "a '}' that closes nothing";
+                       : s.depth > 0 ? "a brace ({) that is not closed"
+                                     : "a brace (}) that closes nothing";
     return (!s.quoted && !s.depth) || qonnx_fail(cx, NULL, "pipeline: '%s' has %s", text, what);
 }
 

@@ -213,6 +213,7 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
     graph_hash(g, hash);
     static const qonnx_session_options defaults;
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
+    c.stats->parts = parts_of(pipeline);
     Visitor v = {&c, counter_begin, counter_end, counter_sample, counter_tap, NULL};
     bool good = session_visit(cx, s, d, &v);
     if (good) tell_odd(cx, &c, d);

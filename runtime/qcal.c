@@ -23,13 +23,14 @@ typedef Qonnx__Qcal__File PbFile;
 typedef Qonnx__Qcal__Calibration PbCalibration;
 typedef Qonnx__Qcal__Activation PbActivation;
 typedef Qonnx__Qcal__Channels PbChannels;
+typedef Qonnx__Qcal__Part PbPart;
 
 #define KIND "qonnx calibration"
 
 /* How every file begins: field 1, its length, its text. */
 static const char prefix[] = "\x0a\x11" KIND;
 
-enum { VERSION = 1, HASH = 16 };
+enum { VERSION = 1, HASH = 16, MAX_PARTS = 4096 };
 
 /* Larger files are refused: real ones take some kilobytes an activation. */
 static const size_t max_file = (size_t)1 << 30;
@@ -107,6 +108,17 @@ static PbActivation *put_activation(Arena *a, const Seen *seen)
     return m;
 }
 
+static PbPart *put_part(Arena *a, const Part *part)
+{
+    PbPart *m = arena_alloc(a, sizeof *m);
+    qonnx__qcal__part__init(m);
+    m->name = part->name;
+    m->observer = part->observer;
+    m->plugin = part->plugin;
+    m->version = part->version;
+    return m;
+}
+
 static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
 {
     qonnx__qcal__calibration__init(m);
@@ -119,6 +131,9 @@ static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
     m->n_activations = (size_t)s->count;
     m->activations = arena_array(a, (size_t)s->count, sizeof *m->activations);
     for (int i = 0; i < s->count; i++) m->activations[i] = put_activation(a, &s->seen[i]);
+    m->n_parts = (size_t)s->parts.count;
+    m->parts = arena_array(a, m->n_parts, sizeof *m->parts);
+    for (int i = 0; i < s->parts.count; i++) m->parts[i] = put_part(a, &s->parts.part[i]);
 }
 
 static bool write_bytes(qonnx_ctx *cx, const char *path, const uint8_t *data, size_t bytes)
@@ -326,9 +341,14 @@ static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats
 {
     if (m->graph_hash.len != HASH || m->data_hash.len != HASH || m->n_activations > INT32_MAX)
         return damaged(r, "a hash has the wrong length");
+    if (m->n_parts > MAX_PARTS) return damaged(r, "it names too many passes");
     stats_describe(s, m->pipeline, m->engine, m->graph_hash.data);
     for (int i = HASH - 1; i >= 0; i--) s->data_hash = s->data_hash << 8 | m->data_hash.data[i];
     s->samples = m->samples;
+    for (size_t i = 0; i < m->n_parts; i++) {
+        const PbPart *part = m->parts[i];
+        parts_add(&s->parts, part->observer, part->name, part->plugin, part->version);
+    }
     s->seen = xcalloc(m->n_activations + 1, sizeof *s->seen);
     for (size_t i = 0; i < m->n_activations; i++) {
         s->count = (int)i + 1;
@@ -348,6 +368,7 @@ static qonnx_stats *read_payload(Reader *r, const ProtobufCBinaryData *payload)
         return NULL;
     }
     qonnx_stats *s = xcalloc(1, sizeof *s);
+    s->path = xstrdup(r->path);
     bool ok = get_calibration(r, m, s);
     qonnx__qcal__calibration__free_unpacked(m, &alloc);
     if (ok) return s;

@@ -184,12 +184,6 @@ void seen_free(Seen *seen)
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static char *copy_text(const char *text)
-{
-    size_t bytes = strlen(text) + 1;
-    return memcpy(xmalloc(bytes), text, bytes);
-}
-
 static int compare_names(const void *a, const void *b, void *seen)
 {
     const Seen *all = seen;
@@ -220,15 +214,15 @@ qonnx_stats *stats_new(const StatsSpec *specs, int count)
     s->seen = xcalloc((size_t)count + 1, sizeof *s->seen);
     for (int i = 0; i < count; i++) {
         Seen *seen = &s->seen[i];
-        seen->name = copy_text(specs[i].name);
+        seen->name = xstrdup(specs[i].name);
         seen->axis = specs[i].axis;
         if (specs[i].channels > STATS_MAX_CHANNELS)
             channels_drop(&seen->ch);
         else if (specs[i].channels > 0)
             channels_init(&seen->ch, specs[i].channels);
     }
-    s->pipeline = copy_text("");
-    s->engine = copy_text("");
+    s->pipeline = xstrdup("");
+    s->engine = xstrdup("");
     stats_hex(s);
     bool distinct = stats_index(s);
     assert(distinct);
@@ -244,6 +238,8 @@ void qonnx_stats_free(qonnx_stats *s)
     free(s->by_name);
     free(s->pipeline);
     free(s->engine);
+    free(s->path);
+    parts_free(&s->parts);
     free(s);
 }
 
@@ -252,8 +248,8 @@ void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,
 {
     free(s->pipeline);
     free(s->engine);
-    s->pipeline = copy_text(pipeline);
-    s->engine = copy_text(engine);
+    s->pipeline = xstrdup(pipeline);
+    s->engine = xstrdup(engine);
     memcpy(s->graph_hash, graph_hash, sizeof s->graph_hash);
 }
 
@@ -269,6 +265,10 @@ bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
                           "the statistics were taken on different graphs (behind '%s' and '%s'); "
                           "run `qonnx calibrate` with the same model for each",
                           s->pipeline, from->pipeline);
+    if (!parts_same(&s->parts, &from->parts))
+        return qonnx_fail(cx, NULL,
+                          "the statistics were taken with different plugins, or versions of them; "
+                          "run `qonnx calibrate` with the same ones for each");
     for (int i = 0; i < s->count; i++) {
         seen_add(&s->seen[i], &from->seen[i]);
         seen_view(&s->seen[i]);
@@ -317,6 +317,18 @@ bool qonnx_stats_match(qonnx_ctx *cx, const qonnx_stats *s, const qonnx_graph *g
                       "the statistics were taken on another graph: the model or the passes in "
                       "front of calibrate ('%s') have changed; run `qonnx calibrate` again",
                       s->pipeline);
+}
+
+bool qonnx_stats_check_plugins(qonnx_ctx *cx, const qonnx_stats *s, const char *pipeline)
+{
+    const char *where = s->path ? s->path : "the statistics";
+    if (!parts_loaded(cx, where, &s->parts, pipeline)) return false;
+    if (qonnx_pipeline_check(cx, pipeline)) return true;
+    char *prefix = NULL;
+    if (asprintf(&prefix, "%s: its pipeline cannot be run again: ", where) < 0) return false;
+    ctx_prefix_error(cx, prefix);
+    free(prefix);
+    return false;
 }
 
 static const Seen *find(const qonnx_stats *s, const char *name)

@@ -6,6 +6,7 @@
 #ifndef RUNTIME_STATS_H
 #define RUNTIME_STATS_H
 
+#include "passes/parts.h"
 #include <qonnx/stats.h>
 
 /* One activation to observe. */
@@ -92,6 +93,8 @@ struct qonnx_stats {
     int *by_name;                         /* [count] indices, sorted by name */
     int count;                            /* activations */
     char *pipeline, *engine;              /* as text; "" until described */
+    Parts parts;                          /* of plugins, that the pipeline used */
+    char *path;                           /* of the file they were read from; NULL: of none */
     uint8_t graph_hash[16];
     uint64_t samples;                     /* samples counted */
     unsigned __int128 data_hash;          /* sum of the samples' hashes, read little endian */

@@ -3,6 +3,7 @@ are guests too, and that the template builds outside the tree. What is refused, 
 bad_inputs/plugins.py. QONNX names the command of a build directory.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -42,6 +43,15 @@ def entries(*args, kind="passes", **popen):
 def quantize(out, *args, **popen):
     data = ["--data", CALIBRATION] if "--pipeline" not in args else []
     return run_command("quantize", DIGITS, *data, "-o", out, "-q", *args, **popen)
+
+
+def varint(n):
+    return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+
+
+def field(number, content):
+    """A field of bytes as a protobuf message has it."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def metadata(path):
@@ -134,7 +144,132 @@ def test_calibrate_replays(mark, tmp_path):
     assert from_qcal("--plugin", mark, "--pass", "mark{key=b}@insert-qdq").rc == 0
     assert {"mark", "b"} <= set(metadata(out))
     result = from_qcal()
-    assert result.rc == 1 and "no pass 'mark'" in result.stderr
+    assert result.rc == 1 and f"{qcal}: it was made with pass 'mark' of" in result.stderr
+
+
+# ---- what is recorded ---------------------------------------------------------------------------
+
+
+def with_version(folder, version, name="mark", **more):
+    """The plugin of that version, NAME.so in a folder of its own."""
+    (folder / version).mkdir(exist_ok=True)
+    options = '{"key", "mark", "a key"}, {"n", "1", "a number"},'
+    plugin = f'.version = "{version}",' + more.pop("plugin", "")
+    path = folder / version / f"{name}.so"
+    return make_plugin(path, name, MARK, options=options, plugin=plugin, **more)
+
+
+@pytest.mark.mends("plugins - provenance")
+def test_recorded_in_models(mark, tmp_path):
+    """The plugins and versions of what is not built in, in the order of the pipeline."""
+    other = with_version(tmp_path, "0.3", "other")
+    plugins = ("--plugin", mark, "--plugin", other)
+    for args, wanted in [
+        (("--pass", "mark"), "mark 2.1 (pass mark)"),
+        (("--observer", "mark-range"), "mark 2.1 (observer mark-range)"),
+        (("--observer", '"mark-range"'), "mark 2.1 (observer mark-range)"),
+        (
+            ("--pass", "other", "--pass", "mark{n=2},mark", "--observer", "other-range"),
+            "other 0.3 (pass other, observer other-range), mark 2.1 (pass mark)",
+        ),
+        (("--pipeline", "fold-constants,mark"), "mark 2.1 (pass mark)"),
+        ((), None),
+    ]:
+        out = tmp_path / "out.onnx"
+        result = quantize(out, *plugins, *(a.strip('"') for a in args))
+        assert result.rc == 0, result.stderr
+        assert metadata(out).get("qonnx.plugins") == wanted
+    # What an earlier pipeline used is not said of the next one.
+    made, again = tmp_path / "made.onnx", tmp_path / "again.onnx"
+    assert quantize(made, *plugins, "--pipeline", "mark").rc == 0
+    again_args = ("--pipeline", "fold-constants", "-o", again, "-q")
+    assert run_command("quantize", made, *again_args).rc == 0
+    assert metadata(again)["qonnx.plugins"] == ""
+
+
+@pytest.mark.mends("plugins - provenance")
+def test_recorded_in_statistics(tmp_path):
+    """The .qcal names the plugin that is missing, and one of another version is a warning."""
+    old, new = (with_version(tmp_path, version) for version in ("1.2", "1.3"))
+    renamed = with_version(tmp_path, "1.2.0", plugin='.name = "marker"')
+    qcal, out = tmp_path / "m.qcal", tmp_path / "out.onnx"
+    args = ("--plugin", old, "--pass", "mark{n=3}")
+    assert run_command("calibrate", DIGITS, CALIBRATION, "-o", qcal, *args).rc == 0
+
+    def from_qcal(*args):
+        return run_command("quantize", DIGITS, "--calibration", qcal, "-o", out, *args)
+
+    made = f"{qcal}: it was made with pass 'mark' of plugin 'mark' 1.2"
+    result = from_qcal()
+    lines = [line for line in result.stderr.splitlines() if "warning" not in line]
+    assert result.rc == 1 and not out.exists()
+    assert lines == [f"qonnx: {made}, which is not loaded; give --plugin FILE"]
+    result = from_qcal("--plugin", old)
+    assert result.rc == 0 and "it was made" not in result.stderr
+    text = metadata(out)["qonnx.pipeline"]
+    for more in ((), ("--pipeline", text)):
+        for plugin, name in ((new, "'mark' 1.3"), (renamed, "'marker' 1.2.0")):
+            result = from_qcal("--plugin", plugin, *more)
+            warned = f"qonnx: warning: {made}, and the one that is loaded is of {name}"
+            assert result.rc == 0 and result.stderr.count(warned) == 1, result.stderr
+            assert metadata(out)["qonnx.plugins"] == f"{name.replace(chr(39), '')} (pass mark)"
+
+
+@pytest.mark.mends("plugins - provenance")
+def test_recorded_pipeline_that_does_not_fit(tmp_path):
+    """A newer plugin without the option that was used: the file that wants it is named."""
+    old, qcal = with_version(tmp_path, "1.2"), tmp_path / "m.qcal"
+    args = ("--plugin", old, "--pass", "mark{n=3}")
+    assert run_command("calibrate", DIGITS, CALIBRATION, "-o", qcal, *args).rc == 0
+    new = make_plugin(tmp_path / "new.so", "mark")
+    args = ("--calibration", qcal, "--plugin", new, "-o", tmp_path / "out.onnx")
+    result = run_command("quantize", DIGITS, *args)
+    wanted = f"{qcal}: its pipeline cannot be run again: pass 'mark' has no option 'n'"
+    assert result.rc == 1 and wanted in result.stderr
+
+
+DIGEST = """
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+void digest(const void *data, size_t bytes, XXH128_canonical_t *out)
+{ XXH128_canonicalFromHash(out, XXH3_128bits(data, bytes)); }
+"""
+
+
+def forget_parts(qcal, folder):
+    """Takes the last field of the payload, which a file of an older qonnx does not have, out."""
+    whole, library = qcal.read_bytes(), folder / "digest.so"
+    entry = field(1, b"mark") + field(3, b"mark") + field(4, b"2.1")
+    assert whole.endswith(field(7, entry))
+    command = [CC, "-O1", "-shared", "-fPIC", "-xc", "-", "-o", library]
+    subprocess.run(command, input=DIGEST, text=True, check=True)
+    head = field(1, b"qonnx calibration") + b"\x10\x01"  # and the version
+    start = len(head) + len(field(3, bytes(16))) + 1
+    while whole[start] & 128:  # the length of the payload
+        start += 1
+    payload = whole[start + 1 : -len(field(7, entry))]
+    digest = ctypes.create_string_buffer(16)
+    ctypes.CDLL(str(library)).digest(payload, ctypes.c_size_t(len(payload)), digest)
+    qcal.write_bytes(head + field(3, digest.raw) + field(4, payload))
+
+
+@pytest.mark.mends("plugins - provenance")
+def test_older_statistics(mark, tmp_path):
+    """A file that does not say where its passes come from is read; what is missing is named."""
+    qcal, out = tmp_path / "m.qcal", tmp_path / "out.onnx"
+    args = ("--plugin", mark, "--pass", "mark{n=3}")
+    assert run_command("calibrate", DIGITS, CALIBRATION, "-o", qcal, *args).rc == 0
+    forget_parts(qcal, tmp_path)
+
+    def from_qcal(*args):
+        return run_command("quantize", DIGITS, "--calibration", qcal, "-o", out, *args)
+
+    result = from_qcal()
+    wanted = f"{qcal}: it was made with pass 'mark', which is not loaded; give --plugin FILE"
+    assert result.rc == 1 and wanted in result.stderr
+    result = from_qcal("--plugin", mark)
+    assert result.rc == 0 and "it was made" not in result.stderr
+    assert metadata(out)["qonnx.plugins"] == "mark 2.1 (pass mark)"
 
 
 # ---- quoted values ------------------------------------------------------------------------------
@@ -342,7 +477,13 @@ def test_guests_give_the_same_bytes(model, observer, as_guests, tmp_path, reques
         result = run_command(*args, "-o", tmp_path / out)
         assert result.rc == 0, result.stderr
         as_guests()
-    assert (tmp_path / "built-in").read_bytes() == (tmp_path / "loaded").read_bytes()
+    built_in, loaded = ((tmp_path / out).read_bytes() for out in ("built-in", "loaded"))
+    plugins = metadata(tmp_path / "loaded")["qonnx.plugins"]
+    assert f"(observer {observer})" in plugins and "(pass insert-qdq)" in plugins
+    # All else is the same: the entry that names the guests is the one that is more.
+    entry = onnx.StringStringEntryProto(key="qonnx.plugins", value=plugins)
+    assert loaded.count(field(14, entry.SerializeToString())) == 1
+    assert built_in == loaded.replace(field(14, entry.SerializeToString()), b"")
 
 
 # ---- outside the tree ---------------------------------------------------------------------------

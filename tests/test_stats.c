@@ -588,6 +588,35 @@ static void test_hostile(void **state)
     }
 }
 
+/* Parts of plugins are in the file, and statistics with others are not added. */
+static void test_parts(void **state)
+{
+    (void)state;
+    qonnx_stats *s = fresh(), *other = fresh();
+    for (int i = 0; i < 2; i++) parts_add(&s->parts, false, "p", "one", "1.2"); /* once */
+    parts_add(&s->parts, true, "p", "two", "");
+    parts_add(&other->parts, false, "p", "one", "1.3");
+    size_t n, m;
+    uint8_t *first = saved(s, &n);
+    qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_stats *t = qonnx_stats_load(cx, "saved");
+    assert_non_null(t);
+    assert_int_equal(t->parts.count, 2);
+    assert_true(parts_same(&s->parts, &t->parts));
+    uint8_t *second = saved(t, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(first, second, n);
+    assert_true(stats_merge(cx, t, s));
+    assert_false(stats_merge(cx, t, other));
+    assert_contains(qonnx_error(cx), "different plugins");
+    qonnx_ctx_free(cx);
+    free(first);
+    free(second);
+    qonnx_stats_free(s);
+    qonnx_stats_free(t);
+    qonnx_stats_free(other);
+}
+
 static void test_match(void **state)
 {
     (void)state;
@@ -708,6 +737,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_match),
         cmocka_unit_test(test_atomic),
         cmocka_unit_test(test_atomic_refusals),

@@ -189,6 +189,11 @@ QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, c
  *  any: a typing error shows before the calibration, not after it. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_check(qonnx_ctx *cx, const char *text);
 
+/** The plugins whose passes and observers (those that passes have as option "observer") the text
+ *  uses: "foo 1.2 (pass x, observer y), bar 0.3 (pass z)"; NULL when all are built in. The caller
+ *  frees it with free(). [any thread] */
+QONNX_API char *qonnx_pipeline_plugins(const char *text);
+
 /** The passes and observers there are: the built-in ones, then those of the plugins loaded so far,
  *  in order; NULL past the end. Call qonnx_plugin_search() first to see all. [any thread] */
 QONNX_API const qonnx_pass *qonnx_pass_at(int i);

@@ -49,6 +49,12 @@ QONNX_API void qonnx_stats_free(qonnx_stats *s);
 
 /** Pipeline prefix the statistics were taken behind, as text. */
 QONNX_API const char *qonnx_stats_pipeline(const qonnx_stats *s);
+/** Whether the passes of `pipeline`, and the observers of plugins that the statistics' own pipeline
+ *  used, are loaded or found in the search path. The message names the file of the statistics, what
+ *  is missing and, where it is recorded, its plugin. A plugin of another name or version than
+ *  recorded is a warning. */
+QONNX_API QONNX_CHECKED bool qonnx_stats_check_plugins(qonnx_ctx *cx, const qonnx_stats *s,
+                                                       const char *pipeline);
 /** The float engine and instruction set that computed the activations ("onednn 2.6.3 avx512...").
  */
 QONNX_API const char *qonnx_stats_engine(const qonnx_stats *s);

@@ -144,9 +144,9 @@ plugin_row("option of a pass that has none", "has no option 'nonsense'; it has n
 for name, spec, message in [
     ("a quote that is not closed", 'mine{bits="4}', r"""'mine\{bits="4\}' has a quote \("\) that is not closed$"""),
     ("a quote that is not closed, and a place", 'mine{bits="4}@calibrate', "has a quote .* that is not closed$"),
-    ("a brace that is not closed", "mine{bits=4", r"'mine\{bits=4' has a '\{' that is not closed$"),
-    ("a brace that closes nothing", "mine}", r"'mine\}' has a '\}' that closes nothing$"),
-    ("two closing braces", "mine{bits=4}}", r"'mine\{bits=4\}\}' has a '\}' that closes nothing$"),
+    ("a brace that is not closed", "mine{bits=4", r"'mine\{bits=4' has a brace \(\{\) that is not closed$"),
+    ("a brace that closes nothing", "mine}", r"'mine\}' has a brace \(\}\) that closes nothing$"),
+    ("two closing braces", "mine{bits=4}}", r"'mine\{bits=4\}\}' has a brace \(\}\) that closes nothing$"),
     ("text behind its brace", "mine{bits=4}x", "goes on behind its closing brace"),
     ("text behind its quote", 'mine{bits="4"4}', "the value of 'bits' goes on behind its closing quote"),
     ("17 options", "mine{%s}" % ",".join(["bits=4"] * 17), "has more than 16 options$"),
