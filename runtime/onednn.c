@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <qonnx/base.h>
+#include "kernels/f_sum.h"
 #include "kernels/params.h"
 #include "runtime/onednn.h"
 #include "runtime/onednn_api.h"
@@ -33,6 +34,7 @@ typedef struct Spec {
 /* One axis of a sliding window. */
 typedef struct Window {
     int32_t in, out, k, stride, dilation, front;
+    int32_t behind; /* padding behind the input, where that counts in a mean */
 } Window;
 
 /* ---- oneDNN's objects ------------------------------------------------------------------------ */
@@ -156,9 +158,9 @@ enum { MOST_PRODUCTS = 1 << 14 };
 
 static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
 {
-    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd},
-                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph},
-                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw}};
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, 0},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, 0},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, 0}};
     const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
     const int rank = deep ? 5 : 4;
     const int32_t oc = p->oc / p->group, ic = p->ic / p->group;
@@ -194,31 +196,38 @@ static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
            s->op.src && s->op.dst;
 }
 
-/* Whether oneDNN's pools mean the same: every window reaches the input. */
-static bool pool_agrees(const Window *w)
+/* Elements in the window of an average pool: oneDNN adds them into one float, whose error grows
+ * with the count. f_avgpool adds as many so, too. */
+enum { MOST_AVERAGED = F_SUM_BLOCK };
+
+/* Whether oneDNN's pools mean the same: every window reaches the input and, where padding counts,
+ * none reaches beyond the padding (oneDNN always divides by the whole window then). */
+static bool pool_agrees(const Window *w, bool include_pad)
 {
     const int64_t last = (int64_t)(w->out - 1) * w->stride - w->front;
     const bool all_reach = (int64_t)(w->k - 1) * w->dilation >= w->front && last < w->in;
     if (w->k > 4 * (int64_t)w->in)
         return false; /* oneDNN goes over all of the window, inside or not */
-    return all_reach && complete(w);
+    return all_reach && complete(w) && (!include_pad || reach(w) <= w->behind);
 }
 
-/* Maxima only: oneDNN's means add a whole window into one float. */
-static bool spec_pool(Spec *s, const f_pool_p *p)
+static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
 {
-    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd},
-                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph},
-                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw}};
-    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, p->ed},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, p->eh},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, p->ew}};
+    const bool deep = p->id > 1 || p->od > 1 || p->kd > 1, include_pad = average && p->include_pad;
     const int rank = deep ? 5 : 4;
     for (int i = 0; i < 3; i++)
-        if (!pool_agrees(&all[i])) return false;
+        if (!pool_agrees(&all[i], include_pad)) return false;
+    if (average && (int64_t)p->kd * p->kh * p->kw > MOST_AVERAGED) return false;
     window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = -INFINITY;
     s->hi = INFINITY;
     s->op.kind = API_POOL;
-    s->op.pooling = dnnl_pooling_max;
+    s->op.pooling = !average      ? dnnl_pooling_max
+                    : include_pad ? dnnl_pooling_avg_include_padding
+                                  : dnnl_pooling_avg_exclude_padding;
     s->op.src = tensor_desc(rank, p->n, p->c, p->id, p->ih, p->iw);
     s->op.dst = tensor_desc(rank, p->n, p->c, p->od, p->oh, p->ow);
     return s->op.src && s->op.dst;
@@ -228,7 +237,8 @@ static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
 {
     if (!strcmp(kernel, "f_conv") || !strcmp(kernel, "f_dwconv")) return spec_conv(s, p, has_bias);
     if (!strcmp(kernel, "f_gemm")) return spec_gemm(s, p, has_bias);
-    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p);
+    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p, false);
+    if (!strcmp(kernel, "f_avgpool")) return spec_pool(s, p, true);
     return false;
 }
 

@@ -1,5 +1,6 @@
 /* runtime/onednn.h - oneDNN as a second implementation of some float kernels (f_conv, f_dwconv,
- * f_gemm, f_maxpool), by the kernel's own parameter struct and plain channels-last tensors.
+ * f_gemm, f_maxpool, f_avgpool), by the kernel's own parameter struct and plain channels-last
+ * tensors.
  */
 #ifndef RUNTIME_ONEDNN_H
 #define RUNTIME_ONEDNN_H
