@@ -12,7 +12,7 @@ import pytest
 from compiled import compile_model, same_bytes
 from random_graphs import random_graph, samples
 
-COUNT = 3000 if os.environ.get("QONNX_LONG") else 30
+COUNT = int(os.environ.get("QONNX_GRAPHS", 3000 if os.environ.get("QONNX_LONG") else 30))
 FIRST = int(os.environ.get("QONNX_SEED", 0))
 TARGETS = ["ort-x86", "ort-x86-avx2", "ort-arm", "c"]
 OBSERVERS = ["minmax", "percentile", "entropy", "mse"]
