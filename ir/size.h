@@ -40,4 +40,18 @@ static inline bool tensor_bytes(const int64_t *dims, int rank, qonnx_dtype t, si
     return size_add(n, 7, &n) && (*out = n / 8, true);
 }
 
+/* Products and sums that stay at the largest number where they do not fit: for what is only
+ * compared with a limit. */
+static inline int64_t size_times(int64_t a, int64_t b)
+{
+    int64_t y;
+    return __builtin_mul_overflow(a, b, &y) ? INT64_MAX : y;
+}
+
+static inline int64_t size_plus(int64_t a, int64_t b)
+{
+    int64_t y;
+    return __builtin_add_overflow(a, b, &y) ? INT64_MAX : y;
+}
+
 #endif

@@ -2,6 +2,7 @@
  * and of whatever the kernels run whose inputs are constant.
  */
 #include "runtime/fold.h"
+#include "ir/size.h"
 #include "ops/op.h"
 #include "runtime/exec.h"
 #include "runtime/limits.h"
@@ -15,28 +16,16 @@
 static const int64_t FREE_BYTES = 64 << 20, BYTES_GROWTH = 16;
 static const int64_t FREE_WORK = 1000000000, WORK_GROWTH = 1024;
 
-static int64_t times(int64_t a, int64_t b)
-{
-    int64_t y;
-    return __builtin_mul_overflow(a, b, &y) ? INT64_MAX : y;
-}
-
-static int64_t plus(int64_t a, int64_t b)
-{
-    int64_t y;
-    return __builtin_add_overflow(a, b, &y) ? INT64_MAX : y;
-}
-
 /* Takes what the node needs off the model's budget. False: there is not as much left. */
 static bool spend(Ctx *cx, const Node *n, int64_t bytes, int64_t work)
 {
     Model *m = n->graph->model;
     Budget *b = &m->folding;
     int64_t size = m->bytes > INT64_MAX ? INT64_MAX : (int64_t)m->bytes;
-    int64_t most_bytes = plus(FREE_BYTES, times(BYTES_GROWTH, size));
-    int64_t most_work = plus(FREE_WORK, times(WORK_GROWTH, size));
-    bytes = plus(b->bytes, bytes);
-    work = plus(b->work, work);
+    int64_t most_bytes = size_plus(FREE_BYTES, size_times(BYTES_GROWTH, size));
+    int64_t most_work = size_plus(FREE_WORK, size_times(WORK_GROWTH, size));
+    bytes = size_plus(b->bytes, bytes);
+    work = size_plus(b->work, work);
     if (bytes <= most_bytes && work <= most_work) {
         b->bytes = bytes;
         b->work = work;
@@ -56,7 +45,7 @@ static int64_t input_bytes(const Node *n)
 {
     int64_t sum = 0;
     for (int i = 0; i < n->nin; i++)
-        if (n->in[i]) sum = plus(sum, (int64_t)n->in[i]->data->bytes);
+        if (n->in[i]) sum = size_plus(sum, (int64_t)n->in[i]->data->bytes);
     return sum;
 }
 
@@ -243,8 +232,8 @@ static const Tensor *fold_cast(Ctx *cx, const Node *n)
     const Tensor *a = n->nin == 1 && n->in[0] ? n->in[0]->data : NULL;
     if (!a || qonnx_dtype_bits(to) < 8 || qonnx_dtype_bits(a->dtype) < 8) return NULL;
     if (a->dtype == QONNX_UINT64) return NULL;
-    int64_t count = tensor_count(a), bytes = times(count, qonnx_dtype_bits(to) / 8);
-    if (!spend(cx, n, bytes, plus(input_bytes(n), bytes))) return NULL;
+    int64_t count = tensor_count(a), bytes = size_times(count, qonnx_dtype_bits(to) / 8);
+    if (!spend(cx, n, bytes, size_plus(input_bytes(n), bytes))) return NULL;
     void *data;
     Tensor *t = result_new(n, to, a->rank, a->dims, &data);
     for (int64_t i = 0; i < count; i++)

@@ -1,5 +1,6 @@
 /* runtime/limits.c - see limits.h. */
 #include "runtime/limits.h"
+#include "ir/size.h"
 #include "ops/op.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,18 +8,6 @@
 
 static const int64_t FREE_WORK = 1000000000000, WORK_PER_BYTE = 1000000;
 static const size_t FREE_MEMORY = (size_t)1 << 30, MEMORY_PER_BYTE = 256;
-
-static int64_t times(int64_t a, int64_t b)
-{
-    int64_t y;
-    return __builtin_mul_overflow(a, b, &y) ? INT64_MAX : y;
-}
-
-static int64_t plus(int64_t a, int64_t b)
-{
-    int64_t y;
-    return __builtin_add_overflow(a, b, &y) ? INT64_MAX : y;
-}
 
 /* ---- what a node takes ----------------------------------------------------------------------- */
 
@@ -28,7 +17,8 @@ static int64_t taps(const Node *n)
     qonnx_window w;
     int64_t count = 1;
     if (qonnx_node_macs(n) > 0 || !qonnx_node_window(n, &w)) return 1;
-    for (int i = 0; i < 3; i++) count = times(count, w.kernel[i] < w.in[i] ? w.kernel[i] : w.in[i]);
+    for (int i = 0; i < 3; i++)
+        count = size_times(count, w.kernel[i] < w.in[i] ? w.kernel[i] : w.in[i]);
     return count;
 }
 
@@ -50,16 +40,16 @@ static int64_t slowness(const Node *n)
 static int64_t value_bytes(const Value *v)
 {
     int64_t count = shape_elements(&v->shape), bits = qonnx_dtype_bits(v->dtype);
-    return count < 0 || !bits ? -1 : times(count, bits) / 8;
+    return count < 0 || !bits ? -1 : size_times(count, bits) / 8;
 }
 
 void node_cost(const Node *n, int64_t *bytes, int64_t *work)
 {
     int64_t macs = qonnx_node_macs(n);
     *bytes = 0;
-    *work = macs > 0 ? times(macs, slowness(n)) : 0;
+    *work = macs > 0 ? size_times(macs, slowness(n)) : 0;
     for (int i = 0; i < n->nin; i++)
-        if (n->in[i] && n->in[i]->data) *work = plus(*work, (int64_t)n->in[i]->data->bytes);
+        if (n->in[i] && n->in[i]->data) *work = size_plus(*work, (int64_t)n->in[i]->data->bytes);
     for (int i = 0; i < n->nout; i++) {
         const Value *v = n->out[i];
         if (!v || (!v->nuse && !v->output_count)) continue;
@@ -68,9 +58,10 @@ void node_cost(const Node *n, int64_t *bytes, int64_t *work)
             *bytes = *work = -1;
             return;
         }
-        *bytes = plus(*bytes, size);
+        *bytes = size_plus(*bytes, size);
         int64_t window = taps(n);
-        *work = plus(*work, times(size, window > 1 ? times(window, slowness(n)) : 1));
+        if (window > 1) window = size_times(window, slowness(n));
+        *work = size_plus(*work, size_times(size, window));
     }
 }
 
@@ -129,12 +120,12 @@ Limits limits_for(const Graph *g, size_t max_memory)
     int64_t given = g->model->bytes > INT64_MAX ? INT64_MAX : (int64_t)g->model->bytes;
     for (int i = 0; i < g->ninput; i++) {
         int64_t bytes = graph_is_fed(g, i) ? value_bytes(g->inputs[i]) : 0;
-        if (bytes > 0) given = plus(given, bytes);
+        if (bytes > 0) given = size_plus(given, bytes);
     }
     Limits l = {.memory = max_memory, .asked = max_memory > 0, .available = SIZE_MAX};
-    l.work = plus(FREE_WORK, times(WORK_PER_BYTE, given));
+    l.work = size_plus(FREE_WORK, size_times(WORK_PER_BYTE, given));
     if (l.asked) return l;
-    size_t most = (size_t)times((int64_t)MEMORY_PER_BYTE, given);
+    size_t most = (size_t)size_times((int64_t)MEMORY_PER_BYTE, given);
     l.memory = FREE_MEMORY + most < most ? SIZE_MAX : FREE_MEMORY + most;
     l.available = available();
     if (l.available != SIZE_MAX) l.available -= l.available / 10;
@@ -158,7 +149,7 @@ bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
     for (const Node *n = g->first; n; n = n->next) {
         int64_t bytes, work;
         node_cost(n, &bytes, &work);
-        if (work > 0) sum = plus(sum, work);
+        if (work > 0) sum = size_plus(sum, work);
         if (work > most) most = work, worst = n;
     }
     return sum <= l->work ||
