@@ -17,7 +17,7 @@ def bomb(*nodes, x=(1,), **lists):
 
 
 def refused_row(name, message, make, mends="limits", verbs=("run", "evaluate", "compile"), options=(), sample=ONE,
-                status=1):
+                status=1, **more):
     """A row for each of the verbs."""
     for verb in verbs:
         def arguments(folder, verb=verb):
@@ -27,7 +27,7 @@ def refused_row(name, message, make, mends="limits", verbs=("run", "evaluate", "
                     "quantize": ["--data", data, "-o", "OUT"], "calibrate": [data, "-o", "OUT"]}[verb]
             return [verb, path, *last, *options]
 
-        row(f"{name}: {verb}", message, status, mends=mends)(arguments)
+        row(f"{name}: {verb}", message, status, mends=mends, **more)(arguments)
 
 
 ALL = ("run", "evaluate", "compile", "calibrate", "quantize")
@@ -55,7 +55,7 @@ refused_row("--max-memory: less than a model takes", r"takes .*--max-memory allo
     node("Relu", ["a"], ["y"]), a=[1, 64, 640]), options=["--max-memory", "10K"], verbs=ALL)
 refused_row("--max-memory: more than a default", "", lambda: bomb(
     node("Relu", ["a"], ["m"]), node("ReduceMax", ["m"], ["y"]), a=[1, 290_000_000]), options=["--max-memory", "4GiB"],
-    verbs=["run"], status=0)
+    verbs=["run"], status=0, plain=True, timeout=60)
 for text in ("-1", "1X", "G", "", "nan", "1e30"):
     row(f"--max-memory: '{text}'", r"wants a size as 800M or 2G", 2, mends="limits")(
         lambda folder, text=text: ["run", written(bomb(node("Relu", ["a"], ["y"]), a=[1]), folder), "--data",
