@@ -119,9 +119,8 @@ static bool parse_settings(Ctx *cx, char *s, const char *all, Item *item)
 
 bool item_parse(Ctx *cx, const char *text, size_t length, Item *item)
 {
-    *item = (Item){.text = strndup(text, length), .name = ""};
-    char *whole = item->text ? strdup(trim(item->text)) : NULL; /* for messages */
-    if (!whole) return qonnx_fail(cx, NULL, "out of memory");
+    *item = (Item){.text = xstrndup(text, length), .name = ""};
+    char *whole = xstrdup(trim(item->text)); /* for messages */
     char *s = trim(item->text);
     item->blank = !*s;
     bool good = balanced(cx, s);
@@ -158,7 +157,7 @@ char *qonnx_pipeline_setting(const char *pass, const char *option)
         for (const qonnx_option *o = p ? p->options : NULL; o && o->name; o++)
             if (!strcmp(o->name, option)) value = o->value;
     }
-    char *copy = value ? strdup(value) : NULL;
+    char *copy = value ? xstrdup(value) : NULL;
     item_free(&item);
     qonnx_ctx_free(cx);
     return copy;
