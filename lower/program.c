@@ -80,9 +80,6 @@ static bool lower_row(Lower *l, Node *n)
 static bool lower_node(Lower *l, Node *n)
 {
     if (l->absorbed[n->out[0]->id]) return true;
-    Why why; /* types are known only now where the file does not say them */
-    if (!op_takes(&why, n))
-        return qonnx_fail(l->cx, n, "this library cannot run it: %s", why.text);
     if (!lower_row(l, n)) return false;
     for (int i = 1; i < n->nout; i++) {
         const Value *v = n->out[i];
