@@ -259,6 +259,7 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
     arith_store_integers(u, p->type, y, at, n);
 }
 
+KERNEL_TRAITS(arith, floats)
 KERNEL_RUN void arith(const arith_p *restrict p, const void *restrict a, const void *restrict b,
                       void *restrict y)
 {

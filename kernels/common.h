@@ -21,9 +21,26 @@
 #define KERNEL_CALLED static inline
 #endif
 
-/* A kernel itself: `KERNEL_RUN void NAME(const PARAMS *restrict p, inputs..., output)`, inputs as
- * pointers to const. tools/embed.c lists these; the functions they are made of are KERNEL. */
+/* A kernel itself: `KERNEL_RUN void NAME(const PARAMS *restrict p, inputs..., outputs...)`, inputs
+ * as pointers to const. tools/embed.c lists these; the functions they are made of are KERNEL. */
 #define KERNEL_RUN KERNEL
+
+/* What the rest of the program has to know of a kernel, where its prototype does not say it, in
+ * words: `onednn_X`, what it is in oneDNN (kernel.h); `floats`, its bytes need -ffp-contract=off
+ * though its pointers are void, and `exact`, they do not though some are to float. Not in generated
+ * C. */
+#define KERNEL_TRAITS(name, ...)
+
+/* Whether six strides of an operand, innermost last, walk it as a tensor of those sizes lies. */
+static inline int strides_in_order(const int32_t *dims, const int32_t *strides)
+{
+    int32_t step = 1;
+    for (int i = 5; i >= 0; i--) {
+        if (dims[i] != 1 && strides[i] != step) return 0;
+        step *= dims[i];
+    }
+    return 1;
+}
 
 /* Elements that an elementwise kernel works on at once, in a buffer on the stack. */
 enum { F_CHUNK = 64 };

@@ -59,6 +59,7 @@ KERNEL void f_avgpool_one(const f_pool_p *restrict p, const float *restrict x, i
     for (int32_t c = 0; c < p->c; c++) y[c] /= divisor;
 }
 
+KERNEL_TRAITS(f_avgpool, onednn_avgpool)
 KERNEL_RUN void f_avgpool(const f_pool_p *restrict p, const float *restrict x, float *restrict y)
 {
     for (int32_t n = 0; n < p->n; n++, x += (ptrdiff_t)p->id * p->ih * p->iw * p->c)

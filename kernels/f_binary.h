@@ -64,6 +64,12 @@ KERNEL void f_binary_row(int axes, const int32_t dims[6], const int32_t as[6], c
     }
 }
 
+/* Whether y may be operand i: it has the very elements of y in order. */
+static inline int f_binary_in_place(const f_binary_p *p, int i)
+{
+    return strides_in_order(&p->d0, i ? &p->b0 : &p->a0);
+}
+
 KERNEL_RUN void f_binary(const f_binary_p *restrict p, const float *a, const float *b, float *y)
 {
     int32_t dims[6] = {p->d0, p->d1, p->d2, p->d3, p->d4, p->d5};

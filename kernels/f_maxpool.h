@@ -27,6 +27,7 @@ KERNEL void f_maxpool_one(const f_pool_p *restrict p, const float *restrict x, i
             }
 }
 
+KERNEL_TRAITS(f_maxpool, onednn_maxpool)
 KERNEL_RUN void f_maxpool(const f_pool_p *restrict p, const float *restrict x, float *restrict y)
 {
     for (int32_t n = 0; n < p->n; n++, x += (ptrdiff_t)p->id * p->ih * p->iw * p->c)

@@ -13,10 +13,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a kernel is in oneDNN (runtime/onednn.c); KERNEL_onednn_none: nothing. */
+typedef enum KernelOnednn {
+    KERNEL_onednn_none,
+    KERNEL_onednn_conv,
+    KERNEL_onednn_gemm,
+    KERNEL_onednn_maxpool,
+    KERNEL_onednn_avgpool
+} KernelOnednn;
+
 typedef struct Kernel {
     const char *name; /* "f_conv": also the C function's name */
     int nint, nfloat; /* fields of the parameter struct: int32_t first, then float */
-    int nin, nout;    /* pointers the function takes, inputs first; inputs may be NULL (no bias) */
+    int nin, nout;    /* pointers the function takes, inputs first; those that are left out are NULL
+                         (no bias) */
+    unsigned in_place; /* bit i: output 0 may be the memory of input i ... */
+    int (*in_place_now)(const void *p, int i); /* ... where this says so; NULL: always */
+    KernelOnednn onednn;                        /* its form there */
     /* Runs it: `p` is the kernel's parameter struct. [any thread] */
     void (*run)(const void *p, const void *const *in, void *const *out);
     /* For kernels whose input 1 is a constant in a layout of their own (conv, gemm): bytes of the

@@ -14,10 +14,10 @@
 
 /* The functions of a row, from the kernel proper. A parameter struct is its int32_t fields and its
  * floats, nothing else. */
-#define RUN(name, params, nint, nfloat, nin, ...)                                                  \
+#define RUN(name, params, fields, ...)                                                             \
     static void run_##name(const void *p, const void *const *in, void *const *out)                 \
     {                                                                                              \
-        static_assert(sizeof(params) == 4 * ((nint) + (nfloat)), #params ": fields miscounted");   \
+        static_assert(sizeof(params) == 4 * (fields), #params ": fields miscounted");              \
         name((const params *)p, __VA_ARGS__);                                                      \
     }
 #define PACK(name, type)                                                                           \
@@ -26,21 +26,17 @@
     {                                                                                              \
         name##_pack(p, raw, packed);                                                               \
     }
+#define ASK(name)                                                                                  \
+    static int in_place_##name(const void *p, int i) { return name##_in_place(p, i); }
 
 KERNELS(RUN)
-PACKING_KERNELS(RUN)
 PACKERS(PACK)
-
-#define ROW(name, params, nint, nfloat, nin, ...)                                                  \
-    {#name, nint, nfloat, nin, 1, run_##name, NULL, NULL},
-#define PACKING_ROW(name, params, nint, nfloat, nin, ...)                                          \
-    {#name, nint, nfloat, nin, 1, run_##name, bytes_##name, pack_##name},
+ASKERS(ASK)
 
 extern const Kernel KERNELS_TABLE[];
 const Kernel KERNELS_TABLE[] = {
     /* clang-format off */
-    KERNELS(ROW)
-    PACKING_KERNELS(PACKING_ROW)
-    {NULL, 0, 0, 0, 0, NULL, NULL, NULL},
+    KERNEL_ROWS
+    {.name = NULL},
     /* clang-format on */
 };

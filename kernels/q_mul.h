@@ -77,6 +77,12 @@ KERNEL void q_mul_line(const q_mul_p *restrict p, const q_mul_row *row, const ui
     }
 }
 
+/* Whether y may be operand i: it has the very elements of y in order. */
+static inline int q_mul_in_place(const q_mul_p *p, int i)
+{
+    return strides_in_order(&p->d0, i ? &p->b0 : &p->a0);
+}
+
 KERNEL_RUN void q_mul(const q_mul_p *restrict p, const void *a, const void *b, void *y)
 {
     const int32_t shift = 150 - (p->scale >> 23);

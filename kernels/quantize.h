@@ -60,6 +60,7 @@ KERNEL int32_t zero_point(int32_t dtype, const void *zp, ptrdiff_t c)
     return v[0];
 }
 
+KERNEL_TRAITS(quantize, exact)
 KERNEL_RUN void quantize(const quantize_p *restrict p, const float *restrict x,
                      const float *restrict scale, const void *restrict zp, void *restrict y)
 {
@@ -84,6 +85,7 @@ KERNEL_RUN void quantize(const quantize_p *restrict p, const float *restrict x,
     }
 }
 
+KERNEL_TRAITS(dequantize, exact)
 KERNEL_RUN void dequantize(const quantize_p *restrict p, const void *restrict x,
                        const float *restrict scale, const void *restrict zp, float *restrict y)
 {

@@ -168,22 +168,41 @@ void lower_touch(Buf *b, int call)
     if (b->dies < call) b->dies = call;
 }
 
+/* The first `n` of `count` buffers of a call, the others left out; all are touched by it. */
+static Buf **operands(Lower *l, Buf *const *bufs, int n, int count)
+{
+    Buf **list = arena_array(arena_of(l), (size_t)count + 1, sizeof *list);
+    assert(n <= count);
+    for (int i = 0; i < n; i++) {
+        list[i] = bufs[i];
+        lower_touch(bufs[i], l->program->ncall);
+    }
+    return list;
+}
+
+void lower_call_n(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
+                  int nin, Buf *const *out, int nout)
+{
+    Program *p = l->program;
+    size_t bytes = 0;
+    for (int i = 0; i < nout; i++) bytes |= out[i] ? out[i]->bytes : 0;
+    if (!bytes) return; /* nothing to compute, however many rows of nothing there are */
+    const Kernel *k = kernel_find(kernel);
+    p->calls = arena_grow(p->arena, p->calls, p->ncall, &p->call_cap, sizeof *p->calls);
+    p->calls[p->ncall] = (Call){
+        .kernel = k,
+        .params = arena_copy(p->arena, params, 4u * (size_t)(k->nint + k->nfloat)),
+        .in = operands(l, in, nin, k->nin),
+        .out = operands(l, out, nout, k->nout),
+        .node = n,
+    };
+    p->ncall++;
+}
+
 void lower_call(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
                 int nin, Buf *out)
 {
-    Program *p = l->program;
-    if (!out->bytes) return; /* nothing to compute, however many rows of nothing there are */
-    p->calls = arena_grow(p->arena, p->calls, p->ncall, &p->call_cap, sizeof *p->calls);
-    Call *c = &p->calls[p->ncall];
-    *c = (Call){.kernel = kernel_find(kernel), .out = out, .node = n};
-    assert(nin <= CALL_MAX_IN && nin <= c->kernel->nin);
-    c->params = arena_copy(p->arena, params, 4u * (size_t)(c->kernel->nint + c->kernel->nfloat));
-    for (int i = 0; i < nin; i++) {
-        c->in[i] = in[i];
-        lower_touch(in[i], p->ncall);
-    }
-    lower_touch(out, p->ncall);
-    p->ncall++;
+    lower_call_n(l, n, kernel, params, in, nin, &out, 1);
 }
 
 enum { COPY_RANK = 8 };

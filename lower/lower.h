@@ -45,9 +45,14 @@ Buf *lower_temp(Lower *l, size_t bytes);
 void lower_touch(Buf *b, int call);
 /* A copy of a buffer that holds `v`: for outputs that are constants, inputs, or output twice. */
 Buf *lower_duplicate(Lower *l, const Value *v, Buf *b);
-/* Emits a call of the kernel: `params` is copied. */
+/* Emits a call of the kernel: `params` is copied. Inputs and outputs behind those that are given
+ * are left out, and so is a NULL. No call is made where no output has an element. */
 void lower_call(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
                 int nin, Buf *out);
+/* The same for a kernel of several outputs. Memory that it only works in is an output, too, whose
+ * buffer is lower_temp's. */
+void lower_call_n(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
+                  int nin, Buf *const *out, int nout);
 /* Memory for tables made by lowering; lives with the program. */
 void *lower_alloc(Lower *l, size_t bytes);
 void *lower_array(Lower *l, size_t n, size_t size); /* the product is checked */

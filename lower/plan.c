@@ -3,7 +3,6 @@
  * decides how well that packs: several are tried, then random changes of the best one, until
  * nothing is wasted or enough was tried. Inputs and outputs lie in the caller's memory.
  */
-#include "kernels/params.h"
 #include "lower/program.h"
 #include <stdlib.h>
 #include <string.h>
@@ -28,37 +27,20 @@ static size_t aligned(const Plan *p, size_t n) { return (n + p->align - 1) / p->
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-/* Whether the strides of an operand of f_binary walk it as the output is written. */
-static bool walks_in_order(const int32_t *dims, const int32_t *strides)
-{
-    int32_t step = 1;
-    for (int i = 5; i >= 0; i--) {
-        if (dims[i] != 1 && strides[i] != step) return false;
-        step *= dims[i];
-    }
-    return true;
-}
-
-/* Whether the output of the call may be the memory of its input i. */
+/* Whether the first output of the call may be the memory of its input i. */
 static bool in_place(const Call *c, int i)
 {
-    static const char *const first[] = {"f_unary", "f_affine", "q_table"};
-    const char *name = c->kernel->name;
-    for (size_t k = 0; k < sizeof first / sizeof *first; k++)
-        if (!strcmp(name, first[k])) return i == 0;
-    if (!strcmp(name, "q_add")) return i < 2;
-    if (strcmp(name, "f_binary") || i > 1) return false;
-    const f_binary_p *p = c->params;
-    return walks_in_order(&p->d0, i ? &p->b0 : &p->a0);
+    const Kernel *k = c->kernel;
+    return i < 32 && k->in_place >> i & 1 && (!k->in_place_now || k->in_place_now(c->params, i));
 }
 
 static bool placed(const Buf *b) { return b && !b->data && !b->port; }
 
-/* Puts the output of the call into the block of an input that nobody needs afterwards. */
+/* Puts the first output of the call into the block of an input that nobody needs afterwards. */
 static void join(Plan *p, int call)
 {
     const Call *c = &p->program->calls[call];
-    Buf *y = c->out;
+    Buf *y = c->out[0];
     if (!placed(y) || y->born != call) return;
     for (int i = 0; i < c->kernel->nin; i++) {
         const Buf *x = c->in[i];

@@ -17,13 +17,13 @@ typedef struct Buf {
     int block;        /* the planner's: buffers of one block share their memory */
 } Buf;
 
-enum { CALL_MAX_IN = 4 };
-
 typedef struct Call {
     const Kernel *kernel;
-    const void *params;         /* the kernel's parameter struct */
-    Buf *in[CALL_MAX_IN], *out; /* kernel->nin inputs; NULL where one is left out */
-    const Node *node;           /* where it comes from, for messages */
+    const void *params; /* the kernel's parameter struct */
+    Buf **in;           /* [kernel->nin]; NULL where one is left out */
+    Buf **out;          /* [kernel->nout]: what somebody reads, and memory that lives for this call;
+                           NULL where one is left out */
+    const Node *node;   /* where it comes from, for messages */
 } Call;
 
 /* A graph input or output: its buffer holds plain row-major data. */

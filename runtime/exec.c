@@ -18,6 +18,7 @@ struct Image {
     Program *program;
     Step *steps;    /* one a call */
     size_t scratch; /* bytes that a worker needs beside the program's memory */
+    int pointers;   /* the most that a call's kernel takes */
     size_t outside; /* bytes of weights that engines have packed, about */
 };
 
@@ -27,6 +28,7 @@ struct Exec {
     uint8_t *scratch; /* for engines and packing */
     const void **in;  /* the inputs of the run */
     void **out;       /* memory of the outputs */
+    void **args;      /* [image->pointers]: of the call that runs */
 };
 
 bool engine_find(Ctx *cx, const char *name, Engine *out)
@@ -118,6 +120,8 @@ Image *image_new(Program *p, Engine engine)
     m->steps = arena_array(p->arena, (size_t)p->ncall, sizeof *m->steps);
     size_t pack_bytes = 0;
     for (int i = 0; i < p->ncall; i++) {
+        const Kernel *k = p->calls[i].kernel;
+        if (k->nin + k->nout > m->pointers) m->pointers = k->nin + k->nout;
 #ifdef HAVE_ONEDNN
         if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, &p->calls[i]);
 #else
@@ -158,6 +162,7 @@ Exec *exec_new(const Image *m)
     const Program *p = m->program;
     x->in = xcalloc((size_t)p->ninput, sizeof *x->in);
     x->out = xcalloc((size_t)p->noutput, sizeof *x->out);
+    x->args = xcalloc((size_t)m->pointers, sizeof *x->args);
     for (int i = 0; i < p->noutput; i++) x->out[i] = aligned_memory(p->outputs[i].buf->bytes);
     return x;
 }
@@ -168,6 +173,7 @@ void exec_free(Exec *x)
     for (int i = 0; i < x->image->program->noutput; i++) free(x->out[i]);
     free(x->in);
     free(x->out);
+    free(x->args);
     free(x->memory);
     free(x->scratch);
     free(x);
@@ -183,9 +189,9 @@ static void *at(const Exec *x, const Buf *b)
 
 static void run_call(Exec *x, const Call *c, const Step *s)
 {
-    const void *in[CALL_MAX_IN];
-    void *out[1] = {at(x, c->out)};
+    void **in = x->args, **out = in + c->kernel->nin;
     for (int i = 0; i < c->kernel->nin; i++) in[i] = at(x, c->in[i]);
+    for (int i = 0; i < c->kernel->nout; i++) out[i] = at(x, c->out[i]);
 #ifdef HAVE_ONEDNN
     if (s->op) {
         onednn_op_run(s->op, in[0], out[0], x->scratch);
@@ -193,12 +199,12 @@ static void run_call(Exec *x, const Call *c, const Step *s)
     }
 #endif
     if (s->packed) {
-        in[1] = s->packed;
+        in[1] = (void *)(uintptr_t)s->packed;
     } else if (c->kernel->pack) {
         c->kernel->pack(c->params, in[1], x->scratch + s->pack_at);
         in[1] = x->scratch + s->pack_at;
     }
-    c->kernel->run(c->params, in, out);
+    c->kernel->run(c->params, (const void *const *)in, out);
 }
 
 void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)

@@ -233,12 +233,15 @@ static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
     return s->op.src && s->op.dst;
 }
 
-static bool spec_init(Spec *s, const char *kernel, const void *p, bool has_bias)
+static bool spec_init(Spec *s, KernelOnednn form, const void *p, bool has_bias)
 {
-    if (!strcmp(kernel, "f_conv") || !strcmp(kernel, "f_dwconv")) return spec_conv(s, p, has_bias);
-    if (!strcmp(kernel, "f_gemm")) return spec_gemm(s, p, has_bias);
-    if (!strcmp(kernel, "f_maxpool")) return spec_pool(s, p, false);
-    if (!strcmp(kernel, "f_avgpool")) return spec_pool(s, p, true);
+    switch (form) {
+    case KERNEL_onednn_conv: return spec_conv(s, p, has_bias);
+    case KERNEL_onednn_gemm: return spec_gemm(s, p, has_bias);
+    case KERNEL_onednn_maxpool: return spec_pool(s, p, false);
+    case KERNEL_onednn_avgpool: return spec_pool(s, p, true);
+    case KERNEL_onednn_none: break;
+    }
     return false;
 }
 
@@ -312,7 +315,7 @@ OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, co
     Spec s;
     memset(&s, 0, sizeof s);
     inside = true;
-    dnnl_primitive_desc_t desc = spec_init(&s, k->name, p, bias != NULL) ? describe(&s) : NULL;
+    dnnl_primitive_desc_t desc = spec_init(&s, k->onednn, p, bias != NULL) ? describe(&s) : NULL;
     OnednnOp *op = desc ? op_new(desc, &s, weights, bias) : NULL;
     spec_free(&s);
     inside = false;

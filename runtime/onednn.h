@@ -1,6 +1,5 @@
-/* runtime/onednn.h - oneDNN as a second implementation of some float kernels (f_conv, f_dwconv,
- * f_gemm, f_maxpool, f_avgpool), by the kernel's own parameter struct and plain channels-last
- * tensors.
+/* runtime/onednn.h - oneDNN as a second implementation of some float kernels (their trait
+ * `onednn_...`), by the kernel's own parameter struct and plain channels-last tensors.
  */
 #ifndef RUNTIME_ONEDNN_H
 #define RUNTIME_ONEDNN_H

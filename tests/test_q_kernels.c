@@ -168,7 +168,13 @@ static void wrong_conv(const void *params, const void *const *in, void *const *o
 static void cases_catch_a_zero_point_in_the_dot(void **state)
 {
     (void)state;
-    const Kernel wrong[] = {{"q_conv", 27, 0, 4, 1, wrong_conv, wrong_bytes, wrong_pack}};
+    const Kernel wrong[] = {{.name = "q_conv",
+                             .nint = 27,
+                             .nin = 4,
+                             .nout = 1,
+                             .run = wrong_conv,
+                             .pack_bytes = wrong_bytes,
+                             .pack = wrong_pack}};
     Cases t = {.table = wrong, .seed = 3, .sum = Q_SUM, .quiet = true};
     bool ok = true;
     if (!zero_in_dot_is_wrong()) { /* cmocka's skip() would be a failure to whoever reads its TAP */

@@ -7,7 +7,8 @@
  *
  * It understands just the form that kernel headers have: `#include "x.h"` lines, functions that
  * begin in the first column and end with a brace there, kernels `KERNEL_RUN void x(const x_p
- * *restrict p, ...)`, and parameter structs `typedef struct x_p { ... } x_p;`.
+ * *restrict p, ...)`, their traits `KERNEL_TRAITS(x, WORD...)` (kernels/common.h), and parameter
+ * structs `typedef struct x_p { ... } x_p;`.
  */
 #include <ctype.h>
 #include <stdbool.h>
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD = 64, MOST = 128 }; /* length of a word, and the most of anything in a list */
+enum { WORD = 64, MOST = 256 }; /* length of a word, and the most of anything in a list */
 
 /* Words of the text, ended by an empty one. */
 typedef struct Words {
@@ -35,8 +36,12 @@ typedef struct Kernel {
     char name[WORD], params[WORD]; /* params: the name of its struct */
     const char *source;            /* its header, without the directory */
     Words types;                   /* what its arguments behind the first point to */
-    int nin;                       /* how many of them are inputs */
+    int nin, nout;                 /* how many of them are inputs, and outputs behind them */
+    unsigned in_place;             /* bit i: output 0 may be the memory of input i */
     bool packs;                    /* NAME_pack() and NAME_packed() are beside it */
+    bool asks;                     /* NAME_in_place() is */
+    bool contracts;                /* its bytes need -ffp-contract=off */
+    char onednn[WORD];             /* what it is in oneDNN, or "" */
 } Kernel;
 
 static Params structs[MOST];
@@ -108,6 +113,19 @@ static void cut_includes(char *text, Words *needs)
     }
 }
 
+/* Takes out `KERNEL_TRAITS(...)` lines. */
+static void cut_traits(char *text)
+{
+    for (char *line = text; *line;) {
+        if (!starts(line, "KERNEL_TRAITS(")) {
+            line = next_line(line);
+            continue;
+        }
+        char *end = next_line(strchr(line, ')'));
+        cut(line, *end == '\n' ? end + 1 : end);
+    }
+}
+
 /* Takes out functions that begin with `static inline`, each with the comment in front of it. */
 static void cut_host_functions(char *text)
 {
@@ -156,21 +174,52 @@ static bool is(const Words *w, int at, const char *word)
 }
 
 /* Reads ", const T *restrict name" and ", T *restrict name" from word `at` on; inputs come first.
- */
+ * An input without `restrict` may be the memory of the first output when that has none either. */
 static bool read_types(const Words *w, int at, Kernel *k)
 {
+    unsigned shared = 0; /* inputs without restrict */
     while (at < w->count) {
         if (!is(w, at++, ",")) return false;
         bool input = is(w, at, "const");
-        if (input && k->nin < k->types.count) return false;
+        if (input && k->nout) return false;
         at += input;
-        k->nin += input;
         if (!is(w, at + 1, "*")) return false;
         add(&k->types, w->word[at], strlen(w->word[at]));
+        k->contracts |= is(w, at, "float");
         at += 2;
-        at += is(w, at, "restrict") + 1;
+        bool restricted = is(w, at, "restrict");
+        if (input && !restricted && k->nin < 32) shared |= 1u << k->nin;
+        if (!input && !k->nout && !restricted) k->in_place = shared;
+        ++*(input ? &k->nin : &k->nout);
+        at += restricted + 1;
     }
-    return k->types.count == k->nin + 1;
+    return k->nout > 0;
+}
+
+/* Whether the text defines the host's function NAME_SUFFIX. */
+static bool has_beside(const char *text, const char *type, const char *name, const char *suffix)
+{
+    char lead[2 * WORD + 32];
+    snprintf(lead, sizeof lead, "\nstatic inline %s %s_%s(", type, name, suffix);
+    return strstr(text, lead) != NULL;
+}
+
+/* Reads the words of KERNEL_TRAITS(NAME, ...), if it is there. */
+static void read_traits(const char *text, Kernel *k)
+{
+    static const char form[] = "onednn_";
+    char lead[2 * WORD];
+    snprintf(lead, sizeof lead, "\nKERNEL_TRAITS(%s,", k->name);
+    const char *at = strstr(text, lead);
+    if (!at) return;
+    Words w = words_of(at + strlen(lead), strchr(at, ')'));
+    for (int i = 0; i < w.count; i++) {
+        if (is(&w, i, ",")) continue;
+        if (is(&w, i, "exact")) k->contracts = false;
+        else if (is(&w, i, "floats")) k->contracts = true;
+        else if (starts(w.word[i], form)) strcpy(k->onednn, w.word[i]);
+        else die("no such trait", w.word[i]);
+    }
 }
 
 /* Notes every kernel in the text. */
@@ -187,12 +236,12 @@ static void find_kernels(const char *text, const char *source)
         memcpy(k->name, name, (size_t)(open - name));
         if (!is(&w, 0, "const") || !is(&w, 2, "*") || !is(&w, 3, "restrict") || !is(&w, 4, "p") ||
             !read_types(&w, 5, k))
-            die("not 'const PARAMS *restrict p', pointers to const, one pointer", k->name);
+            die("not 'const PARAMS *restrict p', pointers to const, pointers", k->name);
         strcpy(k->params, w.word[1]);
         k->source = source;
-        char pack[2 * WORD];
-        snprintf(pack, sizeof pack, "static inline void %s_pack(", k->name);
-        k->packs = strstr(text, pack) != NULL;
+        k->packs = has_beside(text, "void", k->name, "pack");
+        k->asks = has_beside(text, "int", k->name, "in_place");
+        read_traits(text, k);
     }
 }
 
@@ -254,6 +303,7 @@ static void print_texts(FILE *out, char **text, char **path, int count)
     for (int i = 0; i < count; i++) {
         cut_includes(text[i], &needs[i]);
         cut_host_functions(text[i]);
+        cut_traits(text[i]);
         print_bytes(out, i, text[i]);
     }
     fprintf(out, "\nconst Source kernel_sources[] = {\n");
@@ -267,7 +317,7 @@ static void print_texts(FILE *out, char **text, char **path, int count)
         const Kernel *k = &kernels[i];
         fprintf(out, "    {\"%s\", \"%s\", \"%s\", ", k->name, k->source, k->params);
         print_words(out, &k->types);
-        fprintf(out, "},\n");
+        fprintf(out, ", %s},\n", k->contracts ? "true" : "false");
     }
     fprintf(out, "    {.kernel = NULL},\n};\n\nconst Fields kernel_fields[] = {\n");
     for (int i = 0; i < nstruct; i++) {
@@ -281,19 +331,52 @@ static void print_texts(FILE *out, char **text, char **path, int count)
 /* ---- the list ---------------------------------------------------------------------------------
  */
 
-/* Prints a macro that lists the kernels that pack their input 1, or those that do not. */
-static void print_kernels(FILE *out, const char *macro, bool packing)
+/* Prints a macro that gives X the kernels' names, parameters, number of fields and arguments. */
+static void print_kernels(FILE *out)
 {
-    fprintf(out, "\n/* name, parameters, their int32_t and float fields, inputs, arguments */\n");
-    fprintf(out, "#define %s(X)", macro);
+    fprintf(out, "\n/* name, parameters, their fields, arguments */\n#define KERNELS(X)");
     for (int i = 0; i < nkernel; i++) {
         const Kernel *k = &kernels[i];
-        if (k->packs != packing) continue;
         const Params *p = params_of(k);
-        fprintf(out, " \\\n    X(%s, %s, %d, %d, %d, ", k->name, k->params, p->nint, p->nfloat,
-                k->nin);
-        for (int n = 0; n < k->nin; n++) fprintf(out, "in[%d], ", n);
-        fprintf(out, "out[0])");
+        fprintf(out, " \\\n    X(%s, %s, %d", k->name, k->params, p->nint + p->nfloat);
+        for (int n = 0; n < k->nin; n++) fprintf(out, ", in[%d]", n);
+        for (int n = 0; n < k->nout; n++) fprintf(out, ", out[%d]", n);
+        fprintf(out, ")");
+    }
+    fprintf(out, "\n");
+}
+
+/* The same for those that have functions beside them. */
+static void print_beside(FILE *out)
+{
+    fprintf(out, "\n/* name, type of the packed elements */\n#define PACKERS(X)");
+    for (int i = 0; i < nkernel; i++) {
+        const char *type = kernels[i].types.word[1];
+        if (kernels[i].packs)
+            fprintf(out, " \\\n    X(%s, %s)", kernels[i].name,
+                    strcmp(type, "void") ? type : "int8_t");
+    }
+    fprintf(out, "\n\n#define ASKERS(X)");
+    for (int i = 0; i < nkernel; i++)
+        if (kernels[i].asks) fprintf(out, " \\\n    X(%s)", kernels[i].name);
+    fprintf(out, "\n");
+}
+
+/* Prints the rows of the table (kernels/kernel.h). */
+static void print_rows(FILE *out)
+{
+    fprintf(out, "\n#define KERNEL_ROWS");
+    for (int i = 0; i < nkernel; i++) {
+        const Kernel *k = &kernels[i];
+        const Params *p = params_of(k);
+        fprintf(out, " \\\n    {.name = \"%s\", .nint = %d, .nfloat = %d, .nin = %d, .nout = %d,",
+                k->name, p->nint, p->nfloat, k->nin, k->nout);
+        fprintf(out, " .run = run_%s,", k->name);
+        if (k->packs) fprintf(out, " .pack_bytes = bytes_%s, .pack = pack_%s,", k->name, k->name);
+        if (k->in_place) fprintf(out, " .in_place = %uu,", k->in_place);
+        if (k->asks) fprintf(out, " .in_place_now = in_place_%s,", k->name);
+        if (k->onednn[0]) fprintf(out, " .onednn = KERNEL_%s,", k->onednn);
+        fprintf(out, "},");
     }
     fprintf(out, "\n");
 }
@@ -304,16 +387,9 @@ static void print_list(FILE *out)
     for (int i = 0; i < nkernel; i++)
         if (!i || strcmp(kernels[i].source, kernels[i - 1].source))
             fprintf(out, "#include \"kernels/%s\"\n", kernels[i].source);
-    print_kernels(out, "KERNELS", false);
-    print_kernels(out, "PACKING_KERNELS", true);
-    fprintf(out, "\n/* name, type of the packed elements */\n#define PACKERS(X)");
-    for (int i = 0; i < nkernel; i++) {
-        const char *type = kernels[i].types.word[1];
-        if (kernels[i].packs)
-            fprintf(out, " \\\n    X(%s, %s)", kernels[i].name,
-                    strcmp(type, "void") ? type : "int8_t");
-    }
-    fprintf(out, "\n");
+    print_kernels(out);
+    print_beside(out);
+    print_rows(out);
 }
 
 static FILE *create(const char *path)

@@ -86,10 +86,9 @@ bool c_constants(CModel *m)
     m->used = arena_array(m->arena, (size_t)p->ncall, sizeof *m->used);
     for (int i = 0; i < p->ncall; i++) {
         const Call *c = &p->calls[i];
-        for (int k = 0; k < CALL_MAX_IN; k++) {
-            bool constant = k < c->kernel->nin && c->in[k] && c->in[k]->data;
-            m->used[i][k] = constant ? constant_at(m, i, k) : -1;
-        }
+        m->used[i] = arena_array(m->arena, (size_t)c->kernel->nin + 1, sizeof *m->used[i]);
+        for (int k = 0; k < c->kernel->nin; k++)
+            m->used[i][k] = c->in[k] && c->in[k]->data ? constant_at(m, i, k) : -1;
         if (c->kernel->pack && !c->in[1]->data)
             return qonnx_fail(m->cx, c->node,
                               "its weights are computed while the model runs, which "
@@ -102,7 +101,7 @@ bool c_constants(CModel *m)
 bool c_is_integer(const CModel *m)
 {
     for (int i = 0; i < m->program->ncall; i++)
-        if (!strncmp(m->program->calls[i].kernel->name, "f_", 2)) return false;
+        if (prototype_find(m->program->calls[i].kernel->name)->contracts) return false;
     return true;
 }
 

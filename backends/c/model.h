@@ -38,7 +38,7 @@ typedef struct CModel {
     CPort *in, *out;    /* [program->ninput], [program->noutput] */
     CConstant *constants;
     int nconstant, constant_cap;
-    int (*used)[CALL_MAX_IN]; /* by call and input: the constant that is read there, -1 for none */
+    int **used; /* by call and input: the constant that is read there, -1 for none */
     size_t weights;           /* bytes of all constants; those of NAME.bin */
     uint64_t weights_hash;    /* of NAME.bin */
     size_t arena_bytes;       /* what the run function wants, at least C_ALIGN */
@@ -47,7 +47,7 @@ typedef struct CModel {
 /* constants.c: finds the constants, packs weights. False: one cannot be a constant in C. */
 bool c_constants(CModel *m);
 
-/* Whether it computes in integers between its inputs and outputs. */
+/* Whether its bytes are the same however a compiler contracts float expressions. */
 bool c_is_integer(const CModel *m);
 
 /* What the generated files hold. */

@@ -11,7 +11,7 @@
 
 /* Headers that were printed, in the order of kernel_sources. */
 typedef struct Printed {
-    bool done[64];
+    bool done[256];
 } Printed;
 
 static void print_kernel(FILE *f, const char *name, Printed *printed)
@@ -30,12 +30,15 @@ static void print_kernel(FILE *f, const char *name, Printed *printed)
  * themselves are always inlined. */
 static void print_function(const Prototype *k, FILE *f)
 {
+    const Kernel *row = kernel_find(k->kernel);
     fprintf(f, "KERNEL_CALLED void call_%s(const %s *p", k->kernel, k->params);
-    int n = 0;
-    for (; k->types[n + 1]; n++) fprintf(f, ", const %s *in%d", k->types[n], n);
-    fprintf(f, ",%s%s *out)\n{\n    %s(p", n > 2 ? "\n    " : " ", k->types[n], k->kernel);
-    for (int i = 0; i < n; i++) fprintf(f, ", in%d", i);
-    fputs(", out);\n}\n\n", f);
+    for (int i = 0; i < row->nin; i++) fprintf(f, ", const %s *in%d", k->types[i], i);
+    for (int i = 0; i < row->nout; i++)
+        fprintf(f, ",%s%s *out%d", !i && row->nin > 2 ? "\n    " : " ", k->types[row->nin + i], i);
+    fprintf(f, ")\n{\n    %s(p", k->kernel);
+    for (int i = 0; i < row->nin; i++) fprintf(f, ", in%d", i);
+    for (int i = 0; i < row->nout; i++) fprintf(f, ", out%d", i);
+    fputs(");\n}\n\n", f);
 }
 
 /* Whether an earlier call has the same kernel. */
@@ -134,7 +137,11 @@ static void print_call(const CModel *m, int number, FILE *f)
         print_argument(m, number, i, f);
         fputs(", ", f);
     }
-    print_place(c->out, f);
+    for (int i = 0; i < c->kernel->nout; i++) {
+        if (i) fputs(", ", f);
+        if (c->out[i]) print_place(c->out[i], f);
+        else fputs("NULL", f);
+    }
     fputs(");\n", f);
 }
 
@@ -151,7 +158,8 @@ static bool is_read(const Program *p, int input)
 static bool is_written(const Program *p, int output)
 {
     for (int i = 0; i < p->ncall; i++)
-        if (p->calls[i].out->port == -output - 1) return true;
+        for (int k = 0; k < p->calls[i].kernel->nout; k++)
+            if (p->calls[i].out[k] && p->calls[i].out[k]->port == -output - 1) return true;
     return false;
 }
 

@@ -4,6 +4,7 @@
 #ifndef BACKENDS_C_SOURCES_H
 #define BACKENDS_C_SOURCES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A header, without its includes of other kernel headers and without its `static inline` functions,
@@ -21,6 +22,7 @@ typedef struct Prototype {
     const char *source;       /* the header that defines it */
     const char *params;       /* type of the parameter struct behind its first argument */
     const char *const *types; /* what the other arguments point to: "float"; ends with NULL */
+    bool contracts;           /* its bytes need -ffp-contract=off */
 } Prototype;
 
 /* The fields of a parameter struct: int32_t first, then float. */
