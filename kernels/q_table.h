@@ -6,7 +6,8 @@
 #include "q_params.h"
 #include "common.h"
 
-KERNEL_RUN void q_table(const q_table_p *restrict p, const void *x, const uint8_t *restrict table, void *y)
+KERNEL_RUN void q_table(const q_table_p *restrict p, const void *x, const uint8_t *restrict table,
+                        void *y)
 {
     const uint8_t *in = (const uint8_t *)x;
     uint8_t *to = (uint8_t *)y;
