@@ -7,6 +7,7 @@
 #define KERNELS_PARAMS_H
 
 #include <stdint.h>
+#include "unary_rows.h"
 
 /* One window sliding over d, h, w: shared by convolutions and pools. */
 typedef struct f_conv_p {
@@ -51,32 +52,10 @@ typedef struct f_binary_p {
     float lo, hi;
 } f_binary_p; /* f_binary(p, a, b, y); y may be an operand that has its very elements in order */
 
-enum {
-    F_CLIP, /* clamp only: Relu, Clip, Identity */
-    F_LEAKY_RELU,
-    F_SIGMOID,
-    F_TANH,
-    F_HARD_SIGMOID,
-    F_HARD_SWISH,
-    F_ELU,
-    F_SOFTPLUS,
-    F_EXP,
-    F_LOG,
-    F_SQRT,
-    F_ABS,
-    F_NEG,
-    F_RECIPROCAL,
-    F_ERF,
-    F_FLOOR,
-    F_CEIL,
-    F_ROUND,
-    F_GELU
-};
-
 typedef struct f_unary_p {
     int32_t op;        /* F_CLIP ... */
     int32_t count;     /* elements */
-    float alpha, beta; /* LeakyRelu, Elu: alpha; HardSigmoid: alpha, beta */
+    float alpha, beta; /* the attributes of its row (unary_rows.h) */
     float lo, hi;      /* clamp of the result */
 } f_unary_p;           /* f_unary(p, x, y); y may be x */
 

@@ -82,6 +82,8 @@ bool activation_bounds(const Node *n, float *lo, float *hi);
 
 /* The kernel parameters of an elementwise operator of one operand, but for the count. */
 bool unary_params(const Node *n, f_unary_p *p);
+/* Emits the call, the count filled in. */
+bool unary_emit(Lower *l, Node *n, f_unary_p p);
 /* Whether elements of that type can be added, multiplied ... */
 bool is_arithmetic(DType t);
 /* Emits a op b (F_ADD ...) for `count` elements of that type; b may be one number. Returns where

@@ -368,6 +368,8 @@ static bool concat_lower(Lower *l, Node *n)
     return true;
 }
 
+#define UNARY_ROW(code, op, ...) {op, 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
+
 static const Op rows[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Conv", 2, 3, quantized_shape, RULE_FLOAT, NULL, conv_lower},
@@ -381,12 +383,7 @@ static const Op rows[] = {
     {"Softmax", 1, 1, quantized_shape, RULE_FLOAT, NULL, softmax_lower},
     {"Relu", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
     {"Clip", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"LeakyRelu", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Sigmoid", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Tanh", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"HardSigmoid", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"HardSwish", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
-    {"Elu", 1, 1, quantized_shape, RULE_FLOAT, NULL, unary_lower},
+    UNARY_ROWS(UNARY_ROW)
     {0},
 };
 

@@ -1,73 +1,8 @@
-/* ops/activation.c - elementwise operators of one operand, and Softmax. */
+/* ops/activation.c - Relu and Clip, and Softmax. */
 #include "kernels/q_params.h"
 #include "lower/lower.h"
 #include <math.h>
 #include <string.h>
-
-/* What a unary operator is to the kernel: its code, and its attributes with their defaults. */
-static const struct {
-    const char *op;
-    int code;
-    float alpha, beta;
-} unary[] = {
-    {"LeakyRelu", F_LEAKY_RELU, 0.01f, 0},
-    {"Sigmoid", F_SIGMOID, 0, 0},
-    {"Tanh", F_TANH, 0, 0},
-    {"HardSigmoid", F_HARD_SIGMOID, 0.2f, 0.5f},
-    {"HardSwish", F_HARD_SWISH, 0, 0},
-    {"Elu", F_ELU, 1, 0},
-    {"Softplus", F_SOFTPLUS, 0, 0},
-    {"Exp", F_EXP, 0, 0},
-    {"Log", F_LOG, 0, 0},
-    {"Sqrt", F_SQRT, 0, 0},
-    {"Abs", F_ABS, 0, 0},
-    {"Neg", F_NEG, 0, 0},
-    {"Reciprocal", F_RECIPROCAL, 0, 0},
-    {"Erf", F_ERF, 0, 0},
-    {"Floor", F_FLOOR, 0, 0},
-    {"Ceil", F_CEIL, 0, 0},
-    {"Round", F_ROUND, 0, 0},
-    {"Gelu", F_GELU, 0, 0},
-};
-
-static bool emit_unary(Lower *l, Node *n, f_unary_p p)
-{
-    Layout at = lower_layout(l, n, 0);
-    p.count = (int32_t)shape_elements(&n->in[0]->shape);
-    lower_call(l, n, "f_unary", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
-               lower_out(l, n->out[0], at));
-    return true;
-}
-
-bool unary_params(const Node *n, f_unary_p *p)
-{
-    for (size_t i = 0; i < sizeof unary / sizeof *unary; i++) {
-        if (strcmp(unary[i].op, n->op)) continue;
-        *p = (f_unary_p){unary[i].code,
-                         0,
-                         qonnx_node_float(n, "alpha", unary[i].alpha),
-                         qonnx_node_float(n, "beta", unary[i].beta),
-                         -INFINITY,
-                         INFINITY};
-        return true;
-    }
-    *p = (f_unary_p){.op = F_CLIP};
-    return activation_bounds(n, &p->lo, &p->hi);
-}
-
-static bool unary_lower(Lower *l, Node *n)
-{
-    f_unary_p p;
-    return unary_params(n, &p) && emit_unary(l, n, p);
-}
-
-static bool gelu_takes(Why *why, const Node *n)
-{
-    const char *form = qonnx_node_string(n, "approximate", "none");
-    if (strcmp(form, "none"))
-        return why_not(why, "approximate is '%.20s', this library runs 'none' only", form);
-    return takes_float_data(why, n);
-}
 
 /* Relu and Clip of 8-bit integers, with constant bounds: a table of what each byte becomes. */
 static bool clamp_bytes(Lower *l, Node *n)
@@ -137,7 +72,7 @@ static bool clamp_lower(Lower *l, Node *n)
     f_unary_p p;
     DType t = in_dtype(n, 0);
     if ((t == QONNX_INT8 || t == QONNX_UINT8) && constant_bounds(n)) return clamp_bytes(l, n);
-    if (t == QONNX_FLOAT && unary_params(n, &p)) return emit_unary(l, n, p);
+    if (t == QONNX_FLOAT && unary_params(n, &p)) return unary_emit(l, n, p);
     return clamp_computed(l, n);
 }
 
@@ -184,38 +119,14 @@ static bool softmax_lower(Lower *l, Node *n)
     return true;
 }
 
-/* A probability in 8 bits: scale 1/256, zero point 0. */
-#define PROBABILITY                                                                                \
-    {                                                                                              \
-        QONNX_RULE_FIXED, 1, -1, -1, -1, -1, 0, 255.0f / 256, true                                 \
-    }
-
 const Op ops_activation[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Relu", 1, 1, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
      .takes = clamp_takes},
     {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
      .takes = clamp_takes},
-    {"Softmax", 1, 1, softmax_shape, PROBABILITY, NULL, softmax_lower, .takes = takes_float_data},
-    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
-    {"Sigmoid", 1, 1, same_shape, PROBABILITY, NULL, unary_lower, .takes = takes_float_data},
-    {"LeakyRelu", 1, 1, same_shape, RULE(QONNX_RULE_OWN, 1), NULL, unary_lower,
+    {"Softmax", 1, 1, softmax_shape, RULE_PROBABILITY, NULL, softmax_lower,
      .takes = takes_float_data},
-    {"Tanh", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"HardSigmoid", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"HardSwish", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Elu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Softplus", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Exp", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Log", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Sqrt", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Abs", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Neg", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Reciprocal", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Erf", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Floor", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Gelu", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = gelu_takes},
-    {"Ceil", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
-    {"Round", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},
+    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
     {0},
 };

@@ -55,6 +55,17 @@ typedef struct Op {
      .weight_axis = -1,                                                                            \
      .channel_axis = -1,                                                                           \
      .apart = true}
+/* A probability in 8 bits: scale 1/256, zero point 0. */
+#define RULE_PROBABILITY                                                                           \
+    {.kind = QONNX_RULE_FIXED,                                                                     \
+     .activations = 1,                                                                             \
+     .weight = -1,                                                                                 \
+     .bias = -1,                                                                                   \
+     .weight_axis = -1,                                                                            \
+     .channel_axis = -1,                                                                           \
+     .lo = 0,                                                                                      \
+     .hi = 255.0f / 256,                                                                           \
+     .apart = true}
 
 /* ---- the form that an operator set gives a node (ops/attributes.c) -----------------------------
  */

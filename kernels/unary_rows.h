@@ -1,0 +1,42 @@
+/* kernels/unary_rows.h - the elementwise operators of one variable: one row each, from which the
+ * cases of the kernels, ONNX's operators (ops/unary.c) and their forms on integers are made.
+ */
+#ifndef KERNELS_UNARY_ROWS_H
+#define KERNELS_UNARY_ROWS_H
+
+/* X(code, ONNX's operator, rule, attribute, its default, attribute, its default, expression):
+ * the expression is of x and the two attributes, alpha and beta; FN(f) is a function of f_math.h,
+ * FL(c) a constant that is no integer: both of the type that is worked in. The rule is how it is
+ * quantized (ops/unary.c). */
+/* clang-format off */
+#define UNARY_ROWS(X)                                                                              \
+    X(F_LEAKY_RELU, "LeakyRelu", OWN, "alpha", 0.01f, "", 0, FN(select)(x < 0, alpha * x, x))      \
+    X(F_SIGMOID, "Sigmoid", PROBABILITY, "", 0, "", 0, FN(sigmoid)(x))                             \
+    X(F_TANH, "Tanh", FLOAT, "", 0, "", 0, FN(tanh)(x))                                            \
+    X(F_HARD_SIGMOID, "HardSigmoid", FLOAT, "alpha", 0.2f, "beta", 0.5f,                           \
+      FN(clamp)(alpha * x + beta, 0, 1))                                                           \
+    X(F_HARD_SWISH, "HardSwish", FLOAT, "", 0, "", 0, x * FN(unit)(x * (1 / FL(6.0)) + FL(0.5)))   \
+    X(F_ELU, "Elu", FLOAT, "alpha", 1, "", 0, FN(select)(x < 0, alpha * FN(expm1)(x), x))          \
+    X(F_SOFTPLUS, "Softplus", FLOAT, "", 0, "", 0, FN(softplus)(x))                                \
+    X(F_EXP, "Exp", FLOAT, "", 0, "", 0, FN(exp)(x))                                               \
+    X(F_LOG, "Log", FLOAT, "", 0, "", 0, FN(log)(x))                                               \
+    X(F_SQRT, "Sqrt", FLOAT, "", 0, "", 0, FN(sqrt)(x))                                            \
+    X(F_ABS, "Abs", FLOAT, "", 0, "", 0, FN(abs)(x))                                               \
+    X(F_NEG, "Neg", FLOAT, "", 0, "", 0, -x)                                                       \
+    X(F_RECIPROCAL, "Reciprocal", FLOAT, "", 0, "", 0, 1 / x)                                      \
+    X(F_ERF, "Erf", FLOAT, "", 0, "", 0, FN(erf)(x))                                               \
+    X(F_FLOOR, "Floor", FLOAT, "", 0, "", 0, FN(floor)(x))                                         \
+    X(F_CEIL, "Ceil", FLOAT, "", 0, "", 0, FN(ceil)(x))                                            \
+    X(F_ROUND, "Round", FLOAT, "", 0, "", 0, FN(round)(x))                                         \
+    X(F_GELU, "Gelu", FLOAT, "", 0, "", 0,                                                         \
+      FL(0.5) * x * (1 + FN(erf)(x * FL(0.7071067811865476))))
+/* clang-format on */
+
+#define UNARY_CODE(code, ...) code,
+enum {
+    F_CLIP, /* clamp only: Relu, Clip, Identity */
+    UNARY_ROWS(UNARY_CODE) F_UNARY_CODES
+};
+#undef UNARY_CODE
+
+#endif
