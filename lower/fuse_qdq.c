@@ -248,18 +248,42 @@ static void replace(const Group *g)
     qonnx_node_remove(g->node);
 }
 
+/* Whether output i of data movement that reads integers of `in` can be integers: it is quantized as
+ * they are, or not used. */
+static bool moves_to(const Node *n, int i, const QuantParams *in)
+{
+    QuantParams out;
+    if (!n->out[i] || (!n->out[i]->nuse && !n->out[i]->output_count)) return i > 0;
+    return quantizer(n->out[i], &out) && same_params(in, &out);
+}
+
+/* What a Pad of integers puts around them where it put zeros: their zero point. */
+static void pad_integers(Node *n, const QuantParams *p)
+{
+    if (!qonnx_node_is(n, "Pad") || strcmp(qonnx_node_string(n, "mode", "constant"), "constant"))
+        return;
+    uint8_t zero = (uint8_t)p->zero;
+    Tensor t = {.dtype = p->dtype, .data = &zero, .bytes = 1};
+    qonnx_node_set_input(n, 2, qonnx_graph_add_constant(n->graph, "zero_point", &t));
+}
+
 /* Data movement between equal parameters: the operator itself works on the integers. */
 static bool move_integers(Node *n)
 {
     QuantParams in, out;
-    if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || n->nout != 1) return false;
+    if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || !n->nout) return false;
     Value *x = dequantized(n->in[0], &in);
-    Node *q = x && n->out[0] ? quantizer(n->out[0], &out) : NULL;
-    if (!q || !same_params(&in, &out)) return false;
+    for (int i = 0; i < n->nout; i++)
+        if (!x || !moves_to(n, i, &in)) return false;
     qonnx_node_set_input(n, 0, x);
-    Value *y = q->out[0];
-    qonnx_node_remove(q);
-    qonnx_node_set_output(n, 0, y);
+    pad_integers(n, &in);
+    for (int i = 0; i < n->nout; i++) {
+        Node *q = n->out[i] ? quantizer(n->out[i], &out) : NULL;
+        if (!q) continue;
+        Value *y = q->out[0];
+        qonnx_node_remove(q);
+        qonnx_node_set_output(n, i, y);
+    }
     return true;
 }
 

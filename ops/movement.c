@@ -1,4 +1,5 @@
 /* ops/movement.c - operators that only move data. */
+#include "ir/size.h"
 #include "kernels/gather.h"
 #include "lower/lower.h"
 #include <string.h>
@@ -187,6 +188,93 @@ static bool slice_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ---- Split ----------------------------------------------------------------------------------- */
+
+/* The lengths that a Split is given; NULL where there are none, or they are computed. */
+static const Tensor *split_list(const Node *n)
+{
+    const Value *v = qonnx_node_input(n, 1);
+    const Tensor *t = v ? v->data : NULL;
+    return t && t->data && t->dtype == QONNX_INT64 && tensor_count(t) == n->nout ? t : NULL;
+}
+
+/* The length of output i along an axis of size d. Without a list all are as long, but that the last
+ * ones get less where d cannot be divided so. */
+static int64_t split_length(const Node *n, int i, int64_t d)
+{
+    const Tensor *t = split_list(n);
+    int64_t length;
+    if (t) {
+        memcpy(&length, (const char *)t->data + (size_t)i * sizeof length, sizeof length);
+        return length;
+    }
+    if (qonnx_node_input(n, 1) || d < 0) return -1;
+    length = d / n->nout + (d % n->nout != 0);
+    int64_t first = size_times(length, i), left = first < d ? d - first : 0;
+    return left < length ? left : length;
+}
+
+static bool split_check(Ctx *cx, const Node *n, int64_t d)
+{
+    const Value *v = qonnx_node_input(n, 1);
+    int64_t parts = qonnx_node_int(n, "num_outputs", n->nout), sum = 0;
+    if (parts != n->nout)
+        return qonnx_fail(cx, n, "num_outputs is %lld, but it has %d outputs", (long long)parts,
+                          n->nout);
+    if (v && v->data && v->data->data && !split_list(n))
+        return qonnx_fail(cx, n, "its lengths are not one int64 for each of %d outputs", n->nout);
+    if (!v && d % n->nout && d >= 0 && !qonnx_node_has(n, "num_outputs"))
+        return qonnx_fail(cx, n, "an axis of size %lld is not %d equal parts", (long long)d,
+                          n->nout);
+    if (!split_list(n)) return true;
+    for (int i = 0; i < n->nout; i++) {
+        int64_t length = split_length(n, i, d);
+        if (length < 0) return qonnx_fail(cx, n, "length %lld", (long long)length);
+        sum = size_plus(sum, length);
+    }
+    return d < 0 || sum == d ||
+           qonnx_fail(cx, n, "lengths of %lld in all do not fit an axis of size %lld",
+                      (long long)sum, (long long)d);
+}
+
+static bool split_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis = 0;
+    if (x && !check_axis(cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
+    if (x && !split_check(cx, n, x->dim[axis])) return false;
+    for (int i = 0; i < n->nout; i++) {
+        Shape y = x ? *x : (Shape){.rank = -1};
+        if (x) y.dim[axis] = split_length(n, i, x->dim[axis]), y.sym[axis] = NULL;
+        if (!out_shape(cx, n, i, in_dtype(n, 0), &y)) return false;
+    }
+    return true;
+}
+
+static bool split_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK], at = 0;
+    int axis;
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
+    if (qonnx_node_input(n, 1) && !split_list(n))
+        return qonnx_fail(l->cx, n, "its lengths must be constant to run it");
+    Layout layout = lower_layout(l, n, 0);
+    layout_strides(x, layout, from);
+    Buf *in = lower_in(l, n, 0, layout);
+    for (int i = 0; i < n->nout; i++) {
+        int64_t length = split_length(n, i, x->dim[axis]);
+        if (out_used(n, i)) {
+            const Shape *y = &n->out[i]->shape;
+            layout_strides(y, layout, to);
+            lower_copy(l, n, y->rank, y->dim, in, from, at * from[axis],
+                       lower_out(l, n->out[i], layout), to, 0, element_bytes(n));
+        }
+        at += length;
+    }
+    return true;
+}
+
 /* ---- Gather, Shape --------------------------------------------------------------------------- */
 
 static bool gather_shape(Ctx *cx, Node *n)
@@ -364,8 +452,9 @@ const Op ops_movement[] = {
      .takes = takes_moved},
     {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e,
      .takes = takes_moved},
-    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower,
-     .takes = gather_takes},
+    {"Split", 1, 2, split_shape, RULE(QONNX_RULE_SAME, 1), NULL, split_lower, .lists = 2,
+     .takes = takes_moved},
+    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower,
      .takes = concat_takes},
     {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2,
