@@ -1,0 +1,57 @@
+"""Rows: operators that move data, with operands that do not fit, and bombs made of them."""
+
+import numpy as np
+from bad_inputs.table import FLOAT, INT64, model, one, row, run_row, samples, written
+from onnx import helper
+
+
+def i64(*values):
+    return np.array(values, np.int64)
+
+
+def operand_row(op, name, message, *operands, x=(1, 3, 8, 8), opset=19, **attributes):
+    """A row that runs one node, with constant operands behind x."""
+    names = [f"c{i}" for i in range(len(operands))]
+    run_row(f"{op}: {name}", rf"node 'n' \({op}\): {message}",
+            lambda: one(op, ["x", *names], x, dict(zip(names, operands)), opset, **attributes))
+
+
+PAIRS = i64(0, 0, 1, 1, 0, 0, 1, 1)
+operand_row("Pad", "too few pads", "7 pads, want 8", PAIRS[1:])
+operand_row("Pad", "a mode that is none", 'mode is "mirror", want constant', PAIRS, mode="mirror")
+operand_row("Pad", "takes more off than there is", "pads -9 and 0 do not fit axis 2 of size 8", i64(0, 0, -9, 0, 0, 0, 0, 0))
+operand_row("Pad", "takes more off on both sides", "pads -5 and -4 do not fit axis 2",
+            i64(0, 0, -5, 0, 0, 0, -4, 0))
+operand_row("Pad", "size that overflows", "pads [0-9]+ and [0-9]+ do not fit axis 0",
+            i64(2**63 - 1, 0, 0, 0, 2**63 - 1, 0, 0, 0))
+operand_row("Pad", "output that overflows", "the size of output 'y' overflows", i64(2**62, 0, 0, 0, 0, 0, 0, 0))
+operand_row("Pad", "least number", "pads -9[0-9]+ and -9[0-9]+ do not fit axis 0", i64(-2**63, 0, 0, 0, -2**63, 0, 0, 0))
+operand_row("Pad", "nothing to reflect", "axis 2 has no elements to pad with", i64(0, 0, 1, 0, 0, 0, -8, 0), mode="reflect")
+operand_row("Pad", "axis out of range", "axis 4 is out of range", i64(1, 1), np.float32(0), i64(4))
+operand_row("Pad", "axis twice", "axis 3 is there twice", i64(1, 1, 1, 1), np.float32(0), i64(3, -1))
+operand_row("Pad", "several values", "the value to pad with is not one element", PAIRS, np.zeros(2, np.float32))
+run_row("Pad: value of another type", r"Pad .*it pads float with int64",
+        lambda: one("Pad", ["x", "p", "v"], constants={"p": PAIRS, "v": i64(1)}))
+operand_row("Tile", "too few repeats", "3 repeats for rank 4", i64(1, 1, 1))
+operand_row("Tile", "fewer than none", "it repeats axis 1 -1 times", i64(1, -1, 1, 1))
+operand_row("Tile", "axis that overflows", "axis 3 overflows", i64(1, 1, 1, 2**62))
+operand_row("CenterCropPad", "too few sizes", "1 sizes for 4 axes", i64(4))
+operand_row("CenterCropPad", "size below 0", "size -4", i64(-4), axes=[2])
+operand_row("Split", "too long", "lengths of 4 in all do not fit an axis of size 3", i64(4), axis=1)
+operand_row("Split", "length below 0", "length -3", i64(-3), axis=1)
+operand_row("Split", "axis out of range", "axis 4 is out of range", i64(3), axis=4)
+operand_row("Split", "lengths for more outputs", "its lengths are not one int64 for each of 1 outputs", i64(1, 2), axis=1)
+operand_row("Split", "other number of outputs", "num_outputs is 3, but it has 1 outputs", num_outputs=3, axis=1)
+
+
+@row("Split: parts that are not equal", r"\(Split\): an axis of size 3 is not 2 equal parts")
+def split(folder):
+    m = model([helper.make_node("Split", ["x"], ["y", "z"], axis=1)])
+    return ["run", written(m, folder), "--data", samples(folder, np.zeros((1, 3, 8, 8), np.float32))]
+
+
+@row("Tile: bomb", r"\(Relu\): one run of the model takes .*--max-memory", mends="limits")
+def tile(folder):
+    m = model([helper.make_node("Tile", ["x", "r"], ["t"]), helper.make_node("Relu", ["t"], ["y"])], [("x", FLOAT, [1])],
+              constants={"r": i64(2**29)})
+    return ["run", written(m, folder), "--data", samples(folder, np.zeros(1, np.float32))]
