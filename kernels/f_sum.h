@@ -10,6 +10,8 @@
 
 #include "common.h"
 
+enum { F_SUM_PLAIN, F_SUM_SQUARES, F_SUM_SIZES }; /* what is added: x, x * x, |x| */
+
 enum {
     F_SUM_BLOCK = 32, /* additions to a float before it moves up a level */
     F_SUM_LEVELS = 6  /* the last one takes what is left: over 2^25 pieces make two of its blocks */
@@ -45,17 +47,23 @@ KERNEL void f_sum_carry(f_sum *s)
     }
 }
 
-/* Adds x[0..n) to the lanes, n <= lanes; squares of them if `square`. */
-KERNEL void f_sum_piece(f_sum *s, const float *restrict x, int32_t n, int32_t square)
+/* What is added for x. */
+KERNEL float f_sum_term(int32_t form, float x)
+{
+    return form == F_SUM_SQUARES ? x * x : form == F_SUM_SIZES && x < 0.0f ? -x : x;
+}
+
+/* Adds x[0..n) to the lanes, n <= lanes, in that form. */
+KERNEL void f_sum_piece(f_sum *s, const float *restrict x, int32_t n, int32_t form)
 {
     float *restrict to = s->part[0];
     if (s->pieces % F_SUM_BLOCK == 0) {
-        for (int32_t j = 0; j < n; j++) to[j] = square ? x[j] * x[j] : x[j];
+        for (int32_t j = 0; j < n; j++) to[j] = f_sum_term(form, x[j]);
         for (int32_t j = n; j < s->lanes; j++) to[j] = 0.0f;
     } else if (n == F_CHUNK) {
-        for (int32_t j = 0; j < F_CHUNK; j++) to[j] += square ? x[j] * x[j] : x[j];
+        for (int32_t j = 0; j < F_CHUNK; j++) to[j] += f_sum_term(form, x[j]);
     } else {
-        for (int32_t j = 0; j < n; j++) to[j] += square ? x[j] * x[j] : x[j];
+        for (int32_t j = 0; j < n; j++) to[j] += f_sum_term(form, x[j]);
     }
     s->pieces++;
     if (s->pieces % F_SUM_BLOCK == 0) f_sum_carry(s);
@@ -64,14 +72,14 @@ KERNEL void f_sum_piece(f_sum *s, const float *restrict x, int32_t n, int32_t sq
 /* Adds `rows` rows of k elements that are `step` elements apart; rows without a gap between them
  * are read as one. */
 KERNEL void f_sum_rows(f_sum *s, const float *restrict x, ptrdiff_t rows, ptrdiff_t step,
-                       int32_t square)
+                       int32_t form)
 {
     if (step == s->k) {
         const ptrdiff_t n = rows * step;
         for (ptrdiff_t i = 0; i < n; i += s->lanes)
-            f_sum_piece(s, x + i, n - i < s->lanes ? (int32_t)(n - i) : s->lanes, square);
+            f_sum_piece(s, x + i, n - i < s->lanes ? (int32_t)(n - i) : s->lanes, form);
     } else {
-        for (ptrdiff_t i = 0; i < rows; i++) f_sum_piece(s, x + i * step, s->k, square);
+        for (ptrdiff_t i = 0; i < rows; i++) f_sum_piece(s, x + i * step, s->k, form);
     }
 }
 

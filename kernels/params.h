@@ -69,14 +69,6 @@ typedef struct f_affine_p {
     float lo, hi;
 } f_affine_p; /* f_affine(p, x, scale, shift, y): BatchNormalization; y may be x */
 
-enum { F_RSUM, F_RMEAN, F_RMAX, F_RMIN, F_RPROD, F_RSUMSQ, F_RL2 };
-
-typedef struct f_reduce_p {
-    int32_t op;
-    int32_t d0, d1, d2, d3, d4, d5; /* input dims */
-    int32_t r0, r1, r2, r3, r4, r5; /* 1 where the axis is reduced */
-} f_reduce_p;                       /* f_reduce(p, x, y) */
-
 typedef struct copy_p {
     int32_t d0, d1, d2, d3, d4, d5, d6, d7; /* dims of the copied box */
     int32_t x0, x1, x2, x3, x4, x5, x6, x7; /* source strides in elements; may be negative */

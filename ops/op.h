@@ -36,6 +36,9 @@ typedef struct Op {
      * NULL: any type whose elements are whole bytes. Asked through op_takes(), for `inspect` as
      * for what runs, so that no lowering looks at types again. */
     bool (*takes)(Why *why, const Node *n);
+    /* Steps of a run beyond those that write the output and `macs`, at the inferred shapes, as
+     * `macs` counts; NULL: none. A step is about what an element of a sum takes. */
+    int64_t (*work)(const Node *n);
 } Op;
 
 /* Rules that many rows share: no weight, no bias. */

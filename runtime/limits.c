@@ -48,6 +48,8 @@ void node_cost(const Node *n, int64_t *bytes, int64_t *work)
     int64_t macs = qonnx_node_macs(n);
     *bytes = 0;
     *work = macs > 0 ? size_times(macs, slowness(n)) : 0;
+    int64_t more = n->row && n->row->work ? n->row->work(n) : 0;
+    if (more > 0) *work = size_plus(*work, more);
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && n->in[i]->data) *work = size_plus(*work, (int64_t)n->in[i]->data->bytes);
     for (int i = 0; i < n->nout; i++) {

@@ -55,7 +55,7 @@ class Compiled:
         args = ", ".join(ins + outs + ["weights"] * self.bin + ["arena"])
         for name, ports, kind in ((ins, self.inputs, "INPUT"), (outs, self.outputs, "OUTPUT")):
             for i, (n, p) in enumerate(zip(name, ports)):
-                ctype = "float" if p.dtype == np.float32 else f"{p.dtype.name}_t"
+                ctype = next((c for c, t in TYPES.items() if p.dtype == t), f"{p.dtype.name}_t")
                 lines.append(f"static {ctype} {n}[{up}_{kind}{i}_COUNT];")
         lines.append(f"static unsigned char arena[{up}_ARENA_BYTES] __attribute__((aligned({up}_ARENA_ALIGN)));")
         load = ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 from bad_inputs import (code, datasets, environment, external_data, files, graphs, limits, moved,  # noqa: F401
-                        plugins, programs, tensors, wire)
+                        norms, plugins, programs, tensors, wire)
 from bad_inputs.table import LIBRARY, NOBODY, ROWS, SANITIZED
 from conftest import COMMAND
 

@@ -1,9 +1,9 @@
 /* tests/test_kernels_elements.c - kernels that go over elements: functions of one and two variables
- * against libm, in units in the last place; arithmetic of every type; reductions; copies;
- * quantizing.
+ * against libm, in units in the last place; arithmetic of every type; copies; quantizing.
  */
 #include "kernels/arith.h"
 #include "kernels/gather.h"
+#include "kernels/reduce_walk.h"
 #include "tests/kernel_run.h"
 
 /* ---- element by element ---------------------------------------------------------------------- */
@@ -412,8 +412,8 @@ static void test_long_sums(void **state)
     (void)state;
     for (int i = 0; i < N; i++) x[i] += 1.5f;
     for (int i = 0; i < N; i++) want[i % 3] += (double)x[i];
-    const f_reduce_p three = {F_RSUM, 1, 1, 1, 1, N / 3, 3, 0, 0, 0, 0, 1, 0};
-    const f_reduce_p one = {F_RSUM, 1, 1, 1, N / 3, 1, 3, 0, 0, 0, 1, 0, 1};
+    const reduce_p three = {F_RSUM, A_FLOAT, 1, 1, 1, 1, 1, 1, N / 3, 3, 1 << 6};
+    const reduce_p one = {F_RSUM, A_FLOAT, 1, 1, 1, 1, 1, N / 3, 1, 3, 1 << 5 | 1 << 7};
     const f_pool_p pool = {1, 1, 1, N / 3, 1, 1, 1, 3, 1, 1, N / 3, 1,
                            1, 1, 1, 1,     1, 0, 0, 0, 0, 0, 0,     0};
     const f_softmax_p soft = {1, N / 3, 3, 0};
@@ -434,72 +434,6 @@ static void test_long_sums(void **state)
     for (int j = 0; j < 3; j++) assert_true(fabs(sums[j] - 1.0) <= 4e-7);
     free(y);
     free(x);
-}
-
-static double reduce_start(int32_t op)
-{
-    return op == F_RMAX ? -INFINITY : op == F_RMIN ? INFINITY : op == F_RPROD ? 1.0 : 0.0;
-}
-
-static double reduce_step(int32_t op, double acc, double v)
-{
-    switch (op) {
-    case F_RMAX: return fmax(acc, v);
-    case F_RMIN: return fmin(acc, v);
-    case F_RPROD: return acc * v;
-    case F_RSUMSQ:
-    case F_RL2: return acc + v * v;
-    default: return acc + v;
-    }
-}
-
-static void test_reduce(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 300; i++) {
-        int32_t d[6], r[6], nx = 1, ny = 1;
-        for (int j = 0; j < 6; j++) {
-            d[j] = between(0, 1) ? between(1, j == 5 ? 40 : 5) : 1;
-            r[j] = between(0, 1);
-            nx *= d[j];
-            if (!r[j]) ny *= d[j];
-        }
-        const f_reduce_p p = {between(F_RSUM, F_RL2),
-                              d[0],
-                              d[1],
-                              d[2],
-                              d[3],
-                              d[4],
-                              d[5],
-                              r[0],
-                              r[1],
-                              r[2],
-                              r[3],
-                              r[4],
-                              r[5]};
-        float *x = floats((size_t)nx), *y = run("f_reduce", &p, x, NULL, NULL, (size_t)ny * 4);
-        double *want = alloc((size_t)ny * sizeof *want);
-        double sum_abs = 1.0; /* sums may cancel: their terms say how great an error is */
-        for (int32_t e = 0; e < nx; e++) sum_abs += fabs((double)x[e]) / ny;
-        for (int32_t o = 0; o < ny; o++) want[o] = reduce_start(p.op);
-        for (int32_t e = 0; e < nx; e++) {
-            int32_t rest = e, at = 0, step = 1;
-            for (int j = 5; j >= 0; rest /= d[j], j--) {
-                if (r[j]) continue;
-                at += rest % d[j] * step;
-                step *= d[j];
-            }
-            want[at] = reduce_step(p.op, want[at], (double)x[e]);
-        }
-        for (int32_t o = 0; o < ny; o++) {
-            if (p.op == F_RMEAN) want[o] /= nx / ny;
-            if (p.op == F_RL2) want[o] = sqrt(want[o]);
-        }
-        close_to("f_reduce", y, want, (size_t)ny, 1e-5 * sum_abs);
-        free(x);
-        free(y);
-        free(want);
-    }
 }
 
 /* ---- copies and integers --------------------------------------------------------------------- */
@@ -651,7 +585,6 @@ int main(void)
         cmocka_unit_test(test_half),
         cmocka_unit_test(test_mixed_powers),
         cmocka_unit_test_setup(test_softmax_affine, reseed),
-        cmocka_unit_test_setup(test_reduce, reseed),
         cmocka_unit_test_setup(test_long_sums, reseed),
         cmocka_unit_test_setup(test_copy, reseed),
         cmocka_unit_test_setup(test_gather, reseed),

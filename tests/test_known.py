@@ -54,6 +54,7 @@ RUNS = {
     "MaxPool of uint8": lambda: one("MaxPool", TensorProto.UINT8, kernel_shape=[2, 2]),
     "MaxPool with Indices that nobody reads": lambda: indices_unread(),
     "Transpose of double": lambda: one("Transpose", DOUBLE),
+    "ReduceSum of int64": lambda: one("ReduceSum", INT64),
     "Identity of bool": lambda: one("Identity", TensorProto.BOOL),
     "Clip of an old set": lambda: one("Clip", FLOAT, opset=6, min=0.0),
 }
@@ -65,7 +66,7 @@ DOES_NOT = {
     "Softmax of double": (lambda: one("Softmax", DOUBLE), "input 0 is double"),
     "Abs of int64": (lambda: one("Abs", INT64), "input 0 is int64"),
     "Conv of float16": (lambda: one("Conv", FLOAT16, constants={"w": np.ones((3, 3, 1, 1), np.float16)}), "input 0 is float16"),
-    "ReduceSum of int64": (lambda: one("ReduceSum", INT64), "input 0 is int64"),
+    "ReduceSum of bool": (lambda: one("ReduceSum", TensorProto.BOOL), "input 0 is bool"),
     "Pow of double": (lambda: one("Pow", DOUBLE, DOUBLE), "input 0 is double"),
     "Gelu with tanh": (lambda: one("Gelu", FLOAT, opset=20, approximate="tanh"), "approximate is 'tanh'"),
     "MaxPool with Indices": (lambda: one("MaxPool", FLOAT, outputs=("z", "y"), kernel_shape=[2, 2]), "its output Indices"),
