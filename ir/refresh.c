@@ -142,7 +142,7 @@ static bool infer_node(Ctx *cx, Ctx *quiet, bool lenient, Node *n)
     if (!check_form(cx, n)) return false;
     if (lenient && !quiet && !op_has_form(&why, n)) return true;
     Ctx *c = quiet ? quiet : cx;
-    return (check_arity(c, n) && n->row->shape(c, n)) || quiet;
+    return (check_arity(c, n) && op_shape(c, n)) || quiet;
 }
 
 static Ctx *quiet_for(const Graph *g) { return qonnx_model_opset(g) < 13 ? ctx_quiet() : NULL; }

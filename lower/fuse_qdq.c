@@ -3,7 +3,6 @@
  */
 #include "lower/quantized.h"
 #include "lower/lower.h"
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -138,23 +137,31 @@ static bool find_output(Group *g)
     return (g->quantize = quantizer(act->out[0], &g->q->out)) != NULL;
 }
 
-/* All inputs are dequantized activations. */
-static bool find_activations(Group *g)
+/* The first `count` inputs are dequantized activations. */
+static bool find_activations(Group *g, int count)
 {
-    for (int i = 0; i < g->node->nin; i++)
+    for (int i = 0; i < count; i++)
         if (!(g->in[i] = dequantized(g->node->in[i], &g->q->in[i]))) return false;
-    g->nin = g->node->nin;
+    g->nin = count;
     return true;
 }
 
-/* An activation, a constant weight with that channel axis, and perhaps a bias. */
-static bool find_weighted(Group *g, int axis, Arena *a)
+/* Whether a weight of that rank is one for the operator: channels are at axis 0 or 1. */
+static bool has_rank(const Quantized *k, int rank)
+{
+    return k->weight_rank ? rank == k->weight_rank : rank > 1;
+}
+
+/* An activation, a constant weight, and perhaps a bias. */
+static bool find_weighted(Group *g, Arena *a)
 {
     const Node *n = g->node;
+    const Quantized *k = n->row->quantized;
+    int axis = k->weight_axis(n);
     g->in[0] = dequantized(n->in[0], &g->q->in[0]);
     g->in[1] = weight_of(n->in[1], axis, g->q, a);
     g->nin = 2;
-    if (!g->in[0] || !g->in[1]) return false;
+    if (!g->in[0] || !g->in[1] || !has_rank(k, g->in[1]->data->rank)) return false;
     if (!qonnx_node_input(n, 2)) return true;
     g->nin = 3;
     return (g->in[2] = bias_of(n->in[2], g->in[1], axis, g->q)) != NULL;
@@ -165,69 +172,18 @@ static bool same_params(const QuantParams *a, const QuantParams *b)
     return a->scale == b->scale && a->zero == b->zero && a->dtype == b->dtype;
 }
 
-/* An average pool whose windows do not reach behind the padding, which counts there no more. */
-static bool counts_inside(const Node *n)
-{
-    return !qonnx_node_int(n, "ceil_mode", 0) || !qonnx_node_int(n, "count_include_pad", 0);
-}
-
-/* What q_softmax gives: scale 1/256, the lowest integer for 0. */
-static bool is_probability(const QuantParams *p)
-{
-    return p->scale == 1.0f / 256 && p->zero == (p->dtype == QONNX_INT8 ? -128 : 0);
-}
-
-/* Whether the multipliers that the operator's kernel takes are numbers that it can work with. */
-static bool multiplies(const char *op, const QuantNode *q)
-{
-    float each = q->in[0].scale;
-    if (!strcmp(op, "Mul")) each *= q->in[1].scale;
-    for (int i = 0; i < (q->weight ? q->nweight : 1); i++) {
-        float m = (q->weight ? each * q->weight[i] : each) / q->out.scale;
-        if (!(m >= FLT_MIN && m <= FLT_MAX)) return false;
-    }
-    return true;
-}
-
-/* Whether quantized.c computes this form of the operator `op`. */
-static bool has_form(const char *op, const Node *n, const QuantNode *q)
-{
-    if (!strcmp(op, "Add")) return quantized_add_params(q, &(q_add_p){0});
-    if (!strcmp(op, "Softmax")) return is_probability(&q->out);
-    if (!strcmp(op, "AveragePool"))
-        return counts_inside(n) && quantized_avgpool_fits(n, q) && multiplies(op, q);
-    return multiplies(op, q);
-}
-
-/* Whether the operands of the node make a group that quantized.c can lower. */
+/* Whether the operands of the node make a group of the operator's form on integers. */
 static bool find_operands(Group *g, Arena *a)
 {
-    const Node *n = g->node;
-    if (qonnx_node_is(n, "Conv")) return find_weighted(g, 0, a);
-    if (qonnx_node_is(n, "Gemm")) {
-        const Value *c = qonnx_node_input(n, 2);
-        bool plain = qonnx_node_float(n, "alpha", 1) == 1 && qonnx_node_int(n, "transA", 0) == 0 &&
-                     (!c || qonnx_node_float(n, "beta", 1) == 1);
-        return plain && find_weighted(g, qonnx_node_int(n, "transB", 0) ? 0 : 1, a);
-    }
-    if (qonnx_node_is(n, "MatMul")) {
-        const Shape *b = in_shape(n, 1);
-        return b && b->rank == 2 && find_weighted(g, 1, a);
-    }
-    if (qonnx_node_is(n, "Relu") || qonnx_node_is(n, "Clip")) {
-        g->nin = 1; /* the bounds become the clamp */
-        return activation_bounds(n, &g->q->lo, &g->q->hi) &&
-               (g->in[0] = dequantized(n->in[0], &g->q->in[0]));
-    }
-    return find_activations(g);
+    const Quantized *k = g->node->row->quantized;
+    if (k->weight_axis) return find_weighted(g, a);
+    return find_activations(g, k->first_only ? 1 : g->node->nin);
 }
 
-/* Whether the quantized operator can clamp: others take no Relu behind them. */
-static bool can_clamp(const Node *n)
+/* Whether ONNX Runtime's bytes come out of that form. */
+static bool has_form(const Quantized *k, const Node *n, QuantNode *q)
 {
-    return qonnx_node_is(n, "Conv") || qonnx_node_is(n, "Gemm") || qonnx_node_is(n, "MatMul") ||
-           qonnx_node_is(n, "Add") || qonnx_node_is(n, "Mul") || qonnx_node_is(n, "AveragePool") ||
-           qonnx_node_is(n, "GlobalAveragePool");
+    return k->form ? k->form(n, q) : quantized_scales(q);
 }
 
 /* Puts the quantized node in the group's place. */
@@ -241,7 +197,7 @@ static void replace(const Group *g)
     g->q->pairs = g->in[0]->def && !qonnx_value_is_output(y);
     q->attrs = g->node->attrs;
     q->nattr = q->attr_cap = g->node->nattr;
-    q->row = quantized_find(g->node->op);
+    q->row = g->node->row;
     q->quant = g->q;
     qonnx_node_remove(g->quantize);
     if (g->act) qonnx_node_remove(g->act);
@@ -290,53 +246,28 @@ static bool move_integers(Node *n)
 static void fuse_node(Node *n)
 {
     Arena *a = n->graph->model->arena;
-    if (move_integers(n) || !quantized_find(n->op) || n->domain[0]) return;
+    if (move_integers(n) || !n->row || !n->row->quantized) return;
+    const Quantized *k = n->row->quantized;
     Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
     g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
     g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
-    if (find_output(&g) && find_operands(&g, a) && (!g.act || can_clamp(n)) &&
-        has_form(n->op, n, g.q))
+    if (find_output(&g) && find_operands(&g, a) && (!g.act || k->clamps) && has_form(k, n, g.q))
         replace(&g);
 }
 
 /* ---- QLinear operators ----------------------------------------------------------------------- */
 
-/* How a QLinear operator's inputs lie: x, scale, zero [, w, scale, zero], y scale, y zero [, bias];
- * or, for Concat, y scale, y zero, then triples. */
-typedef struct QLinear {
-    const char *op, *domain, *as; /* as: the operator it is the quantized form of */
-    int activations; /* operands that are activations with scale and zero: 1, 2; -1 all */
-    bool weight;     /* operand 1 is a constant weight */
-    int axis;        /* of the weight's channels */
-    int bias;        /* input that is the bias, -1 none */
-    int out;         /* input that is the output's scale */
-} QLinear;
-
-static const QLinear qlinear[] = {
-    {"QLinearConv", "", "Conv", 1, true, 0, 8, 6},
-    {"QLinearMatMul", "", "MatMul", 1, true, 1, -1, 6},
-    {"QGemm", "com.microsoft", "Gemm", 1, true, 1, 6, 7},
-    {"QLinearAdd", "com.microsoft", "Add", 2, false, 0, -1, 6},
-    {"QLinearMul", "com.microsoft", "Mul", 2, false, 0, -1, 6},
-    {"QLinearGlobalAveragePool", "com.microsoft", "GlobalAveragePool", 1, false, 0, -1, 3},
-    {"QLinearAveragePool", "com.microsoft", "AveragePool", 1, false, 0, -1, 3},
-    {"QLinearLeakyRelu", "com.microsoft", "LeakyRelu", 1, false, 0, -1, 3},
-    {"QLinearSigmoid", "com.microsoft", "Sigmoid", 1, false, 0, -1, 3},
-    {"QLinearSoftmax", "com.microsoft", "Softmax", 1, false, 0, -1, 3},
-    {"QLinearConcat", "com.microsoft", "Concat", -1, false, 0, -1, 0},
-};
-
-/* Operands of a weight that stands as three inputs from `at`. */
-static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Arena *a)
+/* The weight that stands as three inputs from `at`. */
+static Value *qlinear_weight(const Quantized *k, const Node *n, int at, QuantNode *q, Arena *a)
 {
     Value *w = qonnx_node_input(n, at);
     const Value *s = qonnx_node_input(n, at + 1), *z = qonnx_node_input(n, at + 2);
     if (!w || !w->data || w->dtype != QONNX_INT8 || !s || !s->data || s->dtype != QONNX_FLOAT)
         return NULL;
     if (!is_symmetric(z)) return NULL;
-    if (strcmp(n->op, "QLinearConv") && w->data->rank != 2) return NULL;
+    if (!has_rank(k, w->data->rank)) return NULL;
     int64_t count = tensor_count(s->data);
-    if (count != 1 && (axis >= w->data->rank || count != w->data->dims[axis])) return NULL;
+    if (count != 1 && count != w->data->dims[k->weight_axis(n)]) return NULL;
     float *scales = arena_array(a, (size_t)count, sizeof *scales);
     for (int64_t i = 0; i < count; i++) scales[i] = (float)qonnx_tensor_get(s->data, i);
     q->weight = scales;
@@ -344,27 +275,24 @@ static Value *qlinear_weight(const Node *n, int at, int axis, QuantNode *q, Aren
     return w;
 }
 
-static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
+/* The operands of a QLinear form of the operator `op`. */
+static bool qlinear_operands(const Op *op, Group *g, Arena *a)
 {
     const Node *n = g->node;
-    bool concat = k->activations < 0;
-    int first = concat ? 2 : 0, count = concat ? (n->nin - 2) / 3 : k->activations;
+    const QLinear *k = &op->quantized->qlinear;
+    bool weighted = op->quantized->weight_axis != NULL;
+    int count = weighted ? 1 : k->out < k->first ? (n->nin - k->first) / 3 : k->out / 3;
     for (int i = 0; i < count; i++) {
-        Value *x = qonnx_node_input(n, first + 3 * i);
-        if (!x || !quant_read(qonnx_node_input(n, first + 3 * i + 1),
-                              qonnx_node_input(n, first + 3 * i + 2), &g->q->in[i]))
+        int at = k->first + 3 * i;
+        g->in[i] = qonnx_node_input(n, at);
+        if (!g->in[i] ||
+            !quant_read(qonnx_node_input(n, at + 1), qonnx_node_input(n, at + 2), &g->q->in[i]))
             return false;
-        g->in[i] = x;
     }
     g->nin = count;
-    int axis = k->axis;
-    if (!strcmp(k->as, "Gemm")) {
-        if (qonnx_node_float(n, "alpha", 1) != 1 || qonnx_node_int(n, "transA", 0)) return false;
-        axis = qonnx_node_int(n, "transB", 0) ? 0 : 1;
-    }
-    if (k->weight && !(g->in[g->nin++] = qlinear_weight(n, 3, axis, g->q, a))) return false;
-    const Value *b = k->bias >= 0 ? qonnx_node_input(n, k->bias) : NULL;
-    if (b && !bias_fits(b, g->in[1], axis)) return false;
+    if (weighted && !(g->in[g->nin++] = qlinear_weight(op->quantized, n, 3, g->q, a))) return false;
+    const Value *b = k->bias ? qonnx_node_input(n, k->bias) : NULL;
+    if (b && !bias_fits(b, g->in[1], op->quantized->weight_axis(n))) return false;
     if (b) g->in[g->nin++] = n->in[k->bias];
     g->q->lo = -INFINITY;
     g->q->hi = INFINITY;
@@ -374,24 +302,21 @@ static bool qlinear_operands(const QLinear *k, Group *g, Arena *a)
 /* com.microsoft's average pools may be channels-last, which the ONNX operator cannot say. */
 static bool convert_qlinear(Node *n)
 {
-    for (size_t i = 0; i < sizeof qlinear / sizeof *qlinear; i++) {
-        const QLinear *k = &qlinear[i];
-        if (strcmp(k->op, n->op) || strcmp(k->domain, n->domain)) continue;
-        Arena *a = n->graph->model->arena;
-        Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
-        g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
-        g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
-        if (qonnx_node_int(n, "channels_last", 0) || !qlinear_operands(k, &g, a)) return false;
-        if (!has_form(k->as, n, g.q)) return false;
-        for (int j = n->nin - 1; j >= 0; j--) qonnx_node_set_input(n, j, NULL);
-        for (int j = 0; j < g.nin; j++) qonnx_node_set_input(n, j, g.in[j]);
-        n->op = k->as;
-        n->domain = QUANTIZED_DOMAIN;
-        n->row = quantized_find(k->as);
-        n->quant = g.q;
-        return true;
-    }
-    return false;
+    const Op *op = op_find_qlinear(n->domain, n->op);
+    if (!op) return false;
+    Arena *a = n->graph->model->arena;
+    Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
+    g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
+    g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
+    if (qonnx_node_int(n, "channels_last", 0) || !qlinear_operands(op, &g, a)) return false;
+    if (!has_form(op->quantized, n, g.q)) return false;
+    for (int j = n->nin - 1; j >= 0; j--) qonnx_node_set_input(n, j, NULL);
+    for (int j = 0; j < g.nin; j++) qonnx_node_set_input(n, j, g.in[j]);
+    n->op = op->name;
+    n->domain = QUANTIZED_DOMAIN;
+    n->row = op;
+    n->quant = g.q;
+    return true;
 }
 
 void fuse_qdq(Graph *g)

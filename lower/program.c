@@ -66,7 +66,7 @@ static Buf *made(const Lower *l, const Value *v)
  * with nothing made and nothing said. */
 static bool lower_row(Lower *l, Node *n)
 {
-    if (n->row->lower(l, n)) return true;
+    if (n->quant ? n->row->quantized->lower(l, n) : n->row->lower(l, n)) return true;
 #ifdef HARD
     assert(ctx_failed(l->cx));
 #endif

@@ -8,6 +8,7 @@
 #define LOWER_QUANTIZED_H
 
 #include "kernels/q_params.h"
+#include "lower/lower.h"
 #include "ops/op.h"
 
 #define QUANTIZED_DOMAIN "qonnx.quantized"
@@ -20,31 +21,49 @@ typedef struct QuantParams {
 } QuantParams;
 
 /* What a quantized node knows beside its operands. */
-typedef struct QuantNode {
+struct QuantNode {
     QuantParams *in;       /* [nin] of activations */
     QuantParams out;
     const float *weight;   /* scales of the weight, [nweight]; NULL: no weight */
     int nweight;           /* 1, or one an output channel */
     float lo, hi;          /* fused Relu or Clip, in real numbers; infinite for none */
-    bool pairs;  /* stood between pairs of QuantizeLinear and DequantizeLinear */
-} QuantNode;
+    bool pairs;            /* stood between pairs of QuantizeLinear and DequantizeLinear */
+};
 
 /* Makes quantized nodes of QDQ groups and of QLinear operators, wherever the result is the same
  * bytes; what cannot run in integers stays as it is. `g` is a private copy. */
 void fuse_qdq(Graph *g);
 
-/* The row of a quantized operator; NULL when it has none. */
-const Op *quantized_find(const char *op);
-
 /* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are
  * several or they are not constant, or the type has not 8 bits. */
 bool quant_read(const Value *scale, const Value *zero, QuantParams *p);
-/* The parameters of q_add for an Add; false where its scales are too far apart for exact integers.
+/* ---- what the forms in ops/ are made of (quantized.c) ------------------------------------------
  */
-bool quantized_add_params(const QuantNode *q, q_add_p *p);
 
-/* Whether q_avgpool is exact for an AveragePool with these scales. */
-bool quantized_avgpool_fits(const Node *n, const QuantNode *q);
+/* Shape as the float operator's, type as the group's. */
+bool quantized_shape(Ctx *cx, Node *n);
+/* Whether the multipliers sx / sy, or (sx * sw) / sy, are numbers that the kernels can work with;
+ * the same for another number than sx, the product of two for example. */
+bool quantized_scales(const QuantNode *q);
+bool quantized_multiplies(const QuantNode *q, float input);
+/* Lowers an operator of one operand to a table of what each of 256 bytes becomes. */
+bool quant_table_lower(Lower *l, Node *n);
+
+/* The bits of a float32 multiplier. */
+q_scale quant_bits(float multiplier);
+/* The clamp of a fused activation, in the integers of the output. */
+void quant_clamp(const QuantNode *q, int32_t *lo, int32_t *hi);
+/* 1 for int8, 0 for uint8. */
+int quant_signed(DType t);
+/* A constant, bias[o] - zero * sum(w[o]), wrapping as the accumulators do. The outputs of the int8
+ * weight are `step` apart, each has `count` elements `stride` apart. */
+Buf *quant_bias(Lower *l, const Tensor *w, const Value *bias, int zero, int64_t outputs,
+                int64_t step, int64_t count, int64_t stride);
+/* A constant, (sx * sw) / sy for each output channel. */
+Buf *quant_multipliers(Lower *l, const QuantNode *q, int64_t outputs);
+/* A constant table of 256 bytes, by the byte of the input: f of the real numbers. */
+Buf *quant_table(Lower *l, const QuantParams *in, const QuantParams *out,
+                 float (*f)(const void *user, float x), const void *user);
 
 /* q = saturate(rint(x / scale) + zero), in the type's range. */
 int quant_value(const QuantParams *p, float x);

@@ -1,6 +1,5 @@
 /* ops/activation.c - Relu and Clip, and Softmax. */
-#include "kernels/q_params.h"
-#include "lower/lower.h"
+#include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
 
@@ -119,14 +118,60 @@ static bool softmax_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ---- on integers ----------------------------------------------------------------------------- */
+
+static bool clamp_form(const Node *n, QuantNode *q)
+{
+    return activation_bounds(n, &q->lo, &q->hi) && quantized_scales(q);
+}
+
+/* What q_softmax gives: scale 1/256, the lowest integer for 0. */
+static bool is_probability(const QuantParams *p)
+{
+    return p->scale == 1.0f / 256 && p->zero == (p->dtype == QONNX_INT8 ? -128 : 0);
+}
+
+static bool softmax_form(const Node *n, QuantNode *q)
+{
+    (void)n;
+    return is_probability(&q->out);
+}
+
+static bool softmax_integers(Lower *l, Node *n)
+{
+    const QuantNode *q = n->quant;
+    f_softmax_p f;
+    Layout at;
+    if (!softmax_params(l, n, &f, &at)) return false;
+    q_softmax_p p = {f.outer, f.count, f.inner, quant_signed(q->in[0].dtype), q->out.zero};
+    uint32_t *table = lower_array(l, 256, sizeof *table);
+    for (int i = 0; i < 256; i++)
+        table[i] = (uint32_t)rint(ldexp(exp(-i * (double)q->in[0].scale), 23));
+    Buf *in[2] = {lower_in(l, n, 0, at), lower_const(l, table, 256 * sizeof *table)};
+    lower_call(l, n, "q_softmax", &p, in, 2, lower_out(l, n->out[0], at));
+    return true;
+}
+
+static const Quantized clamp_quantized = {
+    .lower = quant_table_lower,
+    .form = clamp_form,
+    .first_only = true,
+};
+
+static const Quantized softmax_quantized = {
+    .lower = softmax_integers,
+    .form = softmax_form,
+    .qlinear = {"QLinearSoftmax", "com.microsoft", .out = 3},
+};
+
 const Op ops_activation[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Relu", 1, 1, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
-     .takes = clamp_takes},
+     .takes = clamp_takes, .quantized = &clamp_quantized},
     {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
-     .takes = clamp_takes},
+     .takes = clamp_takes, .quantized = &clamp_quantized},
     {"Softmax", 1, 1, softmax_shape, RULE_PROBABILITY, NULL, softmax_lower,
-     .takes = takes_float_data},
+     .takes = takes_float_data, .quantized = &softmax_quantized},
     {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
     {0},
 };

@@ -1,6 +1,6 @@
 /* ops/binary.c - elementwise operators of two operands or more, with numpy's broadcasting. */
 #include "kernels/arith.h"
-#include "lower/lower.h"
+#include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
 
@@ -137,23 +137,129 @@ static bool binary_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ---- on integers ----------------------------------------------------------------------------- */
+
+/* Input i expanded to the shape of the output, in that layout. */
+static Buf *expanded(Lower *l, Node *n, int i, Layout layout)
+{
+    const Value *v = n->in[i];
+    const Shape *y = &n->out[0]->shape, *s = &v->shape;
+    if (!memcmp(s->dim, y->dim, (size_t)y->rank * sizeof *y->dim) && s->rank == y->rank)
+        return lower_in(l, n, i, layout);
+    Layout at = v->data || s->rank < 3 ? PLAIN : lower_layout(l, n, i);
+    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
+    broadcast_strides(s, at, y, from);
+    layout_strides(y, layout, to);
+    Buf *in = lower_in(l, n, i, at), *out = lower_temp(l, (size_t)shape_elements(y));
+    lower_copy(l, n, y->rank, y->dim, in, from, 0, out, to, 0, 1);
+    return out;
+}
+
+/* The least n for which x is whole times 2^-n. */
+static int whole_at(float x)
+{
+    int e;
+    int64_t m = (int64_t)ldexpf(frexpf(x, &e), 24);
+    if (!m) return 0;
+    while (m % 2 == 0) m /= 2, e++;
+    return 24 - e;
+}
+
+static bool add_params(const QuantNode *q, q_add_p *p)
+{
+    const QuantParams *a = &q->in[0], *b = &q->in[1];
+    float scales[3] = {a->scale / q->out.scale, b->scale / q->out.scale, 0};
+    scales[2] = (float)q->out.zero - fmaf(scales[0], (float)a->zero, scales[1] * (float)b->zero);
+    p->unit = 1;
+    double most = 0;
+    for (int i = 0; i < 3; i++) {
+        if (!isfinite(scales[i])) return false;
+        int n = whole_at(scales[i]);
+        if (n > p->unit) p->unit = n;
+        most += fabs((double)scales[i]) * (i < 2 ? 255 : 1);
+    }
+    p->a_scale = (int32_t)quant_bits(scales[0]);
+    p->b_scale = (int32_t)quant_bits(scales[1]);
+    p->offset = (int32_t)quant_bits(scales[2]);
+    return p->unit < 62 && ldexp(most, p->unit) < 0x1p62;
+}
+
+static bool add_integers(Lower *l, Node *n)
+{
+    const QuantNode *q = n->quant;
+    q_add_p p = {.count = (int32_t)shape_elements(&n->out[0]->shape),
+                 .a_signed = quant_signed(q->in[0].dtype),
+                 .b_signed = quant_signed(q->in[1].dtype)};
+    if (!add_params(q, &p)) return qonnx_fail(l->cx, n, "scales too far apart to add in integers");
+    quant_clamp(q, &p.lo, &p.hi);
+    Layout at = lower_result_layout(l, n);
+    Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};
+    lower_call(l, n, "q_add", &p, in, 2, lower_out(l, n->out[0], at));
+    return true;
+}
+
+static bool mul_integers(Lower *l, Node *n)
+{
+    const QuantNode *q = n->quant;
+    q_scale scale = quant_bits(q->in[0].scale * q->in[1].scale / q->out.scale);
+    q_mul_p p = {.d0 = 1,
+                 .d1 = 1,
+                 .d2 = 1,
+                 .d3 = 1,
+                 .d4 = 1,
+                 .d5 = (int32_t)shape_elements(&n->out[0]->shape),
+                 .a5 = 1,
+                 .b5 = 1,
+                 .a_signed = quant_signed(q->in[0].dtype),
+                 .b_signed = quant_signed(q->in[1].dtype),
+                 .a_zero = q->in[0].zero,
+                 .b_zero = q->in[1].zero,
+                 .y_zero = q->out.zero,
+                 .scale = (int32_t)scale};
+    quant_clamp(q, &p.lo, &p.hi);
+    Layout at = lower_result_layout(l, n);
+    Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};
+    lower_call(l, n, "q_mul", &p, in, 2, lower_out(l, n->out[0], at));
+    return true;
+}
+
+static bool add_form(const Node *n, QuantNode *q)
+{
+    (void)n;
+    return add_params(q, &(q_add_p){0});
+}
+
+static bool mul_form(const Node *n, QuantNode *q)
+{
+    (void)n;
+    return quantized_multiplies(q, q->in[0].scale * q->in[1].scale);
+}
+
+static const Quantized add_quantized = {
+    .lower = add_integers,
+    .form = add_form,
+    .clamps = true,
+    .qlinear = {"QLinearAdd", "com.microsoft", .out = 6},
+};
+
+static const Quantized mul_quantized = {
+    .lower = mul_integers,
+    .form = mul_form,
+    .clamps = true,
+    .qlinear = {"QLinearMul", "com.microsoft", .out = 6},
+};
+
 const Op ops_binary[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
-     .takes = binary_takes},
-    {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
-    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
-     .takes = binary_takes},
-    {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
-    {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
-    {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
-    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
-    {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower,
-     .takes = binary_takes},
+    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower, .takes =
+     binary_takes, .quantized = &add_quantized},
+    {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower, .takes =
+     binary_takes, .quantized = &mul_quantized},
+    {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
     {0},
 };

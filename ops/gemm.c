@@ -1,5 +1,5 @@
 /* ops/gemm.c - Gemm and MatMul. */
-#include "lower/lower.h"
+#include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
 
@@ -208,25 +208,95 @@ static int64_t matmul_macs(const Node *n)
     return inner_macs(n, k >= 0 ? k : b->dim[b->rank > 1 ? b->rank - 2 : 0]);
 }
 
+/* ---- on integers ----------------------------------------------------------------------------- */
+
+static bool gemm_integers(Lower *l, Node *n)
+{
+    const QuantNode *q = n->quant;
+    const Shape *x = in_shape(n, 0), *b = in_shape(n, 1);
+    bool tb = qonnx_node_int(n, "transB", 0) != 0;
+    int64_t rows = 1, k = x->dim[x->rank - 1];
+    for (int i = 0; i + 1 < x->rank; i++) rows *= x->dim[i];
+    q_gemm_p p = {.m = (int32_t)rows,
+                  .n = (int32_t)b->dim[!tb],
+                  .k = (int32_t)k,
+                  .transb = tb,
+                  .x_signed = quant_signed(q->in[0].dtype),
+                  .y_zero = q->out.zero};
+    quant_clamp(q, &p.lo, &p.hi);
+    const Value *bias = qonnx_node_input(n, 2);
+    Buf *in[4] = {
+        lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN),
+        quant_bias(l, n->in[1]->data, bias, q->in[0].zero, p.n, tb ? k : 1, k, tb ? 1 : p.n),
+        quant_multipliers(l, q, p.n)};
+    lower_call(l, n, "q_gemm", &p, in, 4, lower_out(l, n->out[0], PLAIN));
+    return true;
+}
+
+static int gemm_weight_axis(const Node *n) { return qonnx_node_int(n, "transB", 0) ? 0 : 1; }
+
+/* x * w + b without factors. */
+static bool gemm_form(const Node *n, QuantNode *q)
+{
+    bool biased = qonnx_node_input(n, 2) != NULL;
+    return qonnx_node_float(n, "alpha", 1) == 1 && !qonnx_node_int(n, "transA", 0) &&
+           (!biased || qonnx_node_float(n, "beta", 1) == 1) && quantized_scales(q);
+}
+
+static const Quantized gemm_quantized = {
+    .lower = gemm_integers,
+    .form = gemm_form,
+    .weight_axis = gemm_weight_axis,
+    .weight_rank = 2,
+    .clamps = true,
+    .qlinear = {"QGemm", "com.microsoft", .out = 7, .bias = 6},
+};
+
+static int matmul_weight_axis(const Node *n)
+{
+    (void)n;
+    return 1;
+}
+
+static const Quantized matmul_quantized = {
+    .lower = gemm_integers,
+    .weight_axis = matmul_weight_axis,
+    .weight_rank = 2,
+    .clamps = true,
+    .qlinear = {"QLinearMatMul", "", .out = 6},
+};
+
 const Op ops_gemm[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
     {"Gemm",
      2,
      3,
      gemm_shape,
-     {QONNX_RULE_OWN, 1, 1, 2, 1, 1, 0, 0, false},
+     {.kind = QONNX_RULE_OWN,
+      .activations = 1,
+      .weight = 1,
+      .bias = 2,
+      .weight_axis = 1,
+      .channel_axis = 1},
      gemm_refine,
      gemm_lower,
      gemm_macs,
-     .takes = takes_floats},
+     .takes = takes_floats,
+     .quantized = &gemm_quantized},
     {"MatMul",
      2,
      2,
      matmul_shape,
-     {QONNX_RULE_OWN, 1, 1, -1, 1, 1, 0, 0, false},
+     {.kind = QONNX_RULE_OWN,
+      .activations = 1,
+      .weight = 1,
+      .bias = -1,
+      .weight_axis = 1,
+      .channel_axis = 1},
      matmul_refine,
      matmul_lower,
      matmul_macs,
-     .takes = takes_floats},
+     .takes = takes_floats,
+     .quantized = &matmul_quantized},
     {0},
 };

@@ -1,7 +1,7 @@
 /* ops/movement.c - operators that only move data. */
 #include "ir/size.h"
 #include "kernels/gather.h"
-#include "lower/lower.h"
+#include "lower/quantized.h"
 #include <string.h>
 
 /* ---- copies ---------------------------------------------------------------------------------- */
@@ -110,6 +110,45 @@ static bool concat_lower(Lower *l, Node *n)
     }
     return true;
 }
+
+static float same(const void *user, float x)
+{
+    (void)user;
+    return x;
+}
+
+static bool concat_integers(Lower *l, Node *n)
+{
+    const QuantNode *q = n->quant;
+    const Shape *y = &n->out[0]->shape;
+    int axis;
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis)) return false;
+    Layout layout = lower_result_layout(l, n);
+    int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
+    layout_strides(y, layout, to);
+    Buf *out = lower_out(l, n->out[0], layout);
+    for (int i = 0; i < n->nin; i++) {
+        const Shape *s = in_shape(n, i);
+        const QuantParams *own = &q->in[i];
+        Buf *x = lower_in(l, n, i, layout);
+        if (own->scale != q->out.scale || own->zero != q->out.zero || own->dtype != q->out.dtype) {
+            q_table_p p = {(int32_t)shape_elements(s)};
+            Buf *t = lower_temp(l, (size_t)p.count);
+            lower_call(l, n, "q_table", &p, (Buf *[]){x, quant_table(l, own, &q->out, same, NULL)},
+                       2, t);
+            x = t;
+        }
+        layout_strides(s, layout, from);
+        lower_copy(l, n, s->rank, s->dim, x, from, 0, out, to, at * to[axis], 1);
+        at += s->dim[axis];
+    }
+    return true;
+}
+
+static const Quantized concat_quantized = {
+    .lower = concat_integers,
+    .qlinear = {"QLinearConcat", "com.microsoft", .first = 2, .out = 0},
+};
 
 /* ---- Slice ----------------------------------------------------------------------------------- */
 
@@ -456,7 +495,7 @@ const Op ops_movement[] = {
      .takes = takes_moved},
     {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower,
-     .takes = concat_takes},
+     .takes = concat_takes, .quantized = &concat_quantized},
     {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2,
      .takes = takes_moved},
     {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1,

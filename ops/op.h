@@ -7,11 +7,39 @@
 #include "ir/ir.h"
 
 typedef struct Lower Lower;
+typedef struct QuantNode QuantNode; /* lower/quantized.h */
 
 /* Why something is refused: half a sentence without the node's name. */
 typedef struct Why {
     char text[320];
 } Why;
+
+/* How the inputs of an operator's QLinear form lie: triples of tensor, scale and zero point of the
+ * operands from `first` on, scale and zero point of the output, perhaps a bias. */
+typedef struct QLinear {
+    const char *op, *domain; /* NULL: there is none */
+    int first;               /* input that is the first operand */
+    int out;                 /* input that is the output's scale */
+    int bias;                /* input that is the bias; 0: none */
+} QLinear;
+
+/* An operator on integers: what a group of DequantizeLinear, the operator and QuantizeLinear, or its
+ * QLinear form, becomes (lower/fuse_qdq.c). The node keeps the operator's name, attributes and row;
+ * its operands are the integer tensors, and Node.quant has their parameters. */
+typedef struct Quantized {
+    bool (*lower)(Lower *l, Node *n);
+    /* Whether that gives the bytes of ONNX Runtime's integer kernel for this form of the node, whose
+     * operands are in `q`. An operator that is nothing but a clamp sets q->lo and hi. NULL:
+     * wherever the scales are such that quantized_scales() takes them. */
+    bool (*form)(const Node *n, QuantNode *q);
+    /* Axis of the output channels of its constant int8 weight, input 1, behind which may be an int32
+     * bias. NULL: it has none, all its operands are activations. */
+    int (*weight_axis)(const Node *n);
+    int weight_rank; /* axes that the weight must have; 0: as many as it may */
+    bool first_only; /* only input 0 is an operand: the others are bounds */
+    bool clamps;     /* a Relu or Clip behind it becomes its clamp; others take none */
+    QLinear qlinear;
+} Quantized;
 
 typedef struct Op {
     const char *name;    /* op_type in ONNX's own domain */
@@ -39,36 +67,24 @@ typedef struct Op {
     /* Steps of a run beyond those that write the output and `macs`, at the inferred shapes, as
      * `macs` counts; NULL: none. A step is about what an element of a sum takes. */
     int64_t (*work)(const Node *n);
+    /* Its form on integers, or NULL. */
+    const Quantized *quantized;
 } Op;
 
-/* Rules that many rows share: no weight, no bias. */
-#define RULE(k, acts)                                                                              \
+/* Rules of operators that have no weight and no bias; further fields may stand behind. */
+#define RULE(k, acts, ...)                                                                         \
     {.kind = k,                                                                                    \
      .activations = acts,                                                                          \
      .weight = -1,                                                                                 \
      .bias = -1,                                                                                   \
      .weight_axis = -1,                                                                            \
-     .channel_axis = -1}
+     .channel_axis = -1,                                                                           \
+     __VA_ARGS__}
 #define RULE_FLOAT RULE(QONNX_RULE_FLOAT, 0)
 /* A form that stays in float where ONNX Runtime would still take its operator's integer kernel. */
-#define RULE_APART                                                                                 \
-    {.kind = QONNX_RULE_FLOAT,                                                                     \
-     .weight = -1,                                                                                 \
-     .bias = -1,                                                                                   \
-     .weight_axis = -1,                                                                            \
-     .channel_axis = -1,                                                                           \
-     .apart = true}
+#define RULE_APART RULE(QONNX_RULE_FLOAT, 0, .apart = true)
 /* A probability in 8 bits: scale 1/256, zero point 0. */
-#define RULE_PROBABILITY                                                                           \
-    {.kind = QONNX_RULE_FIXED,                                                                     \
-     .activations = 1,                                                                             \
-     .weight = -1,                                                                                 \
-     .bias = -1,                                                                                   \
-     .weight_axis = -1,                                                                            \
-     .channel_axis = -1,                                                                           \
-     .lo = 0,                                                                                      \
-     .hi = 255.0f / 256,                                                                           \
-     .apart = true}
+#define RULE_PROBABILITY RULE(QONNX_RULE_FIXED, 1, .lo = 0, .hi = 255.0f / 256, .apart = true)
 
 /* ---- the form that an operator set gives a node (ops/attributes.c) -----------------------------
  */
@@ -85,6 +101,10 @@ void graph_warn_form(Ctx *cx, const Graph *g);
 
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
+/* The row of the operator that has this QLinear form, NULL when none has. */
+const Op *op_find_qlinear(const char *domain, const char *name);
+/* Infers types and shapes of the outputs, in whichever form the node is. */
+bool op_shape(Ctx *cx, Node *n);
 
 /* ---- what can be run (ops/takes.c) ------------------------------------------------------------
  */

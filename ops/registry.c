@@ -1,5 +1,5 @@
 /* ops/registry.c - finds rows; the list of families is meson.build's. */
-#include "ops/op.h"
+#include "lower/quantized.h"
 #include "op_families.h"
 #include <string.h>
 
@@ -12,9 +12,24 @@ const Op *op_find(const char *domain, const char *name)
     return NULL;
 }
 
+const Op *op_find_qlinear(const char *domain, const char *name)
+{
+    for (size_t f = 0; f < sizeof op_families / sizeof *op_families; f++)
+        for (const Op *op = op_families[f]; op->name; op++) {
+            const QLinear *k = op->quantized ? &op->quantized->qlinear : NULL;
+            if (k && k->op && !strcmp(k->op, name) && !strcmp(k->domain, domain)) return op;
+        }
+    return NULL;
+}
+
+bool op_shape(Ctx *cx, Node *n)
+{
+    return n->quant ? quantized_shape(cx, n) : n->row->shape(cx, n);
+}
+
 qonnx_rule qonnx_node_rule(const Node *n)
 {
-    if (!n->row) return (qonnx_rule)RULE_FLOAT;
+    if (!n->row || n->quant) return (qonnx_rule)RULE_FLOAT;
     qonnx_rule rule = n->row->rule;
     if (n->row->refine) n->row->refine(n, &rule);
     return rule;

@@ -31,6 +31,7 @@ static bool whole_bytes(Why *why, const char *what, int i, const Value *v)
 bool op_takes(Why *why, const Node *n)
 {
     why->text[0] = 0;
+    if (n->quant) return true;
     if (!n->row || !n->row->lower) return false;
     if (!op_has_form(why, n)) return false;
     for (int i = 0; i < n->nin; i++)

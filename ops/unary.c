@@ -1,5 +1,5 @@
 /* ops/unary.c - elementwise operators of one operand: the rows of kernels/unary_rows.h. */
-#include "lower/lower.h"
+#include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
 
@@ -59,8 +59,26 @@ static bool unary_takes(Why *why, const Node *n)
 #define UNARY_FLOAT       RULE_FLOAT
 #define UNARY_OWN         RULE(QONNX_RULE_OWN, 1)
 #define UNARY_PROBABILITY RULE_PROBABILITY
+/* Those that have a rule have a QLinear form, too. */
+#define UNARY_QLINEAR_FLOAT(op)
+#define UNARY_QLINEAR_OWN(op)         .qlinear = {"QLinear" op, "com.microsoft", .out = 3}
+#define UNARY_QLINEAR_PROBABILITY(op) UNARY_QLINEAR_OWN(op)
+
+#define UNARY_QUANTIZED(code, op, rule, ...)                                                       \
+    static const Quantized quantized_##code = {.lower = quant_table_lower,                         \
+                                               UNARY_QLINEAR_##rule(op)};
+UNARY_ROWS(UNARY_QUANTIZED)
+
 #define UNARY_OP(code, op, rule, ...)                                                              \
-    {op, 1, 1, same_shape, UNARY_##rule, NULL, unary_lower, .takes = unary_takes},
+    {op,                                                                                           \
+     1,                                                                                            \
+     1,                                                                                            \
+     same_shape,                                                                                   \
+     UNARY_##rule,                                                                                 \
+     NULL,                                                                                         \
+     unary_lower,                                                                                  \
+     .takes = unary_takes,                                                                         \
+     .quantized = &quantized_##code},
 
 const Op ops_unary[] = {
     /* clang-format off */
