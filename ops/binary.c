@@ -251,11 +251,11 @@ static const Quantized mul_quantized = {
 
 const Op ops_binary[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower, .takes =
-     binary_takes, .quantized = &add_quantized},
+    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
+     .takes = binary_takes, .quantized = &add_quantized},
     {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower, .takes =
-     binary_takes, .quantized = &mul_quantized},
+    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
+     .takes = binary_takes, .quantized = &mul_quantized},
     {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
     {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
     {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},

@@ -28,12 +28,12 @@ typedef struct QLinear {
  * its operands are the integer tensors, and Node.quant has their parameters. */
 typedef struct Quantized {
     bool (*lower)(Lower *l, Node *n);
-    /* Whether that gives the bytes of ONNX Runtime's integer kernel for this form of the node, whose
-     * operands are in `q`. An operator that is nothing but a clamp sets q->lo and hi. NULL:
+    /* Whether that gives the bytes of ONNX Runtime's integer kernel for this form of the node,
+     * whose operands are in `q`. An operator that is nothing but a clamp sets q->lo and hi. NULL:
      * wherever the scales are such that quantized_scales() takes them. */
     bool (*form)(const Node *n, QuantNode *q);
-    /* Axis of the output channels of its constant int8 weight, input 1, behind which may be an int32
-     * bias. NULL: it has none, all its operands are activations. */
+    /* Axis of the output channels of its constant int8 weight, input 1, behind which may be an
+     * int32 bias. NULL: it has none, all its operands are activations. */
     int (*weight_axis)(const Node *n);
     int weight_rank; /* axes that the weight must have; 0: as many as it may */
     bool first_only; /* only input 0 is an operand: the others are bounds */

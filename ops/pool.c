@@ -174,10 +174,10 @@ static const Quantized global_quantized = {
 const Op ops_pool[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), NULL, pool_lower, .takes = pool_takes},
-    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), avgpool_refine, pool_lower, .takes =
-     pool_takes, .quantized = &avgpool_quantized},
-    {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower, .takes =
-     pool_takes, .quantized = &global_quantized},
+    {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), avgpool_refine, pool_lower,
+     .takes = pool_takes, .quantized = &avgpool_quantized},
+    {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
+     .takes = pool_takes, .quantized = &global_quantized},
     {"GlobalMaxPool", 1, 1, global_shape, RULE_FLOAT, NULL, pool_lower, .takes = pool_takes},
     {0},
 };
