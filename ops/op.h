@@ -23,9 +23,9 @@ typedef struct QLinear {
     int bias;                /* input that is the bias; 0: none */
 } QLinear;
 
-/* An operator on integers: what a group of DequantizeLinear, the operator and QuantizeLinear, or its
- * QLinear form, becomes (lower/fuse_qdq.c). The node keeps the operator's name, attributes and row;
- * its operands are the integer tensors, and Node.quant has their parameters. */
+/* An operator on integers: what a group of DequantizeLinear, the operator and QuantizeLinear, or
+ * its QLinear form, becomes (lower/fuse_qdq.c). The node keeps the operator's name, attributes and
+ * row; its operands are the integer tensors, and Node.quant has their parameters. */
 typedef struct Quantized {
     bool (*lower)(Lower *l, Node *n);
     /* Whether that gives the bytes of ONNX Runtime's integer kernel for this form of the node,
