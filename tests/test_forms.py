@@ -222,6 +222,27 @@ def movement(m, x, other):
                 "Slice", [x] + [m.constant(v, np.int64) for v in ([0] if s[0] > 0 else [-1], e, [rank - 1], s)])
 
 
+def resizes(m, x, other):
+    n, ways = spatial(m), ["asymmetric"] + ["half_pixel", "align_corners", "pytorch_half_pixel"] * (m.opset >= 11)
+    for mode in ("nearest", "linear") + ("cubic",) * (m.opset >= 11 and n == 2):
+        # what shrinks by cubics behind a quantized convolution, ONNX Runtime lays out so that it refuses it itself
+        for by in (2.0, 1.5) + (0.5,) * (m.opset >= 10 and mode != "cubic"):
+            for way in ways:
+                def make(mode=mode, by=by, way=way):
+                    scales = [1.0, 1.0] + [by] * n
+                    if m.opset < 9:
+                        return m.op("Upsample", [x], mode=mode, scales=scales)
+                    if m.opset < 11:
+                        return m.op("Upsample" if m.opset == 9 else "Resize", [x, m.constant(scales)], mode=mode)
+                    return m.op("Resize", [x, m.constant([]), m.constant(scales)], mode=mode, coordinate_transformation_mode=way)
+                yield f"Resize {mode} {by} {way}", make
+    if m.opset >= 11:
+        yield "Resize cropped", lambda: m.op(
+            "Resize", [x, m.constant([0.0, 0, -0.2, 0.1, 0][:2 + n] + [1.0, 1, 0.8, 1.3, 1][:2 + n]),
+                       m.constant([1.0, 1.0] + [1.5] * n)],
+            mode="nearest", coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=0.5)
+
+
 def products(m, x, other):
     rows, k = m.shape
     for tb in (None, 0, 1):
@@ -248,13 +269,14 @@ FAMILIES = {
     "pools": (pools, ("line", "image", "volume")), "convolutions": (convolutions, ("line", "image", "volume")),
     "activations": (activations, ("image", "rows", "line")), "arithmetic": (arithmetic, ("image", "rows", "volume")),
     "movement": (movement, ("image", "rows", "volume")), "products": (products, ("rows",)),
+    "resizes": (resizes, ("image", "volume")),
 }
 
 
 def build(family, kind, opset):
     make, _ = FAMILIES[family]
     m = Model(kind, opset, opset)
-    behind = kind != "rows" and family in ("pools", "activations", "arithmetic")
+    behind = kind != "rows" and family in ("pools", "activations", "arithmetic", "resizes")
     for i in range(1 + behind):
         for name, form in list(make(m, *m.front)):
             if i and not keeps_channels(name):

@@ -32,8 +32,8 @@ Expand:6 Flatten:11 Floor:2 Gather:6 Gemm:14 GlobalAveragePool:2 GlobalMaxPool:2
 HardSwish:1 Identity:1 LeakyRelu:5 Log:9 LogSoftmax:10 MatMul:4 Max:15 MaxPool:22 Min:15 Mul:10
 Neg:6 Pad:8 Pow:14 QuantizeLinear:2 Reciprocal:2 ReduceL1:8 ReduceL2:8 ReduceLogSum:5
 ReduceLogSumExp:8 ReduceMax:22 ReduceMean:11 ReduceMin:8 ReduceProd:8 ReduceSum:26 ReduceSumSquare:8
-Relu:3 Reshape:11 Round:1 Shape:10 Sigmoid:5 Slice:9 Softmax:11 Softplus:3 Split:10 Sqrt:4 Squeeze:5
-Sub:20 Sum:4 Tanh:5 Tile:4 TopK:3 Transpose:10 Unsqueeze:9
+Relu:3 Reshape:11 Resize:21 Round:1 Shape:10 Sigmoid:5 Slice:9 Softmax:11 Softplus:3 Split:10 Sqrt:4
+Squeeze:5 Sub:20 Sum:4 Tanh:5 Tile:4 TopK:3 Transpose:10 Unsqueeze:9
 """.split()
 
 # What models of old operator sets have becomes something else before it runs.

@@ -57,6 +57,14 @@ row("sequence operator", r"this library cannot run operator SequenceLength \(nod
     sequence("SequenceLength"))
 
 
+
+def resize(inputs, **attributes):
+    """A Resize, its lists being these; an operator set that has all of its attributes."""
+    floats = {"s": [1, 1, 2, 2], "t": [1, 1, 2], "o": [1, 1, 0, 2], "n": [1, 1, np.nan, 2], "h": [1, 1, 1e30, 1], "u": [2, 2]}
+    constants = {k: np.float32(v) for k, v in floats.items()} | {"z": np.int64([1, 3, 8, 8]), "m": np.int64([1, 3, -1, 8])}
+    return one("Resize", inputs, constants={k: v for k, v in constants.items() if k in inputs}, opset=19, **attributes)
+
+
 # ---- odd, and legal -----------------------------------------------------------------------------
 
 
@@ -226,6 +234,19 @@ for name, message, make in [
     ("Slice step 0", r"step 0", lambda: one("Slice", ["x", "a", "b", "c", "d"], constants={
         "a": np.int64([0]), "b": np.int64([1]), "c": np.int64([0]), "d": np.int64([0])})),
     ("Slice lengths", r"different lengths", lambda: one("Slice", ["x", "a", "b"], constants={"a": np.int64([0, 1]), "b": np.int64([1])})),
+    ("Resize without scales", r"neither scales nor sizes are given", lambda: resize(["x"])),
+    ("Resize with scales and sizes", r"both scales and sizes are given", lambda: resize(["x", "", "s", "z"])),
+    ("Resize of three scales", r"scales has 3 numbers, want 4", lambda: resize(["x", "", "t"])),
+    ("Resize by 0", r"scale 0", lambda: resize(["x", "", "o"])),
+    ("Resize by NaN", r"scale nan", lambda: resize(["x", "", "n"])),
+    ("Resize to a negative size", r"size -1 for an axis of 8", lambda: resize(["x", "", "", "m"])),
+    ("Resize to more than fits", r"makes an axis of 8 too large", lambda: resize(["x", "", "h"])),
+    ("Resize in an unknown mode", r"mode is 'sinc', which is not known", lambda: resize(["x", "", "s"], mode="sinc")),
+    ("Resize of an axis twice", r"axis 3 is there twice", lambda: resize(["x", "", "u"], axes=[3, -1])),
+    ("Resize of axis 4", r"axis 4 is out of range", lambda: resize(["x", "", "u"], axes=[3, 4])),
+    ("Resize of half a roi", r"roi has 4 numbers, want 8", lambda: resize(
+        ["x", "s", "s"], coordinate_transformation_mode="tf_crop_and_resize")),
+    ("Resize antialiased to the nearest", r"antialias is for modes linear and cubic", lambda: resize(["x", "", "s"], antialias=1)),
     ("Gather axis", r"axis 9 is out of range", lambda: one("Gather", ["x", "i"], constants={"i": np.int64([0])}, axis=9)),
     ("Add that does not broadcast", r"does not broadcast", lambda: one("Add", ["x", "w"], constants={"w": np.float32([1, 2])})),
     ("MatMul inner sizes", r"inner sizes differ: 8 and 7", lambda: one("MatMul", ["x", "w"], constants={"w": np.ones((7, 2), np.float32)})),

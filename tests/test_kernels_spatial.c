@@ -1,0 +1,193 @@
+/* tests/test_kernels_spatial.c - kernels that resize and sample images, against plain loops in
+ * double.
+ */
+#include "kernels/resize.h"
+#include "tests/kernel_run.h"
+
+/* Random places 0..n-1 of a dim, now and then outside. */
+static void random_places(int32_t *t, int32_t count, int32_t n, int32_t step)
+{
+    for (int32_t i = 0; i < count; i++) t[i] = between(0, 9) ? between(0, n - 1) * step : -1;
+}
+
+static void test_nearest(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        resize_nearest_p p = {1, 1, 1, 1, 1, between(1, 4), between(1, 5), between(1, 40)};
+        const int32_t h = between(1, 5), w = between(1, 9), c = between(1, 3);
+        p.run = between(0, 1) ? 1 : between(2, 20);
+        p.size = 1 << between(0, 3);
+        p.value_lo = (int32_t)rnd();
+        p.value_hi = (int32_t)rnd();
+        const size_t in = (size_t)(c * h * w * p.run * p.size);
+        const size_t out = (size_t)(p.d5 * p.d6 * p.d7 * p.run * p.size);
+        unsigned char *x = alloc(in), *want = alloc(out), *to = want;
+        for (size_t k = 0; k < in; k++) x[k] = (unsigned char)rnd();
+        int32_t table[5 + 4 + 5 + 40] = {0}, *d = table + 5, *e = d + p.d5, *f = e + p.d6;
+        random_places(d, p.d5, c, h * w * p.run);
+        random_places(e, p.d6, h, w * p.run);
+        random_places(f, p.d7, w, p.run);
+        for (int32_t k = 0; k < p.d5 * p.d6 * p.d7; k++) {
+            const int32_t a = d[k / p.d7 / p.d6], b = e[k / p.d7 % p.d6], g = f[k % p.d7];
+            const int32_t value[2] = {p.value_lo, p.value_hi};
+            for (int32_t r = 0; r < p.run; r++, to += p.size)
+                memcpy(to,
+                       a < 0 || b < 0 || g < 0 ? (const unsigned char *)value
+                                               : x + (a + b + g + r) * p.size,
+                       (size_t)p.size);
+        }
+        unsigned char *y = run("resize_nearest", &p, x, table, NULL, out);
+        assert_memory_equal(y, want, out);
+        free(x);
+        free(y);
+        free(want);
+    }
+}
+
+/* Element i of one of the types that are interpolated. */
+static double element(int32_t type, const void *x, size_t i)
+{
+    return type == R_FLOAT   ? (double)((const float *)x)[i]
+           : type == R_INT8  ? (double)((const int8_t *)x)[i]
+           : type == R_INT32 ? (double)((const int32_t *)x)[i]
+                             : (double)((const uint8_t *)x)[i];
+}
+
+static size_t element_size(int32_t type) { return type == R_FLOAT || type == R_INT32 ? 4 : 1; }
+
+static void *random_elements(int32_t type, size_t n)
+{
+    if (type == R_FLOAT) return floats(n);
+    uint8_t *x = alloc(n * 4);
+    for (size_t i = 0; i < n; i++) {
+        const int32_t v = between(-100000, 100000);
+        if (type == R_INT32) memcpy(x + 4 * i, &v, sizeof v);
+        else x[i] = (uint8_t)v;
+    }
+    return x;
+}
+
+/* Pairs of neighbours and their weights. */
+static void random_neighbours(int32_t *at, float *w, int32_t count, int32_t n, int32_t whole)
+{
+    for (int32_t i = 0; i < count; i++, at += 2, w += 2) {
+        at[0] = between(0, n - 1);
+        at[1] = at[0] + 1 < n ? at[0] + 1 : at[0];
+        w[1] = (float)between(0, 1024);
+        w[0] = 1024.0f - w[1];
+        for (int k = 0; k < 2 && !whole; k++) w[k] /= 1024.0f;
+        if (!between(0, 9)) at[0] = -1;
+    }
+}
+
+/* Of output (d, h, w), channel c; *outside: it is the value. */
+static double linear_want(const resize_linear_p *p, const void *x, const int32_t *at,
+                          const float *weight, int32_t o, int32_t d, int32_t h, int32_t w,
+                          int32_t c)
+{
+    const int32_t i = 2 * d, j = 2 * (p->od + h), k = 2 * (p->od + p->oh + w);
+    double sum = 0.0;
+    if (at[i] < 0 || at[j] < 0 || at[k] < 0) return (double)p->value;
+    for (int a = 0; a <= p->deep; a++)
+        for (int b = 0; b < 4; b++) {
+            const int32_t row = (o * p->id + at[i + a]) * p->ih + at[j + b / 2];
+            const size_t from = (size_t)((row * p->iw + at[k + b % 2]) * p->inner + c);
+            sum += (p->deep ? (double)weight[i + a] : 1.0) * (double)weight[j + b / 2] *
+                   (double)weight[k + b % 2] * element(p->type, x, from);
+        }
+    return p->whole ? sum / 1048576.0 : sum;
+}
+
+static void test_linear(void **state)
+{
+    static const int32_t types[] = {R_FLOAT, R_FLOAT, R_UINT8, R_INT8, R_INT32};
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        resize_linear_p p = {.type = types[between(0, 4)], .outer = between(1, 2), .value = 3.0f};
+        p.inner = between(0, 1) ? 1 : between(2, 90);
+        p.deep = between(0, 1);
+        p.whole = element_size(p.type) == 1 && !p.deep && between(0, 1);
+        p.id = p.deep ? between(1, 4) : 1;
+        p.od = p.deep ? between(1, 4) : 1;
+        p.ih = between(1, 5), p.iw = between(1, 6), p.oh = between(1, 7), p.ow = between(1, 8);
+        const size_t in = (size_t)(p.outer * p.id * p.ih * p.iw * p.inner);
+        const size_t out = (size_t)(p.outer * p.od * p.oh * p.ow * p.inner);
+        int32_t at[2 * 20];
+        float w[2 * 20];
+        random_neighbours(at, w, p.od, p.id, p.whole);
+        if (!p.deep) at[0] = 0;
+        random_neighbours(at + 2 * p.od, w + 2 * p.od, p.oh, p.ih, p.whole);
+        random_neighbours(at + 2 * (p.od + p.oh), w + 2 * (p.od + p.oh), p.ow, p.iw, p.whole);
+        void *x = random_elements(p.type, in);
+        void *y = run("resize_linear", &p, x, at, w, out * element_size(p.type));
+        for (size_t k = 0; k < out; k++) {
+            const int32_t c = (int32_t)k % p.inner, pixel = (int32_t)k / p.inner;
+            const int32_t ow = pixel % p.ow, oh = pixel / p.ow % p.oh, od = pixel / p.ow / p.oh;
+            const double want = linear_want(&p, x, at, w, od / p.od, od % p.od, oh, ow, c);
+            const double got = element(p.type, y, k), off = fabs(got - want);
+            if (p.type == R_FLOAT ? off > 1e-6 * fmax(fabs(want), 1.0)
+                                  : off > 1.0 + 1e-6 * fabs(want))
+                fail_msg("resize_linear: [%zu] is %.9g, want %.9g", k, got, want);
+        }
+        free(x);
+        free(y);
+    }
+}
+
+static void test_axis(void **state)
+{
+    static const int32_t types[] = {R_FLOAT, R_UINT8, R_INT32};
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        resize_axis_p p = {types[between(0, 2)],
+                           between(1, 3),
+                           between(1, 9),
+                           between(1, 9),
+                           between(0, 1) ? 1 : between(2, 90),
+                           between(1, 5),
+                           7.0f};
+        const size_t in = (size_t)(p.outer * p.in * p.inner);
+        const size_t out = (size_t)(p.outer * p.out * p.inner);
+        int32_t table[9 * 6];
+        float w[9 * 5];
+        for (int32_t k = 0; k < p.out; k++) {
+            table[k * (p.taps + 1)] = between(-1, p.taps);
+            for (int32_t t = 0; t < p.taps; t++) {
+                table[k * (p.taps + 1) + 1 + t] = between(0, p.in - 1);
+                const int32_t whole = between(-1048576, 4194304);
+                if (p.type == R_UINT8) memcpy(&w[k * p.taps + t], &whole, sizeof whole);
+                else w[k * p.taps + t] = (float)whole / 4194304.0f;
+            }
+        }
+        void *x = random_elements(p.type, in);
+        void *y = run("resize_axis", &p, x, table, w, out * element_size(p.type));
+        for (size_t k = 0; k < out; k++) {
+            const int32_t c = (int32_t)k % p.inner, o = (int32_t)k / p.inner % p.out;
+            const int32_t outer = (int32_t)k / p.inner / p.out, *e = table + o * (p.taps + 1);
+            double want = *e < 0 ? (double)p.value : 0.0;
+            for (int32_t t = 0; t < *e; t++) {
+                int32_t whole;
+                memcpy(&whole, &w[o * p.taps + t], sizeof whole);
+                const double by = p.type == R_UINT8 ? whole / 4194304.0 : (double)w[o * p.taps + t];
+                want += by * element(p.type, x, (size_t)((outer * p.in + e[1 + t]) * p.inner + c));
+            }
+            if (p.type == R_UINT8) want = fmax(0.0, fmin(want, 255.0));
+            const double off = fabs(element(p.type, y, k) - want);
+            if (off > (p.type == R_FLOAT ? 2e-6 : 0.5 + 1e-6 * fabs(want) + 1e-3))
+                fail_msg("resize_axis: [%zu] is %.9g, want %.9g", k, element(p.type, y, k), want);
+        }
+        free(x);
+        free(y);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_nearest, reseed),
+        cmocka_unit_test_setup(test_linear, reseed),
+        cmocka_unit_test_setup(test_axis, reseed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
