@@ -167,7 +167,7 @@ bool resize_read(Ctx *cx, const Node *n, Resize *r, bool *known)
     return nsizes == -1 || !count || keep_aspect(cx, n, axes, count, r);
 }
 
-/* Whether an axis is not left as it is. (Of very large ones the scale may be 1 in spite of that.) */
+/* Whether an axis is not left as it is. (Of a very large one the scale may be 1 all the same.) */
 static bool changes(const ResizeAxis *a) { return a->scale != 1 || a->in != a->out; }
 
 static bool resize_shape(Ctx *cx, Node *n)
