@@ -2,12 +2,10 @@
 #include "ops/window.h"
 #include <string.h>
 
-/* Kernels add positions, pads and strides in 32 bits: each is at most this. */
-enum { MOST_STEPS = 1 << 29 };
+enum { MOST_STEPS = WINDOW_MOST };
 
-/* A list attribute with one number a spatial axis; `dflt` where it is absent. */
-static bool read_list(Ctx *cx, const Node *n, const char *name, int axes, int64_t dflt,
-                      int64_t least, int64_t out[3])
+bool window_list(Ctx *cx, const Node *n, const char *name, int axes, int64_t dflt, int64_t least,
+                 int64_t out[3])
 {
     const int64_t *v;
     int count = qonnx_node_ints(n, name, &v);
@@ -75,22 +73,31 @@ static bool output_size(Ctx *cx, const Node *n, Window *w, int i, bool ceil_mode
     return true;
 }
 
-bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w)
+/* Whether the kernel's size along axis i of three is one that can be run. */
+static bool check_kernel(Ctx *cx, const Node *n, const Window *w, int i)
+{
+    if (w->kernel[i] >= 1 && (w->kernel[i] - 1) <= MOST_STEPS / w->dilation[i]) return true;
+    return qonnx_fail(cx, n, "the kernel is too small or too large");
+}
+
+bool window_attributes(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w,
+                       WindowPads *pads)
 {
     if (x->rank < 3 || x->rank > 5)
         return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
     w->axes = x->rank - 2;
     const char *pad = qonnx_node_string(n, "auto_pad", "NOTSET");
-    bool same = !strcmp(pad, "SAME_UPPER") || !strcmp(pad, "SAME_LOWER"),
-         ceil_mode = qonnx_node_int(n, "ceil_mode", 0) != 0;
-    if (!same && pad[0] && strcmp(pad, "NOTSET") && strcmp(pad, "VALID"))
+    *pads = !strcmp(pad, "SAME_UPPER")   ? PADS_SAME_UPPER
+            : !strcmp(pad, "SAME_LOWER") ? PADS_SAME_LOWER
+                                         : PADS_GIVEN;
+    if (*pads == PADS_GIVEN && pad[0] && strcmp(pad, "NOTSET") && strcmp(pad, "VALID"))
         return qonnx_fail(cx, n, "auto_pad is '%s', want NOTSET, VALID, SAME_UPPER or SAME_LOWER",
                           pad);
     if (!kernel && !qonnx_node_has(n, "kernel_shape"))
         return qonnx_fail(cx, n, "attribute kernel_shape is missing");
-    if (!read_list(cx, n, "kernel_shape", w->axes, 1, 1, w->kernel) ||
-        !read_list(cx, n, "strides", w->axes, 1, 1, w->stride) ||
-        !read_list(cx, n, "dilations", w->axes, 1, 1, w->dilation) || !read_pads(cx, n, w))
+    if (!window_list(cx, n, "kernel_shape", w->axes, 1, 1, w->kernel) ||
+        !window_list(cx, n, "strides", w->axes, 1, 1, w->stride) ||
+        !window_list(cx, n, "dilations", w->axes, 1, 1, w->dilation) || !read_pads(cx, n, w))
         return false;
     for (int i = 0; i < 3; i++) {
         int axis = i - (3 - w->axes);
@@ -101,16 +108,25 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
             return qonnx_fail(cx, n, "kernel_shape says %lld where the weight has %lld",
                               (long long)w->kernel[i], (long long)kernel[axis]);
         if (kernel) w->kernel[i] = kernel[axis];
-        if (w->kernel[i] < 1 || (w->kernel[i] - 1) > MOST_STEPS / w->dilation[i])
-            return qonnx_fail(cx, n, "the kernel is too small or too large");
+        if (!check_kernel(cx, n, w, i)) return false;
+    }
+    return true;
+}
+
+bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w)
+{
+    WindowPads pads;
+    bool ceil_mode = qonnx_node_int(n, "ceil_mode", 0) != 0;
+    if (!window_attributes(cx, n, x, kernel, w, &pads)) return false;
+    for (int i = 3 - w->axes; i < 3; i++) {
         int64_t span = (w->kernel[i] - 1) * w->dilation[i] + 1;
         if (!kernel && (w->front[i] >= span || w->back[i] >= span))
             return qonnx_fail(cx, n, "pads holds %lld, want less than the window of a pool, %lld",
                               (long long)(w->front[i] >= span ? w->front[i] : w->back[i]),
                               (long long)span);
         if (w->in[i] < 0) continue;
-        if (same ? !pad_same(cx, n, w, i, !strcmp(pad, "SAME_UPPER"), !kernel)
-                 : !output_size(cx, n, w, i, ceil_mode))
+        if (pads != PADS_GIVEN ? !pad_same(cx, n, w, i, pads == PADS_SAME_UPPER, !kernel)
+                               : !output_size(cx, n, w, i, ceil_mode))
             return false;
         if (w->in[i] + w->front[i] + w->back[i] > MOST_STEPS)
             return qonnx_fail(cx, n, "the padded input has size %lld along an axis, at most %d",

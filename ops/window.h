@@ -7,6 +7,21 @@
 /* Sizes of -1 are not known. */
 typedef qonnx_window Window;
 
+/* Kernels add positions, pads and strides in 32 bits: each is at most this. */
+enum { WINDOW_MOST = 1 << 29 };
+
+/* Whether pads are those of the attribute, or follow from sizes. */
+typedef enum WindowPads { PADS_GIVEN, PADS_SAME_UPPER, PADS_SAME_LOWER } WindowPads;
+
+/* A list attribute of at least `least`, one number a spatial axis; `dflt` where it is absent. */
+bool window_list(Ctx *cx, const Node *n, const char *name, int axes, int64_t dflt, int64_t least,
+                 int64_t out[3]);
+
+/* All of a window but its output size: the attributes, as window_read() takes them, and the input
+ * size. */
+bool window_attributes(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, Window *w,
+                       WindowPads *pads);
+
 /* Reads kernel_shape (or takes `kernel`, the weight's spatial dims), strides, dilations, pads,
  * auto_pad and ceil_mode for input shape `x` of rank 3 to 5, checks them, and computes the output
  * size. */

@@ -182,12 +182,94 @@ static void test_axis(void **state)
     }
 }
 
+/* ---- transposed convolution ------------------------------------------------------------------ */
+
+/* An axis: input, kernel, stride, dilation, padding in front; an output of any size. */
+static void random_deconv_axis(bool flat, int32_t *in, int32_t *out, int32_t *k, int32_t *s,
+                               int32_t *d, int32_t *pad)
+{
+    *in = *out = *k = *s = *d = 1;
+    *pad = 0;
+    if (flat) return;
+    *in = between(1, 7);
+    *k = between(1, 5);
+    *s = between(1, 4);
+    *d = between(1, 4);
+    *pad = between(0, (*k - 1) * *d);
+    *out = between(1, (*in - 1) * *s + (*k - 1) * *d + 3);
+}
+
+/* Adds the products of input pixel (n, d, h, v), channel c, to all outputs that they reach. */
+static void scatter(const f_conv_p *p, const float *x, const float *w, const int32_t at[5],
+                    double *y)
+{
+    const int32_t icg = p->ic / p->group, ocg = p->oc / p->group, c = at[4];
+    const int32_t from = (((at[0] * p->id + at[1]) * p->ih + at[2]) * p->iw + at[3]) * p->ic + c;
+    for (int32_t k = 0; k < p->kd * p->kh * p->kw; k++) {
+        const int32_t d = at[1] * p->sd - p->pd + k / p->kw / p->kh * p->dd;
+        const int32_t h = at[2] * p->sh - p->ph + k / p->kw % p->kh * p->dh;
+        const int32_t v = at[3] * p->sw - p->pw + k % p->kw * p->dw;
+        if (d < 0 || d >= p->od || h < 0 || h >= p->oh || v < 0 || v >= p->ow) continue;
+        double *to = y + (((at[0] * p->od + d) * p->oh + h) * p->ow + v) * p->oc + c / icg * ocg;
+        for (int32_t o = 0; o < ocg; o++)
+            to[o] += (double)x[from] * (double)w[(c * ocg + o) * p->kd * p->kh * p->kw + k];
+    }
+}
+
+static void check_deconv(const char *kernel, const f_conv_p *p, bool has_bias)
+{
+    const size_t in = (size_t)(p->n * p->id * p->ih * p->iw),
+                 out = (size_t)(p->n * p->od * p->oh * p->ow);
+    const size_t weights = (size_t)(p->ic * (p->oc / p->group) * p->kd * p->kh * p->kw);
+    const size_t elements = out * (size_t)p->oc;
+    float *x = floats(in * (size_t)p->ic), *w = floats(weights), *bias = floats((size_t)p->oc);
+    double *want = alloc(elements * sizeof *want);
+    for (size_t i = 0; i < elements; i++)
+        want[i] = has_bias ? (double)bias[i % (size_t)p->oc] : 0.0;
+    for (int32_t i = 0; i < (int32_t)in * p->ic; i++) {
+        const int32_t pixel = i / p->ic, row = pixel / p->iw, plane = row / p->ih;
+        scatter(
+            p, x, w,
+            (const int32_t[]){plane / p->id, plane % p->id, row % p->ih, pixel % p->iw, i % p->ic},
+            want);
+    }
+    for (size_t i = 0; i < elements; i++)
+        want[i] = fmin(fmax(want[i], (double)p->lo), (double)p->hi);
+    float *y = run(kernel, p, x, w, has_bias ? bias : NULL, elements * sizeof *y);
+    close_to(kernel, y, want, elements, 1e-6 * fmax(greatest(want, elements), 1.0) * 4);
+    free(x);
+    free(w);
+    free(bias);
+    free(want);
+    free(y);
+}
+
+static void test_deconv(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        f_conv_p p = {.n = between(1, 2), .lo = -INFINITY, .hi = INFINITY};
+        const int32_t rank = between(1, 3);
+        random_deconv_axis(rank < 3, &p.id, &p.od, &p.kd, &p.sd, &p.dd, &p.pd);
+        random_deconv_axis(rank < 2, &p.ih, &p.oh, &p.kh, &p.sh, &p.dh, &p.ph);
+        random_deconv_axis(false, &p.iw, &p.ow, &p.kw, &p.sw, &p.dw, &p.pw);
+        const bool each = between(0, 2) == 0;
+        p.group = each ? between(2, 90) : between(0, 1) ? 1 : between(2, 4);
+        p.ic = p.group * (each ? 1 : between(1, 40 / p.group));
+        p.oc = p.group * (each ? 1 : between(1, 40 / p.group));
+        if (between(0, 1)) p.lo = 0.0f;
+        if (between(0, 2) == 0) p.hi = 0.5f;
+        check_deconv(each ? "f_dwdeconv" : "f_deconv", &p, between(0, 1));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_nearest, reseed),
         cmocka_unit_test_setup(test_linear, reseed),
         cmocka_unit_test_setup(test_axis, reseed),
+        cmocka_unit_test_setup(test_deconv, reseed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,6 +58,12 @@ row("sequence operator", r"this library cannot run operator SequenceLength \(nod
 
 
 
+def deconv(w, bias=None, **attributes):
+    """A ConvTranspose."""
+    constants = {"w": np.ones(w, np.float32)} | ({"b": np.ones(bias, np.float32)} if bias else {})
+    return one("ConvTranspose", ["x", *constants], constants=constants, **attributes)
+
+
 def resize(inputs, **attributes):
     """A Resize, its lists being these; an operator set that has all of its attributes."""
     floats = {"s": [1, 1, 2, 2], "t": [1, 1, 2], "o": [1, 1, 0, 2], "n": [1, 1, np.nan, 2], "h": [1, 1, 1e30, 1], "u": [2, 2]}
@@ -234,6 +240,17 @@ for name, message, make in [
     ("Slice step 0", r"step 0", lambda: one("Slice", ["x", "a", "b", "c", "d"], constants={
         "a": np.int64([0]), "b": np.int64([1]), "c": np.int64([0]), "d": np.int64([0])})),
     ("Slice lengths", r"different lengths", lambda: one("Slice", ["x", "a", "b"], constants={"a": np.int64([0, 1]), "b": np.int64([1])})),
+    ("ConvTranspose of other channels", r"group 1 does not fit 3 input channels and a weight of 4 x 2", lambda: deconv((4, 2, 2, 2))),
+    ("ConvTranspose in groups", r"group 2 does not fit 3 input channels", lambda: deconv((3, 2, 2, 2), group=2)),
+    ("ConvTranspose of another bias", r"bias of 4 for 2 output channels", lambda: deconv((3, 2, 2, 2), bias=4)),
+    ("ConvTranspose of rank 3", r"weight of rank 3 for an input of rank 4", lambda: deconv((3, 2, 2))),
+    ("ConvTranspose to nothing", r"its output has size 0 along an axis", lambda: deconv((3, 2, 2, 2), pads=[5, 0, 4, 0])),
+    ("ConvTranspose to an odd size", r"output_shape holds 11, of an axis that reaches 9 at most",
+     lambda: deconv((3, 2, 2, 2), output_shape=[11, 9])),
+    ("ConvTranspose of huge strides", r"an axis of 8 with strides of \d+ is too large",
+     lambda: deconv((3, 2, 2, 2), strides=[1 << 28, 1])),
+    ("ConvTranspose of huge output_padding", r"its output has size \d+ along an axis",
+     lambda: deconv((3, 2, 2, 2), output_padding=[1 << 29, 1])),
     ("Resize without scales", r"neither scales nor sizes are given", lambda: resize(["x"])),
     ("Resize with scales and sizes", r"both scales and sizes are given", lambda: resize(["x", "", "s", "z"])),
     ("Resize of three scales", r"scales has 3 numbers, want 4", lambda: resize(["x", "", "t"])),
