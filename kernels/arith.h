@@ -1,146 +1,25 @@
-/* kernels/arith.h - element by element arithmetic of two tensors that broadcast, of any type.
+/* kernels/arith.h - element by element arithmetic, comparisons and bits of two tensors that
+ * broadcast, of any type.
  *
- * Integers wrap around, x / 0 is 0, division goes towards 0; they are worked on in 64 bits. Float16
- * and float are worked on in double and rounded once. Min and Max pass NaN on. A power with a whole
- * exponent is a product; an integer one that is no integer is cut off.
+ * Integers wrap around, x / 0 and x mod 0 are 0, division goes towards 0; they are worked on in 64
+ * bits. Floats of all widths are worked on in double and rounded once. Min and Max pass NaN on. A
+ * power with a whole exponent is a product; an integer one that is no integer is cut off. Bits that
+ * are shifted out are gone, however far.
  */
 #ifndef KERNELS_ARITH_H
 #define KERNELS_ARITH_H
 
-#include <string.h>
+#include "elements.h"
 #include "f_binary.h"
-
-enum { /* types: ONNX's numbers */
-       A_FLOAT = 1,
-       A_UINT8,
-       A_INT8,
-       A_UINT16,
-       A_INT16,
-       A_INT32,
-       A_INT64,
-       A_FLOAT16 = 10,
-       A_DOUBLE,
-       A_UINT32,
-       A_UINT64
-};
 
 typedef struct arith_p {
     int32_t op;                     /* F_ADD ... */
-    int32_t type;                   /* of a and y: A_FLOAT ... */
+    int32_t type; /* of a, and of y but for comparisons, which give bools: A_FLOAT ... */
     int32_t btype;                  /* of b: the same, but for F_POW, which takes any */
     int32_t d0, d1, d2, d3, d4, d5; /* output dims, 1 in front where there are fewer */
     int32_t a0, a1, a2, a3, a4, a5; /* strides of a in elements, 0 where it broadcasts */
     int32_t b0, b1, b2, b3, b4, b5;
 } arith_p; /* arith(p, a, b, y) */
-
-KERNEL int32_t arith_is_real(int32_t type)
-{
-    return type == A_FLOAT || type == A_FLOAT16 || type == A_DOUBLE;
-}
-
-KERNEL int32_t arith_is_signed(int32_t type)
-{
-    return type == A_INT8 || type == A_INT16 || type == A_INT32 || type == A_INT64;
-}
-
-/* ---- float16 --------------------------------------------------------------------------------- */
-
-KERNEL double arith_from_half(uint16_t h)
-{
-    const uint32_t exponent = h >> 10 & 31u, mantissa = h & 1023u;
-    double x = (double)mantissa * 0x1p-24; /* subnormal */
-    if (exponent == 31) {
-        x = mantissa ? NAN : INFINITY;
-    } else if (exponent) {
-        const uint64_t bits = (uint64_t)(exponent + 1008) << 52 | (uint64_t)mantissa << 42;
-        memcpy(&x, &bits, sizeof x);
-    }
-    return h >> 15 ? -x : x;
-}
-
-/* Rounded to the nearest, halves to even. */
-KERNEL uint16_t arith_to_half(double x)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint32_t sign = (uint32_t)(bits >> 48) & 0x8000u;
-    const double ax = x < 0.0 ? -x : x;
-    uint32_t h = 0x7e00u;
-    bits &= UINT64_MAX >> 1;
-    if (ax >= 65520.0) {
-        h = 0x7c00u;
-    } else if (ax < 0x1p-14) { /* subnormal */
-        h = (uint32_t)(ax * 0x1p24);
-        const double rest = ax * 0x1p24 - (double)h;
-        h += rest > 0.5 || (rest == 0.5 && (h & 1));
-    } else if (ax == ax) {
-        bits += (((uint64_t)1 << 41) - 1) + (bits >> 42 & 1);
-        h = (uint32_t)(bits >> 42) - (1008u << 10);
-    }
-    return (uint16_t)(ax == ax ? sign | h : h); /* one NaN, whatever the machine's is */
-}
-
-/* ---- loading and storing --------------------------------------------------------------------- */
-
-#define A_EACH(expression)                                                                         \
-    for (int32_t j = 0; j < n; j++) expression;                                                    \
-    break
-#define A_AT(type) ((const type *)x)[at + j * step]
-
-/* n integers from element `at` on, `step` apart, signed ones as two's complement. */
-KERNEL void arith_load_integers(uint64_t v[F_CHUNK], int32_t type, const void *x, ptrdiff_t at,
-                                ptrdiff_t step, int32_t n)
-{
-    switch (type) {
-    case A_UINT8: A_EACH(v[j] = A_AT(uint8_t));
-    case A_INT8: A_EACH(v[j] = (uint64_t)A_AT(int8_t));
-    case A_UINT16: A_EACH(v[j] = A_AT(uint16_t));
-    case A_INT16: A_EACH(v[j] = (uint64_t)A_AT(int16_t));
-    case A_INT32: A_EACH(v[j] = (uint64_t)A_AT(int32_t));
-    case A_UINT32: A_EACH(v[j] = A_AT(uint32_t));
-    case A_INT64: A_EACH(v[j] = (uint64_t)A_AT(int64_t));
-    default: A_EACH(v[j] = A_AT(uint64_t));
-    }
-}
-
-/* n elements of any type. */
-KERNEL void arith_load_reals(double v[F_CHUNK], int32_t type, const void *x, ptrdiff_t at,
-                             ptrdiff_t step, int32_t n)
-{
-    uint64_t u[F_CHUNK];
-    switch (type) {
-    case A_FLOAT: A_EACH(v[j] = (double)A_AT(float));
-    case A_DOUBLE: A_EACH(v[j] = A_AT(double));
-    case A_FLOAT16: A_EACH(v[j] = arith_from_half(A_AT(uint16_t)));
-    default:
-        arith_load_integers(u, type, x, at, step, n);
-        A_EACH(v[j] = arith_is_signed(type) ? (double)(int64_t)u[j] : (double)u[j]);
-    }
-}
-
-KERNEL void arith_store_integers(const uint64_t v[F_CHUNK], int32_t type, void *y, ptrdiff_t at,
-                                 int32_t n)
-{
-    switch (type) {
-    case A_UINT8:
-    case A_INT8: A_EACH(((uint8_t *)y)[at + j] = (uint8_t)v[j]);
-    case A_UINT16:
-    case A_INT16: A_EACH(((uint16_t *)y)[at + j] = (uint16_t)v[j]);
-    case A_UINT32:
-    case A_INT32: A_EACH(((uint32_t *)y)[at + j] = (uint32_t)v[j]);
-    default: A_EACH(((uint64_t *)y)[at + j] = v[j]);
-    }
-}
-
-KERNEL void arith_store_reals(const double v[F_CHUNK], int32_t type, void *y, ptrdiff_t at,
-                              int32_t n)
-{
-    switch (type) {
-    case A_FLOAT: A_EACH(((float *)y)[at + j] = (float)v[j]);
-    case A_DOUBLE: A_EACH(((double *)y)[at + j] = v[j]);
-    default: A_EACH(((uint16_t *)y)[at + j] = arith_to_half(v[j]));
-    }
-}
 
 /* ---- powers ---------------------------------------------------------------------------------- */
 
@@ -193,6 +72,19 @@ KERNEL uint64_t arith_divide(uint64_t a, uint64_t b, int32_t is_signed)
     return (uint64_t)((int64_t)a / (int64_t)b);
 }
 
+KERNEL uint64_t arith_rest(uint64_t a, uint64_t b, int32_t is_signed)
+{
+    if (!b || b == UINT64_MAX * (uint64_t)is_signed) return 0;
+    return is_signed ? (uint64_t)((int64_t)a % (int64_t)b) : a % b;
+}
+
+/* The rest of the sign of b. */
+KERNEL uint64_t arith_mod(uint64_t a, uint64_t b, int32_t is_signed)
+{
+    const uint64_t r = arith_rest(a, b, is_signed);
+    return is_signed && r && (r ^ b) >> 63 ? r + b : r;
+}
+
 /* u = u op v, n elements. */
 KERNEL void arith_integers(const arith_p *restrict p, int32_t n, uint64_t u[F_CHUNK],
                            const uint64_t v[F_CHUNK])
@@ -206,6 +98,20 @@ KERNEL void arith_integers(const arith_p *restrict p, int32_t n, uint64_t u[F_CH
     case F_DIV: A_RESULT(arith_divide(u[j], v[j], is_signed));
     case F_MIN: A_RESULT((u[j] ^ top) < (v[j] ^ top) ? u[j] : v[j]);
     case F_MAX: A_RESULT((u[j] ^ top) > (v[j] ^ top) ? u[j] : v[j]);
+    case F_PRELU: A_RESULT(u[j] & top ? u[j] * v[j] : u[j]);
+    case F_FMOD: A_RESULT(arith_rest(u[j], v[j], is_signed));
+    case F_MOD: A_RESULT(arith_mod(u[j], v[j], is_signed));
+    case F_AND: A_RESULT(u[j] & v[j]);
+    case F_OR: A_RESULT(u[j] | v[j]);
+    case F_XOR: A_RESULT(u[j] ^ v[j]);
+    case F_SHIFT_LEFT: A_RESULT(v[j] < 64 ? u[j] << v[j] : 0);
+    case F_SHIFT_RIGHT: A_RESULT(v[j] < 64 ? u[j] >> v[j] : 0);
+    case F_EQUAL: A_RESULT(u[j] == v[j]);
+    case F_NOT_EQUAL: A_RESULT(u[j] != v[j]);
+    case F_LESS: A_RESULT((u[j] ^ top) < (v[j] ^ top));
+    case F_LESS_EQUAL: A_RESULT((u[j] ^ top) <= (v[j] ^ top));
+    case F_GREATER: A_RESULT((u[j] ^ top) > (v[j] ^ top));
+    case F_GREATER_EQUAL: A_RESULT((u[j] ^ top) >= (v[j] ^ top));
     default: A_RESULT(arith_power_integers(u[j], v[j], is_signed, b_signed && v[j] >> 63));
     }
 }
@@ -220,12 +126,26 @@ KERNEL void arith_reals(const arith_p *restrict p, int32_t n, double u[F_CHUNK],
     case F_DIV: A_RESULT(u[j] / v[j]);
     case F_MIN: A_RESULT(u[j] < v[j] || u[j] != u[j] ? u[j] : v[j]);
     case F_MAX: A_RESULT(u[j] > v[j] || u[j] != u[j] ? u[j] : v[j]);
+    case F_PRELU: A_RESULT(u[j] < 0.0 ? u[j] * v[j] : u[j]);
+    case F_FMOD: A_RESULT(f_fmod_double(u[j], v[j]));
     default: A_RESULT(arith_power_reals(u[j], v[j]));
     }
 }
 
-#undef A_EACH
-#undef A_AT
+/* u = a op b: 0 or 1. */
+KERNEL void arith_compare(int32_t op, int32_t n, uint64_t u[F_CHUNK], const double a[F_CHUNK],
+                          const double b[F_CHUNK])
+{
+    switch (op) {
+    case F_EQUAL: A_RESULT(a[j] == b[j]);
+    case F_NOT_EQUAL: A_RESULT(a[j] != b[j]);
+    case F_LESS: A_RESULT(a[j] < b[j]);
+    case F_LESS_EQUAL: A_RESULT(a[j] <= b[j]);
+    case F_GREATER: A_RESULT(a[j] > b[j]);
+    default: A_RESULT(a[j] >= b[j]);
+    }
+}
+
 #undef A_RESULT
 
 /* A place in an operand: elements `step` apart from element `at` on. */
@@ -243,6 +163,11 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
     if (arith_is_real(p->type)) {
         arith_load_reals(r, p->type, a.x, a.at, a.step, n);
         arith_load_reals(s, p->btype, b.x, b.at, b.step, n);
+        if (p->op >= F_EQUAL) {
+            arith_compare(p->op, n, u, r, s);
+            arith_store_integers(u, A_BOOL, y, at, n);
+            return;
+        }
         arith_reals(p, n, r, s);
         arith_store_reals(r, p->type, y, at, n);
         return;
@@ -256,7 +181,7 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
         arith_load_integers(v, p->btype, b.x, b.at, b.step, n);
         arith_integers(p, n, u, v);
     }
-    arith_store_integers(u, p->type, y, at, n);
+    arith_store_integers(u, p->op >= F_EQUAL ? A_BOOL : p->type, y, at, n);
 }
 
 KERNEL_TRAITS(arith, floats)

@@ -26,6 +26,8 @@ KERNEL void f_binary_chunk(const f_binary_p *restrict p, int32_t n, float u[F_CH
     case F_DIV: F_BINARY(a / b);
     case F_MIN: F_BINARY(a < b || a != a ? a : b);
     case F_MAX: F_BINARY(a > b || a != a ? a : b);
+    case F_PRELU: F_BINARY(f_select(a < 0.0f, a * b, a));
+    case F_FMOD: F_BINARY(f_fmod(a, b));
     default: F_BINARY(f_pow(a, b));
     }
     for (int32_t j = 0; j < n; j++) u[j] = f_clamp(u[j], p->lo, p->hi);

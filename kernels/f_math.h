@@ -239,6 +239,36 @@ KERNEL float f_exp2_double(double x)
     return (float)(q * scale);
 }
 
+/* The rest of x / y, exactly, with the sign of x; NaN where there is none. The quotient is taken in
+ * steps of 11 bits, so that the rest and 11 bits fit 64. */
+KERNEL double f_fmod_double(double x, double y)
+{
+    uint64_t u, v;
+    memcpy(&u, &x, sizeof u);
+    memcpy(&v, &y, sizeof v);
+    const uint64_t sign = u >> 63 << 63, hidden = (uint64_t)1 << 52;
+    u &= UINT64_MAX >> 1;
+    v &= UINT64_MAX >> 1;
+    if (u >> 52 == 2047 || !v || v > (uint64_t)2047 << 52) return NAN;
+    if (u < v) return x;
+    const int32_t ux = (int32_t)(u >> 52), vx = (int32_t)(v >> 52);
+    const uint64_t m = vx ? (v & (hidden - 1)) | hidden : v;
+    uint64_t r = (ux ? (u & (hidden - 1)) | hidden : u) % m;
+    int32_t steps = (ux ? ux : 1) - (vx ? vx : 1);
+    for (; steps > 0 && r; steps -= 11) r = (r << (steps < 11 ? steps : 11)) % m;
+    /* r is the rest in the units of y, which are 2^-1074 where y is subnormal */
+    double scale;
+    const uint64_t unit = vx > 52 ? (uint64_t)(vx - 52) << 52 : (uint64_t)1 << (vx ? vx - 1 : 0);
+    memcpy(&scale, &unit, sizeof scale);
+    const double rest = (double)r * scale;
+    memcpy(&u, &rest, sizeof u);
+    u |= sign;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+KERNEL float f_fmod(float x, float y) { return (float)f_fmod_double((double)x, (double)y); }
+
 /* x^y as in C99's Annex F; 1 ulp. */
 KERNEL float f_pow(float x, float y)
 {

@@ -22,6 +22,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
     const float alpha = p->alpha, beta = p->beta;
     switch (p->op) {
         UNARY_ROWS(F_UNARY_CASE)
+        UNARY_FORMS(F_UNARY_CASE)
     default: break; /* F_CLIP */
     }
     for (int j = 0; j < F_CHUNK; j++) v[j] = f_clamp(v[j], p->lo, p->hi);

@@ -42,7 +42,31 @@ typedef struct f_matmul_p {
     int32_t astep, bstep;   /* elements from one matrix to the next; 0: the same for all */
 } f_matmul_p; /* f_matmul(p, a, b, y): both operands are activations, plain row-major */
 
-enum { F_ADD, F_SUB, F_MUL, F_DIV, F_MIN, F_MAX, F_POW };
+enum {
+    F_ADD,
+    F_SUB,
+    F_MUL,
+    F_DIV,
+    F_MIN,
+    F_MAX,
+    F_POW,
+    F_PRELU, /* a below 0 times b */
+    F_FMOD,  /* the rest of a division towards 0, of the sign of a */
+    /* of arith alone: integers and bools */
+    F_MOD, /* of the sign of b */
+    F_AND,
+    F_OR,
+    F_XOR,
+    F_SHIFT_LEFT,
+    F_SHIFT_RIGHT,
+    /* the result is bool */
+    F_EQUAL,
+    F_NOT_EQUAL,
+    F_LESS,
+    F_LESS_EQUAL,
+    F_GREATER,
+    F_GREATER_EQUAL
+};
 
 typedef struct f_binary_p {
     int32_t op;                     /* F_ADD ... */

@@ -29,13 +29,30 @@
     X(F_CEIL, "Ceil", FLOAT, "", 0, "", 0, FN(ceil)(x))                                            \
     X(F_ROUND, "Round", FLOAT, "", 0, "", 0, FN(round)(x))                                         \
     X(F_GELU, "Gelu", FLOAT, "", 0, "", 0,                                                         \
-      FL(0.5) * x * (1 + FN(erf)(x * FL(0.7071067811865476))))
+      FL(0.5) * x * (1 + FN(erf)(x * FL(0.7071067811865476))))                                     \
+    X(F_SIGN, "Sign", FLOAT, "", 0, "", 0, FN(select)(x < 0, -1, FN(select)(x > 0, 1, x)))         \
+    X(F_SOFTSIGN, "Softsign", FLOAT, "", 0, "", 0, x / (1 + FN(abs)(x)))                           \
+    X(F_THRESHOLDED_RELU, "ThresholdedRelu", FLOAT, "alpha", 1, "", 0,                           \
+      FN(select)(x > alpha, x, 0))                                                                 \
+    X(F_SELU, "Selu", FLOAT, "alpha", 1.67326319f, "gamma", 1.05070102f,                           \
+      beta * FN(select)(x < 0, alpha * FN(expm1)(x), x))                                           \
+    X(F_CELU, "Celu", FLOAT, "alpha", 1, "", 0,                                                    \
+      FN(select)(x < 0, alpha * FN(expm1)(x / alpha), x))                                          \
+    X(F_MISH, "Mish", FLOAT, "", 0, "", 0, x * FN(tanh)(FN(softplus)(x)))                          \
+    X(F_SWISH, "Swish", FLOAT, "alpha", 1, "", 0, x * FN(sigmoid)(alpha * x))                      \
+    X(F_SHRINK, "Shrink", FLOAT, "lambd", 0.5f, "bias", 0,                                         \
+      FN(select)(x < -alpha, x + beta, FN(select)(x > alpha, x - beta, 0)))
+/* Forms of those operators that attributes choose (ops/unary.c). */
+#define UNARY_FORMS(X)                                                                             \
+    X(F_GELU_TANH, "Gelu", FLOAT, "", 0, "", 0,                                                    \
+      FL(0.5) * x *                                                                                \
+          (1 + FN(tanh)(FL(0.7978845608028654) * (x + FL(0.044715) * x * x * x))))
 /* clang-format on */
 
 #define UNARY_CODE(code, ...) code,
 enum {
     F_CLIP, /* clamp only: Relu, Clip, Identity */
-    UNARY_ROWS(UNARY_CODE) F_UNARY_CODES
+    UNARY_ROWS(UNARY_CODE) UNARY_FORMS(UNARY_CODE) F_UNARY_CODES
 };
 #undef UNARY_CODE
 

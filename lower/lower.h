@@ -86,6 +86,8 @@ bool unary_params(const Node *n, f_unary_p *p);
 bool unary_emit(Lower *l, Node *n, f_unary_p p);
 /* Whether elements of that type can be added, multiplied ... */
 bool is_arithmetic(DType t);
+/* A number as one element of that type, a constant; a whole one, where the type is of integers. */
+Buf *lower_number(Lower *l, DType t, double x);
 /* Emits a op b (F_ADD ...) for `count` elements of that type; b may be one number. Returns where
  * they are. */
 Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf *a, Buf *b);

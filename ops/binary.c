@@ -1,95 +1,148 @@
 /* ops/binary.c - elementwise operators of two operands or more, with numpy's broadcasting. */
 #include "kernels/arith.h"
 #include "lower/quantized.h"
+#include "ops/broadcast.h"
 #include <math.h>
 #include <string.h>
 
-/* Row by row: ONNX's operator and the kernel's code. */
+/* What a binary operator is to the kernels: its code, and the types of its first operand. */
+typedef struct Binary {
+    const char *op;
+    int code;
+    unsigned types; /* FLOATS ... */
+} Binary;
+
+/* X(operator, most inputs, code, types, shape, rule, form on integers) */
+/* clang-format off */
+#define BINARY_ROWS(X)                                                                             \
+    X("Add", 2, F_ADD, NUMBERS, broadcast_shape, RULE(QONNX_RULE_OWN, 3), &add_quantized)          \
+    X("Sub", 2, F_SUB, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                 \
+    X("Mul", 2, F_MUL, NUMBERS, broadcast_shape, RULE(QONNX_RULE_OWN, 3), &mul_quantized)          \
+    X("Div", 2, F_DIV, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                 \
+    X("Min", -1, F_MIN, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                \
+    X("Max", -1, F_MAX, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                \
+    X("Sum", -1, F_ADD, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                \
+    X("Mean", -1, F_ADD, FLOATS, broadcast_shape, RULE_FLOAT, NULL)                                \
+    X("Pow", 2, F_POW, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                 \
+    X("PRelu", 2, F_PRELU, NUMBERS, prelu_shape, RULE_FLOAT, NULL)                                 \
+    X("Mod", 2, F_MOD, NUMBERS, broadcast_shape, RULE_FLOAT, NULL)                                 \
+    X("And", 2, F_AND, BOOL, compare_shape, RULE_FLOAT, NULL)                                      \
+    X("Or", 2, F_OR, BOOL, compare_shape, RULE_FLOAT, NULL)                                        \
+    X("Xor", 2, F_XOR, BOOL, compare_shape, RULE_FLOAT, NULL)                                      \
+    X("BitwiseAnd", 2, F_AND, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                         \
+    X("BitwiseOr", 2, F_OR, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                           \
+    X("BitwiseXor", 2, F_XOR, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                         \
+    X("BitShift", 2, F_SHIFT_LEFT, UNSIGNED, broadcast_shape, RULE_FLOAT, NULL)                    \
+    X("Equal", 2, F_EQUAL, NUMBERS | BOOL, compare_shape, RULE_FLOAT, NULL)                        \
+    X("Less", 2, F_LESS, NUMBERS, compare_shape, RULE_FLOAT, NULL)                                 \
+    X("LessOrEqual", 2, F_LESS_EQUAL, NUMBERS, compare_shape, RULE_FLOAT, NULL)                    \
+    X("Greater", 2, F_GREATER, NUMBERS, compare_shape, RULE_FLOAT, NULL)                           \
+    X("GreaterOrEqual", 2, F_GREATER_EQUAL, NUMBERS, compare_shape, RULE_FLOAT, NULL)
+/* clang-format on */
+
+#define BINARY_ROW(op, most, code, types, ...) {op, code, types},
+static const Binary rows[] = {BINARY_ROWS(BINARY_ROW)};
+
+static const Binary *binary_find(const Node *n)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(rows[i].op, n->op)) return &rows[i];
+    return NULL;
+}
+
 static int binary_code(const Node *n)
 {
-    static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow"};
-    if (!strcmp(n->op, "Sum")) return F_ADD;
-    for (int i = 0; i < 7; i++)
-        if (!strcmp(n->op, names[i])) return i;
-    return -1;
-}
-
-/* One operand of a call: its memory, and its strides by the axes of the output in the order of the
- * output's memory, behind 0 where there are fewer than 6. */
-typedef struct Operand {
-    Buf *buf;
-    int32_t strides[6];
-} Operand;
-
-/* A value of shape `s` in that layout, which broadcasts to `out`. */
-static void operand_strides(Operand *x, const Shape *s, Layout at, const Shape *out, Layout layout)
-{
-    int64_t strides[QONNX_MAX_RANK];
-    int order[QONNX_MAX_RANK];
-    broadcast_strides(s, at, out, strides);
-    layout_order(out->rank, layout, order);
-    for (int k = 0; k < out->rank; k++) x->strides[6 - out->rank + k] = (int32_t)strides[order[k]];
-}
-
-static Operand operand(Lower *l, Node *n, int i, Layout layout)
-{
-    const Value *v = n->in[i];
-    Layout at = v->data || v->shape.rank < 3 ? PLAIN : lower_layout(l, n, i);
-    Operand x = {.buf = lower_in(l, n, i, at)};
-    operand_strides(&x, &v->shape, at, &n->out[0]->shape, layout);
-    return x;
+    int code = binary_find(n)->code;
+    if (code == F_MOD && qonnx_node_int(n, "fmod", 0)) return F_FMOD;
+    if (code == F_SHIFT_LEFT && !strcmp(qonnx_node_string(n, "direction", ""), "RIGHT"))
+        return F_SHIFT_RIGHT;
+    return code;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-bool is_arithmetic(DType t)
-{
-    return t == QONNX_FLOAT16 || t == QONNX_FLOAT || t == QONNX_DOUBLE || t == QONNX_INT8 ||
-           t == QONNX_INT16 || t == QONNX_INT32 || t == QONNX_INT64 || t == QONNX_UINT8 ||
-           t == QONNX_UINT16 || t == QONNX_UINT32 || t == QONNX_UINT64;
-}
+bool is_arithmetic(DType t) { return has_type(NUMBERS, t); }
 
 /* Whether it is a call of f_binary, not of arith. */
-static bool is_float(const arith_p *p) { return p->type == QONNX_FLOAT && p->btype == QONNX_FLOAT; }
+static bool is_float(int op, DType a, DType b)
+{
+    return op <= F_FMOD && a == QONNX_FLOAT && b == QONNX_FLOAT;
+}
 
-/* out = a op b; floats are clamped. */
-static void emit(Lower *l, const Node *n, const arith_p *p, float lo, float hi, Buf *a, Buf *b,
-                 Buf *out)
+/* A call of two operands of those types. */
+typedef struct Pair {
+    int op;
+    DType type, btype;
+    float lo, hi; /* clamp of floats */
+} Pair;
+
+static void emit(Lower *l, const Node *n, const Pair *c, const Walk *w, Buf *a, Buf *b, Buf *out)
 {
     Buf *in[2] = {a, b};
-    if (!is_float(p)) {
-        lower_call(l, n, "arith", p, in, 2, out);
-        return;
-    }
-    f_binary_p f = {.op = p->op, .lo = lo, .hi = hi};
-    for (int i = 0; i < 6; i++) {
-        (&f.d0)[i] = (&p->d0)[i];
-        (&f.a0)[i] = (&p->a0)[i];
-        (&f.b0)[i] = (&p->b0)[i];
-    }
-    lower_call(l, n, "f_binary", &f, in, 2, out);
+    arith_p p = {.op = c->op, .type = (int32_t)c->type, .btype = (int32_t)c->btype};
+    f_binary_p f = {.op = c->op, .lo = c->lo, .hi = c->hi};
+    bool floats = is_float(c->op, c->type, c->btype);
+    memcpy(floats ? &f.d0 : &p.d0, w->dims, sizeof w->dims);
+    memcpy(floats ? &f.a0 : &p.a0, w->strides[0], sizeof w->strides[0]);
+    memcpy(floats ? &f.b0 : &p.b0, w->strides[1], sizeof w->strides[1]);
+    lower_call(l, n, floats ? "f_binary" : "arith", floats ? (void *)&f : (void *)&p, in, 2, out);
+}
+
+Buf *lower_number(Lower *l, DType t, double x)
+{
+    void *data = lower_alloc(l, sizeof(double));
+    double v[F_CHUNK] = {x};
+    uint64_t u[F_CHUNK] = {isfinite(x) ? (uint64_t)(int64_t)x : 0};
+    if (has_type(FLOATS, t)) arith_store_reals(v, (int32_t)t, data, 0, 1);
+    else arith_store_integers(u, (int32_t)t, data, 0, 1);
+    return lower_const(l, data, (size_t)qonnx_dtype_bits(t) / 8);
 }
 
 Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf *a, Buf *b)
 {
-    arith_p p = {op, (int32_t)type, (int32_t)type, 1, 1, 1, 1, 1, (int32_t)count, .a5 = 1};
-    p.b5 = b->bytes != (size_t)qonnx_dtype_bits(type) / 8;
-    Buf *y = lower_temp(l, a->bytes);
-    emit(l, n, &p, -INFINITY, INFINITY, a, b, y);
+    size_t size = (size_t)qonnx_dtype_bits(type) / 8;
+    Pair c = {op, type, type, -INFINITY, INFINITY};
+    Walk w = {{1, 1, 1, 1, 1, (int32_t)count}, {{0, 0, 0, 0, 0, 1}, {0}}};
+    w.strides[1][5] = b->bytes != size;
+    Buf *y = lower_temp(l, op >= F_EQUAL ? (size_t)count : a->bytes);
+    emit(l, n, &c, &w, a, b, y);
     return y;
 }
 
 /* ---- the operators --------------------------------------------------------------------------- */
 
+static bool compare_shape(Ctx *cx, Node *n)
+{
+    if (!broadcast_shape(cx, n)) return false;
+    if (n->out[0]) n->out[0]->dtype = QONNX_BOOL;
+    return true;
+}
+
+/* The slope broadcasts to the input, not the other way. */
+static bool prelu_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *slope = in_shape(n, 1);
+    if (!x || !slope) return same_shape(cx, n);
+    for (int i = 1; i <= slope->rank; i++) {
+        int64_t d = i <= x->rank ? x->dim[x->rank - i] : 1, s = slope->dim[slope->rank - i];
+        if (s != 1 && s >= 0 && d >= 0 && s != d)
+            return qonnx_fail(cx, n, "a slope of size %lld at axis %d does not broadcast to %lld",
+                              (long long)s, slope->rank - i, (long long)d);
+    }
+    return slope->rank <= x->rank ? same_shape(cx, n)
+                                  : qonnx_fail(cx, n, "a slope of rank %d for an input of rank %d",
+                                               slope->rank, x->rank);
+}
+
 /* Operands are of one type, but for the exponent of Pow. */
-static bool binary_takes(Why *why, const Node *n)
+static bool types_agree(Why *why, const Node *n, unsigned types)
 {
     bool pow = qonnx_node_is(n, "Pow");
     DType first = in_dtype(n, 0);
     for (int i = 0; i < n->nin; i++) {
         DType t = in_dtype(n, i);
         if (!t) continue;
-        if (!is_arithmetic(t) || (pow && t == QONNX_DOUBLE))
+        if (!has_type(types, t) || (pow && t == QONNX_DOUBLE))
             return why_not(why, "input %d is %s, which cannot be run", i, qonnx_dtype_name(t));
         if (!pow && first && t != first)
             return why_not(why, "inputs of different types: %s and %s", qonnx_dtype_name(first),
@@ -98,42 +151,45 @@ static bool binary_takes(Why *why, const Node *n)
     return true;
 }
 
-/* The call that takes operands a and b, but for its operation. */
-static arith_p params_of(const Node *n, Layout layout, const Operand *a, const Operand *b)
+static bool binary_takes(Why *why, const Node *n)
 {
-    const Shape *y = &n->out[0]->shape;
-    int order[QONNX_MAX_RANK];
-    arith_p p = {binary_code(n), (int32_t)in_dtype(n, 0), (int32_t)in_dtype(n, 1)};
-    layout_order(y->rank, layout, order);
-    for (int k = 0; k < 6; k++) {
-        int i = k - (6 - y->rank);
-        (&p.d0)[k] = i < 0 ? 1 : (int32_t)y->dim[order[i]];
-        (&p.a0)[k] = a->strides[k];
-        (&p.b0)[k] = b->strides[k];
-    }
-    return p;
+    const Binary *b = binary_find(n);
+    const char *to = qonnx_node_string(n, "direction", "");
+    if (b->code == F_SHIFT_LEFT && strcmp(to, "LEFT") && strcmp(to, "RIGHT"))
+        return why_not(why, "direction is '%.20s', want LEFT or RIGHT", to);
+    if (!types_agree(why, n, b->types)) return false;
+    if (b->code == F_MOD && has_type(FLOATS, in_dtype(n, 0)) && !qonnx_node_int(n, "fmod", 0))
+        return why_not(why, "floats want the attribute fmod 1");
+    return true;
 }
 
 /* Two operands a call: the result of a call is the first one of the next. */
 static bool binary_lower(Lower *l, Node *n)
 {
-    const Shape *y = &n->out[0]->shape;
-    if (y->rank > 6) return qonnx_fail(l->cx, n, "rank %d, at most 6 can be run", y->rank);
+    DType t = in_dtype(n, 0);
+    int64_t count = shape_elements(&n->out[0]->shape);
+    int size = qonnx_dtype_bits(t) / 8;
     Layout layout = lower_result_layout(l, n);
+    bool mean = qonnx_node_is(n, "Mean") && n->nin > 1;
     if (n->nin == 1) lower_view(l, n->out[0], lower_in(l, n, 0, layout), layout);
-    size_t bytes = (size_t)shape_elements(y) * (size_t)qonnx_dtype_bits(in_dtype(n, 0)) / 8;
-    Operand a = operand(l, n, 0, layout);
+    Operand x[2] = {operand(l, n, 0, layout)};
     for (int i = 1; i < n->nin; i++) {
-        Operand b = operand(l, n, i, layout);
-        arith_p p = params_of(n, layout, &a, &b);
-        float lo = -INFINITY, hi = INFINITY;
+        Pair c = {binary_code(n), t, in_dtype(n, i), -INFINITY, INFINITY};
+        int sizes[2] = {size, qonnx_dtype_bits(c.btype) / 8};
         bool last = i == n->nin - 1;
-        Value *v = last && is_float(&p) ? lower_fused(l, n, &lo, &hi) : n->out[0];
-        Buf *out = last ? lower_out(l, v, layout) : lower_temp(l, bytes);
-        emit(l, n, &p, lo, hi, a.buf, b.buf, out);
-        a.buf = out;
-        operand_strides(&a, y, layout, y, layout);
+        Walk w;
+        x[1] = operand(l, n, i, layout);
+        walk_make(l, n, layout, x, 2, sizes, &w);
+        bool fuses = last && !mean && is_float(c.op, c.type, c.btype);
+        Value *v = fuses ? lower_fused(l, n, &c.lo, &c.hi) : n->out[0];
+        Buf *out =
+            last && !mean ? lower_out(l, v, layout) : lower_temp(l, (size_t)count * (size_t)size);
+        emit(l, n, &c, &w, x[0].buf, x[1].buf, out);
+        x[0] = operand_full(n, out, layout);
     }
+    if (mean)
+        lower_view(l, n->out[0],
+                   arithmetic(l, n, F_DIV, t, count, x[0].buf, lower_number(l, t, n->nin)), layout);
     return true;
 }
 
@@ -249,17 +305,20 @@ static const Quantized mul_quantized = {
     .qlinear = {"QLinearMul", "com.microsoft", .out = 6},
 };
 
+#define BINARY_OP(op, most, code, types, shape, rule, on_integers)                                 \
+    {op,                                                                                           \
+     most < 0 ? 1 : 2,                                                                             \
+     most,                                                                                         \
+     shape,                                                                                        \
+     rule,                                                                                         \
+     NULL,                                                                                         \
+     binary_lower,                                                                                 \
+     .takes = binary_takes,                                                                        \
+     .quantized = on_integers},
+
 const Op ops_binary[] = {
-    /* name  inputs  shape  rule  refine  lower */
-    {"Add", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
-     .takes = binary_takes, .quantized = &add_quantized},
-    {"Sub", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Mul", 2, 2, broadcast_shape, RULE(QONNX_RULE_OWN, 3), NULL, binary_lower,
-     .takes = binary_takes, .quantized = &mul_quantized},
-    {"Div", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Min", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Max", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Sum", 1, -1, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
-    {"Pow", 2, 2, broadcast_shape, RULE_FLOAT, NULL, binary_lower, .takes = binary_takes},
+    /* clang-format off */
+    BINARY_ROWS(BINARY_OP)
     {0},
+    /* clang-format on */
 };

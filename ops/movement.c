@@ -475,16 +475,6 @@ static bool fill_lower(Lower *l, Node *n)
     return true;
 }
 
-/* Known for its type: constants are cast when they are folded; nothing else runs yet. (Before
- * operator set 6 `to` was a string.) */
-static bool cast_shape(Ctx *cx, Node *n)
-{
-    if (!qonnx_dtype_bits((DType)qonnx_node_int(n, "to", 0)) &&
-        qonnx_node_int(n, "to", 0) != QONNX_STRING)
-        return qonnx_fail(cx, n, "attribute to is no known type");
-    return out_shape(cx, n, 0, (DType)qonnx_node_int(n, "to", 0), in_shape(n, 0));
-}
-
 const Op ops_movement[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower,
@@ -501,6 +491,5 @@ const Op ops_movement[] = {
     {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1,
      .takes = fill_takes},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
-    {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, NULL},
     {0},
 };

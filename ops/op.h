@@ -114,6 +114,18 @@ bool op_shape(Ctx *cx, Node *n);
 bool op_takes(Why *why, const Node *n);
 /* Says why not; false, for `return`. */
 bool why_not(Why *why, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Sets of element types: a bit each, by its number. */
+enum {
+    FLOATS = 1u << QONNX_FLOAT | 1u << QONNX_DOUBLE | 1u << QONNX_FLOAT16 | 1u << QONNX_BFLOAT16,
+    UNSIGNED = 1u << QONNX_UINT8 | 1u << QONNX_UINT16 | 1u << QONNX_UINT32 | 1u << QONNX_UINT64,
+    SIGNED = 1u << QONNX_INT8 | 1u << QONNX_INT16 | 1u << QONNX_INT32 | 1u << QONNX_INT64,
+    INTEGERS = UNSIGNED | SIGNED,
+    NUMBERS = FLOATS | INTEGERS,
+    BOOL = 1u << QONNX_BOOL,
+};
+bool has_type(unsigned types, DType t);
+/* For .takes: input i is of one of those types. */
+bool takes_types(Why *why, const Node *n, int i, unsigned types);
 /* For .takes: input i is of that type; all inputs, or input 0, are float; input 0 has elements that
  * can be moved. */
 bool takes_type(Why *why, const Node *n, int i, DType t);

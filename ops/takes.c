@@ -49,6 +49,15 @@ bool takes_type(Why *why, const Node *n, int i, DType t)
                    qonnx_dtype_name(t));
 }
 
+bool has_type(unsigned types, DType t) { return t < 32 && types >> t & 1; }
+
+bool takes_types(Why *why, const Node *n, int i, unsigned types)
+{
+    DType t = in_dtype(n, i);
+    return !t || has_type(types, t) ||
+           why_not(why, "input %d is %s, which cannot be run", i, qonnx_dtype_name(t));
+}
+
 bool takes_floats(Why *why, const Node *n)
 {
     for (int i = 0; i < n->nin; i++)

@@ -26,7 +26,8 @@ bool unary_params(const Node *n, f_unary_p *p)
     const Unary *u = unary_find(n);
     *p = (f_unary_p){.op = F_CLIP, .lo = -INFINITY, .hi = INFINITY};
     if (!u) return activation_bounds(n, &p->lo, &p->hi);
-    p->op = u->code;
+    bool tanh = u->code == F_GELU && !strcmp(qonnx_node_string(n, "approximate", "none"), "tanh");
+    p->op = tanh ? F_GELU_TANH : u->code;
     p->alpha = qonnx_node_float(n, u->alpha, u->alpha_default);
     p->beta = qonnx_node_float(n, u->beta, u->beta_default);
     return true;
@@ -41,18 +42,40 @@ bool unary_emit(Lower *l, Node *n, f_unary_p p)
     return true;
 }
 
+/* Of integers: Abs, Neg and Sign, by products and comparisons. */
+static bool integer_lower(Lower *l, Node *n, int code)
+{
+    Layout at = lower_layout(l, n, 0);
+    DType t = in_dtype(n, 0);
+    int64_t count = shape_elements(in_shape(n, 0));
+    Buf *x = lower_in(l, n, 0, at), *y = x, *minus = lower_number(l, t, -1);
+    bool negative = has_type(SIGNED, t);
+    if (code == F_SIGN) {
+        y = arithmetic(l, n, F_MIN, t, count, x, lower_number(l, t, 1));
+        if (negative) y = arithmetic(l, n, F_MAX, t, count, y, minus);
+    } else if (negative) {
+        y = arithmetic(l, n, F_MUL, t, count, x, minus);
+        if (code == F_ABS) y = arithmetic(l, n, F_MAX, t, count, x, y);
+    }
+    lower_view(l, n->out[0], y, at);
+    return true;
+}
+
 static bool unary_lower(Lower *l, Node *n)
 {
     f_unary_p p;
-    return unary_params(n, &p) && unary_emit(l, n, p);
+    if (!unary_params(n, &p)) return false;
+    return has_type(INTEGERS, in_dtype(n, 0)) ? integer_lower(l, n, p.op) : unary_emit(l, n, p);
 }
 
 static bool unary_takes(Why *why, const Node *n)
 {
+    int code = unary_find(n)->code;
     const char *form = qonnx_node_string(n, "approximate", "none");
-    if (qonnx_node_is(n, "Gelu") && strcmp(form, "none"))
-        return why_not(why, "approximate is '%.20s', this library runs 'none' only", form);
-    return takes_float_data(why, n);
+    if (code == F_GELU && strcmp(form, "none") && strcmp(form, "tanh"))
+        return why_not(why, "approximate is '%.20s', want 'none' or 'tanh'", form);
+    unsigned integers = code == F_NEG ? SIGNED : code == F_ABS || code == F_SIGN ? INTEGERS : 0;
+    return takes_types(why, n, 0, integers | 1u << QONNX_FLOAT);
 }
 
 /* The rules that a row may name. */

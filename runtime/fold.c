@@ -40,15 +40,6 @@ static bool spend(Ctx *cx, const Node *n, int64_t bytes, int64_t work)
     return false;
 }
 
-/* Bytes of the inputs: what a node goes through at least. */
-static int64_t input_bytes(const Node *n)
-{
-    int64_t sum = 0;
-    for (int i = 0; i < n->nin; i++)
-        if (n->in[i]) sum = size_plus(sum, (int64_t)n->in[i]->data->bytes);
-    return sum;
-}
-
 /* Takes what the kernels need for a node, alone in its graph with shapes inferred, off the budget.
  * False also where it cannot run: its results have no size, or one that cannot be indexed. */
 static bool spend_on_kernels(Ctx *cx, const Node *n, const Node *lone)
@@ -167,80 +158,6 @@ static const Tensor *fold_dimension(const Node *n)
     return result_copy(n, QONNX_INT64, which->rank, count, dims);
 }
 
-/* ---- Cast ------------------------------------------------------------------------------------ */
-
-/* A number of any type that is cast. */
-typedef struct Number {
-    bool whole; /* it is an integer, in `i` */
-    int64_t i;
-    double x;
-} Number;
-
-static Number get_number(const Tensor *t, int64_t i)
-{
-    Number y = {.whole = true};
-    if (t->dtype == QONNX_INT64) memcpy(&y.i, (const char *)t->data + i * 8, sizeof y.i);
-    else y.x = qonnx_tensor_get(t, i), y.whole = false;
-    return y;
-}
-
-/* Writes it as an integer of `bytes` bytes, cut off towards 0. False where it does not fit:
- * runtimes give different numbers then. */
-static bool put_integer(void *to, int64_t bytes, bool is_signed, Number n)
-{
-    if (!n.whole) {
-        if (!(fabs(n.x) < 0x1p63)) return false;
-        n.i = (int64_t)n.x;
-    }
-    int bits = (int)bytes * 8 - is_signed;
-    if (!is_signed && n.i < 0) return false;
-    if (bits < 63 && (n.i >= (int64_t)1 << bits || n.i < -((int64_t)1 << bits))) return false;
-    int8_t a = (int8_t)n.i; /* the bits of the unsigned types are the same */
-    int16_t b = (int16_t)n.i;
-    int32_t c = (int32_t)n.i;
-    memcpy(to,
-           bytes == 1   ? (void *)&a
-           : bytes == 2 ? (void *)&b
-           : bytes == 4 ? (void *)&c
-                        : &n.i,
-           (size_t)bytes);
-    return true;
-}
-
-static bool put_number(char *data, DType t, int64_t i, Number n)
-{
-    int64_t bytes = qonnx_dtype_bits(t) / 8;
-    double x = n.whole ? (double)n.i : n.x;
-    float f = n.whole ? (float)n.i : (float)n.x;
-    char *to = data + i * bytes;
-    switch (t) {
-    case QONNX_FLOAT: memcpy(to, &f, sizeof f); return true;
-    case QONNX_DOUBLE: memcpy(to, &x, sizeof x); return true;
-    case QONNX_BOOL: *to = n.whole ? n.i != 0 : x != 0; return true;
-    case QONNX_INT8: case QONNX_INT16: case QONNX_INT32: case QONNX_INT64:
-        return put_integer(to, bytes, true, n);
-    case QONNX_UINT8: case QONNX_UINT16: case QONNX_UINT32: return put_integer(to, bytes, false, n);
-    default: return false;
-    }
-}
-
-/* Cast, for which there is no kernel yet: shapes are computed by it. NULL where a type is not one
- * of the usual, or a number does not fit. */
-static const Tensor *fold_cast(Ctx *cx, const Node *n)
-{
-    DType to = n->out[0]->dtype;
-    const Tensor *a = n->nin == 1 && n->in[0] ? n->in[0]->data : NULL;
-    if (!a || qonnx_dtype_bits(to) < 8 || qonnx_dtype_bits(a->dtype) < 8) return NULL;
-    if (a->dtype == QONNX_UINT64) return NULL;
-    int64_t count = tensor_count(a), bytes = size_times(count, qonnx_dtype_bits(to) / 8);
-    if (!spend(cx, n, bytes, size_plus(input_bytes(n), bytes))) return NULL;
-    void *data;
-    Tensor *t = result_new(n, to, a->rank, a->dims, &data);
-    for (int64_t i = 0; i < count; i++)
-        if (!put_number(data, to, i, get_number(a, i))) return NULL;
-    return t;
-}
-
 /* ---- everything that the kernels run --------------------------------------------------------- */
 
 /* A graph of this node alone, its used outputs being the graph's. */
@@ -305,20 +222,19 @@ static bool fold_kernels(Ctx *cx, Node *n)
 /* ---- one node -------------------------------------------------------------------------------- */
 
 /* What the node gives, where that needs no kernel. */
-static const Tensor *fold_plainly(Ctx *cx, const Node *n)
+static const Tensor *fold_plainly(const Node *n)
 {
     if (n->nout != 1) return NULL;
     if (qonnx_node_is(n, "Constant")) return fold_constant(n);
     if (qonnx_node_is(n, "Shape")) return fold_shape(n);
     if (qonnx_node_is(n, "Size")) return fold_size(n);
-    if (qonnx_node_is(n, "Gather")) return fold_dimension(n);
-    return qonnx_node_is(n, "Cast") && is_constant(n) ? fold_cast(cx, n) : NULL;
+    return qonnx_node_is(n, "Gather") ? fold_dimension(n) : NULL;
 }
 
 bool node_fold(Ctx *cx, Node *n)
 {
     if (!n->nout || !n->out[0] || qonnx_node_subgraphs(n)) return false;
-    const Tensor *t = fold_plainly(cx, n);
+    const Tensor *t = fold_plainly(n);
     if (!t) return n->nin && n->row && is_constant(n) && fold_kernels(cx, n);
     Value *v = n->out[0];
     qonnx_node_remove(n);
