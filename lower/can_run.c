@@ -36,13 +36,14 @@ static void add(Missing *m, const Node *n, const Why *why)
 bool follows_from_shapes(Node *n)
 {
     n->mark = qonnx_node_is(n, "Shape") || qonnx_node_is(n, "Size");
-    if (n->mark || !n->nin) return n->mark;
+    if (n->mark || !n->row) return n->mark;
+    int given = 0; /* inputs that are not left out */
     for (int i = 0; i < n->nin; i++) {
         const Value *v = n->in[i];
         if (v && !v->data && !(v->def && v->def->graph == n->graph && v->def->mark)) return false;
+        given += v != NULL;
     }
-    n->mark = 1;
-    return true;
+    return (n->mark = given > 0);
 }
 
 static void collect(Missing *m, const Graph *g, bool specialized)

@@ -39,6 +39,16 @@ def inspected(done, path):
 
 # ---- known means that it runs ----
 
+@pytest.mark.mends("operators - what inspect calls known runs")
+@pytest.mark.parametrize("node", [
+    helper.make_node("OptionalHasElement", [""], ["y"], "n"),
+    helper.make_node("Unheard", ["c"], ["y"], "n", domain="elsewhere"),
+], ids=["left out", "constant"])
+def test_nothing_to_wait_for(done, tmp_path, node):
+    """An operator without a row does not run because its inputs are constant, or left out."""
+    path = saved(model([node], [], constants={"c": np.float32([1])}, opset=18, elsewhere=1), tmp_path)
+    assert not inspected(done, path)[node.op_type]["known"]
+
 def indices_unread():
     made = one("MaxPool", FLOAT, kernel_shape=[2, 2])
     made.graph.node[0].output.append("indices")
