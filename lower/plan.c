@@ -36,6 +36,14 @@ static bool in_place(const Call *c, int i)
 
 static bool placed(const Buf *b) { return b && !b->data && !b->port; }
 
+/* Whether an input that must not be the output's memory is that of input i, too. */
+static bool is_read_elsewhere(const Call *c, int i)
+{
+    for (int j = 0; j < c->kernel->nin; j++)
+        if (placed(c->in[j]) && c->in[j]->block == c->in[i]->block && !in_place(c, j)) return true;
+    return false;
+}
+
 /* Puts the first output of the call into the block of an input that nobody needs afterwards. */
 static void join(Plan *p, int call)
 {
@@ -46,7 +54,7 @@ static void join(Plan *p, int call)
         const Buf *x = c->in[i];
         if (!placed(x) || x->bytes != y->bytes || !in_place(c, i)) continue;
         Block *b = &p->blocks[x->block];
-        if (b->dies != call) continue;
+        if (b->dies != call || is_read_elsewhere(c, i)) continue;
         p->blocks[y->block].bytes = 0;
         y->block = x->block;
         b->dies = y->dies;

@@ -1,6 +1,5 @@
 /* ops/movement.c - operators that only move data. */
 #include "ir/size.h"
-#include "kernels/gather.h"
 #include "lower/quantized.h"
 #include <string.h>
 
@@ -314,65 +313,7 @@ static bool split_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- Gather, Shape --------------------------------------------------------------------------- */
-
-static bool gather_shape(Ctx *cx, Node *n)
-{
-    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
-    int axis;
-    if (!x || !k) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    if (!check_axis(cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis)) return false;
-    if (x->rank - 1 + k->rank > QONNX_MAX_RANK)
-        return qonnx_fail(cx, n, "the result has too many axes");
-    Shape y = {.rank = 0};
-    for (int i = 0; i < x->rank; i++) {
-        if (i != axis) {
-            y.dim[y.rank] = x->dim[i];
-            y.sym[y.rank++] = x->sym[i];
-            continue;
-        }
-        for (int j = 0; j < k->rank; j++) y.dim[y.rank] = k->dim[j], y.sym[y.rank++] = k->sym[j];
-    }
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-/* Computed indices are kept inside by the kernel; constant ones must be. */
-static bool check_indices(Ctx *cx, const Node *n, int64_t d)
-{
-    const Tensor *k = n->in[1]->data;
-    for (int64_t i = 0, count = k ? tensor_count(k) : 0; i < count; i++) {
-        double at = qonnx_tensor_get(k, i);
-        if (at < -(double)d || at >= (double)d)
-            return qonnx_fail(cx, n, "index %.0f is out of range", at);
-    }
-    return d > 0 || !shape_elements(&n->out[0]->shape) ||
-           qonnx_fail(cx, n, "an axis of size 0 has nothing to take");
-}
-
-static bool gather_takes(Why *why, const Node *n)
-{
-    if (in_dtype(n, 1) != QONNX_INT64 && !takes_type(why, n, 1, QONNX_INT32)) return false;
-    return takes_moved(why, n);
-}
-
-static bool gather_lower(Lower *l, Node *n)
-{
-    const Shape *x = in_shape(n, 0);
-    DType t = in_dtype(n, 1);
-    int axis;
-    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), x->rank, &axis))
-        return false;
-    if (!check_indices(l->cx, n, x->dim[axis])) return false;
-    gather_p p = {(int32_t)shape_product(x, 0, axis),
-                  (int32_t)x->dim[axis],
-                  (int32_t)shape_product(x, axis + 1, x->rank),
-                  (int32_t)shape_elements(in_shape(n, 1)),
-                  element_bytes(n),
-                  t == QONNX_INT64};
-    Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
-    lower_call(l, n, "gather", &p, in, 2, lower_out(l, n->out[0], PLAIN));
-    return true;
-}
+/* ---- Shape, Size ----------------------------------------------------------------------------- */
 
 static bool shape_shape(Ctx *cx, Node *n)
 {
@@ -483,7 +424,6 @@ const Op ops_movement[] = {
      .takes = takes_moved},
     {"Split", 1, 2, split_shape, RULE(QONNX_RULE_SAME, 1), NULL, split_lower, .lists = 2,
      .takes = takes_moved},
-    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes},
     {"Concat", 1, -1, concat_shape, RULE(QONNX_RULE_UNIFY, ~0u), NULL, concat_lower,
      .takes = concat_takes, .quantized = &concat_quantized},
     {"Expand", 2, 2, expand_shape, RULE_FLOAT, NULL, expand_lower, .lists = 2,

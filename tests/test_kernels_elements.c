@@ -2,7 +2,6 @@
  * against libm, in units in the last place; arithmetic of every type; copies; quantizing.
  */
 #include "kernels/arith.h"
-#include "kernels/gather.h"
 #include "kernels/reduce_walk.h"
 #include "tests/kernel_run.h"
 
@@ -495,39 +494,6 @@ static int64_t integer_at(int32_t dtype, const void *x, size_t i)
     }
 }
 
-/* Indices of either type, below 0 and far outside. */
-static void test_gather(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 300; i++) {
-        const gather_p p = {between(1, 3),  between(1, 9),      between(1, 9),
-                            between(1, 20), 1 << between(0, 3), between(0, 1)};
-        const size_t row = (size_t)(p.inner * p.size);
-        const size_t in = (size_t)(p.outer * p.d) * row, out = (size_t)(p.outer * p.count) * row;
-        unsigned char *x = alloc(in), *want = alloc(out);
-        int64_t wide[20];
-        int32_t narrow[20];
-        for (size_t k = 0; k < in; k++) x[k] = (unsigned char)rnd();
-        for (int k = 0; k < 20; k++) {
-            narrow[k] = between(0, 9) ? between(-p.d, p.d - 1) : (int32_t)(rnd() << 1);
-            wide[k] = narrow[k];
-            if (p.wide && !between(0, 9)) wide[k] = between(0, 1) ? INT64_MAX : INT64_MIN;
-        }
-        for (int32_t o = 0; o < p.outer; o++)
-            for (int32_t k = 0; k < p.count; k++) {
-                const int64_t at = p.wide ? wide[k] : narrow[k], up = at < 0 ? at + p.d : at;
-                const int64_t from = up < 0 ? 0 : up >= p.d ? p.d - 1 : up;
-                memcpy(want + (size_t)(o * p.count + k) * row,
-                       x + (size_t)(o * p.d + (int32_t)from) * row, row);
-            }
-        unsigned char *y = run("gather", &p, x, p.wide ? (void *)wide : (void *)narrow, NULL, out);
-        assert_memory_equal(y, want, out);
-        free(x);
-        free(y);
-        free(want);
-    }
-}
-
 /* rint rounds halves to even; half of the inputs are ties or far outside. */
 static void test_quantize(void **state)
 {
@@ -587,7 +553,6 @@ int main(void)
         cmocka_unit_test_setup(test_softmax_affine, reseed),
         cmocka_unit_test_setup(test_long_sums, reseed),
         cmocka_unit_test_setup(test_copy, reseed),
-        cmocka_unit_test_setup(test_gather, reseed),
         cmocka_unit_test_setup(test_quantize, reseed),
     };
     return cmocka_run_group_tests_name("kernels_elements", tests, NULL, NULL);

@@ -184,6 +184,107 @@ def test_split_into_many(tmp_path):
     agree(m, tmp_path)
 
 
+# ---- indices -------------------------------------------------------------------------------------------------------------
+
+REDUCTIONS = ["none", "add", "mul", "min", "max"]
+
+
+def taken(dtype):
+    """Gather and its like, with indices of both types, below 0, of any rank, and none."""
+    forms = []
+    for index in (np.int64, np.int32):
+        k = np.array([[2, -1, 0], [0, 0, -3]], index)
+        forms += [("Gather", ["x", k % n - n], dict(axis=a)) for a, n in enumerate((3, 4, 5))]
+        forms += [("Gather", ["x", np.array(-2, index)], dict(axis=a)) for a in (0, 1, -1)]
+        forms.append(("Gather", ["x", np.zeros((0, 2), index)], dict(axis=1)))
+        forms += [("GatherElements", ["x", np.broadcast_to(k, (2, 2, 3))], dict(axis=a)) for a in (0, 1, 2)]
+        forms.append(("GatherElements", ["x", np.full((3, 4, 9), -4, index)], dict(axis=-1)))
+        forms.append(("GatherElements", ["x", np.zeros((3, 0, 2), index)], dict(axis=2)))
+    forms += [("GatherND", ["x", i64([0, 1], [-1, 2])], {}), ("GatherND", ["x", i64([[-3], [2]])], {}),
+              ("GatherND", ["x", i64([1, -4, 4])], {}), ("GatherND", ["x", np.zeros((0, 2), np.int64)], {}),
+              ("GatherND", ["x", i64([[1], [0]], [[3], [-1]], [[2], [2]])], dict(batch_dims=1)),
+              ("GatherND", ["x", i64([1, 2], [3, 3], [0, -5])], dict(batch_dims=1)),
+              ("GatherND", ["x", np.arange(12).reshape(3, 4, 1) % 5], dict(batch_dims=2))]
+    return forms
+
+
+def put(dtype, reduction, index=np.int64):
+    more = dict(reduction=reduction) if reduction != "none" else {}
+    u = lambda *shape: numbers(dtype, *shape, seed=3)
+    k = np.array([[2, -1, 0], [0, 0, -3]], index)
+    if reduction == "none":  # which update stays is open where several are for one element
+        k = np.array([[2, -2, 0], [0, 1, -1]], index)
+    forms = [("ScatterElements", ["x", np.broadcast_to(k, (2, 2, 3)), u(2, 2, 3)], dict(axis=2, **more)),
+             ("ScatterElements", ["x", np.zeros((3, 1, 2), index), u(3, 1, 2)], dict(axis=1, **more)),
+             ("ScatterElements", ["x", np.zeros((0, 1, 2), index), u(0, 1, 2)], dict(axis=-3, **more))]
+    if index == np.int32:
+        return forms
+    rows = i64([0], [-1]) if reduction == "none" else i64([0], [-1], [0])
+    return forms + [("ScatterND", ["x", rows, u(len(rows), 4, 5)], more),
+                    ("ScatterND", ["x", i64([[0, 1], [1, -1]]), u(1, 2, 5)], more),
+                    ("ScatterND", ["x", i64([1, 2, 3], [-1, 0, 0]), u(2)], more),
+                    ("ScatterND", ["x", np.zeros((0, 3), np.int64), u(0)], more)]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_taken(dtype, tmp_path):
+    agree(build(taken(dtype), {"x": numbers(dtype, 3, 4, 5)}), tmp_path)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_put(dtype, reduction, tmp_path):
+    if reduction != "none" and (dtype == np.float16 or (dtype == np.bool_ and reduction in ("min", "max"))):
+        pytest.skip("ONNX Runtime has no such reduction")
+    forms = put(dtype, reduction)
+    if dtype == np.bool_ and reduction != "none":
+        forms = [f for f in forms if f[0] == "ScatterElements"]
+    agree(build(forms, {"x": numbers(dtype, 3, 4, 5)}, opset=18), tmp_path)
+
+
+@pytest.mark.parametrize("opset, op", [(9, "Scatter"), (11, "ScatterElements"), (13, "ScatterElements")])
+def test_put_by_operator_set(opset, op, tmp_path):
+    forms = [(op, *f[1:]) for f in put(np.float32, "none", np.int32)]
+    agree(build(forms, {"x": numbers(np.float32, 3, 4, 5)}, opset), tmp_path)
+
+
+@pytest.mark.parametrize("op, axis", [("Gather", 1), ("GatherElements", 1), ("GatherND", 0), ("ScatterElements", 1),
+                                      ("ScatterND", 0)])
+def test_computed_indices_stay_inside(op, axis, tmp_path, qonnx):
+    """What lies outside is the nearest, and never memory of others (the C is built with sanitizers)."""
+    x, k = numbers(np.float32, 2, 3), np.array([[-(2**63), 2**63 - 1, -4], [3, 2, 7]], np.int64)
+    inside = np.clip(np.where(k < 0, k + 3, k), 0, 2)
+    operands = ["x", "k"] + (["x"] if op.startswith("Scatter") else [])
+    m = build([(op, operands, {} if op.endswith("ND") else dict(axis=axis))], {"x": x, "k": k})
+    if op.endswith("ND"):
+        k = np.array([[2**62, 9], [-9, -3], [1, 1]])
+        inside, m = np.array([[1, 2], [0, 0], [1, 1]]), build([(op, ["x", "k"] + ["u"] * (op == "ScatterND"), {})],
+                                                             {"x": x, "k": k, "u": x[1]})
+        if op == "GatherND":
+            m = build([(op, ["x", "k"], {})], {"x": x, "k": k})
+    got = run(m, tmp_path)
+    want = runtime(m._replace(inputs={**m.inputs, "k": inside}))
+    assert not different(m, got, want)
+    compiles(m, tmp_path, qonnx)
+
+
+def test_what_is_put_is_not_overwritten(tmp_path):
+    """A tensor that is both changed in place and read."""
+    x = {"x": numbers(np.float32, 3, 3), "k": i64([0, 2, 1], [2, 1, 0], [1, 0, 2])}
+    m = build([("Neg", ["x"], {})], x)
+    m.proto.graph.node.extend([helper.make_node("ScatterElements", ["y0_0", "k", "y0_0"], ["s"], axis=1),
+                               helper.make_node("Relu", ["s"], ["z"])])
+    m.proto.graph.output[0].name = "z"
+    agree(m, tmp_path)
+
+
+def test_indices_compiled(tmp_path, qonnx):
+    forms = [f for f in taken(np.float32) if 0 not in f[1][1].shape]
+    for reduction in REDUCTIONS:
+        forms += [f for f in put(np.float32, reduction) if 0 not in f[1][1].shape]
+    compiles(build(forms, {"x": numbers(np.float32, 3, 4, 5)}), tmp_path, qonnx)
+
+
 # ---- in integers ---------------------------------------------------------------------------------------------------------
 
 

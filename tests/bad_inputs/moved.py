@@ -12,8 +12,11 @@ def i64(*values):
 def operand_row(op, name, message, *operands, x=(1, 3, 8, 8), opset=19, **attributes):
     """A row that runs one node, with constant operands behind x."""
     names = [f"c{i}" for i in range(len(operands))]
-    run_row(f"{op}: {name}", rf"node 'n' \({op}\): {message}",
-            lambda: one(op, ["x", *names], x, dict(zip(names, operands)), opset, **attributes))
+
+    @row(f"{op}: {name}", rf"node 'n' \({op}\): {message}")
+    def make(folder):
+        m = one(op, ["x", *names], x, dict(zip(names, operands)), opset, **attributes)
+        return ["run", written(m, folder), "--data", samples(folder, np.zeros(x, np.float32))]
 
 
 PAIRS = i64(0, 0, 1, 1, 0, 0, 1, 1)
@@ -42,6 +45,30 @@ operand_row("Split", "length below 0", "length -3", i64(-3), axis=1)
 operand_row("Split", "axis out of range", "axis 4 is out of range", i64(3), axis=4)
 operand_row("Split", "lengths for more outputs", "its lengths are not one int64 for each of 1 outputs", i64(1, 2), axis=1)
 operand_row("Split", "other number of outputs", "num_outputs is 3, but it has 1 outputs", num_outputs=3, axis=1)
+operand_row("Gather", "index out of range", "index 3 is out of range for an axis of size 3", i64(3), axis=1)
+operand_row("Gather", "empty axis", "an axis of size 0 has nothing to index", i64(0), x=(1, 0, 8, 8), axis=1)
+operand_row("GatherElements", "index out of range", "index -4 is out of range for an axis of size 3",
+            np.full((1, 1, 1, 1), -4, np.int64), axis=1)
+operand_row("GatherElements", "other rank", "indices of rank 1, want 4", i64(0))
+operand_row("GatherElements", "too many", "9 indices along axis 2 of size 8", np.zeros((1, 1, 9, 1), np.int64), axis=1)
+operand_row("GatherND", "index out of range", "index 3 is out of range for an axis of size 3", i64([0, 3]))
+operand_row("GatherND", "too many numbers", "indices of 5 numbers for 4 axes", i64(0, 0, 0, 0, 0))
+operand_row("GatherND", "no numbers", "indices of 0 numbers for 4 axes", np.zeros((2, 0), np.int64))
+operand_row("GatherND", "scalar", "indices of rank 0", np.int64(0))
+operand_row("GatherND", "batch out of range", "batch_dims is 1, for ranks 4 and 1", i64(0), batch_dims=1)
+operand_row("GatherND", "other batch", "axis 0 has sizes 1 and 2", i64([0], [0]), batch_dims=1)
+operand_row("GatherND", "too many axes", "the result has 10 axes", np.zeros((1,) * 7 + (1,), np.int64), opset=13)
+ONES = np.ones((1, 1, 1, 1), np.float32)
+operand_row("ScatterElements", "index out of range", "index 8 is out of range", ONES.astype(np.int64) * 8, ONES, axis=3)
+operand_row("ScatterElements", "other updates", "updates have size 1 at axis 3, want 2", np.zeros((1, 1, 1, 2), np.int64),
+            ONES, axis=3)
+operand_row("ScatterElements", "updates of other rank", "updates of rank 1, want 4", ONES.astype(np.int64), ONES[0, 0, 0])
+operand_row("ScatterElements", "no reduction", 'reduction is "sum", want none', ONES.astype(np.int64), ONES, reduction="sum")
+operand_row("ScatterND", "index out of range", "index -9 is out of range", i64([0, 0, 0, -9]), ONES[0, 0, 0])
+operand_row("ScatterND", "other updates", "updates of rank 4, want 1", i64([0, 0, 0, 0]), ONES)
+run_row("ScatterND: updates of another type", r"ScatterND .*it puts int64 into float",
+        lambda: one("ScatterND", ["x", "k", "u"], constants={"k": i64([0, 0, 0, 0]), "u": i64(1)}))
+run_row("GatherElements: float indices", r"GatherElements .*input 1 is float", lambda: one("GatherElements", ["x", "x"]))
 
 
 @row("Split: parts that are not equal", r"\(Split\): an axis of size 3 is not 2 equal parts")
