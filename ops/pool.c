@@ -1,14 +1,25 @@
-/* ops/pool.c - MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool. */
+/* ops/pool.c - MaxPool, AveragePool, LpPool and the global pools. */
+#include "kernels/pools.h"
 #include "kernels/q_params.h"
 #include "lower/quantized.h"
 #include "ops/window.h"
 #include <math.h>
 #include <string.h>
 
+static bool is_norm(const Node *n) { return strstr(n->op, "LpPool") != NULL; }
+
+static bool check_power(Ctx *cx, const Node *n)
+{
+    int64_t power = qonnx_node_int(n, "p", 2);
+    return !is_norm(n) || (power >= 1 && power <= 1 << 20) ||
+           qonnx_fail(cx, n, "p is %lld, want 1 or more", (long long)power);
+}
+
 static bool pool_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     Window w;
+    if (!check_power(cx, n)) return false;
     if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (!window_read(cx, n, x, NULL, &w)) return false;
     Shape y = *x;
@@ -19,6 +30,7 @@ static bool pool_shape(Ctx *cx, Node *n)
 static bool global_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0);
+    if (!check_power(cx, n)) return false;
     if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (x->rank < 3) return qonnx_fail(cx, n, "input of rank %d, want 3 or more", x->rank);
     Shape y = *x;
@@ -49,17 +61,48 @@ static bool is_largest(const Node *n) { return strstr(n->op, "MaxPool") != NULL;
 static bool pool_takes(Why *why, const Node *n)
 {
     DType t = in_dtype(n, 0);
-    if (out_used(n, 1)) return why_not(why, "its output Indices");
-    return (is_largest(n) && (t == QONNX_INT8 || t == QONNX_UINT8)) || takes_float_data(why, n);
+    bool bytes = t == QONNX_INT8 || t == QONNX_UINT8;
+    if ((is_largest(n) && bytes) || (!is_norm(n) && t == QONNX_DOUBLE)) return true;
+    return takes_float_data(why, n);
+}
+
+/* What the kernels of every type and of norms take. */
+static bool pool_others(Lower *l, Node *n, const Window *w)
+{
+    const Shape *x = in_shape(n, 0);
+    DType t = in_dtype(n, 0);
+    int64_t power = qonnx_node_int(n, "p", 2);
+    pools_p p = {.n = (int32_t)x->dim[0],
+                 WINDOW_FIELDS(*w),
+                 .c = (int32_t)x->dim[1],
+                 .ed = (int32_t)w->back[0],
+                 .eh = (int32_t)w->back[1],
+                 .ew = (int32_t)w->back[2],
+                 .include_pad = qonnx_node_int(n, "count_include_pad", 0) != 0,
+                 .type = (int32_t)t,
+                 .op = is_norm(n) ? P_NORM : P_AVERAGE,
+                 .power = (int32_t)power,
+                 .columns = qonnx_node_int(n, "storage_order", 0) != 0};
+    Buf *in = lower_in(l, n, 0, LAST);
+    if (is_largest(n)) {
+        Buf *out[2] = {lower_out(l, n->out[0], LAST),
+                       out_used(n, 1) ? lower_out(l, n->out[1], LAST) : NULL};
+        lower_call_n(l, n, "maxpool", &p, &in, 1, out, 2);
+    } else {
+        lower_call(l, n, "pool_sums", &p, &in, 1, lower_out(l, n->out[0], LAST));
+    }
+    return true;
 }
 
 static bool pool_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
+    DType t = in_dtype(n, 0);
     Window w;
     bool largest = is_largest(n);
-    if (largest && qonnx_dtype_bits(in_dtype(n, 0)) == 8) return pool_bytes(l, n);
+    if (largest && qonnx_dtype_bits(t) == 8 && !out_used(n, 1)) return pool_bytes(l, n);
     if (!pool_window(l->cx, n, &w)) return false;
+    if (t != QONNX_FLOAT || is_norm(n) || out_used(n, 1)) return pool_others(l, n, &w);
     f_pool_p p = {.n = (int32_t)x->dim[0],
                   WINDOW_FIELDS(w),
                   .c = (int32_t)x->dim[1],
@@ -67,9 +110,15 @@ static bool pool_lower(Lower *l, Node *n)
                   .eh = (int32_t)w.back[1],
                   .ew = (int32_t)w.back[2],
                   .include_pad = qonnx_node_int(n, "count_include_pad", 0) != 0};
-    lower_call(l, n, largest ? "f_maxpool" : "f_avgpool", &p,
-               (Buf *[]){lower_in(l, n, 0, LAST)}, 1, lower_out(l, n->out[0], LAST));
+    lower_call(l, n, largest ? "f_maxpool" : "f_avgpool", &p, (Buf *[]){lower_in(l, n, 0, LAST)}, 1,
+               lower_out(l, n->out[0], LAST));
     return true;
+}
+
+/* Runtimes have no integer form with the places of the maxima. */
+static void maxpool_refine(const Node *n, qonnx_rule *r)
+{
+    if (out_used(n, 1)) *r = (qonnx_rule)RULE_APART;
 }
 
 /* ONNX Runtime's integer kernel counts what lies behind the padding, where ceil_mode lets a window
@@ -173,11 +222,14 @@ static const Quantized global_quantized = {
 
 const Op ops_pool[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), NULL, pool_lower, .takes = pool_takes},
+    {"MaxPool", 1, 1, pool_shape, RULE(QONNX_RULE_SAME, 1), maxpool_refine, pool_lower,
+     .takes = pool_takes},
     {"AveragePool", 1, 1, pool_shape, RULE(QONNX_RULE_OWN, 1), avgpool_refine, pool_lower,
      .takes = pool_takes, .quantized = &avgpool_quantized},
     {"GlobalAveragePool", 1, 1, global_shape, RULE(QONNX_RULE_OWN, 1), NULL, pool_lower,
      .takes = pool_takes, .quantized = &global_quantized},
     {"GlobalMaxPool", 1, 1, global_shape, RULE_FLOAT, NULL, pool_lower, .takes = pool_takes},
+    {"LpPool", 1, 1, pool_shape, RULE_FLOAT, NULL, pool_lower, .takes = pool_takes},
+    {"GlobalLpPool", 1, 1, global_shape, RULE_FLOAT, NULL, pool_lower, .takes = pool_takes},
     {0},
 };

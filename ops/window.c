@@ -184,7 +184,8 @@ bool qonnx_node_window(const Node *n, qonnx_window *w)
 {
     bool conv = qonnx_node_is(n, "Conv");
     bool pool = qonnx_node_is(n, "MaxPool") || qonnx_node_is(n, "AveragePool") ||
-                qonnx_node_is(n, "GlobalMaxPool") || qonnx_node_is(n, "GlobalAveragePool");
+                qonnx_node_is(n, "LpPool") || qonnx_node_is(n, "GlobalMaxPool") ||
+                qonnx_node_is(n, "GlobalAveragePool") || qonnx_node_is(n, "GlobalLpPool");
     if ((!conv && !pool) || !in_shape(n, 0) || (conv && !in_shape(n, 1))) return false;
     Ctx *quiet = ctx_quiet();
     bool ok = conv ? conv_window(quiet, n, w) : pool_window(quiet, n, w);

@@ -1,6 +1,7 @@
 /* tests/test_kernels_spatial.c - kernels that resize and sample images, against plain loops in
  * double.
  */
+#include "kernels/pools.h"
 #include "kernels/resize.h"
 #include "tests/kernel_run.h"
 
@@ -263,6 +264,155 @@ static void test_deconv(void **state)
     }
 }
 
+/* ---- pools ----------------------------------------------------------------------------------- */
+
+static pools_p random_pools(void)
+{
+    pools_p p = {.n = between(1, 2), .c = between(0, 1) ? between(1, 5) : between(60, 90)};
+    for (int i = 0; i < 3; i++) {
+        int32_t *in = &p.id + i, *out = &p.od + i, *k = &p.kd + i, *s = &p.sd + i;
+        int32_t *d = &p.dd + i, *pad = &p.pd + i, *behind = &p.ed + i;
+        do {
+            *in = between(1, 5), *k = between(1, 3), *s = between(1, 2), *d = between(1, 2);
+            *pad = between(0, (*k - 1) * *d);
+            *behind = between(0, (*k - 1) * *d);
+            *out = (*in + *pad + *behind - (*k - 1) * *d - 1) / *s + 1;
+        } while (*in + *pad + *behind < (*k - 1) * *d + 1);
+    }
+    p.power = between(1, 4);
+    p.columns = between(0, 1);
+    p.include_pad = between(0, 1);
+    return p;
+}
+
+/* Calls f for every element that the window of output `o` (an element of y) reaches, with its
+ * number in x; returns how many elements a mean is of. */
+static int32_t each_tap(const pools_p *p, int32_t o, void (*f)(void *user, int32_t at), void *user)
+{
+    const int32_t c = o % p->c, w = o / p->c % p->ow, h = o / p->c / p->ow % p->oh;
+    const int32_t d = o / p->c / p->ow / p->oh % p->od, n = o / p->c / p->ow / p->oh / p->od;
+    int32_t count = 0;
+    for (int32_t k = 0; k < p->kd * p->kh * p->kw; k++) {
+        const int32_t i = d * p->sd - p->pd + k / p->kw / p->kh * p->dd;
+        const int32_t j = h * p->sh - p->ph + k / p->kw % p->kh * p->dh;
+        const int32_t m = w * p->sw - p->pw + k % p->kw * p->dw;
+        const bool inside = i >= 0 && i < p->id && j >= 0 && j < p->ih && m >= 0 && m < p->iw;
+        const bool padding = i < p->id + p->ed && j < p->ih + p->eh && m < p->iw + p->ew;
+        if (inside) f(user, (((n * p->id + i) * p->ih + j) * p->iw + m) * p->c + c);
+        if (inside || (p->include_pad && padding)) count++;
+    }
+    return count;
+}
+
+typedef struct Best {
+    const pools_p *p;
+    const void *x;
+    int32_t at; /* element of x, -1: none yet */
+    double sum; /* of the powers, or of the elements */
+} Best;
+
+static double pools_element(int32_t type, const void *x, int32_t i)
+{
+    return type == P_DOUBLE ? ((const double *)x)[i] : element(type, x, (size_t)i);
+}
+
+static void take_greatest(void *user, int32_t at)
+{
+    Best *b = user;
+    const int32_t type = b->p->type;
+    if (b->at < 0 || pools_element(type, b->x, at) > pools_element(type, b->x, b->at)) b->at = at;
+}
+
+static void take_sum(void *user, int32_t at)
+{
+    Best *b = user;
+    const double v = pools_element(b->p->type, b->x, at);
+    b->sum += b->p->op == P_NORM ? pow(fabs(v), b->p->power) : v;
+}
+
+static void *random_pooled(int32_t type, size_t n)
+{
+    if (type != P_DOUBLE) return random_elements(type, n);
+    double *x = alloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = (double)between(-9999, 9999) / 7.0;
+    return x;
+}
+
+/* The place in ONNX's tensor of element i of a channels-last one. */
+static int64_t plain_place(const pools_p *p, int32_t i)
+{
+    const int32_t c = i % p->c, w = i / p->c % p->iw, h = i / p->c / p->iw % p->ih;
+    const int32_t d = i / p->c / p->iw / p->ih % p->id, n = i / p->c / p->iw / p->ih / p->id;
+    const int32_t at = p->columns ? (w * p->ih + h) * p->id + d : (d * p->ih + h) * p->iw + w;
+    return (int64_t)(n * p->c + c) * p->id * p->ih * p->iw + at;
+}
+
+static void test_maxpool(void **state)
+{
+    static const int32_t types[] = {P_FLOAT, P_UINT8, P_INT8, P_DOUBLE};
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        pools_p p = random_pools();
+        p.type = types[between(0, 3)];
+        const size_t size = (size_t)(p.type == P_DOUBLE ? 8 : p.type == P_FLOAT ? 4 : 1);
+        const int32_t out = p.n * p.od * p.oh * p.ow * p.c;
+        void *x = random_pooled(p.type, (size_t)(p.n * p.id * p.ih * p.iw * p.c));
+        for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
+            const Kernel *table = kernel_table((KernelLevel)level);
+            if (!table) continue;
+            unsigned char *y = alloc((size_t)out * size);
+            int64_t *places = alloc((size_t)out * sizeof *places);
+            find(table, "maxpool")->run(&p, (const void *[]){x}, (void *[]){y, places});
+            for (int32_t o = 0; o < out; o++) {
+                Best b = {&p, x, -1, 0.0};
+                each_tap(&p, o, take_greatest, &b);
+                const double want = b.at < 0 ? 0.0 : pools_element(p.type, x, b.at);
+                assert_true(pools_element(p.type, y, o) == want);
+                assert_true(places[o] == (b.at < 0 ? 0 : plain_place(&p, b.at)));
+            }
+            free(y);
+            free(places);
+        }
+        free(x);
+    }
+}
+
+static void test_pool_sums(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        pools_p p = random_pools();
+        p.op = between(0, 1) ? P_NORM : P_AVERAGE;
+        p.type = p.op == P_NORM ? P_FLOAT : P_DOUBLE;
+        const int32_t out = p.n * p.od * p.oh * p.ow * p.c;
+        void *x = random_pooled(p.type, (size_t)(p.n * p.id * p.ih * p.iw * p.c));
+        void *y = run("pool_sums", &p, x, NULL, NULL, (size_t)out * (p.op == P_NORM ? 4 : 8));
+        for (int32_t o = 0; o < out; o++) {
+            Best b = {&p, x, -1, 0.0};
+            const int32_t count = each_tap(&p, o, take_sum, &b);
+            const double mean = count ? b.sum / count : 0.0;
+            const double want = p.op == P_NORM ? pow(b.sum, 1.0 / p.power) : mean;
+            const double off = fabs(pools_element(p.type, y, o) - want);
+            if (off > (p.op == P_NORM ? 1e-6 * fabs(want) : 1e-12 * 1430))
+                fail_msg("pool_sums: [%d] is %.9g, want %.9g", o, pools_element(p.type, y, o),
+                         want);
+        }
+        free(x);
+        free(y);
+    }
+}
+
+static void test_unpool(void **state)
+{
+    (void)state;
+    const unpool_p p = {6, 8, 4};
+    const int64_t places[] = {3, -1, 8, INT64_MAX, 0, 3};
+    const float x[] = {1, 2, 3, 4, 5, 6}, want[] = {5, 0, 0, 6, 0, 0, 0, 0};
+    float *y = run("unpool", &p, x, places, NULL, sizeof want);
+    assert_memory_equal(y, want, sizeof want);
+    free(y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +420,9 @@ int main(void)
         cmocka_unit_test_setup(test_linear, reseed),
         cmocka_unit_test_setup(test_axis, reseed),
         cmocka_unit_test_setup(test_deconv, reseed),
+        cmocka_unit_test_setup(test_maxpool, reseed),
+        cmocka_unit_test_setup(test_pool_sums, reseed),
+        cmocka_unit_test_setup(test_unpool, reseed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,6 +251,11 @@ for name, message, make in [
      lambda: deconv((3, 2, 2, 2), strides=[1 << 28, 1])),
     ("ConvTranspose of huge output_padding", r"its output has size \d+ along an axis",
      lambda: deconv((3, 2, 2, 2), output_padding=[1 << 29, 1])),
+    ("MaxUnpool of other places", r"its inputs have different shapes", lambda: one(
+        "MaxUnpool", ["x", "i"], constants={"i": np.zeros((1, 3, 8, 7), np.int64)}, kernel_shape=[2, 2])),
+    ("MaxUnpool to another rank", r"output_shape has 2 numbers, want 4", lambda: one(
+        "MaxUnpool", ["x", "i", "s"], constants={"i": np.zeros((1, 3, 8, 8), np.int64), "s": np.int64([1, 3])}, kernel_shape=[2, 2])),
+    ("LpPool of power 0", r"p is 0", lambda: one("LpPool", kernel_shape=[2, 2], p=0)),
     ("Resize without scales", r"neither scales nor sizes are given", lambda: resize(["x"])),
     ("Resize with scales and sizes", r"both scales and sizes are given", lambda: resize(["x", "", "s", "z"])),
     ("Resize of three scales", r"scales has 3 numbers, want 4", lambda: resize(["x", "", "t"])),
