@@ -29,7 +29,8 @@ static int64_t slowness(const Node *n)
 {
     enum { FEW = 16, SLOW = 16 };
     if (qonnx_node_is(n, "MaxPool")) return SLOW;
-    if (qonnx_node_is(n, "LpPool") || qonnx_node_is(n, "GlobalLpPool")) return 4 * SLOW; /* powers */
+    if (qonnx_node_is(n, "LpPool") || qonnx_node_is(n, "GlobalLpPool"))
+        return 4 * SLOW; /* powers */
     bool conv = qonnx_node_is(n, "Conv") || qonnx_node_is(n, "ConvTranspose");
     if (!conv || n->nin < 2 || !n->in[0] || !n->in[1]) return 1;
     const Shape *w = &n->in[1]->shape;

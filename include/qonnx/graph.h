@@ -167,8 +167,8 @@ typedef struct qonnx_window {
     int64_t front[3], back[3]; /* padding */
 } qonnx_window;
 
-/** Reads the window of a Conv, MaxPool, AveragePool, LpPool or global pool, auto_pad resolved. False
- *  for other operators, and where its shapes are not known. */
+/** Reads the window of a Conv, MaxPool, AveragePool, LpPool or global pool, auto_pad resolved.
+ *  False for other operators, and where its shapes are not known. */
 QONNX_API bool qonnx_node_window(const qonnx_node *n, qonnx_window *w);
 
 QONNX_API int qonnx_node_subgraphs(const qonnx_node *n);
