@@ -62,6 +62,7 @@ RUNS = {
     "Add of int64": lambda: one("Add", INT64, INT64),
     "Add of float16": lambda: one("Add", FLOAT16, FLOAT16),
     "MaxPool of uint8": lambda: one("MaxPool", TensorProto.UINT8, kernel_shape=[2, 2]),
+    "MaxPool with Indices": lambda: one("MaxPool", FLOAT, outputs=("z", "y"), kernel_shape=[2, 2]),
     "MaxPool with Indices that nobody reads": lambda: indices_unread(),
     "Transpose of double": lambda: one("Transpose", DOUBLE),
     "ReduceSum of int64": lambda: one("ReduceSum", INT64),
@@ -84,7 +85,7 @@ DOES_NOT = {
     "ReduceSum of bool": (lambda: one("ReduceSum", TensorProto.BOOL), "input 0 is bool"),
     "Pow of double": (lambda: one("Pow", DOUBLE, DOUBLE), "input 0 is double"),
     "Gelu with sinh": (lambda: one("Gelu", FLOAT, opset=20, approximate="sinh"), "approximate is 'sinh'"),
-    "MaxPool with Indices": (lambda: one("MaxPool", FLOAT, outputs=("z", "y"), kernel_shape=[2, 2]), "its output Indices"),
+    "MaxPool of int16": (lambda: one("MaxPool", TensorProto.INT16, kernel_shape=[2, 2]), "input 0 is int16"),
     "BatchNormalization in training": (lambda: one(
         "BatchNormalization", FLOAT, opset=15, training_mode=1,
         constants={n: np.ones(3, np.float32) for n in "sbmv"}), "its training mode"),
