@@ -1,15 +1,17 @@
-/* tools/embed.c - reads the kernels' headers while building, and writes two files:
+/* tools/embed.c - reads the kernels' headers while building, and writes
  *
- *   embed TEXTS.c LIST.h HEADER...
+ *   embed TEXTS.c LIST.h UNIT.c... -- HEADER...
  *
  * TEXTS.c holds the headers as byte arrays, for backends/c, with what that needs to know of them
- * (backends/c/sources.h). LIST.h lists the kernels, for kernels/kernels.c.
+ * (backends/c/sources.h). LIST.h lists the kernels, for kernels/kernels.c. The units compile the
+ * kernels of a header each, the last ones of the list.
  *
  * It understands just the form that kernel headers have: `#include "x.h"` lines, functions that
  * begin in the first column and end with a brace there, kernels `KERNEL_RUN void x(const x_p
  * *restrict p, ...)`, their traits `KERNEL_TRAITS(x, WORD...)` (kernels/common.h), and parameter
  * structs `typedef struct x_p { ... } x_p;`.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -331,88 +333,107 @@ static void print_texts(FILE *out, char **text, char **path, int count)
 /* ---- the list ---------------------------------------------------------------------------------
  */
 
-/* Prints a macro that gives X the kernels' names, parameters, number of fields and arguments. */
-static void print_kernels(FILE *out)
+/* Prints the file that compiles a header's kernels (kernels/row.h). */
+static void print_unit(FILE *out, const char *source)
 {
-    fprintf(out, "\n/* name, parameters, their fields, arguments */\n#define KERNELS(X)");
+    fprintf(out, "/* written by tools/embed.c */\n#include \"kernels/%s\"\n", source);
+    fprintf(out, "#include \"kernels/row.h\"\n\n");
     for (int i = 0; i < nkernel; i++) {
         const Kernel *k = &kernels[i];
+        if (strcmp(k->source, source)) continue;
         const Params *p = params_of(k);
-        fprintf(out, " \\\n    X(%s, %s, %d", k->name, k->params, p->nint + p->nfloat);
+        const char *packed = k->types.word[1];
+        fprintf(out, "RUN(%s, %s, %d", k->name, k->params, p->nint + p->nfloat);
         for (int n = 0; n < k->nin; n++) fprintf(out, ", in[%d]", n);
         for (int n = 0; n < k->nout; n++) fprintf(out, ", out[%d]", n);
-        fprintf(out, ")");
+        fprintf(out, ")\n");
+        if (k->packs)
+            fprintf(out, "PACK(%s, %s)\n", k->name, strcmp(packed, "void") ? packed : "int8_t");
+        if (k->asks) fprintf(out, "ASK(%s)\n", k->name);
     }
-    fprintf(out, "\n");
-}
-
-/* The same for those that have functions beside them. */
-static void print_beside(FILE *out)
-{
-    fprintf(out, "\n/* name, type of the packed elements */\n#define PACKERS(X)");
-    for (int i = 0; i < nkernel; i++) {
-        const char *type = kernels[i].types.word[1];
-        if (kernels[i].packs)
-            fprintf(out, " \\\n    X(%s, %s)", kernels[i].name,
-                    strcmp(type, "void") ? type : "int8_t");
-    }
-    fprintf(out, "\n\n#define ASKERS(X)");
-    for (int i = 0; i < nkernel; i++)
-        if (kernels[i].asks) fprintf(out, " \\\n    X(%s)", kernels[i].name);
-    fprintf(out, "\n");
 }
 
 /* Prints the rows of the table (kernels/kernel.h). */
-static void print_rows(FILE *out)
+static void print_list(FILE *out)
 {
+    fprintf(out, "/* written by tools/embed.c */\n");
+    for (int i = 0; i < nkernel; i++) {
+        const Kernel *k = &kernels[i];
+        fprintf(out, "DECLARE_RUN(%s)\n", k->name);
+        if (k->packs) fprintf(out, "DECLARE_PACK(%s)\n", k->name);
+        if (k->asks) fprintf(out, "DECLARE_ASK(%s)\n", k->name);
+    }
     fprintf(out, "\n#define KERNEL_ROWS");
     for (int i = 0; i < nkernel; i++) {
         const Kernel *k = &kernels[i];
         const Params *p = params_of(k);
         fprintf(out, " \\\n    {.name = \"%s\", .nint = %d, .nfloat = %d, .nin = %d, .nout = %d,",
                 k->name, p->nint, p->nfloat, k->nin, k->nout);
-        fprintf(out, " .run = run_%s,", k->name);
-        if (k->packs) fprintf(out, " .pack_bytes = bytes_%s, .pack = pack_%s,", k->name, k->name);
+        fprintf(out, " .run = AT_LEVEL(run_%s),", k->name);
+        if (k->packs)
+            fprintf(out, " .pack_bytes = AT_LEVEL(bytes_%s), .pack = AT_LEVEL(pack_%s),", k->name,
+                    k->name);
         if (k->in_place) fprintf(out, " .in_place = %uu,", k->in_place);
-        if (k->asks) fprintf(out, " .in_place_now = in_place_%s,", k->name);
+        if (k->asks) fprintf(out, " .in_place_now = AT_LEVEL(in_place_%s),", k->name);
         if (k->onednn[0]) fprintf(out, " .onednn = KERNEL_%s,", k->onednn);
         fprintf(out, "},");
     }
     fprintf(out, "\n");
 }
 
-static void print_list(FILE *out)
+/* A file being written in memory: what is there already with the same text is left alone, so that
+ * nothing is compiled again for it. */
+typedef struct Output {
+    const char *path;
+    char *text;
+    size_t size;
+    FILE *stream;
+} Output;
+
+static FILE *begin(Output *o, const char *path)
 {
-    fprintf(out, "/* written by tools/embed.c */\n");
-    for (int i = 0; i < nkernel; i++)
-        if (!i || strcmp(kernels[i].source, kernels[i - 1].source))
-            fprintf(out, "#include \"kernels/%s\"\n", kernels[i].source);
-    print_kernels(out);
-    print_beside(out);
-    print_rows(out);
+    *o = (Output){.path = path};
+    o->stream = open_memstream(&o->text, &o->size);
+    if (!o->stream) die("cannot be written", path);
+    return o->stream;
 }
 
-static FILE *create(const char *path)
+static void end(Output *o)
 {
-    FILE *f = fopen(path, "w");
-    if (!f) die("cannot be written", path);
-    return f;
+    if (fclose(o->stream)) die("cannot be written", o->path);
+    FILE *old = fopen(o->path, "rb");
+    size_t same = 0;
+    int c = EOF;
+    while (old && (c = getc(old)) != EOF && same < o->size && (char)c == o->text[same]) same++;
+    if (old) fclose(old);
+    if (old && c == EOF && same == o->size) return;
+    FILE *f = fopen(o->path, "w");
+    if (!f || fwrite(o->text, 1, o->size, f) != o->size || fclose(f))
+        die("cannot be written", o->path);
 }
 
 int main(int argc, char **argv)
 {
     static char *text[MOST];
-    int count = argc - 3;
-    if (count < 1 || count > MOST) die("want TEXTS.c LIST.h and headers", "usage");
+    Output o;
+    int bar = 1;
+    while (bar < argc && strcmp(argv[bar], "--")) bar++;
+    char **headers = argv + bar + 1;
+    int count = argc - bar - 1, units = bar - 3;
+    if (bar < 3 || count > MOST || units > count)
+        die("want TEXTS.c LIST.h UNIT.c... -- HEADER..., units of the last headers", "usage");
     for (int i = 0; i < count; i++) {
-        text[i] = read_file(argv[i + 3]);
-        find_kernels(text[i], base_name(argv[i + 3]));
+        text[i] = read_file(headers[i]);
+        find_kernels(text[i], base_name(headers[i]));
         find_structs(text[i]);
     }
-    FILE *texts = create(argv[1]), *list = create(argv[2]);
-    print_list(list);
-    print_texts(texts, text, argv + 3, count);
-    if (fclose(texts)) die("cannot be written", argv[1]);
-    if (fclose(list)) die("cannot be written", argv[2]);
+    print_list(begin(&o, argv[2]));
+    end(&o);
+    for (int i = 0; i < units; i++) {
+        print_unit(begin(&o, argv[3 + i]), base_name(headers[count - units + i]));
+        end(&o);
+    }
+    print_texts(begin(&o, argv[1]), text, headers, count);
+    end(&o);
     return 0;
 }
