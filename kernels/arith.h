@@ -9,13 +9,14 @@
 #ifndef KERNELS_ARITH_H
 #define KERNELS_ARITH_H
 
+#include "d_math.h"
 #include "elements.h"
 #include "f_binary.h"
 
 typedef struct arith_p {
-    int32_t op;                     /* F_ADD ... */
-    int32_t type; /* of a, and of y but for comparisons, which give bools: A_FLOAT ... */
-    int32_t btype;                  /* of b: the same, but for F_POW, which takes any */
+    int32_t op;    /* F_ADD ... */
+    int32_t type;  /* of a, and of y but for comparisons, which give bools: A_FLOAT ... */
+    int32_t btype; /* of b: the same, but for F_POW, which takes any */
     int32_t d0, d1, d2, d3, d4, d5; /* output dims, 1 in front where there are fewer */
     int32_t a0, a1, a2, a3, a4, a5; /* strides of a in elements, 0 where it broadcasts */
     int32_t b0, b1, b2, b3, b4, b5;
@@ -35,6 +36,20 @@ KERNEL double arith_power_reals(double a, double b)
     for (uint64_t k = (uint64_t)(b < 0.0 ? -b : b); k; k >>= 1, x *= x)
         if (k & 1) r *= x;
     return b < 0.0 ? 1.0 / r : r;
+}
+
+/* The same in double. An error of the logarithm counts up to 700 times: about 1e-13 in all. */
+KERNEL_CALLED double arith_power_doubles(double a, double b)
+{
+    if (arith_is_whole(b) && b <= 0x1p31 && b >= -0x1p31) return arith_power_reals(a, b);
+    if (a == 1.0) return a;
+    if (a != a || b != b) return NAN;
+    const double size = a < 0.0 ? -a : a, power = b < 0.0 ? -b : b;
+    const int32_t whole = power >= 0x1p52 || arith_is_whole(b);
+    const int32_t odd = whole && power < 0x1p53 && (uint64_t)power & 1;
+    if (a < 0.0 && size < INFINITY && !whole) return NAN;
+    const double y = size == 1.0 ? 1.0 : d_exp(b * d_log(size));
+    return odd && a < 0.0 ? -y : y;
 }
 
 /* a to the b; `negative`: b is the two's complement of a number below 0. */
@@ -60,7 +75,18 @@ KERNEL uint64_t arith_power_mixed(uint64_t a, double b, int32_t is_signed)
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
-#define A_RESULT(expression)                                                                       \
+#ifndef USES_arith_op
+#define USES_arith_op(code) 1
+#endif
+#ifndef USES_arith_type
+#define USES_arith_type(type) 1
+#endif
+#ifndef USES_arith_btype
+#define USES_arith_btype(type) 1
+#endif
+#define A_REAL(uses) (uses(A_FLOAT) || uses(A_DOUBLE) || uses(A_FLOAT16) || uses(A_BFLOAT16))
+#define A_RESULT(code, expression)                                                                 \
+    if (!USES_arith_op(code)) break;                                                               \
     for (int32_t j = 0; j < n; j++) u[j] = (expression);                                           \
     break
 
@@ -92,27 +118,27 @@ KERNEL void arith_integers(const arith_p *restrict p, int32_t n, uint64_t u[F_CH
     const int32_t is_signed = arith_is_signed(p->type), b_signed = arith_is_signed(p->btype);
     const uint64_t top = (uint64_t)is_signed << 63; /* makes signed numbers compare as unsigned */
     switch (p->op) {
-    case F_ADD: A_RESULT(u[j] + v[j]);
-    case F_SUB: A_RESULT(u[j] - v[j]);
-    case F_MUL: A_RESULT(u[j] * v[j]);
-    case F_DIV: A_RESULT(arith_divide(u[j], v[j], is_signed));
-    case F_MIN: A_RESULT((u[j] ^ top) < (v[j] ^ top) ? u[j] : v[j]);
-    case F_MAX: A_RESULT((u[j] ^ top) > (v[j] ^ top) ? u[j] : v[j]);
-    case F_PRELU: A_RESULT(u[j] & top ? u[j] * v[j] : u[j]);
-    case F_FMOD: A_RESULT(arith_rest(u[j], v[j], is_signed));
-    case F_MOD: A_RESULT(arith_mod(u[j], v[j], is_signed));
-    case F_AND: A_RESULT(u[j] & v[j]);
-    case F_OR: A_RESULT(u[j] | v[j]);
-    case F_XOR: A_RESULT(u[j] ^ v[j]);
-    case F_SHIFT_LEFT: A_RESULT(v[j] < 64 ? u[j] << v[j] : 0);
-    case F_SHIFT_RIGHT: A_RESULT(v[j] < 64 ? u[j] >> v[j] : 0);
-    case F_EQUAL: A_RESULT(u[j] == v[j]);
-    case F_NOT_EQUAL: A_RESULT(u[j] != v[j]);
-    case F_LESS: A_RESULT((u[j] ^ top) < (v[j] ^ top));
-    case F_LESS_EQUAL: A_RESULT((u[j] ^ top) <= (v[j] ^ top));
-    case F_GREATER: A_RESULT((u[j] ^ top) > (v[j] ^ top));
-    case F_GREATER_EQUAL: A_RESULT((u[j] ^ top) >= (v[j] ^ top));
-    default: A_RESULT(arith_power_integers(u[j], v[j], is_signed, b_signed && v[j] >> 63));
+    case F_ADD: A_RESULT(F_ADD, u[j] + v[j]);
+    case F_SUB: A_RESULT(F_SUB, u[j] - v[j]);
+    case F_MUL: A_RESULT(F_MUL, u[j] * v[j]);
+    case F_DIV: A_RESULT(F_DIV, arith_divide(u[j], v[j], is_signed));
+    case F_MIN: A_RESULT(F_MIN, (u[j] ^ top) < (v[j] ^ top) ? u[j] : v[j]);
+    case F_MAX: A_RESULT(F_MAX, (u[j] ^ top) > (v[j] ^ top) ? u[j] : v[j]);
+    case F_PRELU: A_RESULT(F_PRELU, u[j] & top ? u[j] * v[j] : u[j]);
+    case F_FMOD: A_RESULT(F_FMOD, arith_rest(u[j], v[j], is_signed));
+    case F_MOD: A_RESULT(F_MOD, arith_mod(u[j], v[j], is_signed));
+    case F_AND: A_RESULT(F_AND, u[j] & v[j]);
+    case F_OR: A_RESULT(F_OR, u[j] | v[j]);
+    case F_XOR: A_RESULT(F_XOR, u[j] ^ v[j]);
+    case F_SHIFT_LEFT: A_RESULT(F_SHIFT_LEFT, v[j] < 64 ? u[j] << v[j] : 0);
+    case F_SHIFT_RIGHT: A_RESULT(F_SHIFT_RIGHT, v[j] < 64 ? u[j] >> v[j] : 0);
+    case F_EQUAL: A_RESULT(F_EQUAL, u[j] == v[j]);
+    case F_NOT_EQUAL: A_RESULT(F_NOT_EQUAL, u[j] != v[j]);
+    case F_LESS: A_RESULT(F_LESS, (u[j] ^ top) < (v[j] ^ top));
+    case F_LESS_EQUAL: A_RESULT(F_LESS_EQUAL, (u[j] ^ top) <= (v[j] ^ top));
+    case F_GREATER: A_RESULT(F_GREATER, (u[j] ^ top) > (v[j] ^ top));
+    case F_GREATER_EQUAL: A_RESULT(F_GREATER_EQUAL, (u[j] ^ top) >= (v[j] ^ top));
+    default: A_RESULT(F_POW, arith_power_integers(u[j], v[j], is_signed, b_signed && v[j] >> 63));
     }
 }
 
@@ -120,15 +146,17 @@ KERNEL void arith_reals(const arith_p *restrict p, int32_t n, double u[F_CHUNK],
                         const double v[F_CHUNK])
 {
     switch (p->op) {
-    case F_ADD: A_RESULT(u[j] + v[j]);
-    case F_SUB: A_RESULT(u[j] - v[j]);
-    case F_MUL: A_RESULT(u[j] * v[j]);
-    case F_DIV: A_RESULT(u[j] / v[j]);
-    case F_MIN: A_RESULT(u[j] < v[j] || u[j] != u[j] ? u[j] : v[j]);
-    case F_MAX: A_RESULT(u[j] > v[j] || u[j] != u[j] ? u[j] : v[j]);
-    case F_PRELU: A_RESULT(u[j] < 0.0 ? u[j] * v[j] : u[j]);
-    case F_FMOD: A_RESULT(f_fmod_double(u[j], v[j]));
-    default: A_RESULT(arith_power_reals(u[j], v[j]));
+    case F_ADD: A_RESULT(F_ADD, u[j] + v[j]);
+    case F_SUB: A_RESULT(F_SUB, u[j] - v[j]);
+    case F_MUL: A_RESULT(F_MUL, u[j] * v[j]);
+    case F_DIV: A_RESULT(F_DIV, u[j] / v[j]);
+    case F_MIN: A_RESULT(F_MIN, u[j] < v[j] || u[j] != u[j] ? u[j] : v[j]);
+    case F_MAX: A_RESULT(F_MAX, u[j] > v[j] || u[j] != u[j] ? u[j] : v[j]);
+    case F_PRELU: A_RESULT(F_PRELU, u[j] < 0.0 ? u[j] * v[j] : u[j]);
+    case F_FMOD: A_RESULT(F_FMOD, f_fmod_double(u[j], v[j]));
+    default:
+        A_RESULT(F_POW, p->type == A_DOUBLE ? arith_power_doubles(u[j], v[j])
+                                            : arith_power_reals(u[j], v[j]));
     }
 }
 
@@ -137,12 +165,12 @@ KERNEL void arith_compare(int32_t op, int32_t n, uint64_t u[F_CHUNK], const doub
                           const double b[F_CHUNK])
 {
     switch (op) {
-    case F_EQUAL: A_RESULT(a[j] == b[j]);
-    case F_NOT_EQUAL: A_RESULT(a[j] != b[j]);
-    case F_LESS: A_RESULT(a[j] < b[j]);
-    case F_LESS_EQUAL: A_RESULT(a[j] <= b[j]);
-    case F_GREATER: A_RESULT(a[j] > b[j]);
-    default: A_RESULT(a[j] >= b[j]);
+    case F_EQUAL: A_RESULT(F_EQUAL, a[j] == b[j]);
+    case F_NOT_EQUAL: A_RESULT(F_NOT_EQUAL, a[j] != b[j]);
+    case F_LESS: A_RESULT(F_LESS, a[j] < b[j]);
+    case F_LESS_EQUAL: A_RESULT(F_LESS_EQUAL, a[j] <= b[j]);
+    case F_GREATER: A_RESULT(F_GREATER, a[j] > b[j]);
+    default: A_RESULT(F_GREATER_EQUAL, a[j] >= b[j]);
     }
 }
 
@@ -160,7 +188,7 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
 {
     uint64_t u[F_CHUNK], v[F_CHUNK];
     double r[F_CHUNK], s[F_CHUNK];
-    if (arith_is_real(p->type)) {
+    if (A_REAL(USES_arith_type) && arith_is_real(p->type)) {
         arith_load_reals(r, p->type, a.x, a.at, a.step, n);
         arith_load_reals(s, p->btype, b.x, b.at, b.step, n);
         if (p->op >= F_EQUAL) {
@@ -173,7 +201,7 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
         return;
     }
     arith_load_integers(u, p->type, a.x, a.at, a.step, n);
-    if (arith_is_real(p->btype)) {
+    if (A_REAL(USES_arith_btype) && arith_is_real(p->btype)) {
         arith_load_reals(s, p->btype, b.x, b.at, b.step, n);
         for (int32_t j = 0; j < n; j++)
             u[j] = arith_power_mixed(u[j], s[j], arith_is_signed(p->type));
@@ -204,5 +232,10 @@ KERNEL_RUN void arith(const arith_p *restrict p, const void *restrict a, const v
         }
     }
 }
+
+#undef A_REAL
+#undef USES_arith_op
+#undef USES_arith_type
+#undef USES_arith_btype
 
 #endif

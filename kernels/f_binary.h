@@ -8,7 +8,11 @@
 #include "f_math.h"
 #include "params.h"
 
-#define F_BINARY(expression)                                                                       \
+#ifndef USES_f_binary_op
+#define USES_f_binary_op(code) 1
+#endif
+#define F_BINARY(code, expression)                                                                 \
+    if (!USES_f_binary_op(code)) break;                                                            \
     for (int32_t j = 0; j < n; j++) {                                                              \
         const float a = u[j], b = v[j];                                                            \
         u[j] = (expression);                                                                       \
@@ -20,20 +24,21 @@ KERNEL void f_binary_chunk(const f_binary_p *restrict p, int32_t n, float u[F_CH
                            const float v[F_CHUNK])
 {
     switch (p->op) {
-    case F_ADD: F_BINARY(a + b);
-    case F_SUB: F_BINARY(a - b);
-    case F_MUL: F_BINARY(a * b);
-    case F_DIV: F_BINARY(a / b);
-    case F_MIN: F_BINARY(a < b || a != a ? a : b);
-    case F_MAX: F_BINARY(a > b || a != a ? a : b);
-    case F_PRELU: F_BINARY(f_select(a < 0.0f, a * b, a));
-    case F_FMOD: F_BINARY(f_fmod(a, b));
-    default: F_BINARY(f_pow(a, b));
+    case F_ADD: F_BINARY(F_ADD, a + b);
+    case F_SUB: F_BINARY(F_SUB, a - b);
+    case F_MUL: F_BINARY(F_MUL, a * b);
+    case F_DIV: F_BINARY(F_DIV, a / b);
+    case F_MIN: F_BINARY(F_MIN, a < b || a != a ? a : b);
+    case F_MAX: F_BINARY(F_MAX, a > b || a != a ? a : b);
+    case F_PRELU: F_BINARY(F_PRELU, f_select(a < 0.0f, a * b, a));
+    case F_FMOD: F_BINARY(F_FMOD, f_fmod(a, b));
+    default: F_BINARY(F_POW, f_pow(a, b));
     }
     for (int32_t j = 0; j < n; j++) u[j] = f_clamp(u[j], p->lo, p->hi);
 }
 
 #undef F_BINARY
+#undef USES_f_binary_op
 
 /* n elements of x, `step` apart. */
 KERNEL void f_binary_load(float *restrict v, const float *x, int32_t n, ptrdiff_t step)

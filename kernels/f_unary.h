@@ -3,13 +3,17 @@
 #ifndef KERNELS_F_UNARY_H
 #define KERNELS_F_UNARY_H
 
-#include "f_math.h"
+#include "f_trig.h"
 #include "params.h"
 
+#ifndef USES_f_unary_op
+#define USES_f_unary_op(code) 1
+#endif
 #define FN(name)   f_##name
 #define FL(number) number##f
 #define F_UNARY_CASE(code, op, rule, a, alpha_default, b, beta_default, ...)                       \
     case code:                                                                                     \
+        if (!USES_f_unary_op(code)) break;                                                         \
         for (int j = 0; j < F_CHUNK; j++) {                                                        \
             const float x = v[j];                                                                  \
             v[j] = __VA_ARGS__;                                                                    \
@@ -30,6 +34,7 @@ KERNEL void f_unary_chunk(const f_unary_p *restrict p, float v[F_CHUNK])
 
 #undef F_UNARY_CASE
 #undef FN
+#undef USES_f_unary_op
 #undef FL
 
 KERNEL_RUN void f_unary(const f_unary_p *restrict p, const float *x, float *y)

@@ -5,9 +5,9 @@
 #define KERNELS_UNARY_ROWS_H
 
 /* X(code, ONNX's operator, rule, attribute, its default, attribute, its default, expression):
- * the expression is of x and the two attributes, alpha and beta; FN(f) is a function of f_math.h,
- * FL(c) a constant that is no integer: both of the type that is worked in. The rule is how it is
- * quantized (ops/unary.c). */
+ * the expression is of x and the two attributes, alpha and beta; FN(f) is a function of f_math.h or
+ * d_trig.h, FL(c) a constant that is no integer: both of the type that is worked in. The rule is
+ * how it is quantized (ops/unary.c). */
 /* clang-format off */
 #define UNARY_ROWS(X)                                                                              \
     X(F_LEAKY_RELU, "LeakyRelu", OWN, "alpha", 0.01f, "", 0, FN(select)(x < 0, alpha * x, x))      \
@@ -30,6 +30,17 @@
     X(F_ROUND, "Round", FLOAT, "", 0, "", 0, FN(round)(x))                                         \
     X(F_GELU, "Gelu", FLOAT, "", 0, "", 0,                                                         \
       FL(0.5) * x * (1 + FN(erf)(x * FL(0.7071067811865476))))                                     \
+    X(F_SIN, "Sin", FLOAT, "", 0, "", 0, FN(sin)(x))                                               \
+    X(F_COS, "Cos", FLOAT, "", 0, "", 0, FN(cos)(x))                                               \
+    X(F_TAN, "Tan", FLOAT, "", 0, "", 0, FN(tan)(x))                                               \
+    X(F_ASIN, "Asin", FLOAT, "", 0, "", 0, FN(asin)(x))                                            \
+    X(F_ACOS, "Acos", FLOAT, "", 0, "", 0, FN(acos)(x))                                            \
+    X(F_ATAN, "Atan", FLOAT, "", 0, "", 0, FN(atan)(x))                                            \
+    X(F_SINH, "Sinh", FLOAT, "", 0, "", 0, FN(sinh)(x))                                            \
+    X(F_COSH, "Cosh", FLOAT, "", 0, "", 0, FN(cosh)(x))                                            \
+    X(F_ASINH, "Asinh", FLOAT, "", 0, "", 0, FN(asinh)(x))                                         \
+    X(F_ACOSH, "Acosh", FLOAT, "", 0, "", 0, FN(acosh)(x))                                         \
+    X(F_ATANH, "Atanh", FLOAT, "", 0, "", 0, FN(atanh)(x))                                         \
     X(F_SIGN, "Sign", FLOAT, "", 0, "", 0, FN(select)(x < 0, -1, FN(select)(x > 0, 1, x)))         \
     X(F_SOFTSIGN, "Softsign", FLOAT, "", 0, "", 0, x / (1 + FN(abs)(x)))                           \
     X(F_THRESHOLDED_RELU, "ThresholdedRelu", FLOAT, "alpha", 1, "", 0,                           \

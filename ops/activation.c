@@ -113,8 +113,8 @@ static bool softmax_lower(Lower *l, Node *n)
     f_softmax_p p;
     Layout at;
     if (!softmax_params(l, n, &p, &at)) return false;
-    lower_call(l, n, "f_softmax", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1,
-               lower_out(l, n->out[0], at));
+    lower_call(l, n, qonnx_node_is(n, "Hardmax") ? "f_hardmax" : "f_softmax", &p,
+               (Buf *[]){lower_in(l, n, 0, at)}, 1, lower_out(l, n->out[0], at));
     return true;
 }
 
@@ -172,6 +172,7 @@ const Op ops_activation[] = {
      .takes = clamp_takes, .quantized = &clamp_quantized},
     {"Softmax", 1, 1, softmax_shape, RULE_PROBABILITY, NULL, softmax_lower,
      .takes = takes_float_data, .quantized = &softmax_quantized},
+    {"Hardmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
     {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
     {0},
 };

@@ -142,8 +142,7 @@ static bool types_agree(Why *why, const Node *n, unsigned types)
     for (int i = 0; i < n->nin; i++) {
         DType t = in_dtype(n, i);
         if (!t) continue;
-        if (!has_type(types, t) || (pow && t == QONNX_DOUBLE))
-            return why_not(why, "input %d is %s, which cannot be run", i, qonnx_dtype_name(t));
+        if (!takes_types(why, n, i, types)) return false;
         if (!pow && first && t != first)
             return why_not(why, "inputs of different types: %s and %s", qonnx_dtype_name(first),
                            qonnx_dtype_name(t));

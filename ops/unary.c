@@ -1,4 +1,5 @@
 /* ops/unary.c - elementwise operators of one operand: the rows of kernels/unary_rows.h. */
+#include "kernels/unary.h"
 #include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
@@ -61,11 +62,23 @@ static bool integer_lower(Lower *l, Node *n, int code)
     return true;
 }
 
+/* Of floats that are not of 32 bits. */
+static bool real_lower(Lower *l, Node *n, const f_unary_p *f)
+{
+    Layout at = lower_layout(l, n, 0);
+    unary_p p = {f->op, (int32_t)in_dtype(n, 0), (int32_t)shape_elements(in_shape(n, 0)), f->alpha,
+                 f->beta};
+    lower_call(l, n, "unary", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1, lower_out(l, n->out[0], at));
+    return true;
+}
+
 static bool unary_lower(Lower *l, Node *n)
 {
     f_unary_p p;
+    DType t = in_dtype(n, 0);
     if (!unary_params(n, &p)) return false;
-    return has_type(INTEGERS, in_dtype(n, 0)) ? integer_lower(l, n, p.op) : unary_emit(l, n, p);
+    if (has_type(INTEGERS, t)) return integer_lower(l, n, p.op);
+    return t == QONNX_FLOAT ? unary_emit(l, n, p) : real_lower(l, n, &p);
 }
 
 static bool unary_takes(Why *why, const Node *n)
@@ -75,7 +88,7 @@ static bool unary_takes(Why *why, const Node *n)
     if (code == F_GELU && strcmp(form, "none") && strcmp(form, "tanh"))
         return why_not(why, "approximate is '%.20s', want 'none' or 'tanh'", form);
     unsigned integers = code == F_NEG ? SIGNED : code == F_ABS || code == F_SIGN ? INTEGERS : 0;
-    return takes_types(why, n, 0, integers | 1u << QONNX_FLOAT);
+    return takes_types(why, n, 0, integers | FLOATS);
 }
 
 /* The rules that a row may name. */

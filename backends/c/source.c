@@ -49,11 +49,44 @@ static bool called_before(const Program *p, int call)
     return false;
 }
 
+/* Whether the program has a call of the same kernel with that value of an int32_t field before. */
+static bool valued_before(const Program *p, int call, int field)
+{
+    const Call *c = &p->calls[call];
+    for (int i = 0; i < call; i++)
+        if (p->calls[i].kernel == c->kernel &&
+            ((const int32_t *)p->calls[i].params)[field] == ((const int32_t *)c->params)[field])
+            return true;
+    return false;
+}
+
+/* The macros that say which values of a parameter there are, of those that the kernel's header asks
+ * for: `USES_KERNEL_FIELD(value)`. The rest of its code is left out. */
+static void print_uses(const Program *p, int call, FILE *f)
+{
+    const Prototype *k = prototype_find(p->calls[call].kernel->name);
+    const Source *s = source_find(k->source);
+    const Fields *fields = fields_find(k->params);
+    for (int i = 0; i < p->calls[call].kernel->nint; i++) {
+        char name[160];
+        int length = snprintf(name, sizeof name, "USES_%s_%s(", k->kernel, fields->names[i]);
+        if (!memmem(s->text, s->bytes, name, (size_t)length)) continue;
+        fprintf(f, "#define %svalue) (", name);
+        for (int c = call; c < p->ncall; c++)
+            if (p->calls[c].kernel == p->calls[call].kernel && !valued_before(p, c, i))
+                fprintf(f, "%s(value) == %d", c > call ? " || " : "",
+                        (int)((const int32_t *)p->calls[c].params)[i]);
+        fputs(")\n", f);
+    }
+}
+
 static void print_kernels(const CModel *m, FILE *f)
 {
     Printed printed = {{false}};
     const Program *p = m->program;
     fputs("/* ---- kernels ---- */\n\n", f);
+    for (int i = 0; i < p->ncall; i++)
+        if (!called_before(p, i)) print_uses(p, i, f);
     print_kernel(f, "support.h", &printed);
     for (int i = 0; i < p->ncall; i++)
         print_kernel(f, prototype_find(p->calls[i].kernel->name)->source, &printed);
