@@ -325,6 +325,11 @@ static bool shape_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, QONNX_INT64, &y);
 }
 
+static bool size_shape(Ctx *cx, Node *n)
+{
+    return out_shape(cx, n, 0, QONNX_INT64, &(Shape){.rank = 0});
+}
+
 /* Folded before anything is lowered (runtime/fold.c): its input has no rank then. */
 static bool shape_lower(Lower *l, Node *n)
 {
@@ -431,5 +436,6 @@ const Op ops_movement[] = {
     {"ConstantOfShape", 1, 1, fill_shape, RULE_FLOAT, NULL, fill_lower, .lists = 1,
      .takes = fill_takes},
     {"Shape", 1, 1, shape_shape, RULE_FLOAT, NULL, shape_lower},
+    {"Size", 1, 1, size_shape, RULE_FLOAT, NULL, shape_lower},
     {0},
 };

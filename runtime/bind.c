@@ -15,8 +15,7 @@ static bool wants_list(const Use *u)
 static bool is_bound(const Value *v, const Tensor *t)
 {
     if ((t->bytes && !t->data) || t->rank > 1 || tensor_count(t) > MOST_ELEMENTS ||
-        t->dtype != v->dtype ||
-        (t->dtype != QONNX_INT32 && t->dtype != QONNX_INT64 && t->dtype != QONNX_FLOAT))
+        t->dtype != v->dtype || !has_type(NUMBERS, t->dtype))
         return false;
     for (int i = 0; i < v->nuse; i++)
         if (wants_list(&v->uses[i])) return true;

@@ -82,3 +82,49 @@ def tile(folder):
     m = model([helper.make_node("Tile", ["x", "r"], ["t"]), helper.make_node("Relu", ["t"], ["y"])], [("x", FLOAT, [1])],
               constants={"r": i64(2**29)})
     return ["run", written(m, folder), "--data", samples(folder, np.zeros(1, np.float32))]
+
+
+operand_row("DepthToSpace", "channels that are not divided", "axis 1 of size 3 is not divided by 4", blocksize=2)
+operand_row("DepthToSpace", "no block", "blocksize is 0", blocksize=0)
+operand_row("DepthToSpace", "a mode that is none", 'mode is "RCD", want DCR or CRD', x=(1, 4, 8, 8), blocksize=2, mode="RCD")
+operand_row("DepthToSpace", "block that overflows", "blocksize is 4294967296", blocksize=2**32)
+operand_row("SpaceToDepth", "rows that are not divided", "axis 2 of size 8 is not divided by 3", blocksize=3)
+operand_row("SpaceToDepth", "other rank", "input of rank 3, want 4", x=(1, 3, 8), blocksize=2)
+operand_row("Col2Im", "other number of blocks", "6 blocks, want 4", i64(3, 3), i64(2, 2), x=(1, 4, 6), opset=18)
+UNFIT = "image, block, strides, dilations and pads of axis 0 do not fit"
+operand_row("Col2Im", "stride of none", UNFIT, i64(3, 3), i64(2, 2), x=(1, 4, 6), opset=18, strides=[0, 1])
+operand_row("Col2Im", "pads that overflow", UNFIT, i64(3, 3), i64(2, 2), x=(1, 4, 6), opset=18,
+            pads=[2**63 - 1, 0, 2**63 - 1, 0])
+operand_row("Col2Im", "four axes", "images of 4 axes", i64(3, 3, 3, 3), i64(1, 1, 1, 1), x=(1, 4, 6), opset=18)
+operand_row("OneHot", "no depth", "depth is 0, want at least 1", i64(0), np.zeros(2, np.float32))
+operand_row("OneHot", "one value", "values are not two elements", i64(2), np.zeros(1, np.float32))
+operand_row("OneHot", "axis out of range", "axis 5 is out of range", i64(2), np.zeros(2, np.float32), axis=5)
+operand_row("OneHot", "several depths", "input 1 is not one element", i64(2, 2), np.zeros(2, np.float32))
+operand_row("CumSum", "axis out of range", "axis -5 is out of range", i64(-5))
+operand_row("CumSum", "two axes", "2 axes, want 1", i64(0, 1))
+operand_row("Trilu", "vector", "input of rank 1, want at least 2", x=(3,))
+operand_row("Trilu", "two diagonals", "input 1 is not one element", i64(0, 1))
+operand_row("EyeLike", "other rank", "input of rank 4, want 2")
+operand_row("ReverseSequence", "one axis for both", "time_axis and batch_axis are not 0 and 1", i64(1), time_axis=1)
+operand_row("ReverseSequence", "too long", "length 4, of 3 steps", i64(4), time_axis=1, batch_axis=0)
+operand_row("ReverseSequence", "too many lengths", "2 lengths for 1 sequences", i64(1, 1), time_axis=1, batch_axis=0)
+
+
+def range_row(name, message, *numbers):
+    """A row of a Range over constants."""
+
+    @row(f"Range: {name}", message)
+    def make(folder):
+        m = model([helper.make_node("Range", ["a", "b", "c"], ["r"]), helper.make_node("Cast", ["r"], ["f"], to=FLOAT),
+                   helper.make_node("Add", ["f", "x"], ["y"])], [("x", FLOAT, [1])],
+                  constants=dict(zip("abc", numbers)))
+        return ["run", written(m, folder), "--data", samples(folder, np.zeros(1, np.float32))]
+
+
+range_row("without end", r"\(Range\): delta is 0", np.int64(0), np.int64(9), np.int64(0))
+range_row("bomb", r"memory, most of it here|takes .* steps", np.int64(0), np.int64(2**30), np.int64(1))
+range_row("of more than can be", r"\(Range\): the size of output 'r' overflows", np.int64(-(2**62)), np.int64(2**62), np.int64(1))
+range_row("to no number", r"\(Range\): start, limit and delta give no number", np.float32(0), np.float32("nan"), np.float32(1))
+range_row("to infinity", r"\(Range\): start, limit and delta give no number", np.float32(0), np.float32("inf"), np.float32(1))
+range_row("several limits", r"\(Range\): input 1 is not one element", np.int64(0), i64(1, 2), np.int64(1))
+range_row("of two types", r"Range .*input 2 is float", np.int64(0), np.int64(9), np.float32(1))
