@@ -3,6 +3,7 @@
  */
 #include "kernels/pools.h"
 #include "kernels/resize.h"
+#include "kernels/sample.h"
 #include "tests/kernel_run.h"
 
 /* Random places 0..n-1 of a dim, now and then outside. */
@@ -413,6 +414,161 @@ static void test_unpool(void **state)
     free(y);
 }
 
+/* ---- points between pixels ------------------------------------------------------------------- */
+
+/* Pixel k of an axis as ONNX reflects it: mirrored at its ends until it is inside. */
+static int32_t mirrored(int32_t k, int32_t size, bool align)
+{
+    while (k < 0 || k >= size) {
+        if (size == 1) return 0;
+        k = k < 0 ? -k - !align : 2 * (size - 1) - k + !align;
+    }
+    return k;
+}
+
+/* The element at (h, w) of channel c; of padding where it is outside. */
+static double padded(const grid_sample_p *p, const float *x, int32_t h, int32_t w, int32_t c)
+{
+    const bool inside = h >= 0 && h < p->ih && w >= 0 && w < p->iw;
+    if (!inside && p->padding == S_ZEROS) return 0.0;
+    if (p->padding == S_BORDER) {
+        h = h < 0 ? 0 : h >= p->ih ? p->ih - 1 : h;
+        w = w < 0 ? 0 : w >= p->iw ? p->iw - 1 : w;
+    } else {
+        h = mirrored(h, p->ih, p->align != 0);
+        w = mirrored(w, p->iw, p->align != 0);
+    }
+    return (double)x[(h * p->iw + w) * p->c + c];
+}
+
+static double grid_place(const grid_sample_p *p, float v, int32_t size)
+{
+    return p->align ? ((double)v + 1) / 2 * (size - 1) : (((double)v + 1) * size - 1) / 2;
+}
+
+static void test_grid_sample(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        grid_sample_p p = {1,
+                           between(0, 1) ? between(1, 5) : between(60, 90),
+                           1,
+                           between(1, 5),
+                           between(1, 5),
+                           1,
+                           1,
+                           between(1, 20),
+                           2,
+                           S_LINEAR,
+                           between(0, 2),
+                           between(0, 1)};
+        float *x = floats((size_t)(p.ih * p.iw * p.c)), *grid = floats((size_t)p.ow * 2);
+        for (int32_t k = 0; k < p.ow * 2; k++) grid[k] *= 3.0f;
+        float *y = run("grid_sample", &p, x, grid, NULL, (size_t)(p.ow * p.c) * sizeof *y);
+        for (int32_t k = 0; k < p.ow * p.c; k++) {
+            const double w = grid_place(&p, grid[k / p.c * 2], p.iw);
+            const double h = grid_place(&p, grid[k / p.c * 2 + 1], p.ih);
+            const int32_t j = (int32_t)floor(w), m = (int32_t)floor(h), c = k % p.c;
+            const double u = w - j, v = h - m;
+            const double want =
+                (1 - v) * ((1 - u) * padded(&p, x, m, j, c) + u * padded(&p, x, m, j + 1, c)) +
+                v * ((1 - u) * padded(&p, x, m + 1, j, c) + u * padded(&p, x, m + 1, j + 1, c));
+            if (!(fabs((double)y[k] - want) <= 1e-5))
+                fail_msg("grid_sample: [%d] is %.9g, want %.9g", k, (double)y[k], want);
+        }
+        free(x);
+        free(grid);
+        free(y);
+    }
+}
+
+/* All of the samples, one by one. */
+static double roi_want(const roi_align_p *p, const float *x, const float *roi, int32_t i, int32_t j,
+                       int32_t c)
+{
+    const double off = p->half ? 0.5 : 0.0;
+    const double w0 = (double)roi[0] - off, h0 = (double)roi[1] - off;
+    double w = (double)roi[2] - off - w0, h = (double)roi[3] - off - h0, sum = 0.0;
+    if (!p->half) w = fmax(w, 1.0), h = fmax(h, 1.0);
+    const double cw = w / p->ow, ch = h / p->oh;
+    const int32_t nw = p->samples ? p->samples : (int32_t)ceil(cw);
+    const int32_t nh = p->samples ? p->samples : (int32_t)ceil(ch);
+    for (int32_t k = 0; k < nh * nw; k++) {
+        double v = h0 + i * ch + (k / nw + 0.5) * ch / nh,
+               u = w0 + j * cw + (k % nw + 0.5) * cw / nw;
+        if (v < -1 || v > p->ih || u < -1 || u > p->iw) continue;
+        v = fmin(fmax(v, 0.0), p->ih - 1), u = fmin(fmax(u, 0.0), p->iw - 1);
+        for (int t = 0; t < 4; t++) {
+            const int32_t a = (int32_t)v + t / 2, b = (int32_t)u + t % 2;
+            const double by = (1 - fabs(v - a)) * (1 - fabs(u - b));
+            if (a < p->ih && b < p->iw) sum += by * (double)x[(a * p->iw + b) * p->c + c];
+        }
+    }
+    return sum / fmax(nh * nw, 1.0);
+}
+
+static void test_roi_align(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        const roi_align_p p = {1,
+                               between(0, 1) ? between(1, 5) : between(60, 90),
+                               between(1, 6),
+                               between(1, 6),
+                               3,
+                               between(1, 3),
+                               between(1, 3),
+                               between(0, 3),
+                               between(0, 1),
+                               0,
+                               1.0f};
+        float *x = floats((size_t)(p.ih * p.iw * p.c)), roi[12];
+        const int64_t items[] = {0, -1, 5};
+        for (int k = 0; k < 12; k++) /* no sample within a rounding of a border */
+            roi[k] = (float)between(-80, 160) / 16.0f + (k % 4 > 1 ? 4.0f : 0.0f) + 0.0078125f;
+        const int32_t out = 3 * p.oh * p.ow * p.c;
+        float *y = run("roi_align", &p, x, roi, items, (size_t)out * sizeof *y);
+        for (int32_t k = 0; k < out; k++) {
+            const int32_t cell = k / p.c, r = cell / p.ow / p.oh;
+            if (roi[4 * r + 2] < roi[4 * r] || roi[4 * r + 3] < roi[4 * r + 1]) continue;
+            const double want =
+                roi_want(&p, x, roi + 4 * r, cell / p.ow % p.oh, cell % p.ow, k % p.c);
+            if (!(fabs((double)y[k] - want) <= 1e-5))
+                fail_msg("roi_align: [%d] is %.9g, want %.9g", k, (double)y[k], want);
+        }
+        free(x);
+        free(y);
+    }
+}
+
+static void test_affine_grid(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        const affine_grid_p p = {1, between(1, 3), between(1, 4), between(1, 5),
+                                 3, between(0, 1), between(0, 1)};
+        const size_t out = (size_t)(p.d * p.h * p.w * 3);
+        float *theta = floats(12);
+        double wide[12];
+        for (int k = 0; k < 12; k++) wide[k] = (double)theta[k];
+        void *y = run("affine_grid", &p, p.wide ? (void *)wide : theta, NULL, NULL,
+                      out * (p.wide ? 8 : 4));
+        for (size_t k = 0; k < out; k++) {
+            const int32_t a = (int32_t)k % 3, at = (int32_t)k / 3, sizes[] = {p.w, p.h, p.d};
+            const int32_t place[] = {at % p.w, at / p.w % p.h, at / p.w / p.h};
+            double want = wide[a * 4 + 3];
+            for (int t = 0; t < 3; t++) {
+                const double n = sizes[t], v = (2.0 * place[t] + 1.0) / n - 1.0;
+                want += wide[a * 4 + t] * (!p.align ? v : n > 1 ? 2 * place[t] / (n - 1) - 1 : 1.0);
+            }
+            const double got = p.wide ? ((double *)y)[k] : (double)((float *)y)[k];
+            assert_true(fabs(got - want) < (p.wide ? 1e-14 : 1e-6));
+        }
+        free(theta);
+        free(y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +579,9 @@ int main(void)
         cmocka_unit_test_setup(test_maxpool, reseed),
         cmocka_unit_test_setup(test_pool_sums, reseed),
         cmocka_unit_test_setup(test_unpool, reseed),
+        cmocka_unit_test_setup(test_grid_sample, reseed),
+        cmocka_unit_test_setup(test_roi_align, reseed),
+        cmocka_unit_test_setup(test_affine_grid, reseed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

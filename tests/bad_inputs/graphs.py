@@ -256,6 +256,18 @@ for name, message, make in [
     ("MaxUnpool to another rank", r"output_shape has 2 numbers, want 4", lambda: one(
         "MaxUnpool", ["x", "i", "s"], constants={"i": np.zeros((1, 3, 8, 8), np.int64), "s": np.int64([1, 3])}, kernel_shape=[2, 2])),
     ("LpPool of power 0", r"p is 0", lambda: one("LpPool", kernel_shape=[2, 2], p=0)),
+    ("GridSample of another rank", r"the grid does not fit an input of rank 4", lambda: one(
+        "GridSample", ["x", "g"], constants={"g": np.ones((1, 2, 2, 3), np.float32)}, opset=16)),
+    ("GridSample in an unknown mode", r"mode is 'sinc', which is not known", lambda: one(
+        "GridSample", ["x", "g"], constants={"g": np.ones((1, 2, 2, 2), np.float32)}, opset=16, mode="sinc")),
+    ("AffineGrid of three sizes", r"size has 3 numbers, want 4 or 5", lambda: one(
+        "AffineGrid", ["t", "s"], constants={"t": np.ones((1, 2, 3), np.float32), "s": np.int64([1, 3, 8])}, opset=20)),
+    ("AffineGrid of another theta", r"theta does not fit a size of 5 numbers", lambda: one(
+        "AffineGrid", ["t", "s"], constants={"t": np.ones((1, 2, 3), np.float32), "s": np.int64([1, 3, 8, 2, 2])}, opset=20)),
+    ("RoiAlign of regions of 5 numbers", r"its regions are not \[count, 4\]", lambda: one(
+        "RoiAlign", ["x", "r", "b"], constants={"r": np.ones((2, 5), np.float32), "b": np.int64([0, 0])})),
+    ("RoiAlign of too many samples", r"sampling_ratio is 1000000, want at most", lambda: one(
+        "RoiAlign", ["x", "r", "b"], constants={"r": np.ones((2, 4), np.float32), "b": np.int64([0, 0])}, sampling_ratio=1000000)),
     ("Resize without scales", r"neither scales nor sizes are given", lambda: resize(["x"])),
     ("Resize with scales and sizes", r"both scales and sizes are given", lambda: resize(["x", "", "s", "z"])),
     ("Resize of three scales", r"scales has 3 numbers, want 4", lambda: resize(["x", "", "t"])),
