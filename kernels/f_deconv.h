@@ -137,6 +137,7 @@ KERNEL void f_deconv_part_run(const f_conv_p *restrict p, const f_deconv_part *t
                     f_deconv_box(p, t, b, &box);
 }
 
+KERNEL_TRAITS(f_deconv, onednn_deconv)
 KERNEL_RUN void f_deconv(const f_conv_p *restrict p, const float *restrict x,
                          const float *restrict w, const float *restrict bias, float *restrict y)
 {

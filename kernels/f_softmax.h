@@ -9,6 +9,20 @@
 #include "f_sum.h"
 #include "params.h"
 
+/* The greatest of n floats side by side; -INFINITY where there is none. */
+KERNEL float f_greatest(const float *restrict x, ptrdiff_t n)
+{
+    float max[F_CHUNK];
+    ptrdiff_t i = 0;
+    for (int j = 0; j < F_CHUNK; j++) max[j] = -INFINITY;
+    for (; i + F_CHUNK <= n; i += F_CHUNK)
+        for (int j = 0; j < F_CHUNK; j++) max[j] = x[i + j] > max[j] ? x[i + j] : max[j];
+    for (; i < n; i++) max[0] = x[i] > max[0] ? x[i] : max[0];
+    for (int half = F_CHUNK / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++) max[j] = max[j + half] > max[j] ? max[j + half] : max[j];
+    return max[0];
+}
+
 /* `lanes` neighbours at once, each along its own line of `count` elements `inner` apart. */
 KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict x,
                             float *restrict y, ptrdiff_t inner, int32_t lanes)
@@ -16,7 +30,8 @@ KERNEL void f_softmax_lines(const f_softmax_p *restrict p, const float *restrict
     float max[F_CHUNK], sum[F_CHUNK];
     f_sum total;
     for (int32_t j = 0; j < lanes; j++) max[j] = -INFINITY;
-    for (ptrdiff_t i = 0; i < p->count; i++)
+    if (inner == 1) max[0] = f_greatest(x, p->count);
+    for (ptrdiff_t i = 0; i < p->count && inner > 1; i++)
         for (int32_t j = 0; j < lanes; j++)
             max[j] = x[i * inner + j] > max[j] ? x[i * inner + j] : max[j];
     for (ptrdiff_t i = 0; i < p->count; i++)

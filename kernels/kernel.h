@@ -17,6 +17,7 @@
 typedef enum KernelOnednn {
     KERNEL_onednn_none,
     KERNEL_onednn_conv,
+    KERNEL_onednn_deconv,
     KERNEL_onednn_gemm,
     KERNEL_onednn_maxpool,
     KERNEL_onednn_avgpool

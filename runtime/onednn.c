@@ -156,32 +156,53 @@ static void window_dims(const Window *w, int axes, ApiOp *op)
  * where they are more than any usual kernel has (3 x 3 x 1,024 are 9,216). */
 enum { MOST_PRODUCTS = 1 << 14 };
 
-static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
+/* What convolutions and transposed ones share; windows are in place, of `all` three axes. */
+static bool spec_window(Spec *s, const f_conv_p *p, const Window *all, bool transposed,
+                        bool has_bias)
 {
-    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, 0},
-                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, 0},
-                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, 0}};
     const bool deep = p->id > 1 || p->od > 1 || p->kd > 1;
     const int rank = deep ? 5 : 4;
     const int32_t oc = p->oc / p->group, ic = p->ic / p->group;
     const dnnl_dims_t flat_w = {p->group, oc, ic, p->kh, p->kw};
     const dnnl_dims_t deep_w = {p->group, oc, ic, p->kd, p->kh, p->kw};
-    const dnnl_format_tag_t tag = deep ? dnnl_abcdef : dnnl_abcde;
-    /* Without groups the first dim and the first letter go. */
+    /* Without groups the first dim and the first letter go. A transposed one's weights have
+     * channels in before channels out. */
+    static const dnnl_format_tag_t tags[2][2][2] = {
+        {{dnnl_abcde, dnnl_abcd}, {dnnl_abcdef, dnnl_abcde}},
+        {{dnnl_acbde, dnnl_bacd}, {dnnl_acbdef, dnnl_bacde}}};
     const int skip = p->group == 1;
-    const dnnl_format_tag_t plain = deep ? dnnl_abcde : dnnl_abcd;
-    for (int i = 0; i < 3; i++)
-        if (!complete(&all[i])) return false;
     if ((int64_t)p->kd * p->kh * p->kw * ic > MOST_PRODUCTS) return false;
     window_dims(deep ? all : all + 1, rank - 2, &s->op);
     s->lo = p->lo;
     s->hi = p->hi;
-    s->op.kind = API_CONV;
+    s->op.kind = transposed ? API_DECONV : API_CONV;
     s->op.src = tensor_desc(rank, p->n, p->ic, p->id, p->ih, p->iw);
     s->op.dst = tensor_desc(rank, p->n, p->oc, p->od, p->oh, p->ow);
-    return weights_desc(s, rank + 1 - skip, (deep ? deep_w : flat_w) + skip, skip ? plain : tag,
-                        has_bias ? p->oc : 0) &&
+    return weights_desc(s, rank + 1 - skip, (deep ? deep_w : flat_w) + skip,
+                        tags[transposed][deep][skip], has_bias ? p->oc : 0) &&
            s->op.src && s->op.dst;
+}
+
+static bool spec_conv(Spec *s, const f_conv_p *p, bool has_bias)
+{
+    const Window all[3] = {{p->id, p->od, p->kd, p->sd, p->dd, p->pd, 0},
+                           {p->ih, p->oh, p->kh, p->sh, p->dh, p->ph, 0},
+                           {p->iw, p->ow, p->kw, p->sw, p->dw, p->pw, 0}};
+    for (int i = 0; i < 3; i++)
+        if (!complete(&all[i])) return false;
+    return spec_window(s, p, all, false, has_bias);
+}
+
+/* Its windows slide over the output: those of the convolution that it is the transpose of. */
+static bool spec_deconv(Spec *s, const f_conv_p *p, bool has_bias)
+{
+    const Window all[3] = {{p->od, p->id, p->kd, p->sd, p->dd, p->pd, 0},
+                           {p->oh, p->ih, p->kh, p->sh, p->dh, p->ph, 0},
+                           {p->ow, p->iw, p->kw, p->sw, p->dw, p->pw, 0}};
+    if (p->od > 1) return false; /* ours are as fast over three axes */
+    for (int i = 0; i < 3; i++)
+        if (!complete(&all[i])) return false;
+    return spec_window(s, p, all, true, has_bias);
 }
 
 static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
@@ -237,6 +258,7 @@ static bool spec_init(Spec *s, KernelOnednn form, const void *p, bool has_bias)
 {
     switch (form) {
     case KERNEL_onednn_conv: return spec_conv(s, p, has_bias);
+    case KERNEL_onednn_deconv: return spec_deconv(s, p, has_bias);
     case KERNEL_onednn_gemm: return spec_gemm(s, p, has_bias);
     case KERNEL_onednn_maxpool: return spec_pool(s, p, false);
     case KERNEL_onednn_avgpool: return spec_pool(s, p, true);

@@ -20,7 +20,7 @@ typedef dnnl_memory_desc_t ApiMemory;
 
 /* What a primitive is made of. The descriptions are the caller's: api_memory(), api_free(). */
 typedef struct ApiOp {
-    enum { API_CONV, API_PRODUCT, API_POOL } kind;
+    enum { API_CONV, API_DECONV, API_PRODUCT, API_POOL } kind;
     dnnl_alg_kind_t pooling;               /* of a pool */
     ApiMemory *src, *dst, *weights, *bias; /* NULL where there are none */
     dnnl_dims_t strides, dilations;        /* of windows; a dilation of 0 is none */
@@ -58,6 +58,10 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
         return dnnl_convolution_forward_primitive_desc_create(
             desc, engine, dnnl_forward_inference, dnnl_convolution_direct, op->src, op->weights,
             op->bias, op->dst, op->strides, op->dilations, op->front, op->behind, attr);
+    case API_DECONV:
+        return dnnl_deconvolution_forward_primitive_desc_create(
+            desc, engine, dnnl_forward_inference, dnnl_deconvolution_direct, op->src, op->weights,
+            op->bias, op->dst, op->strides, op->dilations, op->front, op->behind, attr);
     case API_PRODUCT:
         return dnnl_inner_product_forward_primitive_desc_create(
             desc, engine, dnnl_forward_inference, op->src, op->weights, op->bias, op->dst, attr);
@@ -94,6 +98,7 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
 {
     union {
         dnnl_convolution_desc_t conv;
+        dnnl_deconvolution_desc_t deconv;
         dnnl_inner_product_desc_t product;
         dnnl_pooling_v2_desc_t pool;
     } of;
@@ -102,6 +107,11 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
     case API_CONV:
         status = dnnl_dilated_convolution_forward_desc_init(
             &of.conv, dnnl_forward_inference, dnnl_convolution_direct, op->src, op->weights,
+            op->bias, op->dst, op->strides, op->dilations, op->front, op->behind);
+        break;
+    case API_DECONV:
+        status = dnnl_dilated_deconvolution_forward_desc_init(
+            &of.deconv, dnnl_forward_inference, dnnl_deconvolution_direct, op->src, op->weights,
             op->bias, op->dst, op->strides, op->dilations, op->front, op->behind);
         break;
     case API_PRODUCT:
