@@ -406,10 +406,11 @@ static void end(Output *o)
     int c = EOF;
     while (old && (c = getc(old)) != EOF && same < o->size && (char)c == o->text[same]) same++;
     if (old) fclose(old);
-    if (old && c == EOF && same == o->size) return;
-    FILE *f = fopen(o->path, "w");
-    if (!f || fwrite(o->text, 1, o->size, f) != o->size || fclose(f))
+    bool there = old && c == EOF && same == o->size;
+    FILE *f = there ? NULL : fopen(o->path, "w");
+    if (!there && (!f || fwrite(o->text, 1, o->size, f) != o->size || fclose(f)))
         die("cannot be written", o->path);
+    free(o->text); /* sanitized, a build looks for what is lost */
 }
 
 int main(int argc, char **argv)
