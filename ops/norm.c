@@ -2,17 +2,21 @@
 #include "lower/lower.h"
 #include <math.h>
 
+/* Of an input of one axis, which is a batch, there is one channel. */
+static int64_t bn_channels(const Shape *x) { return x->rank > 1 ? x->dim[1] : 1; }
+
 static bool bn_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0);
+    int64_t channels = x ? bn_channels(x) : -1;
+    if (x && !x->rank) return qonnx_fail(cx, n, "input of rank 0, want 1 or more");
     for (int i = 1; i < 5; i++) {
         const Shape *s = in_shape(n, i);
         if (s && s->rank != 1) return qonnx_fail(cx, n, "input %d has rank %d, want 1", i, s->rank);
-        if (s && x && x->rank > 1 && s->dim[0] >= 0 && x->dim[1] >= 0 && s->dim[0] != x->dim[1])
+        if (s && s->dim[0] >= 0 && channels >= 0 && s->dim[0] != channels)
             return qonnx_fail(cx, n, "input %d has %lld elements for %lld channels", i,
-                              (long long)s->dim[0], (long long)x->dim[1]);
+                              (long long)s->dim[0], (long long)channels);
     }
-    if (x && x->rank < 2) return qonnx_fail(cx, n, "input of rank %d, want 2 or more", x->rank);
     return same_shape(cx, n);
 }
 
@@ -70,13 +74,13 @@ static bool bn_lower(Lower *l, Node *n)
     const Shape *x = in_shape(n, 0);
     bool constant = constant_parameters(n);
     Buf *f, *shift;
-    (constant ? constant_factors : computed_factors)(l, n, x->dim[1], &f, &shift);
+    (constant ? constant_factors : computed_factors)(l, n, bn_channels(x), &f, &shift);
     Layout at = lower_layout(l, n, 0);
     int32_t pixels = 1;
     for (int i = 2; i < x->rank; i++) pixels *= (int32_t)x->dim[i];
     bool last = at == LAST && x->rank > 2;
-    f_affine_p p = {last ? (int32_t)x->dim[0] * pixels : (int32_t)x->dim[0], (int32_t)x->dim[1],
-                    last ? 1 : pixels, 0, 0};
+    f_affine_p p = {last ? (int32_t)x->dim[0] * pixels : (int32_t)x->dim[0],
+                    (int32_t)bn_channels(x), last ? 1 : pixels, 0, 0};
     Value *y = lower_fused(l, n, &p.lo, &p.hi);
     lower_call(l, n, "f_affine", &p, (Buf *[]){lower_in(l, n, 0, at), f, shift}, 3,
                lower_out(l, y, at));

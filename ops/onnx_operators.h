@@ -92,7 +92,7 @@ static const OnnxOperator onnx_operators[] = {
     {"Greater", 1, 0, "axis:i-6 broadcast:i-6"},
     {"GreaterOrEqual", 12, 0, ""},
     {"GridSample", 16, 0, "align_corners:i mode:s padding_mode:s"},
-    {"GroupNormalization", 21, 0, "epsilon:f num_groups:i stash_type:i"},
+    {"GroupNormalization", 18, 0, "epsilon:f num_groups:i stash_type:i21"},
     {"HammingWindow", 17, 0, "output_datatype:i periodic:i"},
     {"HannWindow", 17, 0, "output_datatype:i periodic:i"},
     {"HardSigmoid", 1, 0, "alpha:f beta:f consumed_inputs:I-5"},

@@ -42,7 +42,7 @@ typedef struct Quantized {
 } Quantized;
 
 typedef struct Op {
-    const char *name;    /* op_type in ONNX's own domain */
+    const char *name;    /* op_type */
     int min_in, max_in;  /* inputs it takes; max -1: any number */
     /* Infers dtype and shape of the outputs from the inputs' (which may be unknown: then it
      * leaves them so). False: the operands are wrong; the message says how. */
@@ -69,6 +69,7 @@ typedef struct Op {
     int64_t (*work)(const Node *n);
     /* Its form on integers, or NULL. */
     const Quantized *quantized;
+    const char *domain; /* of other operators than ONNX's own; NULL: its own */
 } Op;
 
 /* Rules of operators that have no weight and no bias; further fields may stand behind. */

@@ -5,10 +5,9 @@
 
 const Op *op_find(const char *domain, const char *name)
 {
-    if (domain[0]) return NULL;
     for (size_t f = 0; f < sizeof op_families / sizeof *op_families; f++)
         for (const Op *op = op_families[f]; op->name; op++)
-            if (!strcmp(op->name, name)) return op;
+            if (!strcmp(op->name, name) && !strcmp(op->domain ? op->domain : "", domain)) return op;
     return NULL;
 }
 

@@ -98,7 +98,7 @@ def same(m, got, want, error=0.0):
                 wrong[name] = f"off by {off}, allowed {room}: {g.ravel()[:4]}, want {w.ravel()[:4]}"
         elif not np.array_equal(g, w):
             wrong[name] = f"{g.ravel()[:9]}, want {w.ravel()[:9]}"
-    assert wrong == {}
+    assert not wrong, "\n".join(f"{k}: {v}" for k, v in wrong.items())
     assert len(got) == len(want) == len(m.names)
 
 

@@ -136,3 +136,72 @@ def test_topk_forms(tmp_path):
     m = build([form("TopK", "x", i64(5), sorted=0, outputs=2)], x)
     want = runtime(build([form("TopK", "x", i64(5), outputs=2)], x))
     same(m, run(m, tmp_path), want)
+
+
+# ---- normalizations ----
+
+
+def test_layer_norms(tmp_path, qonnx):
+    """Scales of every shape that broadcasts, of one row or of several; the outputs Mean and InvStdDev."""
+    x = {"x": numbers(np.float32, 2, 3, 5, 70), "far": numbers(np.float32, 7, 96) + np.float32(30),
+         "short": numbers(np.float32, 9, 3), "s": numbers(np.float32, 70)}
+    scales = [(70,), (1,), (5, 70), (5, 1), (3, 1, 70), (2, 1, 1, 1), (1, 1, 5, 70)]
+    forms = [form(op, "x", numbers(np.float32, *s), *more, axis=a, outputs=count)
+             for op, more, count in (("LayerNormalization", [numbers(np.float32, 70)], 3), ("LayerNormalization", [], 1),
+                                     ("SimplifiedLayerNormalization", [], 2))
+             for s in scales for a in (-1, 2, 1) if len(s) < 3 or a != 2 or s[0] == 1]
+    forms += [form(op, "x", "s", axis=-1, epsilon=0.1) for op in ("LayerNormalization", "SimplifiedLayerNormalization")]
+    forms += [form("LayerNormalization", v, np.ones(x[v].shape[-1], np.float32), outputs=3) for v in ("far", "short")]
+    forms += [form("LayerNormalization", "short", np.ones(3, np.float32), outputs=[True, False, True])]
+    got = agrees(m := build(forms, x, last=("x",)), tmp_path, 1e-5)
+    compiles(m, tmp_path, got, qonnx)
+
+
+def test_rms_norm(tmp_path):
+    x = {"x": numbers(np.float32, 2, 3, 70)}
+    agrees(build([form("RMSNormalization", "x", numbers(np.float32, *s), axis=a, epsilon=e)
+                  for s, a, e in (((70,), -1, 1e-5), ((3, 70), 1, 0.1))], x, opset=23), tmp_path, 2e-6)
+
+
+def test_skip_layer_norms(tmp_path, qonnx):
+    x = {"x": numbers(np.float32, 2, 5, 48), "y": numbers(np.float32, 2, 5, 48, seed=2), "z": numbers(np.float32, 5, 48)}
+    a, b, c = (numbers(np.float32, 48, seed=k) for k in range(3))
+    skip, simple = "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"
+    ms = {"domain": "com.microsoft"}
+    forms = [form(skip, "x", "y", a, **ms), form(skip, "x", "y", a, b, c, outputs=[True, False, False, True], **ms),
+             form(skip, "x", "z", a, None, c, epsilon=0.1, **ms), form(simple, "x", "y", a, **ms),
+             form(simple, "x", "y", a, b, outputs=[True, False, False, True], **ms)]
+    got = agrees(m := build(forms, x), tmp_path, 2e-6)
+    compiles(m, tmp_path, got, qonnx)
+
+
+def test_channel_norms(tmp_path, qonnx):
+    x = {"x": numbers(np.float32, 2, 6, 5, 7), "line": numbers(np.float32, 3, 4, 90), "deep": numbers(np.float32, 1, 2, 3, 4, 5),
+         "s": numbers(np.float32, 6)}
+    s = {v: numbers(np.float32, x[v].shape[1]) for v in x if v != "s"}
+    forms = [form("InstanceNormalization", v, s[v], s[v] + 1, epsilon=0.1) for v in s]
+    forms += [form("InstanceNormalization", "x", "s", "s")]
+    got = agrees(m := build(forms, x, last=("x", "line")), tmp_path, 2e-6)
+    compiles(m, tmp_path, got, qonnx)
+    for opset, size in ((18, 3), (21, 6)):
+        groups = numbers(np.float32, size, seed=3)
+        forms = [form("GroupNormalization", "x", groups, groups - 2, num_groups=3, epsilon=e) for e in (0.1, 1e-5)]
+        agrees(build(forms, x, opset=opset, last=("x",)), tmp_path, 2e-6)
+
+
+def test_other_norms(tmp_path, qonnx):
+    x = {"x": numbers(np.float32, 2, 6, 5, 7), "y": numbers(np.float32, 3, 200)}
+    x["x"][1, :, 2, 3] = 0
+    x["z"] = x["x"] + np.float32(0.01) * numbers(np.float32, 6, 5, 7, seed=4)
+    forms = [form("LpNormalization", v, axis=a, p=p) for p in (1, 2) for v, a in (("x", 1), ("x", -1), ("x", 0), ("y", 1))]
+    forms += [form("LRN", "x", size=k, **more) for k, more in ((3, {}), (5, {"alpha": 0.5, "beta": 0.6, "bias": 2.0}), (99, {}))]
+    forms += [form("MeanVarianceNormalization", "z", **more) for more in ({}, {"axes": [1]}, {"axes": [2, 3]}, {"axes": [0, -2]})]
+    for last in ((), ("x",)):
+        got = agrees(m := build(forms, x, last=last and ("x", "z")), tmp_path, 5e-6)
+    compiles(m, tmp_path, got, qonnx)
+
+
+def test_batch_norm_of_any_rank(tmp_path):
+    x = {f"x{len(s)}": numbers(np.float32, *s) for s in ((7,), (5, 1), (4, 1, 9), (2, 1, 3, 2, 2, 2))}
+    one = [np.array([v], np.float32) for v in (1.5, -0.5, 0.25, 2)]
+    agrees(build([form("BatchNormalization", v, *one) for v in x], x, opset=15), tmp_path, 1e-6)

@@ -39,7 +39,7 @@ def history():
 def row(op, schemas):
     """since, until and the attributes of an operator as the table writes them."""
     last = schemas[-1].since_version - 1 if schemas[-1].deprecated else 0
-    living = [s for s in schemas if not s.deprecated]
+    living = schemas[:-1] if last else schemas  # one that came again in another form is no less there
     since, spans = living[0].since_version, {}  # (name, letter) -> [[first, last or 0]]
     for k, schema in enumerate(living):
         end = living[k + 1].since_version - 1 if k + 1 < len(living) else last
