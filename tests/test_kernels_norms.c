@@ -1,9 +1,13 @@
 /* tests/test_kernels_norms.c - kernels that add up, compare and normalize: over any axes, of any
  * type.
  */
-#include "kernels/arith.h"
+#include "kernels/arg.h"
 #include "kernels/d_math.h"
+#include "kernels/f_lpnorm.h"
+#include "kernels/f_lrn.h"
+#include "kernels/f_norm.h"
 #include "kernels/reduce_walk.h"
+#include "kernels/topk.h"
 #include "tests/kernel_run.h"
 
 /* ---- functions of doubles -------------------------------------------------------------------- */
@@ -163,12 +167,200 @@ static void test_reduce_integers(void **state)
     }
 }
 
+/* ---- places of extremes ---------------------------------------------------------------------- */
+
+/* Small whole numbers of a type, so that many are equal; NaN among the floats. */
+static void *whole_numbers(int32_t type, size_t n, double *as)
+{
+    const int width = type == A_FLOAT ? 4 : type == A_INT64 ? 8 : 1;
+    char *x = alloc(n * (size_t)width);
+    for (size_t i = 0; i < n; i++) {
+        const int64_t v = between(type == A_UINT8 ? 0 : -9, 9);
+        float f = between(0, 30) ? (float)v : NAN;
+        if (v == 0 && between(0, 1)) f = -0.0f;
+        memcpy(x + i * (size_t)width, type == A_FLOAT ? (void *)&f : (void *)&v, (size_t)width);
+        as[i] = type == A_FLOAT ? (double)f : (double)v;
+    }
+    return x;
+}
+
+static void test_arg(void **state)
+{
+    static const int32_t types[] = {A_FLOAT, A_INT64, A_UINT8, A_INT8};
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        const arg_p p = {between(1, 4), between(1, 200), between(0, 1) ? 1 : between(2, 150),
+                         types[i % 4],  between(0, 1),   between(0, 1)};
+        const size_t n = (size_t)(p.outer * p.count * p.inner);
+        double *v = alloc(n * sizeof *v);
+        void *x = whole_numbers(p.type, n, v);
+        int64_t *y = run("arg", &p, x, NULL, NULL, (size_t)(p.outer * p.inner) * sizeof *y);
+        for (int32_t o = 0; o < p.outer * p.inner; o++) {
+            const double *line = v + o / p.inner * p.count * p.inner + o % p.inner;
+            int32_t at = 0;
+            for (int32_t k = 1; k < p.count; k++) {
+                const double a = line[k * p.inner], b = line[at * p.inner];
+                if (p.least ? a < b : a > b) at = k;
+                else if (p.last && a == b) at = k;
+            }
+            assert_int_equal(y[o], at);
+        }
+        free(v);
+        free(x);
+        free(y);
+    }
+}
+
+/* Whether a stands before b, of equal ones the first; NaN is the greatest. */
+static bool before(bool least, double a, double b)
+{
+    if (isnan(a) || isnan(b)) return least ? isnan(b) && !isnan(a) : isnan(a) && !isnan(b);
+    return least ? a < b : a > b;
+}
+
+static void test_topk(void **state)
+{
+    static const int32_t types[] = {A_FLOAT, A_INT64, A_UINT8, A_INT8}, sizes[] = {4, 8, 1, 1};
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        const int32_t count = between(1, 150), inner = between(0, 1) ? 1 : between(2, 9);
+        const topk_p p = {between(1, 3), count,        inner,        between(1, count),
+                          types[i % 4],  sizes[i % 4], between(0, 1)};
+        const size_t n = (size_t)(p.outer * count * inner), ny = (size_t)(p.outer * p.k * inner);
+        double *v = alloc(n * sizeof *v);
+        char *x = whole_numbers(p.type, n, v), *y = alloc(ny * (size_t)p.size);
+        int64_t *at = alloc(ny * sizeof *at), *keys = alloc((size_t)p.k * sizeof *keys);
+        for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
+            if (!kernel_table((KernelLevel)level)) continue;
+            const void *const in[] = {x};
+            void *const out[] = {y, at, keys};
+            find(kernel_table((KernelLevel)level), "topk")->run(&p, in, out);
+            for (int32_t o = 0; o < p.outer * inner; o++) {
+                const double *line = v + o / inner * count * inner + o % inner;
+                for (int32_t k = 0; k < p.k; k++) {
+                    const int32_t to = (o / inner * p.k + k) * inner + o % inner;
+                    int32_t ahead = 0; /* that stand before it, which must be k */
+                    for (int32_t j = 0; j < count; j++) {
+                        const double a = line[j * inner], b = line[at[to] * inner];
+                        ahead += before(p.least, a, b) || (!before(p.least, b, a) && j < at[to]);
+                    }
+                    assert_int_equal(ahead, k);
+                    assert_memory_equal(
+                        y + to * p.size,
+                        x + (o / inner * count * inner + o % inner + at[to] * inner) * p.size,
+                        (size_t)p.size);
+                }
+            }
+        }
+        free(v);
+        free(x);
+        free(y);
+        free(at);
+        free(keys);
+    }
+}
+
+/* ---- normalizations -------------------------------------------------------------------------- */
+
+static void test_norm(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        const int32_t inner = i % 3 ? between(1, 40) : 1,
+                      count = inner * between(1, i % 3 ? 5 : 300);
+        const f_norm_p p = {between(1, 6), count,  between(1, 3),       inner,
+                            between(0, 1), 0.001f, i % 5 ? 0.0f : 0.25f};
+        const int32_t factors = count / inner, n = p.rows * count;
+        float *x = floats((size_t)n), *y;
+        float *scale = between(0, 3) ? floats((size_t)(factors * p.groups)) : NULL;
+        float *shift = between(0, 3) ? floats((size_t)(factors * p.groups)) : NULL;
+        double *want = alloc((size_t)n * sizeof *want);
+        for (int32_t r = 0; r < p.rows; r++) {
+            double mean = 0.0, squares = 0.0;
+            for (int32_t k = 0; k < count && !p.rms; k++) mean += (double)x[r * count + k] / count;
+            for (int32_t k = 0; k < count; k++)
+                squares += pow((double)x[r * count + k] - mean, 2.0) / count;
+            for (int32_t k = 0; k < count; k++) {
+                const int32_t at = r % p.groups * factors + k / inner;
+                const double deviation = sqrt(squares + (double)p.epsilon) + (double)p.beside;
+                want[r * count + k] = ((double)x[r * count + k] - mean) / deviation *
+                                          (scale ? (double)scale[at] : 1.0) +
+                                      (shift ? (double)shift[at] : 0.0);
+            }
+        }
+        y = run("f_norm", &p, x, scale, shift, (size_t)n * sizeof *y);
+        close_to("f_norm", y, want, (size_t)n, 2e-5);
+        free(x);
+        free(y);
+        free(want);
+        free(scale);
+        free(shift);
+    }
+}
+
+static void test_lpnorm(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        const f_lpnorm_p p = {between(1, 4), between(1, 150), between(0, 1) ? 1 : between(2, 150),
+                              between(1, 2)};
+        const size_t n = (size_t)(p.outer * p.count * p.inner);
+        float *x = floats(n), *y;
+        double *want = alloc(n * sizeof *want);
+        for (int32_t o = 0; o < p.outer * p.inner; o++) {
+            const int32_t at = o / p.inner * p.count * p.inner + o % p.inner;
+            double norm = 0.0;
+            for (int32_t k = 0; k < p.count; k++) {
+                if (o == 0) x[at + k * p.inner] = 0.0f;
+                norm += pow(fabs((double)x[at + k * p.inner]), p.order);
+            }
+            if (p.order == 2) norm = sqrt(norm);
+            for (int32_t k = 0; k < p.count; k++)
+                want[at + k * p.inner] = norm > 0.0 ? (double)x[at + k * p.inner] / norm : 0.0;
+        }
+        y = run("f_lpnorm", &p, x, NULL, NULL, n * sizeof *y);
+        close_to("f_lpnorm", y, want, n, 1e-6);
+        free(x);
+        free(y);
+        free(want);
+    }
+}
+
+static void test_lrn(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        const f_lrn_p p = {
+            between(1, 3), between(1, 12), between(1, 150), between(1, 15), 0.5f, 0.75f, 1.5f};
+        const int32_t n = p.outer * p.channels * p.inner;
+        float *x = floats((size_t)n), *y;
+        double *want = alloc((size_t)n * sizeof *want);
+        for (int32_t e = 0; e < n; e++) {
+            const int32_t c = e / p.inner % p.channels;
+            double sum = 0.0;
+            for (int32_t k = c - (p.size - 1) / 2; k < c - (p.size - 1) / 2 + p.size; k++)
+                if (k >= 0 && k < p.channels) sum += pow((double)x[e + (k - c) * p.inner], 2.0);
+            want[e] = (double)x[e] / pow(1.5 + 0.5 / p.size * sum, 0.75);
+        }
+        y = run("f_lrn", &p, x, NULL, NULL, (size_t)n * sizeof *y);
+        close_to("f_lrn", y, want, (size_t)n, 1e-6);
+        free(x);
+        free(y);
+        free(want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_double_functions, reseed),
         cmocka_unit_test_setup(test_reduce, reseed),
         cmocka_unit_test_setup(test_reduce_integers, reseed),
+        cmocka_unit_test_setup(test_arg, reseed),
+        cmocka_unit_test_setup(test_topk, reseed),
+        cmocka_unit_test_setup(test_norm, reseed),
+        cmocka_unit_test_setup(test_lpnorm, reseed),
+        cmocka_unit_test_setup(test_lrn, reseed),
     };
     return cmocka_run_group_tests_name("kernels_norms", tests, NULL, NULL);
 }

@@ -31,15 +31,16 @@ BatchNormalization:7 BitShift:8 Cast:34 CastLike:6 Ceil:2 Celu:1 Clip:15 Concat:
 ConstantOfShape:22 Conv:33 ConvTranspose:13 Cos:2 Cosh:2 CumSum:7 DepthToSpace:2 DequantizeLinear:2
 Div:36 Dropout:6 Elu:5 Equal:6 Erf:1 Exp:18 Expand:6 EyeLike:3 Flatten:30 Floor:2 Gather:11
 GatherElements:3 GatherND:3 Gemm:14 GlobalAveragePool:2 GlobalMaxPool:2 Greater:4 GreaterOrEqual:2
-GridSample:7 HardSigmoid:4 HardSwish:1 Identity:4 IsInf:3 IsNaN:1 LeakyRelu:5 Less:4 LessOrEqual:2
-Log:9 LogSoftmax:10 LpPool:1 MatMul:4 Max:18 MaxPool:22 MaxUnpool:1 Mean:3 Min:18 Mod:13 Mul:31
-Neg:16 Not:3 OneHot:4 Or:12 PRelu:8 Pad:8 Pow:16 QuantizeLinear:5 Range:2 Reciprocal:21 ReduceL1:8
-ReduceL2:8 ReduceLogSum:5 ReduceLogSumExp:8 ReduceMax:25 ReduceMean:30 ReduceMin:11 ReduceProd:8
-ReduceSum:26 ReduceSumSquare:8 Relu:3 Reshape:31 Resize:21 ReverseSequence:2 RoiAlign:2 Round:4
-Scatter:2 ScatterElements:4 ScatterND:3 Selu:5 Shape:29 Shrink:3 Sigmoid:7 Sign:2 Sin:2 Sinh:2
-Size:21 Slice:28 Softmax:11 Softplus:3 Softsign:2 SpaceToDepth:2 Split:10 Sqrt:23 Squeeze:5 Sub:42
-Sum:4 Tan:2 Tanh:5 ThresholdedRelu:3 Tile:4 TopK:3 Transpose:10 Trilu:18 Unsqueeze:10 Upsample:1
-Where:2 Xor:8
+GridSample:7 HardSigmoid:4 HardSwish:1 Identity:4 InstanceNormalization:3 IsInf:3 IsNaN:1 LRN:2
+LayerNormalization:19 LeakyRelu:5 Less:4 LessOrEqual:2 Log:9 LogSoftmax:10 LpPool:1 MatMul:4 Max:18
+MaxPool:22 MaxUnpool:1 Mean:3 MeanVarianceNormalization:1 Min:18 Mod:13 Mul:31 Neg:16 Not:3 OneHot:4
+Or:12 PRelu:8 Pad:8 Pow:16 QuantizeLinear:5 Range:2 Reciprocal:21 ReduceL1:8 ReduceL2:8
+ReduceLogSum:5 ReduceLogSumExp:8 ReduceMax:25 ReduceMean:30 ReduceMin:11 ReduceProd:8 ReduceSum:26
+ReduceSumSquare:8 Relu:3 Reshape:31 Resize:21 ReverseSequence:2 RoiAlign:2 Round:4 Scatter:2
+ScatterElements:4 ScatterND:3 Selu:5 Shape:29 Shrink:3 Sigmoid:7 Sign:2 Sin:2 Sinh:2 Size:21
+Slice:28 Softmax:11 Softplus:3 Softsign:2 SpaceToDepth:2 Split:10 Sqrt:23 Squeeze:5 Sub:42 Sum:4
+Tan:2 Tanh:5 ThresholdedRelu:3 Tile:4 TopK:3 Transpose:10 Trilu:18 Unsqueeze:10 Upsample:1 Where:2
+Xor:8
 """.split()
 
 # What models of old operator sets have becomes something else before it runs.

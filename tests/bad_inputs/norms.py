@@ -17,3 +17,31 @@ run_row("TopK of bool", r"TopK \(node 'n': input 0 is bool", lambda: model(
     [("y", TensorProto.BOOL, None)], {"k": np.int64([1])}))
 model_row("ReduceSum over an axis of no meaning", r"'n' \(ReduceSum\): axis 4 is out of range for rank 4", lambda: one(
     "ReduceSum", ["x", "a"], constants={"a": np.int64([1, 4])}))
+
+
+# ---- normalizations ----
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+for op, constants, attributes, opset, message in [
+    ("LayerNormalization", {"s": ones(7)}, {}, 17, "input 1 does not broadcast to input 0"),
+    ("LayerNormalization", {"s": ones(8), "b": ones(2, 1, 3, 8, 8)}, {}, 17, "input 2 does not broadcast to input 0"),
+    ("LayerNormalization", {"s": ones(8)}, {"axis": 4}, 17, "axis 4 is out of range for rank 4"),
+    ("InstanceNormalization", {"s": ones(3), "b": ones(2)}, {}, 13, "input 2 has 2 elements on 1 axes, want 3 on one"),
+    ("InstanceNormalization", {"s": ones(3, 1), "b": ones(3)}, {}, 13, "input 1 has 3 elements on 2 axes, want 3 on one"),
+    ("GroupNormalization", {"s": ones(3), "b": ones(3)}, {"num_groups": 2}, 21, "3 channels are no multiple of 2 groups"),
+    ("GroupNormalization", {"s": ones(3), "b": ones(3)}, {}, 21, "num_groups is 0, want 1 or more"),
+    ("GroupNormalization", {"s": ones(3), "b": ones(3)}, {"num_groups": 1}, 18, "input 1 has 3 elements on 1 axes, want 1 on one"),
+    ("LpNormalization", {}, {"p": 3}, 13, "p is 3, want 1 or 2"),
+    ("LpNormalization", {}, {"axis": 9}, 13, "axis 9 is out of range for rank 4"),
+    ("LRN", {}, {}, 13, "size is 0, want 1 to 2"),
+    ("LRN", {}, {"size": 1 << 40}, 13, "size is 1099511627776, want 1 to 2"),
+    ("MeanVarianceNormalization", {}, {"axes": [1, -5]}, 13, "axis -5 is out of range for rank 4"),
+]:
+    model_row(f"{op} {message}", rf"'n' \({op}\): {message}", lambda o=op, c=constants, a=attributes, v=opset: one(
+        o, ["x", *c], constants=c, opset=v, **a))
+run_row("LayerNormalization that stashes bfloat16", r"LayerNormalization \(node 'n': stash_type 16", lambda: one(
+    "LayerNormalization", ["x", "s"], constants={"s": ones(8)}, opset=17, stash_type=16))
