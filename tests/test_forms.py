@@ -243,6 +243,41 @@ def resizes(m, x, other):
             mode="nearest", coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=0.5)
 
 
+def paddings(m, x, other):
+    rank, n = len(m.shape), spatial(m)
+    amounts = [[0, 0] + [1] * n + [0, 0] + [2] * n, [0] * rank + [0, 0] + [1] * n, [0, 0] + [-1] * n + [0, 0] + [2] * n]
+    for mode in ("constant", "reflect", "edge") + ("wrap",) * (m.opset >= 19):
+        for pads in amounts:
+            yield f"Pad {mode} {pads}", lambda p=pads, a=mode: lists(m, "Pad", x, "pads", p, 11, mode=a)
+    for value in (0.0, -1e30, 0.75):
+        def make(value=value):
+            if m.opset < 11:
+                return m.op("Pad", [x], pads=amounts[0], value=value)
+            return m.op("Pad", [x, m.constant(amounts[0], np.int64), m.constant(value)])
+        yield f"Pad with {value}", make
+    for repeats in ([1, 1] + [2] * n, [1] * (rank - 1) + [3], [1] * rank):
+        yield f"Tile {repeats}", lambda r=repeats: m.op("Tile", [x, m.constant(r, np.int64)])
+
+
+def parts(m, x, other):
+    """Split into parts of which one, or two that are put together again, are read."""
+    def split(lengths, axis):
+        outs = [f"s{len(m.nodes)}_{i}" for i in range(len(lengths))]
+        more = [m.constant(lengths, np.int64)] if m.opset >= 13 else []
+        m.nodes.append(helper.make_node("Split", [x] + more, outs, f"Split_{outs[0]}", axis=axis,
+                                        **({} if more else dict(split=lengths))))
+        return outs
+    for lengths, axis in (([2, 2], 1), ([1, 3], 1), ([m.shape[-1] - 1, 1], len(m.shape) - 1), ([4], 1)):
+        for i in range(len(lengths)):
+            yield f"Split {lengths} {axis} [{i}]", lambda k=lengths, a=axis, i=i: split(k, a)[i]
+    yield "Split and Concat", lambda: m.op("Concat", split([1, 3], 1)[::-1], axis=1)
+    if spatial(m) == 2:
+        yield "DepthToSpace", lambda: m.op("DepthToSpace", [x], blocksize=2)
+        if m.opset >= 11:
+            yield "DepthToSpace CRD", lambda: m.op("DepthToSpace", [x], blocksize=2, mode="CRD")
+        yield "SpaceToDepth", lambda: m.op("SpaceToDepth", [m.op("DepthToSpace", [x], blocksize=2)], blocksize=2)
+
+
 def products(m, x, other):
     rows, k = m.shape
     for tb in (None, 0, 1):
@@ -270,13 +305,14 @@ FAMILIES = {
     "activations": (activations, ("image", "rows", "line")), "arithmetic": (arithmetic, ("image", "rows", "volume")),
     "movement": (movement, ("image", "rows", "volume")), "products": (products, ("rows",)),
     "resizes": (resizes, ("image", "volume")),
+    "paddings": (paddings, ("image", "volume")), "parts": (parts, ("image", "line")),
 }
 
 
 def build(family, kind, opset):
     make, _ = FAMILIES[family]
     m = Model(kind, opset, opset)
-    behind = kind != "rows" and family in ("pools", "activations", "arithmetic", "resizes")
+    behind = kind != "rows" and family in ("pools", "activations", "arithmetic", "resizes", "paddings")
     for i in range(1 + behind):
         for name, form in list(make(m, *m.front)):
             if i and not keeps_channels(name):
