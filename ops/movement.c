@@ -200,8 +200,8 @@ static bool slice_shape(Ctx *cx, Node *n)
     Box b;
     bool known;
     if (!slice_read(cx, n, &b, &known)) return false;
-    if (!known) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    Shape y = shape_make(in_shape(n, 0)->rank, b.count);
+    Shape y = open_shape(in_shape(n, 0));
+    if (known) y = shape_make(y.rank, b.count);
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 

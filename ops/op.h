@@ -143,6 +143,8 @@ const Shape *in_shape(const Node *n, int i);
 DType in_dtype(const Node *n, int i);
 /* Product of dims[from..to), -1 when one is unknown or it does not fit. */
 int64_t shape_product(const Shape *s, int from, int to);
+/* As many axes as x has, all open; of no known rank where x is NULL. */
+Shape open_shape(const Shape *x);
 /* Elements for counting work: every size that is open taken as 1; -1 when the rank is unknown
  * (s NULL or not), or the number does not fit. */
 int64_t shape_open_elements(const Shape *s);

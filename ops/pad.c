@@ -36,14 +36,6 @@ static bool cut_axis(int64_t d, int64_t front, int64_t behind, Axis *a)
            !__builtin_add_overflow(y, a->behind, &y);
 }
 
-/* As many axes as x has, all open. */
-static Shape open_shape(const Shape *x)
-{
-    Shape y = {.rank = x ? x->rank : -1};
-    for (int i = 0; i < y.rank; i++) y.dim[i] = -1;
-    return y;
-}
-
 /* The shape that the margins give. In a mode that takes elements again there must be some. */
 static bool margins_shape(Ctx *cx, Node *n, const Margins *m, int mode)
 {

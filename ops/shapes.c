@@ -22,6 +22,13 @@ int64_t shape_product(const Shape *s, int from, int to)
     return p;
 }
 
+Shape open_shape(const Shape *x)
+{
+    Shape y = {.rank = x ? x->rank : -1};
+    for (int i = 0; i < y.rank; i++) y.dim[i] = -1;
+    return y;
+}
+
 int64_t shape_open_elements(const Shape *s)
 {
     int64_t p = 1;

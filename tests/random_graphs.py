@@ -164,7 +164,7 @@ def residual(g):
 
 
 def move(g):
-    form = g.pick("transpose", "slice", "identity", "dropout", "gather", "unsqueeze")
+    form = g.pick("transpose", "slice", "identity", "dropout", "gather", "unsqueeze", "pad", "tile", "depth")
     rank = len(g.shape)
     if form == "transpose" and rank == 4:
         perm = [0, *(1 + int(i) for i in g.random.permutation(3))]
@@ -179,6 +179,23 @@ def move(g):
     elif form == "gather":
         order = [int(i) for i in g.random.integers(0, g.shape[1], int(g.random.integers(1, 9)))]
         g.add("Gather", g.x, g.ints(*order), axis=1, shape=(1, len(order), *g.shape[2:]))
+    elif form == "pad" and rank == 4 and min(g.shape[2:]) > 2:
+        front, behind = ([0, 0, *(int(i) for i in g.random.integers(-1, 3, 2))] for _ in range(2))
+        mode = dict(mode=g.pick("constant", "constant", "edge", "reflect"))
+        if mode["mode"] == "reflect":  # of more than one axis: what is cut off is not there to be reflected
+            front, behind = [abs(i) % 2 for i in front], [abs(i) % 2 for i in behind]
+        shape = tuple(a + b + d for a, b, d in zip(front, behind, g.shape))
+        if g.opset < 11:
+            g.add("Pad", pads=front + behind, shape=shape, **mode)
+        else:
+            g.add("Pad", g.x, g.ints(*front, *behind), shape=shape, **mode)
+    elif form == "tile" and int(np.prod(g.shape)) < 2000:
+        axis = int(g.random.integers(1, rank))
+        repeats = [2 if i == axis else 1 for i in range(rank)]
+        g.add("Tile", g.x, g.ints(*repeats), shape=tuple(d * r for d, r in zip(g.shape, repeats)))
+    elif form == "depth" and rank == 4 and g.shape[1] % 4 == 0:
+        mode = dict(mode=g.pick("DCR", "CRD")) if g.opset >= 11 else {}
+        g.add("DepthToSpace", blocksize=2, shape=(1, g.shape[1] // 4, g.shape[2] * 2, g.shape[3] * 2), **mode)
     elif form == "dropout":
         g.add("Dropout")
     elif form == "unsqueeze":
