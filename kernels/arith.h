@@ -84,6 +84,9 @@ KERNEL uint64_t arith_power_mixed(uint64_t a, double b, int32_t is_signed)
 #ifndef USES_arith_btype
 #define USES_arith_btype(type) 1
 #endif
+#define A_COMPARES                                                                                 \
+    (USES_arith_op(F_EQUAL) || USES_arith_op(F_NOT_EQUAL) || USES_arith_op(F_LESS) ||              \
+     USES_arith_op(F_LESS_EQUAL) || USES_arith_op(F_GREATER) || USES_arith_op(F_GREATER_EQUAL))
 #define A_REAL(uses) (uses(A_FLOAT) || uses(A_DOUBLE) || uses(A_FLOAT16) || uses(A_BFLOAT16))
 #define A_RESULT(code, expression)                                                                 \
     if (!USES_arith_op(code)) break;                                                               \
@@ -191,7 +194,7 @@ KERNEL void arith_chunk(const arith_p *restrict p, arith_row a, arith_row b, voi
     if (A_REAL(USES_arith_type) && arith_is_real(p->type)) {
         arith_load_reals(r, p->type, a.x, a.at, a.step, n);
         arith_load_reals(s, p->btype, b.x, b.at, b.step, n);
-        if (p->op >= F_EQUAL) {
+        if (A_COMPARES && p->op >= F_EQUAL) {
             arith_compare(p->op, n, u, r, s);
             arith_store_integers(u, A_BOOL, y, at, n);
             return;
@@ -234,6 +237,7 @@ KERNEL_RUN void arith(const arith_p *restrict p, const void *restrict a, const v
 }
 
 #undef A_REAL
+#undef A_COMPARES
 #undef USES_arith_op
 #undef USES_arith_type
 #undef USES_arith_btype

@@ -257,22 +257,19 @@ KERNEL double d_sigmoid(double x)
 /* ln(1 + e^x). */
 KERNEL double d_softplus(double x) { return (x < 0.0 ? 0.0 : x) + d_log1p(d_exp(-d_abs(x))); }
 
-/* Its series, all of whose terms are positive; from 3 on the continued fraction of 1 - erf(x). */
+/* Its series, all of whose terms are positive; from 2 on the continued fraction of 1 - erf(x). */
 KERNEL_CALLED double d_erf(double x)
 {
     const double a = d_abs(x), z = a * a;
     if (!(a < 6.0)) return x != x ? x : d_copysign(1.0, x);
     double y;
-    if (a < 3.0) {
-        double term = a, sum = a;
-        for (int i = 1; i < 60; i++) {
-            term *= 2.0 * z / (2 * i + 1);
-            sum += term;
-        }
-        y = 0x1.20dd750429b6dp+0 * d_exp(-z) * sum;
+    if (a < 2.0) {
+        double sum = 1.0;
+        for (int i = 40; i > 0; i--) sum = 1.0 + sum * (2.0 * z / (2 * i + 1));
+        y = 0x1.20dd750429b6dp+0 * d_exp(-z) * (a * sum);
     } else {
         double f = a;
-        for (int i = 40; i > 0; i--) f = a + 0.5 * i / f;
+        for (int i = 60; i > 0; i--) f = a + 0.5 * i / f;
         y = 1.0 - 0x1.20dd750429b6dp-1 * d_exp(-z) / f;
     }
     return d_copysign(y, x);

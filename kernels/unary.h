@@ -1,4 +1,5 @@
-/* kernels/unary.h - the functions of unary_rows.h on floats of any width, worked on in double.
+/* kernels/unary.h - the functions of unary_rows.h on floats of any width, worked on in double. NaN
+ * is passed on as it is; what has no value gives one NaN, whatever the machine's is.
  */
 #ifndef KERNELS_UNARY_H
 #define KERNELS_UNARY_H
@@ -32,7 +33,8 @@ KERNEL double d_unit(double v) { return v > 0.0 ? (v < 1.0 ? v : 1.0) : 0.0; }
         if (!USES_unary_op(code)) break;                                                           \
         for (int32_t j = 0; j < n; j++) {                                                          \
             const double x = v[j];                                                                 \
-            v[j] = __VA_ARGS__;                                                                    \
+            const double y = __VA_ARGS__;                                                          \
+            v[j] = y == y ? y : x == x ? NAN : x;                                                  \
         }                                                                                          \
         break;
 

@@ -86,6 +86,8 @@ bool unary_params(const Node *n, f_unary_p *p);
 bool unary_emit(Lower *l, Node *n, f_unary_p p);
 /* Whether elements of that type can be added, multiplied ... */
 bool is_arithmetic(DType t);
+/* Emits a cast of `count` elements, each of whole bytes; returns where they are. */
+Buf *lower_cast(Lower *l, const Node *n, DType from, DType to, int64_t count, Buf *x);
 /* A number as one element of that type, a constant; a whole one, where the type is of integers. */
 Buf *lower_number(Lower *l, DType t, double x);
 /* Emits a op b (F_ADD ...) for `count` elements of that type; b may be one number. Returns where

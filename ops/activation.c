@@ -17,8 +17,8 @@ static bool clamp_bytes(Lower *l, Node *n)
     }
     uint8_t *table = lower_alloc(l, 256);
     for (int b = 0; b < 256; b++) {
-        double x = is_signed ? (int8_t)b : b;
-        table[b] = (uint8_t)(int)(x < lo ? lo : x > hi ? hi : x);
+        double x = is_signed ? (int8_t)b : b, up = x < lo ? lo : x;
+        table[b] = (uint8_t)(int)(up > hi ? hi : up); /* as where lo > hi, too */
     }
     Layout at = lower_layout(l, n, 0);
     q_table_p p = {(int32_t)shape_elements(in_shape(n, 0))};

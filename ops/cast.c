@@ -25,17 +25,21 @@ static bool cast_takes(Why *why, const Node *n)
                                                : why_not(why, "to %s", qonnx_dtype_name(to));
 }
 
+Buf *lower_cast(Lower *l, const Node *n, DType from, DType to, int64_t count, Buf *x)
+{
+    cast_p p = {(int32_t)count, (int32_t)from, (int32_t)to};
+    if (from == to) return x;
+    Buf *y = lower_temp(l, (size_t)count * (size_t)qonnx_dtype_bits(to) / 8);
+    lower_call(l, n, "cast", &p, &x, 1, y);
+    return y;
+}
+
 static bool cast_lower(Lower *l, Node *n)
 {
     Layout at = lower_layout(l, n, 0);
-    DType from = in_dtype(n, 0), to = n->out[0]->dtype;
-    Buf *x = lower_in(l, n, 0, at);
-    if (from == to) {
-        lower_view(l, n->out[0], x, at);
-        return true;
-    }
-    cast_p p = {(int32_t)shape_elements(in_shape(n, 0)), (int32_t)from, (int32_t)to};
-    lower_call(l, n, "cast", &p, &x, 1, lower_out(l, n->out[0], at));
+    Buf *y = lower_cast(l, n, in_dtype(n, 0), n->out[0]->dtype, shape_elements(in_shape(n, 0)),
+                        lower_in(l, n, 0, at));
+    lower_view(l, n->out[0], y, at);
     return true;
 }
 

@@ -62,13 +62,17 @@ static bool integer_lower(Lower *l, Node *n, int code)
     return true;
 }
 
-/* Of floats that are not of 32 bits. */
+/* Of floats that are not of 32 bits; Shrink of integers, as doubles. */
 static bool real_lower(Lower *l, Node *n, const f_unary_p *f)
 {
     Layout at = lower_layout(l, n, 0);
-    unary_p p = {f->op, (int32_t)in_dtype(n, 0), (int32_t)shape_elements(in_shape(n, 0)), f->alpha,
-                 f->beta};
-    lower_call(l, n, "unary", &p, (Buf *[]){lower_in(l, n, 0, at)}, 1, lower_out(l, n->out[0], at));
+    DType t = in_dtype(n, 0), as = has_type(INTEGERS, t) ? QONNX_DOUBLE : t;
+    int64_t count = shape_elements(in_shape(n, 0));
+    unary_p p = {f->op, (int32_t)as, (int32_t)count, f->alpha, f->beta};
+    Buf *x = lower_cast(l, n, t, as, count, lower_in(l, n, 0, at));
+    Buf *y = lower_temp(l, (size_t)count * (size_t)qonnx_dtype_bits(as) / 8);
+    lower_call(l, n, "unary", &p, &x, 1, y);
+    lower_view(l, n->out[0], lower_cast(l, n, as, t, count, y), at);
     return true;
 }
 
@@ -77,7 +81,7 @@ static bool unary_lower(Lower *l, Node *n)
     f_unary_p p;
     DType t = in_dtype(n, 0);
     if (!unary_params(n, &p)) return false;
-    if (has_type(INTEGERS, t)) return integer_lower(l, n, p.op);
+    if (has_type(INTEGERS, t) && p.op != F_SHRINK) return integer_lower(l, n, p.op);
     return t == QONNX_FLOAT ? unary_emit(l, n, p) : real_lower(l, n, &p);
 }
 
@@ -87,7 +91,8 @@ static bool unary_takes(Why *why, const Node *n)
     const char *form = qonnx_node_string(n, "approximate", "none");
     if (code == F_GELU && strcmp(form, "none") && strcmp(form, "tanh"))
         return why_not(why, "approximate is '%.20s', want 'none' or 'tanh'", form);
-    unsigned integers = code == F_NEG ? SIGNED : code == F_ABS || code == F_SIGN ? INTEGERS : 0;
+    bool any = code == F_ABS || code == F_SIGN || code == F_SHRINK;
+    unsigned integers = code == F_NEG ? SIGNED : any ? INTEGERS : 0;
     return takes_types(why, n, 0, integers | FLOATS);
 }
 
