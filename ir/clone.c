@@ -43,8 +43,11 @@ static Graph *clone_into(const Graph *g, Graph *c)
 {
     c->source = g->source;
     for (int i = 0; i < g->nvalue; i++) clone_value(g->values[i], c);
-    for (int i = 0; i < g->nconstant; i++)
-        graph_put_constant(c, counterpart(c, g->constants[i]), g->constants[i]->data);
+    for (int i = 0; i < g->nconstant; i++) {
+        Value *v = counterpart(c, g->constants[i]);
+        graph_put_constant(c, v, g->constants[i]->data);
+        v->shared = true;
+    }
     for (int i = 0; i < g->ninput; i++) graph_put_input(c, counterpart(c, g->inputs[i]));
     for (const Node *n = g->first; n; n = n->next) {
         Node *m = graph_append(c, n->op, n->domain, n->name, n->nin, n->nout);

@@ -36,6 +36,7 @@ struct qonnx_value {
     DType dtype;         /* QONNX_UNDEFINED: unknown, or no tensor at all */
     Shape shape;         /* as inferred, or as the file says */
     const Tensor *data;  /* contents of a constant, or NULL */
+    bool shared; /* data belongs to the graph that this one is a clone of, and outlives it */
     int observed;        /* its number among the values that are observed, from 1; 0: it is not */
     int channel_axis;    /* of an observed value: the axis that is the channel */
     bool ranged;         /* lo and hi are set */

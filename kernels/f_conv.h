@@ -62,7 +62,7 @@ KERNEL void f_conv_box(const f_conv_p *restrict p, const f_conv_block *b, const 
     }
 }
 
-KERNEL_TRAITS(f_conv, onednn_conv)
+KERNEL_TRAITS(f_conv, onednn_conv, packs_ic, packs_oc, packs_group, packs_kd, packs_kh, packs_kw)
 KERNEL_RUN void f_conv(const f_conv_p *restrict p, const float *restrict x, const float *restrict w,
                    const float *restrict bias, float *restrict y)
 {

@@ -137,7 +137,8 @@ KERNEL void f_deconv_part_run(const f_conv_p *restrict p, const f_deconv_part *t
                     f_deconv_box(p, t, b, &box);
 }
 
-KERNEL_TRAITS(f_deconv, onednn_deconv)
+KERNEL_TRAITS(f_deconv, onednn_deconv, packs_ic, packs_oc, packs_group, packs_kd, packs_kh,
+              packs_kw)
 KERNEL_RUN void f_deconv(const f_conv_p *restrict p, const float *restrict x,
                          const float *restrict w, const float *restrict bias, float *restrict y)
 {
@@ -216,6 +217,7 @@ KERNEL void f_dwdeconv_box(const f_conv_p *restrict p, const f_deconv_part *t, c
     }
 }
 
+KERNEL_TRAITS(f_dwdeconv, packs_oc, packs_kd, packs_kh, packs_kw)
 KERNEL_RUN void f_dwdeconv(const f_conv_p *restrict p, const float *restrict x,
                            const float *restrict w, const float *restrict bias, float *restrict y)
 {

@@ -109,7 +109,7 @@ KERNEL void f_dwconv_box(const f_conv_p *restrict p, const Box *box, const float
     }
 }
 
-KERNEL_TRAITS(f_dwconv, onednn_conv)
+KERNEL_TRAITS(f_dwconv, onednn_conv, packs_oc, packs_kd, packs_kh, packs_kw)
 KERNEL_RUN void f_dwconv(const f_conv_p *restrict p, const float *restrict x,
                          const float *restrict w, const float *restrict bias, float *restrict y)
 {

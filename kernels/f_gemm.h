@@ -55,7 +55,7 @@ KERNEL void f_gemm_row(const f_gemm_p *restrict p, const float *restrict x, cons
     }
 }
 
-KERNEL_TRAITS(f_gemm, onednn_gemm)
+KERNEL_TRAITS(f_gemm, onednn_gemm, packs_n, packs_k, packs_transb)
 KERNEL_RUN void f_gemm(const f_gemm_p *restrict p, const float *restrict x, const float *restrict w,
                    const float *restrict bias, float *restrict y)
 {

@@ -113,6 +113,7 @@ KERNEL_CALLED void q_dw_tile(const q_conv_p *restrict p, const q_cut *restrict c
     }
 }
 
+KERNEL_TRAITS(q_dwconv, packs_oc, packs_kd, packs_kh, packs_kw)
 KERNEL_RUN void q_dwconv(const q_conv_p *restrict p, const void *restrict x, const void *restrict w,
                      const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {

@@ -125,6 +125,7 @@ KERNEL void q_gemm_row(const uint8_t *restrict x, int32_t k, int32_t x_signed,
     }
 }
 
+KERNEL_TRAITS(q_gemm, packs_n, packs_k, packs_transb)
 KERNEL_RUN void q_gemm(const q_gemm_p *restrict p, const void *restrict x, const void *restrict w,
                    const int32_t *restrict bias, const q_scale *restrict scale, void *restrict y)
 {

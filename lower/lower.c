@@ -102,16 +102,19 @@ Layout lower_layout(const Lower *l, const Node *n, int i)
     return v ? l->places[v->id].first : PLAIN;
 }
 
-/* A constant's bytes in that layout, aligned for the kernels. */
+/* A constant in that layout: its own bytes where they lie so, not copied. */
 static Buf *const_in(Lower *l, const Value *v, Layout layout)
 {
+    static const uint64_t nothing; /* kernels want a place, though no element is there */
     const Tensor *t = v->data;
-    char *data = lower_alloc(l, t->bytes);
-    if (layout == PLAIN || layouts_agree(&v->shape)) {
-        if (t->bytes) memcpy(data, t->data, t->bytes);
-        return lower_const(l, data, t->bytes);
-    }
     size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    if (layout == PLAIN || layouts_agree(&v->shape)) {
+        Buf *b = lower_const(l, t->bytes ? t->data : &nothing, t->bytes);
+        b->shared = v->shared;
+        b->align = t->bytes ? (int)size : 0;
+        return b;
+    }
+    char *data = lower_alloc(l, t->bytes);
     int64_t inner = 1;
     for (int i = 2; i < t->rank; i++) inner *= t->dims[i];
     char *to = data;

@@ -173,6 +173,17 @@ static bool lower_graph(Lower *l, Graph *g)
     return lower_outputs(l, g);
 }
 
+void program_align_constants(Program *p)
+{
+    for (int i = 0; i < p->ncall; i++)
+        for (int k = 0; k < p->calls[i].kernel->nin; k++) {
+            Buf *b = p->calls[i].in[k];
+            if (!b || !b->data || !b->align || !((uintptr_t)b->data % (unsigned)b->align)) continue;
+            b->data = memcpy(arena_aligned(p->arena, b->bytes), b->data, b->bytes);
+            b->shared = false;
+        }
+}
+
 Program *program_new(Ctx *cx, Graph *g)
 {
     Arena *a = arena_new();

@@ -11,7 +11,9 @@
 typedef struct Buf {
     size_t bytes;
     size_t offset;    /* place in the arena; set by program_plan */
-    const void *data; /* contents of a constant, or NULL */
+    const void *data; /* contents of a constant, or NULL; of one that is shared maybe not aligned */
+    bool shared;      /* the contents outlive the program: other programs may have them, too */
+    int align;        /* that kernels want of the contents of a constant; 0: they have it */
     int port;         /* i + 1: the caller's memory of input i; -(i + 1): of output i; 0: neither */
     int born, dies;   /* first and last call that touches it; inputs are born at -1 */
     int block;        /* the planner's: buffers of one block share their memory */
@@ -62,6 +64,10 @@ typedef struct Program {
  * program. Values that are observed are kept to be seen, and tapped. NULL on failure. */
 Program *program_new(Ctx *cx, Graph *g);
 void program_free(Program *p);
+
+/* Copies the contents of constants that are not aligned for their elements; engines that keep such
+ * copies for several programs do without (runtime/packs.h). */
+void program_align_constants(Program *p);
 
 /* Gives every buffer its offset, a multiple of `align`, so that buffers alive at the same time do
  * not overlap, but for those that a call may write in place (plan.c). May be called again. */

@@ -84,24 +84,30 @@ static size_t aligned(size_t n) { return (n + 63) / 64 * 64; }
 static void free_op(void *op) { onednn_op_free(op); }
 
 /* oneDNN's form of a call whose weights are constant, or NULL. */
-static void *onednn_step(Image *m, const Call *c)
+static void *onednn_step(Image *m, const Call *c, Packs *packs)
 {
     const Buf *w = c->kernel->nin > 1 ? c->in[1] : NULL, *b = c->kernel->nin > 2 ? c->in[2] : NULL;
     if (c->kernel->pack && !w->data) return NULL;
     if (c->kernel->pack && b && !b->data) return NULL;
-    OnednnOp *op = onednn_op_new(c->kernel, c->params, c->kernel->pack ? w->data : NULL,
-                                 c->kernel->pack && b ? b->data : NULL);
+    bool shared = packs && c->kernel->pack && w->shared;
+    OnednnOp *op =
+        onednn_op_new(c->kernel, c->params, c->kernel->pack ? w : NULL,
+                      c->kernel->pack && b ? b->data : NULL, shared ? packs_onednn(packs) : NULL);
     if (!op) return NULL;
     arena_on_free(m->program->arena, free_op, op);
-    if (c->kernel->pack) m->outside += w->bytes;
+    if (c->kernel->pack && !shared) m->outside += w->bytes;
     if (onednn_op_scratch(op) > m->scratch) m->scratch = onednn_op_scratch(op);
     return op;
 }
 #endif
 
-static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes)
+static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes, Packs *packs)
 {
     if (!c->kernel->pack) return;
+    if (packs && c->in[1]->data && c->in[1]->shared) {
+        s->packed = packs_packed(packs, c->kernel, c->params, c->in[1]);
+        return;
+    }
     size_t bytes = c->kernel->pack_bytes(c->params);
     if (!c->in[1]->data) {
         s->pack_at = *pack_bytes;
@@ -113,8 +119,19 @@ static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes)
     s->packed = packed;
 }
 
-Image *image_new(Program *p, Engine engine)
+/* Aligns the constants that the kernel takes as they are. */
+static void align_inputs(const Call *c, Packs *packs)
 {
+    for (int i = 0; i < c->kernel->nin; i++) {
+        Buf *b = c->in[i];
+        if (b && b->data && b->shared && !(i == 1 && c->kernel->pack))
+            b->data = packs_aligned(packs, b);
+    }
+}
+
+Image *image_new(Program *p, Engine engine, Packs *packs)
+{
+    if (!packs) program_align_constants(p);
     Image *m = arena_alloc(p->arena, sizeof *m);
     m->program = p;
     m->steps = arena_array(p->arena, (size_t)p->ncall, sizeof *m->steps);
@@ -122,12 +139,13 @@ Image *image_new(Program *p, Engine engine)
     for (int i = 0; i < p->ncall; i++) {
         const Kernel *k = p->calls[i].kernel;
         if (k->nin + k->nout > m->pointers) m->pointers = k->nin + k->nout;
+        if (packs) align_inputs(&p->calls[i], packs);
 #ifdef HAVE_ONEDNN
-        if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, &p->calls[i]);
+        if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, &p->calls[i], packs);
 #else
         (void)engine;
 #endif
-        if (!m->steps[i].op) pack_step(m, &p->calls[i], &m->steps[i], &pack_bytes);
+        if (!m->steps[i].op) pack_step(m, &p->calls[i], &m->steps[i], &pack_bytes, packs);
     }
     /* packed weights live in scratch behind what engines use */
     size_t engine_bytes = aligned(m->scratch);

@@ -202,7 +202,7 @@ static bool fold_kernels(Ctx *cx, Node *n)
 {
     Program *p = lone_program(cx, n);
     if (!p) return false;
-    Image *m = image_new(p, ENGINE_PORTABLE);
+    Image *m = image_new(p, ENGINE_PORTABLE, NULL);
     Exec *x = exec_new(m);
     exec_run(x, NULL, NULL, NULL);
     Graph *g = n->graph;

@@ -22,6 +22,7 @@ struct OnednnOp {
     dnnl_primitive_t prim;
     const ApiMemory *src, *dst, *scratch; /* belong to desc */
     dnnl_memory_t weights, bias;          /* NULL where there are none */
+    bool shared;                          /* the weights belong to an OnednnWeights */
 };
 
 /* An operator in oneDNN's terms. */
@@ -276,7 +277,7 @@ static void spec_free(Spec *s)
     api_free(s->raw);
 }
 
-/* ---- operators ------------------------------------------------------------------------------- */
+/* ---- describing primitives ------------------------------------------------------------------- */
 
 /* The attributes of every operator: scratch memory is the caller's; float is float, whatever the
  * environment asks oneDNN for; the clamp is a post-op. */
@@ -314,8 +315,73 @@ static dnnl_primitive_desc_t describe(const Spec *s)
     return NULL;
 }
 
-static OnednnOp *op_new(dnnl_primitive_desc_t desc, const Spec *s, const float *weights,
-                        const float *bias)
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* A weight in one layout. */
+typedef struct Weight {
+    struct Weight *next;
+    const void *raw;   /* as the model has it */
+    ApiMemory *layout; /* of `memory` */
+    dnnl_memory_t memory;
+} Weight;
+
+struct OnednnWeights {
+    pthread_mutex_t lock; /* guards the list */
+    Weight *first;
+};
+
+OnednnWeights *onednn_weights_new(void)
+{
+    OnednnWeights *w = xcalloc(1, sizeof *w);
+    pthread_mutex_init(&w->lock, NULL);
+    return w;
+}
+
+void onednn_weights_free(OnednnWeights *w)
+{
+    if (!w) return;
+    for (Weight *k = w->first, *next; k; k = next) {
+        next = k->next;
+        dnnl_memory_destroy(k->memory);
+        api_free(k->layout);
+        free(k);
+    }
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+/* The weights in layout `to`. */
+static dnnl_memory_t laid_out(const Buf *b, const ApiMemory *from, const ApiMemory *to)
+{
+    bool aligned = (uintptr_t)b->data % sizeof(float) == 0;
+    float *copy = aligned ? NULL : memcpy(xmalloc(b->bytes), b->data, b->bytes);
+    dnnl_memory_t memory = reordered(from, to, copy ? copy : b->data);
+    free(copy);
+    return memory;
+}
+
+/* The same, out of those that are there where it can be. */
+static dnnl_memory_t weight_find(OnednnWeights *w, const Buf *b, const ApiMemory *from,
+                                 const ApiMemory *to)
+{
+    pthread_mutex_lock(&w->lock);
+    Weight *k = w->first;
+    while (k && (k->raw != b->data || !dnnl_memory_desc_equal(k->layout, to))) k = k->next;
+    if (!k) {
+        k = xcalloc(1, sizeof *k);
+        *k = (Weight){w->first, b->data, NULL, laid_out(b, from, to)};
+        check(api_clone(&k->layout, to), "copy a layout");
+        w->first = k;
+        constant_is_packed(b);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return k->memory;
+}
+
+/* ---- operators ------------------------------------------------------------------------------- */
+
+static OnednnOp *op_new(dnnl_primitive_desc_t desc, const Spec *s, const Buf *weights,
+                        const float *bias, OnednnWeights *shared)
 {
     OnednnOp *op = calloc(1, sizeof *op);
     if (!op) check(dnnl_out_of_memory, "make an operator");
@@ -326,19 +392,22 @@ static OnednnOp *op_new(dnnl_primitive_desc_t desc, const Spec *s, const float *
     check(dnnl_primitive_create(&op->prim, desc), "make a primitive");
     if (weights) {
         const ApiMemory *to = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
-        op->weights = reordered(s->raw, to, weights);
+        op->shared = shared != NULL;
+        op->weights =
+            shared ? weight_find(shared, weights, s->raw, to) : laid_out(weights, s->raw, to);
     }
     if (s->op.bias) op->bias = reordered(s->op.bias, s->op.bias, bias);
     return op;
 }
 
-OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias)
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, const Buf *weights, const float *bias,
+                        OnednnWeights *shared)
 {
     Spec s;
     memset(&s, 0, sizeof s);
     inside = true;
     dnnl_primitive_desc_t desc = spec_init(&s, k->onednn, p, bias != NULL) ? describe(&s) : NULL;
-    OnednnOp *op = desc ? op_new(desc, &s, weights, bias) : NULL;
+    OnednnOp *op = desc ? op_new(desc, &s, weights, bias, shared) : NULL;
     spec_free(&s);
     inside = false;
     return op;
@@ -347,7 +416,7 @@ OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, co
 void onednn_op_free(OnednnOp *op)
 {
     if (!op) return;
-    if (op->weights) dnnl_memory_destroy(op->weights);
+    if (op->weights && !op->shared) dnnl_memory_destroy(op->weights);
     if (op->bias) dnnl_memory_destroy(op->bias);
     dnnl_primitive_destroy(op->prim);
     dnnl_primitive_desc_destroy(op->desc);

@@ -6,14 +6,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include "kernels/kernel.h"
+#include "runtime/packs.h"
 
 typedef struct OnednnOp OnednnOp;
 
+/* Weights in oneDNN's layouts, each made once for all operators that have the same. */
+OnednnWeights *onednn_weights_new(void);
+void onednn_weights_free(OnednnWeights *w);
+
 /* oneDNN's form of one call of kernel `k` with parameters `p`. `weights` is the raw weight in
- * ONNX's layout (reordered here, once) and `bias` its bias or NULL; both NULL for pools. NULL when
- * oneDNN has no fast form of it: the caller uses the portable kernel then. */
-OnednnOp *onednn_op_new(const Kernel *k, const void *p, const float *weights, const float *bias);
+ * ONNX's layout (reordered here, once, or found in `shared`, which outlives the operator then) and
+ * `bias` its bias or NULL; both NULL for pools. NULL when oneDNN has no fast form of it: the caller
+ * uses the portable kernel then. */
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, const Buf *weights, const float *bias,
+                        OnednnWeights *shared);
 void onednn_op_free(OnednnOp *op);
 
 /* Bytes of scratch memory, 64-byte aligned, that a run needs: one per worker, contents unused. */

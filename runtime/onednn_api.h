@@ -37,6 +37,11 @@ static inline dnnl_status_t api_memory(ApiMemory **md, int rank, const dnnl_dims
     return dnnl_memory_desc_create_with_tag(md, rank, dims, dnnl_f32, tag);
 }
 
+static inline dnnl_status_t api_clone(ApiMemory **md, const ApiMemory *of)
+{
+    return dnnl_memory_desc_clone(md, of);
+}
+
 static inline void api_free(ApiMemory *md)
 {
     if (md) dnnl_memory_desc_destroy(md);
@@ -83,6 +88,14 @@ static inline dnnl_status_t api_memory(ApiMemory **md, int rank, const dnnl_dims
     const dnnl_status_t status = dnnl_memory_desc_init_by_tag(*md, rank, dims, dnnl_f32, tag);
     if (status) free(*md);
     return status;
+}
+
+static inline dnnl_status_t api_clone(ApiMemory **md, const ApiMemory *of)
+{
+    *md = malloc(sizeof **md);
+    if (!*md) return dnnl_out_of_memory;
+    **md = *of;
+    return dnnl_success;
 }
 
 static inline void api_free(ApiMemory *md) { free(md); }

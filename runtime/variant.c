@@ -19,6 +19,7 @@ typedef struct Variant {
 struct Variants {
     const Graph *graph;
     Engine engine;
+    Packs *packs;         /* of the graph's constants */
     size_t max_memory;    /* bytes that a program may take; 0: the default */
     pthread_mutex_t lock; /* guards what follows */
     Variant *first;       /* the one that was taken last goes first */
@@ -27,7 +28,7 @@ struct Variants {
 Variants *variants_new(const Graph *g, Engine e, size_t max_memory)
 {
     Variants *all = xcalloc(1, sizeof *all);
-    *all = (Variants){.graph = g, .engine = e, .max_memory = max_memory};
+    *all = (Variants){.graph = g, .engine = e, .packs = packs_new(), .max_memory = max_memory};
     pthread_mutex_init(&all->lock, NULL);
     return all;
 }
@@ -46,6 +47,7 @@ void variants_free(Variants *all)
         next = v->next;
         variant_free(v);
     }
+    packs_free(all->packs);
     pthread_mutex_destroy(&all->lock);
     free(all);
 }
@@ -84,7 +86,7 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
     Program *p = program_make(cx, g, all->max_memory);
     if (!p) return NULL;
     Variant *v = xcalloc(1, sizeof *v);
-    v->image = image_new(p, all->engine);
+    v->image = image_new(p, all->engine, all->packs);
     v->bytes = image_bytes(v->image);
     return v;
 }

@@ -44,6 +44,7 @@ typedef struct Kernel {
     bool asks;                     /* NAME_in_place() is */
     bool contracts;                /* its bytes need -ffp-contract=off */
     char onednn[WORD];             /* what it is in oneDNN, or "" */
+    Words packs_by;                /* fields that decide the packing; none: all */
 } Kernel;
 
 static Params structs[MOST];
@@ -219,6 +220,8 @@ static void read_traits(const char *text, Kernel *k)
         if (is(&w, i, ",")) continue;
         if (is(&w, i, "exact")) k->contracts = false;
         else if (is(&w, i, "floats")) k->contracts = true;
+        else if (starts(w.word[i], "packs_"))
+            add(&k->packs_by, w.word[i] + 6, strlen(w.word[i] + 6));
         else if (starts(w.word[i], form)) strcpy(k->onednn, w.word[i]);
         else die("no such trait", w.word[i]);
     }
@@ -353,6 +356,19 @@ static void print_unit(FILE *out, const char *source)
     }
 }
 
+/* The bits of the fields that decide the packing. */
+static unsigned long long pack_fields(const Kernel *k, const Params *p)
+{
+    unsigned long long bits = 0;
+    for (int i = 0; i < k->packs_by.count; i++) {
+        int field = 0;
+        while (field < p->fields.count && !is(&p->fields, field, k->packs_by.word[i])) field++;
+        if (field == p->fields.count || field >= 64) die("no such field", k->packs_by.word[i]);
+        bits |= 1ull << field;
+    }
+    return bits;
+}
+
 /* Prints the rows of the table (kernels/kernel.h). */
 static void print_list(FILE *out)
 {
@@ -376,6 +392,7 @@ static void print_list(FILE *out)
         if (k->in_place) fprintf(out, " .in_place = %uu,", k->in_place);
         if (k->asks) fprintf(out, " .in_place_now = AT_LEVEL(in_place_%s),", k->name);
         if (k->onednn[0]) fprintf(out, " .onednn = KERNEL_%s,", k->onednn);
+        if (k->packs_by.count) fprintf(out, " .pack_fields = %lluu,", pack_fields(k, p));
         fprintf(out, "},");
     }
     fprintf(out, "\n");

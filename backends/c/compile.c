@@ -145,6 +145,7 @@ static bool make_program(CModel *m, Graph *g, size_t max_memory)
 {
     m->program = program_make(m->cx, g, max_memory);
     if (!m->program) return false;
+    program_align_constants(m->program);
     program_plan(m->program, C_ALIGN);
     m->arena_bytes = m->program->memory ? m->program->memory : C_ALIGN;
     return name_types(m) && is_printable(m) && c_constants(m);
@@ -234,7 +235,7 @@ static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, 
     Tensor *inputs = arena_array(m->arena, (size_t)p->ninput, sizeof *inputs);
     Tensor *outputs = arena_array(m->arena, (size_t)p->noutput, sizeof *outputs);
     if (!make_inputs(m, g, data, inputs)) return false;
-    Exec *x = exec_new(image_new(m->program, ENGINE_PORTABLE));
+    Exec *x = exec_new(image_new(m->program, ENGINE_PORTABLE, NULL));
     exec_run(x, inputs, NULL, NULL);
     for (int i = 0; i < p->noutput; i++) {
         outputs[i] = p->outputs[i].tensor;
