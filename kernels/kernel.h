@@ -31,7 +31,8 @@ typedef struct Kernel {
     unsigned in_place; /* bit i: output 0 may be the memory of input i ... */
     int (*in_place_now)(const void *p, int i); /* ... where this says so; NULL: always */
     KernelOnednn onednn;                        /* its form there */
-    uint64_t pack_fields; /* bit i: field i of the parameters decides how input 1 is packed; 0: all */
+    /* Bit i: field i of the parameters decides how input 1 is packed; 0: all do. */
+    uint64_t pack_fields;
     /* Runs it: `p` is the kernel's parameter struct. [any thread] */
     void (*run)(const void *p, const void *const *in, void *const *out);
     /* For kernels whose input 1 is a constant in a layout of their own (conv, gemm): bytes of the
