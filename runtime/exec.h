@@ -13,8 +13,8 @@ typedef struct Image Image;
 typedef struct Exec Exec;
 
 /* Packs the constant weights, or hands them to oneDNN; those that are shared once for all images
- * that have the same `packs`, which outlive them (NULL: for this one alone). Takes the program over.
- */
+ * that have the same `packs`, which outlives them (NULL: for this one alone). Takes the program
+ * over. */
 Image *image_new(Program *p, Engine engine, Packs *packs);
 void image_free(Image *m);
 const Program *image_program(const Image *m);
