@@ -27,8 +27,8 @@
 
 /* What the rest of the program has to know of a kernel, where its prototype does not say it, in
  * words: `onednn_X`, what it is in oneDNN (kernel.h); `floats`, its bytes need -ffp-contract=off
- * though its pointers are void, and `exact`, they do not though some are to float; `packs_FIELD`, for
- * each field of the parameters that NAME_pack() looks at: weights are packed once for all calls
+ * though its pointers are void, and `exact`, they do not though some are to float; `packs_FIELD`,
+ * for each field of the parameters that NAME_pack() looks at: weights are packed once for all calls
  * that agree in these. Not in generated C. */
 #define KERNEL_TRAITS(name, ...)
 
