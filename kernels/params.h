@@ -36,12 +36,6 @@ typedef struct f_gemm_p {
     float lo, hi;
 } f_gemm_p; /* f_gemm(p, x, w, bias or NULL, y); w packed. alpha and beta are folded beforehand */
 
-typedef struct f_matmul_p {
-    int32_t batch, m, n, k;
-    int32_t transa, transb; /* a is [batch][k][m], b is [batch][n][k] */
-    int32_t astep, bstep;   /* elements from one matrix to the next; 0: the same for all */
-} f_matmul_p; /* f_matmul(p, a, b, y): both operands are activations, plain row-major */
-
 enum {
     F_ADD,
     F_SUB,

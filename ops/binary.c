@@ -88,6 +88,12 @@ static void emit(Lower *l, const Node *n, const Pair *c, const Walk *w, Buf *a, 
     lower_call(l, n, floats ? "f_binary" : "arith", floats ? (void *)&f : (void *)&p, in, 2, out);
 }
 
+void arithmetic_walk(Lower *l, const Node *n, int op, DType type, const Walk *w, Buf *a, Buf *b,
+                     Buf *out)
+{
+    emit(l, n, &(Pair){op, type, type, -INFINITY, INFINITY}, w, a, b, out);
+}
+
 Buf *lower_number(Lower *l, DType t, double x)
 {
     void *data = lower_alloc(l, sizeof(double));

@@ -27,5 +27,8 @@ Operand operand_full(const Node *n, Buf *b, Layout layout);
  * than kernels have are left, operands are copied, each element of the given size. */
 void walk_make(Lower *l, const Node *n, Layout layout, Operand *x, int count, const int *bytes,
                Walk *w);
+/* Emits out = a op b (F_ADD ...) over such axes, of elements of that type. */
+void arithmetic_walk(Lower *l, const Node *n, int op, DType type, const Walk *w, Buf *a, Buf *b,
+                     Buf *out);
 
 #endif

@@ -1,5 +1,7 @@
-/* ops/gemm.c - Gemm and MatMul. */
+/* ops/gemm.c - Gemm, MatMul and FusedMatMul. */
 #include "lower/quantized.h"
+#include "ops/broadcast.h"
+#include "ops/product.h"
 #include <math.h>
 #include <string.h>
 
@@ -56,8 +58,48 @@ static bool is_row(const Shape *c, int64_t columns)
     return shape_elements(c) == columns && (c->rank == 1 || c->dim[0] == 1);
 }
 
+/* The product in `y` plus C, which lies in `c`. */
+static void gemm_add(Lower *l, Node *n, Buf *y, Buf *c)
+{
+    DType t = in_dtype(n, 0);
+    int size = qonnx_dtype_bits(t) / 8;
+    Operand x[2] = {operand_full(n, y, PLAIN), operand(l, n, 2, PLAIN)};
+    Walk w;
+    x[1].buf = c;
+    walk_make(l, n, PLAIN, x, 2, (int[]){size, size}, &w);
+    arithmetic_walk(l, n, F_ADD, t, &w, x[0].buf, x[1].buf, lower_out(l, n->out[0], PLAIN));
+}
+
+/* Gemm of doubles, or where B is computed. */
+static bool gemm_computed(Lower *l, Node *n)
+{
+    DType t = in_dtype(n, 0);
+    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1), *c = in_shape(n, 2);
+    int ta = qonnx_node_int(n, "transA", 0) != 0, tb = qonnx_node_int(n, "transB", 0) != 0;
+    double beta = (double)qonnx_node_float(n, "beta", 1);
+    Product p = {.type = t,
+                 .m = a->dim[ta],
+                 .n = b->dim[!tb],
+                 .k = b->dim[tb],
+                 .am = ta ? 1 : a->dim[1],
+                 .ak = ta ? a->dim[1] : 1,
+                 .bk = tb ? 1 : b->dim[1],
+                 .bn = tb ? b->dim[1] : 1,
+                 .alpha = qonnx_node_float(n, "alpha", 1)};
+    size_t bytes = (size_t)shape_elements(&n->out[0]->shape) * (size_t)qonnx_dtype_bits(t) / 8;
+    Buf *y = c ? lower_temp(l, bytes) : lower_out(l, n->out[0], PLAIN);
+    lower_product(l, n, &p, lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), y);
+    if (!c) return true;
+    Buf *more = lower_in(l, n, 2, PLAIN);
+    if (beta != 1)
+        more = arithmetic(l, n, F_MUL, t, shape_elements(c), more, lower_number(l, t, beta));
+    gemm_add(l, n, y, more);
+    return true;
+}
+
 static bool gemm_lower(Lower *l, Node *n)
 {
+    if (in_dtype(n, 0) != QONNX_FLOAT || !n->in[1]->data) return gemm_computed(l, n);
     const Value *c = qonnx_node_input(n, 2);
     float alpha = qonnx_node_float(n, "alpha", 1), beta = qonnx_node_float(n, "beta", 1);
     const Shape *y = &n->out[0]->shape, *b = in_shape(n, 1);
@@ -73,23 +115,7 @@ static bool gemm_lower(Lower *l, Node *n)
     bool done = !c || row;
     Buf *to = done ? lower_out(l, out, PLAIN) : lower_temp(l, (size_t)p.m * (size_t)p.n * 4);
     lower_call(l, n, "f_gemm", &p, in, 3, to);
-    if (done) return true;
-    bool wide = c->shape.rank > 0 && c->shape.dim[c->shape.rank - 1] != 1;
-    bool tall = c->shape.rank == 2 && c->shape.dim[0] != 1;
-    f_binary_p add = {.op = F_ADD,
-                      .d0 = 1,
-                      .d1 = 1,
-                      .d2 = 1,
-                      .d3 = 1,
-                      .d4 = p.m,
-                      .d5 = p.n,
-                      .a4 = p.n,
-                      .a5 = 1,
-                      .b4 = tall ? (wide ? p.n : 1) : 0,
-                      .b5 = wide,
-                      .lo = -INFINITY,
-                      .hi = INFINITY};
-    lower_call(l, n, "f_binary", &add, (Buf *[]){to, bias}, 2, lower_out(l, out, PLAIN));
+    if (!done) gemm_add(l, n, to, bias);
     return true;
 }
 
@@ -115,79 +141,122 @@ static int64_t gemm_macs(const Node *n)
 
 /* ---- MatMul ---------------------------------------------------------------------------------- */
 
-/* numpy.matmul: a 1-D operand becomes a row or a column, whose axis vanishes from the result. */
+/* How an operand is read: its axes as batch, rows and columns. */
+typedef struct Matrices {
+    int batch;                /* axes of the batch */
+    int axes[QONNX_MAX_RANK]; /* these first */
+    int rows, columns;        /* axis of the rows, and of the columns; -1: there is none */
+} Matrices;
+
+/* numpy.matmul, where a vector is a row on the left and a column on the right; FusedMatMul may turn
+ * matrices, and take axis 0 for the rows. */
+static Matrices matrices(const Node *n, int i)
+{
+    int rank = in_shape(n, i)->rank;
+    bool turned = qonnx_node_int(n, i ? "transB" : "transA", 0) != 0;
+    bool first = rank > 2 && qonnx_node_int(n, i ? "transBatchB" : "transBatchA", 0) != 0;
+    Matrices m = {.batch = rank > 2 ? rank - 2 : 0, .rows = -1, .columns = -1};
+    for (int k = 0; k < m.batch; k++) m.axes[k] = k + first;
+    if (rank == 1) {
+        *(i ? &m.rows : &m.columns) = 0;
+        return m;
+    }
+    int rows = first ? 0 : rank - 2;
+    m.rows = turned ? rank - 1 : rows;
+    m.columns = turned ? rows : rank - 1;
+    return m;
+}
+
+/* Axis k of the batch of an operand, counted from that of the result; 1 where it has none. */
+static int64_t batch_dim(const Shape *s, const Matrices *m, int batch, int k, const char **sym)
+{
+    int at = k - (batch - m->batch);
+    *sym = at < 0 ? NULL : s->sym[m->axes[at]];
+    return at < 0 ? 1 : s->dim[m->axes[at]];
+}
+
 static bool matmul_shape(Ctx *cx, Node *n)
 {
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
     if (!a || !b) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (!a->rank || !b->rank) return qonnx_fail(cx, n, "a scalar operand");
-    int64_t k = a->dim[a->rank - 1], kb = b->dim[b->rank > 1 ? b->rank - 2 : 0];
+    Matrices ma = matrices(n, 0), mb = matrices(n, 1);
+    int64_t k = a->dim[ma.columns], kb = b->dim[mb.rows];
     if (k >= 0 && kb >= 0 && k != kb)
         return qonnx_fail(cx, n, "inner sizes differ: %lld and %lld", (long long)k, (long long)kb);
     Shape y = {.rank = 0};
-    int batch = (a->rank > b->rank ? a->rank : b->rank) - 2;
+    int batch = ma.batch > mb.batch ? ma.batch : mb.batch;
     for (int i = 0; i < batch; i++) {
-        int ia = i - (batch - (a->rank - 2)), ib = i - (batch - (b->rank - 2));
-        int64_t da = ia >= 0 ? a->dim[ia] : 1, db = ib >= 0 ? b->dim[ib] : 1;
+        const char *sa, *sb;
+        int64_t da = batch_dim(a, &ma, batch, i, &sa), db = batch_dim(b, &mb, batch, i, &sb);
         if (da >= 0 && db >= 0 && da != db && da != 1 && db != 1)
             return qonnx_fail(cx, n, "batch axes do not broadcast: %lld and %lld", (long long)da,
                               (long long)db);
-        y.dim[y.rank] = da == 1 ? db : da;
-        y.sym[y.rank++] = da == 1 ? (ib >= 0 ? b->sym[ib] : NULL) : (ia >= 0 ? a->sym[ia] : NULL);
+        bool second = da == 1 || (da < 0 && db > 1);
+        y.dim[y.rank] = second ? db : da;
+        y.sym[y.rank++] = second ? sb : sa;
     }
-    if (a->rank > 1) y.dim[y.rank] = a->dim[a->rank - 2], y.sym[y.rank++] = a->sym[a->rank - 2];
-    if (b->rank > 1) y.dim[y.rank] = b->dim[b->rank - 1], y.sym[y.rank++] = b->sym[b->rank - 1];
+    if (ma.rows >= 0) y.dim[y.rank] = a->dim[ma.rows], y.sym[y.rank++] = a->sym[ma.rows];
+    if (mb.columns >= 0) y.dim[y.rank] = b->dim[mb.columns], y.sym[y.rank++] = b->sym[mb.columns];
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-/* Operand i with a matrix of its own for every batch of the result, repeated where it has fewer. */
-static Buf *matmul_expanded(Lower *l, Node *n, int i, Buf *x, const Shape *y)
+static bool gemm_takes(Why *why, const Node *n)
+{
+    if (in_dtype(n, 0) != QONNX_DOUBLE) return takes_floats(why, n);
+    return takes_type(why, n, 1, QONNX_DOUBLE) && takes_type(why, n, 2, QONNX_DOUBLE);
+}
+
+static bool matmul_takes(Why *why, const Node *n)
+{
+    DType t = in_dtype(n, 0);
+    if (n->domain[0]) return takes_floats(why, n);
+    if (!takes_types(why, n, 0, NUMBERS)) return false;
+    return !t || takes_type(why, n, 1, t);
+}
+
+/* The strides of the batch of operand i, along the axes of the result's. */
+static void batch_strides(const Node *n, int i, const Matrices *m, const int64_t *own, int batch,
+                          int64_t *strides)
 {
     const Shape *s = in_shape(n, i);
-    Shape full = {.rank = y->rank};
-    int64_t from[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
-    for (int k = 0; k < y->rank; k++)
-        full.dim[k] = k < y->rank - 2 ? y->dim[k] : s->dim[s->rank - y->rank + k];
-    if (shape_elements(&full) == shape_elements(s)) return x;
-    Buf *t = lower_temp(l, (size_t)shape_elements(&full) * sizeof(float));
-    broadcast_strides(s, PLAIN, &full, from);
-    layout_strides(&full, PLAIN, to);
-    lower_copy(l, n, full.rank, full.dim, x, from, 0, t, to, 0, sizeof(float));
-    return t;
+    for (int k = 0; k < batch; k++) {
+        int at = k - (batch - m->batch);
+        strides[k] = at < 0 || s->dim[m->axes[at]] == 1 ? 0 : own[m->axes[at]];
+    }
 }
 
 static bool matmul_lower(Lower *l, Node *n)
 {
-    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
-    int64_t k = a->dim[a->rank - 1], columns = b->rank > 1 ? b->dim[b->rank - 1] : 1;
+    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1), *y = &n->out[0]->shape;
+    Matrices ma = matrices(n, 0), mb = matrices(n, 1);
+    int64_t as[QONNX_MAX_RANK], bs[QONNX_MAX_RANK];
+    layout_strides(a, PLAIN, as);
+    layout_strides(b, PLAIN, bs);
+    Product p = {.type = in_dtype(n, 0), .alpha = qonnx_node_float(n, "alpha", 1)};
+    p.k = a->dim[ma.columns], p.ak = as[ma.columns], p.bk = bs[mb.rows];
+    p.m = ma.rows < 0 ? 1 : a->dim[ma.rows], p.am = ma.rows < 0 ? p.k : as[ma.rows];
+    p.n = mb.columns < 0 ? 1 : b->dim[mb.columns], p.bn = mb.columns < 0 ? 1 : bs[mb.columns];
+    p.axes = ma.batch > mb.batch ? ma.batch : mb.batch;
+    for (int i = 0; i < p.axes; i++) p.dims[i] = y->dim[i];
+    batch_strides(n, 0, &ma, as, p.axes, p.a);
+    batch_strides(n, 1, &mb, bs, p.axes, p.b);
     Buf *in[3] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), NULL};
-    if (b->rank <= 2) { /* one matrix for all rows of a */
-        f_gemm_p p = {
-            (int32_t)shape_product(a, 0, a->rank - 1), (int32_t)columns, (int32_t)k, 0, 0, 0};
-        Value *y = lower_fused(l, n, &p.lo, &p.hi);
-        lower_call(l, n, "f_gemm", &p, in, 3, lower_out(l, y, PLAIN));
+    bool rows = p.ak == 1 && p.am == p.k && (p.m == 1 || !ma.batch || ma.rows == a->rank - 2);
+    if (p.type == QONNX_FLOAT && n->in[1]->data && rows &&
+        shape_product(b, 0, b->rank) == p.k * p.n &&
+        p.alpha == 1) { /* one matrix for all rows of a */
+        f_gemm_p g = {(int32_t)(shape_product(y, 0, y->rank) / (p.n ? p.n : 1)),
+                      (int32_t)p.n,
+                      (int32_t)p.k,
+                      p.bk == 1 && p.bn != 1,
+                      0,
+                      0};
+        Value *to = lower_fused(l, n, &g.lo, &g.hi);
+        lower_call(l, n, "f_gemm", &g, in, 3, lower_out(l, to, PLAIN));
         return true;
     }
-    int64_t na = shape_product(a, 0, a->rank > 2 ? a->rank - 2 : 0),
-            nb = shape_product(b, 0, b->rank - 2);
-    int64_t m = a->rank > 1 ? a->dim[a->rank - 2] : 1;
-    bool same = na == nb || na == 1 || nb == 1;
-    for (int i = 0; same && na > 1 && nb > 1 && i < a->rank - 2; i++)
-        same = a->rank == b->rank && a->dim[i] == b->dim[i];
-    if (!same) {
-        const Shape *y = &n->out[0]->shape;
-        for (int i = 0; i < 2; i++) in[i] = matmul_expanded(l, n, i, in[i], y);
-        na = nb = shape_product(y, 0, y->rank - 2);
-    }
-    f_matmul_p p = {(int32_t)(na == 1 ? nb : na), /* either may be 0 */
-                    (int32_t)m,
-                    (int32_t)columns,
-                    (int32_t)k,
-                    0,
-                    0,
-                    (int32_t)(na > 1 ? m * k : 0),
-                    (int32_t)(nb > 1 ? k * columns : 0)};
-    lower_call(l, n, "f_matmul", &p, in, 2, lower_out(l, n->out[0], PLAIN));
+    lower_product(l, n, &p, in[0], in[1], lower_out(l, n->out[0], PLAIN));
     return true;
 }
 
@@ -204,8 +273,8 @@ static int64_t matmul_macs(const Node *n)
 {
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
     if (!a || !b || !a->rank || !b->rank) return -1;
-    int64_t k = a->dim[a->rank - 1];
-    return inner_macs(n, k >= 0 ? k : b->dim[b->rank > 1 ? b->rank - 2 : 0]);
+    int64_t k = a->dim[matrices(n, 0).columns];
+    return inner_macs(n, k >= 0 ? k : b->dim[matrices(n, 1).rows]);
 }
 
 /* ---- on integers ----------------------------------------------------------------------------- */
@@ -281,7 +350,7 @@ const Op ops_gemm[] = {
      gemm_refine,
      gemm_lower,
      gemm_macs,
-     .takes = takes_floats,
+     .takes = gemm_takes,
      .quantized = &gemm_quantized},
     {"MatMul",
      2,
@@ -296,7 +365,9 @@ const Op ops_gemm[] = {
      matmul_refine,
      matmul_lower,
      matmul_macs,
-     .takes = takes_floats,
+     .takes = matmul_takes,
      .quantized = &matmul_quantized},
+    {"FusedMatMul", 2, 2, matmul_shape, RULE_FLOAT, NULL, matmul_lower, matmul_macs,
+     .takes = matmul_takes, .domain = "com.microsoft"},
     {0},
 };

@@ -1,5 +1,6 @@
 """Models that hold many forms of operators side by side, one node each, for tests against ONNX Runtime."""
 
+import shutil
 from typing import NamedTuple
 
 import compiled
@@ -70,7 +71,8 @@ def runtime(m):
 def saved(m, folder):
     """Writes the model and its inputs; gives their paths."""
     (folder / "m.onnx").write_bytes(m.proto.SerializeToString())
-    (folder / "data").mkdir(exist_ok=True)
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    (folder / "data").mkdir()
     for k, v in enumerate(m.inputs.values()):
         (folder / "data" / f"input_{k}.pb").write_bytes(numpy_helper.from_array(v).SerializeToString())
     return folder / "m.onnx", folder / "data"

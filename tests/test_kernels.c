@@ -241,17 +241,16 @@ static void test_pools(void **state)
 
 /* ---- matrix products ------------------------------------------------------------------------- */
 
-static double *product_want(const f_matmul_p *p, const float *a, const float *b, const float *bias)
+/* y[m][n] = x[m][k] * w + bias. */
+static double *product_want(const f_gemm_p *p, const float *x, const float *w, const float *bias)
 {
-    double *want = alloc((size_t)(p->batch * p->m * p->n) * sizeof *want), *at = want;
-    for (int32_t s = 0; s < p->batch; s++)
-        for (int32_t m = 0; m < p->m; m++)
-            for (int32_t n = 0; n < p->n; n++, at++) {
-                *at = bias ? (double)bias[n] : 0.0;
-                for (int32_t k = 0; k < p->k; k++)
-                    *at += (double)a[s * p->astep + (p->transa ? k * p->m + m : m * p->k + k)] *
-                           (double)b[s * p->bstep + (p->transb ? n * p->k + k : k * p->n + n)];
-            }
+    double *want = alloc((size_t)(p->m * p->n) * sizeof *want), *at = want;
+    for (int32_t m = 0; m < p->m; m++)
+        for (int32_t n = 0; n < p->n; n++, at++) {
+            *at = bias ? (double)bias[n] : 0.0;
+            for (int32_t k = 0; k < p->k; k++)
+                *at += (double)x[m * p->k + k] * (double)w[p->transb ? n * p->k + k : k * p->n + n];
+        }
     return want;
 }
 
@@ -265,11 +264,10 @@ static void test_gemm(void **state)
                             between(0, 1),
                             -INFINITY,
                             INFINITY};
-        const f_matmul_p same = {1, p.m, p.n, p.k, 0, p.transb, 0, 0};
         float *x = floats((size_t)(p.m * p.k)), *w = floats((size_t)(p.k * p.n));
         float *bias = between(0, 2) ? floats((size_t)p.n) : NULL;
         const size_t count = (size_t)(p.m * p.n);
-        double *want = product_want(&same, x, w, bias);
+        double *want = product_want(&p, x, w, bias);
         float *y = run("f_gemm", &p, x, w, bias, count * sizeof *y);
         const double allowed = 1e-5 * greatest(want, count);
         close_to("f_gemm", y, want, count, allowed);
@@ -277,33 +275,6 @@ static void test_gemm(void **state)
         free(x);
         free(w);
         free(bias);
-        free(want);
-        free(y);
-    }
-}
-
-static void test_matmul(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 200; i++) {
-        f_matmul_p p = {between(1, 3),
-                        between(1, 40),
-                        between(1, 40),
-                        between(1, 150),
-                        between(0, 1),
-                        between(0, 1),
-                        0,
-                        0};
-        if (between(0, 2)) p.astep = p.m * p.k;
-        if (between(0, 2)) p.bstep = p.k * p.n;
-        float *a = floats((size_t)(p.m * p.k + (p.batch - 1) * p.astep));
-        float *b = floats((size_t)(p.k * p.n + (p.batch - 1) * p.bstep));
-        const size_t count = (size_t)(p.batch * p.m * p.n);
-        double *want = product_want(&p, a, b, NULL);
-        float *y = run("f_matmul", &p, a, b, NULL, count * sizeof *y);
-        close_to("f_matmul", y, want, count, 1e-5 * greatest(want, count));
-        free(a);
-        free(b);
         free(want);
         free(y);
     }
@@ -414,7 +385,6 @@ int main(void)
         cmocka_unit_test_setup(test_dwconv, reseed),
         cmocka_unit_test_setup(test_pools, reseed),
         cmocka_unit_test_setup(test_gemm, reseed),
-        cmocka_unit_test_setup(test_matmul, reseed),
         cmocka_unit_test(test_embedded),
 #ifdef HAVE_ONEDNN
         cmocka_unit_test_setup(test_onednn_threads, reseed),

@@ -6,6 +6,7 @@
 #include "kernels/f_lpnorm.h"
 #include "kernels/f_lrn.h"
 #include "kernels/f_norm.h"
+#include "kernels/f_matmul.h"
 #include "kernels/reduce_walk.h"
 #include "kernels/topk.h"
 #include "tests/kernel_run.h"
@@ -350,6 +351,135 @@ static void test_lrn(void **state)
     }
 }
 
+/* ---- matrix products ------------------------------------------------------------------------- */
+
+/* Axes of a batch, each of both operands or repeated by one; matrices in either order. Returns how
+ * many there are; *na, *nb: the elements of the operands. */
+static int32_t random_matrices(matmul_p *p, int32_t *na, int32_t *nb)
+{
+    const int32_t turned_a = between(0, 1), turned_b = between(0, 1);
+    int32_t batch = 1;
+    p->am = turned_a ? 1 : p->k;
+    p->ak = turned_a ? p->m : 1;
+    p->bk = turned_b ? 1 : p->n;
+    p->bn = turned_b ? p->k : 1;
+    *na = p->m * p->k;
+    *nb = p->k * p->n;
+    for (int i = MATMUL_AXES - 1; i >= 0; i--) {
+        const int32_t d = between(0, 4) ? 1 : between(2, 3), kind = between(0, 3);
+        (&p->d0)[i] = d;
+        (&p->a0)[i] = kind == 1 ? 0 : *na;
+        (&p->b0)[i] = kind == 2 ? 0 : *nb;
+        if (kind != 1) *na *= d;
+        if (kind != 2) *nb *= d;
+        batch *= d;
+    }
+    return batch;
+}
+
+static int32_t matrix_at(const int32_t *dims, const int32_t *strides, int32_t t)
+{
+    int32_t at = 0;
+    for (int i = MATMUL_AXES - 1; i >= 0; t /= dims[i], i--) at += t % dims[i] * strides[i];
+    return at;
+}
+
+static double *matmul_want(const matmul_p *p, int32_t batch, const float *a, const float *b)
+{
+    double *want = alloc((size_t)(batch * p->m * p->n) * sizeof *want), *y = want;
+    for (int32_t t = 0; t < batch; t++)
+        for (int32_t m = 0; m < p->m; m++)
+            for (int32_t n = 0; n < p->n; n++) {
+                const float *x = a + matrix_at(&p->d0, &p->a0, t) + m * p->am;
+                const float *w = b + matrix_at(&p->d0, &p->b0, t) + n * p->bn;
+                *y = 0.0;
+                for (int32_t k = 0; k < p->k; k++)
+                    *y += (double)x[k * p->ak] * (double)w[k * p->bk];
+                *y++ *= (double)p->alpha;
+            }
+    return want;
+}
+
+/* Of float, and of doubles and integers that are the same numbers. */
+static void test_matmul(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        const int32_t longer = i % 20 == 0;
+        matmul_p p = {.m = between(1, 30),
+                      .n = between(1, 40),
+                      .k = longer ? between(130, 20000) : between(0, 60),
+                      .alpha = i % 3 ? 1.0f : 0.5f};
+        if (longer) p.m = between(1, 3), p.n = between(1, 3);
+        int32_t na, nb, batch = random_matrices(&p, &na, &nb);
+        const size_t count = (size_t)(batch * p.m * p.n);
+        float *a = floats((size_t)na), *b = floats((size_t)nb);
+        float *y = alloc(count * sizeof *y), *first = NULL;
+        double *want = matmul_want(&p, batch, a, b);
+        void *work = alloc(f_matmul_work(&p) * sizeof(float));
+        for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
+            if (!kernel_table((KernelLevel)level)) continue;
+            const void *const in[] = {a, b};
+            void *const out[] = {y, work};
+            find(kernel_table((KernelLevel)level), "f_matmul")->run(&p, in, out);
+            close_to("f_matmul", y, want, count, 1e-6 * fmax(greatest(want, count), p.k / 8.0));
+            if (first) assert_memory_equal(first, y, count * sizeof *y);
+            else first = memcpy(alloc(count * sizeof *y), y, count * sizeof *y);
+        }
+        double *wide_a = alloc((size_t)na * sizeof *wide_a);
+        double *wide_b = alloc((size_t)nb * sizeof *wide_b);
+        for (int32_t k = 0; k < na; k++) wide_a[k] = (double)a[k];
+        for (int32_t k = 0; k < nb; k++) wide_b[k] = (double)b[k];
+        p.type = A_DOUBLE;
+        double *wide = run("matmul", &p, wide_a, wide_b, NULL, count * sizeof *wide);
+        for (size_t k = 0; k < count; k++)
+            assert_true(fabs(wide[k] - want[k]) <= 1e-13 * (1.0 + greatest(want, count)));
+        free(a);
+        free(b);
+        free(y);
+        free(first);
+        free(want);
+        free(work);
+        free(wide_a);
+        free(wide_b);
+        free(wide);
+    }
+}
+
+static void test_matmul_integers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        matmul_p p = {.type = i % 2 ? A_INT32 : A_UINT64,
+                      .m = between(1, 9),
+                      .n = between(1, 150),
+                      .k = between(0, 150),
+                      .alpha = 1.0f};
+        int32_t na, nb, batch = random_matrices(&p, &na, &nb);
+        const size_t size = p.type == A_INT32 ? 4 : 8;
+        char *a = alloc((size_t)na * size), *b = alloc((size_t)nb * size);
+        for (size_t k = 0; k < (size_t)na * size; k++) a[k] = (char)rnd();
+        for (size_t k = 0; k < (size_t)nb * size; k++) b[k] = (char)rnd();
+        char *y = run("matmul", &p, a, b, NULL, (size_t)(batch * p.m * p.n) * size);
+        for (int32_t e = 0; e < batch * p.m * p.n; e++) {
+            const int32_t t = e / p.n / p.m;
+            const int32_t at = matrix_at(&p.d0, &p.a0, t) + e / p.n % p.m * p.am;
+            const int32_t bt = matrix_at(&p.d0, &p.b0, t) + e % p.n * p.bn;
+            uint64_t sum = 0;
+            for (int32_t k = 0; k < p.k; k++) {
+                uint64_t u = 0, v = 0;
+                memcpy(&u, a + (size_t)(at + k * p.ak) * size, size);
+                memcpy(&v, b + (size_t)(bt + k * p.bk) * size, size);
+                sum += u * v;
+            }
+            assert_memory_equal(&sum, y + (size_t)e * size, size);
+        }
+        free(a);
+        free(b);
+        free(y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -361,6 +491,8 @@ int main(void)
         cmocka_unit_test_setup(test_norm, reseed),
         cmocka_unit_test_setup(test_lpnorm, reseed),
         cmocka_unit_test_setup(test_lrn, reseed),
+        cmocka_unit_test_setup(test_matmul, reseed),
+        cmocka_unit_test_setup(test_matmul_integers, reseed),
     };
     return cmocka_run_group_tests_name("kernels_norms", tests, NULL, NULL);
 }

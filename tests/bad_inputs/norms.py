@@ -45,3 +45,17 @@ for op, constants, attributes, opset, message in [
         o, ["x", *c], constants=c, opset=v, **a))
 run_row("LayerNormalization that stashes bfloat16", r"LayerNormalization \(node 'n': stash_type 16", lambda: one(
     "LayerNormalization", ["x", "s"], constants={"s": ones(8)}, opset=17, stash_type=16))
+
+
+# ---- matrix products ----
+
+for op, shape, attributes, message in [
+    ("FusedMatMul", (1, 3, 7, 2), {}, "inner sizes differ: 8 and 7"),
+    ("FusedMatMul", (1, 3, 8, 2), {"transB": 1}, "inner sizes differ: 8 and 2"),
+    ("FusedMatMul", (1, 2, 8, 2), {}, "batch axes do not broadcast: 3 and 2"),
+    ("FusedMatMul", (), {}, "a scalar operand"),
+    ("MatMul", (1, 2, 8, 2), {}, "batch axes do not broadcast: 3 and 2"),
+]:
+    more = {"domain": "com.microsoft"} if op == "FusedMatMul" else {}
+    model_row(f"{op} by {shape} {attributes}", rf"'n' \({op}\): {message}",
+              lambda o=op, s=shape, a=attributes | more: one(o, ["x", "w"], constants={"w": ones(*s)}, **a))
