@@ -33,10 +33,14 @@ KERNEL int32_t d_split(double x, double *m)
     return (int32_t)(u >> 52) - 1023 - (tiny ? 54 : 0);
 }
 
-/* The square root, correctly rounded, one bit after the other. */
+/* The square root, correctly rounded: by an instruction where compilers are trusted to use it (see
+ * f_sqrt), else one bit after the other. */
 KERNEL double d_sqrt(double x)
 {
     if (!(x > 0.0 && x < INFINITY)) return x < 0.0 ? NAN : x;
+#if defined(__NO_MATH_ERRNO__) && (defined(__SSE2__) || defined(__aarch64__))
+    return sqrt(x);
+#else
     double m;
     const int32_t e = d_split(x, &m), odd = e & 1;
     /* x = n * 2^(e - odd - 52), n an integer of 53 or 54 bits; the root of n * 2^54 has 54 */
@@ -51,6 +55,7 @@ KERNEL double d_sqrt(double x)
         root |= 1u;
     }
     return (double)((root + 1) >> 1) * 0x1p-52 * d_exp2i((e - odd) / 2);
+#endif
 }
 
 /* e^x; 2 ulp. x = n ln(2) + r, ln(2) in two parts of which n times the first is exact. */

@@ -168,6 +168,15 @@ static bool binary_takes(Why *why, const Node *n)
     return true;
 }
 
+/* What it takes in steps of a sum; the rest of a division goes through the bits of the quotient. */
+static int64_t binary_work(const Node *n)
+{
+    int64_t count = shape_open_elements(n->out[0] ? &n->out[0]->shape : NULL);
+    bool rest = binary_code(n) == F_FMOD, wide = in_dtype(n, 0) == QONNX_DOUBLE;
+    int64_t each = rest ? (wide ? 100000 : 10000) : binary_code(n) == F_POW ? 1000 : 1;
+    return count < 0 ? -1 : count_work(count, each);
+}
+
 /* Two operands a call: the result of a call is the first one of the next. */
 static bool binary_lower(Lower *l, Node *n)
 {
@@ -319,6 +328,7 @@ static const Quantized mul_quantized = {
      NULL,                                                                                         \
      binary_lower,                                                                                 \
      .takes = binary_takes,                                                                        \
+     .work = binary_work,                                                                          \
      .quantized = on_integers},
 
 const Op ops_binary[] = {

@@ -96,6 +96,15 @@ static bool unary_takes(Why *why, const Node *n)
     return takes_types(why, n, 0, integers | FLOATS);
 }
 
+/* What it takes in steps of a sum: functions of double are worked out one by one. */
+static int64_t unary_work(const Node *n)
+{
+    int code = unary_find(n)->code;
+    int64_t count = shape_open_elements(in_shape(n, 0));
+    bool slow = in_dtype(n, 0) != QONNX_FLOAT || (code >= F_SIN && code <= F_ATANH);
+    return count < 0 ? -1 : count_work(count, slow ? 256 : 1);
+}
+
 /* The rules that a row may name. */
 #define UNARY_FLOAT       RULE_FLOAT
 #define UNARY_OWN         RULE(QONNX_RULE_OWN, 1)
@@ -119,6 +128,7 @@ UNARY_ROWS(UNARY_QUANTIZED)
      NULL,                                                                                         \
      unary_lower,                                                                                  \
      .takes = unary_takes,                                                                         \
+     .work = unary_work,                                                                           \
      .quantized = &quantized_##code},
 
 const Op ops_unary[] = {
