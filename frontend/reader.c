@@ -152,6 +152,13 @@ static bool holds_its_data(Reader *r, const Node *n, const Onnx__AttributeProto 
                       text(p->name));
 }
 
+static char *read_string(Reader *r, const ProtobufCBinaryData *from)
+{
+    char *s = arena_alloc(r->arena, from->len + 1);
+    if (from->len) memcpy(s, from->data, from->len);
+    return s;
+}
+
 static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
 {
     Attr *a = node_add_attr(n, text(p->name));
@@ -160,12 +167,12 @@ static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
     switch (a->type) {
     case ATTR_FLOAT: a->f = p->f; return true;
     case ATTR_INT: a->i = p->i; return true;
-    case ATTR_STRING: {
-        char *s = arena_alloc(r->arena, p->s.len + 1);
-        if (p->s.len) memcpy(s, p->s.data, p->s.len);
-        a->s = s;
+    case ATTR_STRING: a->s = read_string(r, &p->s); return true;
+    case ATTR_STRINGS:
+        a->count = (int)p->n_strings;
+        a->strings = arena_array(r->arena, p->n_strings + 1, sizeof *a->strings);
+        for (size_t i = 0; i < p->n_strings; i++) a->strings[i] = read_string(r, &p->strings[i]);
         return true;
-    }
     case ATTR_FLOATS:
         a->count = (int)p->n_floats;
         a->floats = p->n_floats ? p->floats : arena_alloc(r->arena, 1);

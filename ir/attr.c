@@ -49,6 +49,13 @@ int qonnx_node_floats(const Node *n, const char *name, const float **values)
     return a ? a->count : 0;
 }
 
+int node_strings(const Node *n, const char *name, char *const **values)
+{
+    const Attr *a = typed(n, name, ATTR_STRINGS);
+    *values = a ? a->strings : NULL;
+    return a ? a->count : 0;
+}
+
 const Tensor *qonnx_node_tensor(const Node *n, const char *name)
 {
     const Attr *a = typed(n, name, ATTR_TENSOR);

@@ -44,6 +44,9 @@ static void add_attr(XXH3_state_t *h, const Attr *a)
     case ATTR_INTS:
         for (int i = 0; i < a->count; i++) add_int(h, a->ints[i]);
         break;
+    case ATTR_STRINGS:
+        for (int i = 0; i < a->count; i++) add_text(h, a->strings[i]);
+        break;
     case ATTR_TENSOR: add_tensor(h, a->tensor); break;
     default:
         for (int i = 0; a->graphs && i < a->count; i++) add_graph(h, a->graphs[i]);

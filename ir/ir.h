@@ -65,6 +65,7 @@ typedef struct Attr {
     int count;             /* elements of the lists below */
     const float *floats;   /* ATTR_FLOATS */
     const int64_t *ints;   /* ATTR_INTS */
+    char **strings;        /* ATTR_STRINGS, with a NUL behind each; not set here */
     const Tensor *tensor;  /* ATTR_TENSOR */
     Graph **graphs;        /* ATTR_GRAPH (one), ATTR_GRAPHS; by node_set_graphs */
     const void *source;    /* Onnx__AttributeProto, NULL when it was set or changed here */
@@ -180,6 +181,8 @@ void node_name_drop(const Node *n);
 
 /* attr.c */
 Attr *node_attr(const Node *n, const char *name);
+/* The strings of an attribute; returns how many. */
+int node_strings(const Node *n, const char *name, char *const **values);
 Attr *node_put_attr(Node *n, const char *name);    /* found and cleared, or new */
 Attr *node_add_attr(Node *n, const char *name);    /* new; there must be none of that name */
 void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count); /* of a new attribute */
