@@ -41,6 +41,17 @@ typedef struct Quantized {
     QLinear qlinear;
 } Quantized;
 
+/* Outputs of which one axis has a size that is data: known only when the node has run. There the
+ * node is given a further output for the size, one int64 (runtime/cut.h), and its outputs the shape
+ * that they have at most. The kernel writes them as tensors of the size that they do have, at the
+ * front of that memory. */
+typedef struct Counted {
+    int output; /* which output the size is: behind all that ONNX has */
+    /* The axis of output i whose size it is; -1: none, the size is known. */
+    int (*axis)(const Node *n, int i);
+    int64_t (*most)(const Node *n); /* the greatest size, for inputs of known shapes */
+} Counted;
+
 typedef struct Op {
     const char *name;    /* op_type */
     int min_in, max_in;  /* inputs it takes; max -1: any number */
@@ -56,8 +67,9 @@ typedef struct Op {
     /* Multiply-accumulates at the inferred shapes, open sizes taken as 1, or NULL for none; -1
      * where a rank is unknown. */
     int64_t (*macs)(const Node *n);
-    /* Bit i: input i must be constant, a list of integers, for the shapes to be known. Sessions
-     * take what samples feed there as constant (runtime/bind.h). */
+    /* Bit i: input i must be constant, a list of numbers, for the shapes to be known. Sessions
+     * take what samples feed there as constant (runtime/bind.h), and run a graph in parts where one
+     * is computed (runtime/cut.h). */
     unsigned lists;
     /* Whether the lowering takes a node of these element types and of this form: all that does
      * not depend on sizes. Types that are not known yet, and inputs that are not there, pass.
@@ -70,6 +82,8 @@ typedef struct Op {
     /* Its form on integers, or NULL. */
     const Quantized *quantized;
     const char *domain; /* of other operators than ONNX's own; NULL: its own */
+    /* NULL: what the sizes of its outputs are follows from shapes and lists. */
+    const Counted *counted;
 } Op;
 
 /* Rules of operators that have no weight and no bias; further fields may stand behind. */

@@ -11,7 +11,8 @@
  * NULL. `inputs` are the fed inputs of the graph, with data. Returns how many bytes these are. */
 size_t bind_contents(const Graph *g, const Tensor *inputs, void *to);
 
-/* Gives every operator that takes a bound input a constant in its place; the input itself stays. */
-void bind_inputs(Graph *g, const Tensor *inputs);
+/* Gives every operator that takes a bound input a constant in its place; the input itself stays.
+ * Fails where a sample feeds what cannot be bound. */
+QONNX_CHECKED bool bind_inputs(Ctx *cx, Graph *g, const Tensor *inputs);
 
 #endif

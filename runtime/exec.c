@@ -237,7 +237,7 @@ void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)
     for (int i = -1; i < p->ncall; i++) {
         if (i >= 0) run_call(x, &p->calls[i], &x->image->steps[i]);
         for (; fn && tap < p->ntap && p->taps[tap].after == i; tap++)
-            fn(user, tap, at(x, p->taps[tap].buf));
+            fn(user, &p->taps[tap], at(x, p->taps[tap].buf));
     }
 }
 

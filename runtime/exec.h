@@ -24,7 +24,7 @@ Exec *exec_new(const Image *m);
 void exec_free(Exec *x);
 
 /* Sees a tap's contents right after the call that made them. */
-typedef void TapFn(void *user, int tap, const void *data);
+typedef void TapFn(void *user, const Tap *tap, const void *data);
 
 /* Runs once. `inputs` are the fed inputs, of the program's shapes, their data aligned to its type;
  * `fn` may be NULL. Outputs are at exec_output until the next run. */

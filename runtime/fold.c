@@ -4,6 +4,7 @@
 #include "runtime/fold.h"
 #include "ir/size.h"
 #include "ops/op.h"
+#include "runtime/cut.h"
 #include "runtime/exec.h"
 #include "runtime/limits.h"
 #include <math.h>
@@ -185,14 +186,17 @@ static Graph *lone_graph(const Node *n)
     return g;
 }
 
-/* The node's program, paid for; NULL where it cannot be run. */
+/* The node's program, paid for; NULL where it cannot be run. Its last output is the size of others
+ * where that is data. */
 static Program *lone_program(Ctx *cx, const Node *n)
 {
     Ctx *quiet = ctx_quiet();
     Graph *g = lone_graph(n);
     Program *p = NULL;
-    if (graph_infer(quiet, g, false) && spend_on_kernels(cx, n, g->first))
-        p = program_new(quiet, g);
+    bool good = graph_infer(quiet, g, false);
+    Value *size = good ? node_count(g->first) : NULL;
+    if (size) graph_put_output(g, size);
+    if (good && spend_on_kernels(cx, n, g->first)) p = program_new(quiet, g);
     else qonnx_graph_free(g);
     qonnx_ctx_free(quiet);
     return p;
@@ -208,9 +212,13 @@ static bool fold_kernels(Ctx *cx, Node *n)
     Graph *g = n->graph;
     qonnx_node_remove(n);
     for (int i = 0; i < p->noutput; i++) {
+        const Value *from = p->graph->outputs[i];
+        int axis = counted_axis(from);
         Tensor t = p->outputs[i].tensor;
         t.data = exec_output(x, i);
-        Value *v = graph_own(g, p->graph->outputs[i]->name);
+        if (axis >= 0) t = tensor_trimmed(t, axis, exec_output(x, p->noutput - 1));
+        if (value_is_size(from)) continue;
+        Value *v = graph_own(g, from->name);
         graph_put_constant(g, v, tensor_copy(g->model->arena, &t));
         v->info = NULL;
     }

@@ -147,9 +147,9 @@ static const char *size_text(char text[32], double bytes)
     return text;
 }
 
-bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
+bool limits_work(Ctx *cx, Limits *l, const Graph *g)
 {
-    int64_t sum = 0, most = -1;
+    int64_t sum = l->work_used, most = -1;
     const Node *worst = NULL;
     for (const Node *n = g->first; n; n = n->next) {
         int64_t bytes, work;
@@ -157,6 +157,7 @@ bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
         if (work > 0) sum = size_plus(sum, work);
         if (work > most) most = work, worst = n;
     }
+    l->work_used = sum;
     return sum <= l->work ||
            qonnx_fail(
                cx, worst,
@@ -166,9 +167,22 @@ bool limits_work(Ctx *cx, const Limits *l, const Graph *g)
                (double)sum, (double)most, (double)l->work);
 }
 
-/* ---- memory of a program --------------------------------------------------------------------- */
-
 static size_t sum_of(size_t a, size_t b) { return a + b < a ? SIZE_MAX : a + b; }
+
+bool limits_cut(Ctx *cx, Limits *l, const Graph *rest)
+{
+    enum { STEPS = 100000 }; /* to copy, infer and lower a node */
+    int64_t nodes = 0;
+    for (const Node *n = rest->first; n; n = n->next) nodes++;
+    l->work_used = size_plus(l->work_used, size_times(nodes, STEPS));
+    l->memory_used = sum_of(l->memory_used, 2 * arena_bytes(rest->model->arena)); /* and its copy */
+    return (l->work_used <= l->work && l->memory_used <= l->memory) ||
+           qonnx_fail(cx, rest->first,
+                      "too many values decide shapes, one behind the other, to run the model, which "
+                      "is prepared anew for each; this is one of them: make them constant");
+}
+
+/* ---- memory of a program --------------------------------------------------------------------- */
 
 /* The node of the call at which most bytes are alive, or that packs most. */
 static const Node *hungriest(const Program *p)
@@ -193,14 +207,15 @@ static const Node *hungriest(const Program *p)
     return worst;
 }
 
-bool limits_memory(Ctx *cx, const Limits *l, const Program *p)
+bool limits_memory(Ctx *cx, Limits *l, const Program *p)
 {
-    size_t bytes = p->memory;
+    size_t bytes = sum_of(l->memory_used, p->memory);
     for (int i = 0; i < p->noutput; i++) bytes = sum_of(bytes, p->outputs[i].tensor.bytes);
     for (int i = 0; i < p->ncall; i++)
         if (p->calls[i].kernel->pack)
             bytes = sum_of(bytes, p->calls[i].kernel->pack_bytes(p->calls[i].params));
     size_t most = l->memory < l->available ? l->memory : l->available;
+    l->memory_used = bytes;
     if (bytes <= most) return true;
     char need[32], may[32];
     size_text(need, (double)bytes);

@@ -13,6 +13,8 @@ typedef struct Limits {
     bool asked;       /* the user has said so */
     size_t available; /* of them, what the machine (or its cgroup) can give, less a tenth */
     int64_t work;     /* bytes written and multiply-accumulates of one run */
+    size_t memory_used; /* of that, by the parts of the graph that run before (cut.h) */
+    int64_t work_used;
 } Limits;
 
 /* The limits of a graph whose inputs have their shapes. `max_memory` of 0: the smaller of what is
@@ -20,13 +22,17 @@ typedef struct Limits {
  * may be 10^12 + 10^6 times these bytes. */
 Limits limits_for(const Graph *g, size_t max_memory);
 
-/* Whether one run of the graph, whose shapes are inferred, keeps to the limit of work; the message
- * names the node that takes most. */
-bool limits_work(Ctx *cx, const Limits *l, const Graph *g);
+/* Whether one run of the graph, whose shapes are inferred, keeps to the limit of work, with what
+ * was used before, which grows by it; the message names the node that takes most. */
+bool limits_work(Ctx *cx, Limits *l, const Graph *g);
 
-/* Whether the program, with packed weights, keeps to the limit of memory; the message names the
- * node at which most is needed. */
-bool limits_memory(Ctx *cx, const Limits *l, const Program *p);
+/* The same for the memory of the program, with packed weights; the message names the node at which
+ * most is needed. */
+bool limits_memory(Ctx *cx, Limits *l, const Program *p);
+
+/* Takes the work and memory of making a program for what is left of the graph, each time that it is
+ * cut: many cuts, one behind the other, are as costly as what they run. */
+bool limits_cut(Ctx *cx, Limits *l, const Graph *rest);
 
 /* What a node whose shapes are inferred takes to run: bytes of its results; and these, those of its
  * inputs that are constant, and multiply-accumulates (a pool counts its window, a convolution of

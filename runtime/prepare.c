@@ -2,8 +2,8 @@
 #include "runtime/prepare.h"
 #include "lower/quantized.h"
 #include "runtime/bind.h"
+#include "runtime/cut.h"
 #include "runtime/fold.h"
-#include "runtime/limits.h"
 
 /* Lowerings make their first output, also where only others are named. */
 static void name_first_outputs(Graph *g)
@@ -39,30 +39,37 @@ static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
     return true;
 }
 
+/* What a file says of sizes that are data was true of one sample at best. */
+static void forget_late(Node *n)
+{
+    bool late = node_is_late(n);
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && (late || counted_axis(n->out[i]) >= 0)) n->out[i]->shape.rank = -1;
+}
+
 /* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's
  * turn has come, its inputs are as constant as they will ever be. */
 bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs)
 {
-    bind_inputs(g, inputs);
-    if (!set_inputs(cx, g, inputs)) return false;
+    if (!bind_inputs(cx, g, inputs) || !set_inputs(cx, g, inputs)) return false;
     for (Node *n = g->first, *next; n; n = next) {
         next = n->next;
+        forget_late(n);
         if (!node_infer(cx, n)) return false;
-        node_fold(cx, n);
+        if (!node_fold(cx, n)) node_mark_late(n);
     }
     qonnx_graph_sweep(g);
     return true;
 }
 
-Program *program_make(Ctx *cx, Graph *g, size_t max_memory)
+Program *program_make(Ctx *cx, Graph *g, Limits *l)
 {
-    Limits limits = limits_for(g, max_memory);
-    if (!limits_work(cx, &limits, g)) {
+    if (!limits_work(cx, l, g)) {
         qonnx_graph_free(g);
         return NULL;
     }
     Program *p = program_new(cx, g);
-    if (!p || limits_memory(cx, &limits, p)) return p;
+    if (!p || limits_memory(cx, l, p)) return p;
     program_free(p);
     return NULL;
 }

@@ -1,10 +1,10 @@
-/* runtime/session.c - sessions: one image a set of input shapes, one worker a thread, samples
+/* runtime/session.c - sessions: one program a set of input shapes, one worker a thread, samples
  * handed out in order.
  */
 #include "runtime/session.h"
 #include "frontend/data/data.h"
 #include "runtime/prepare.h"
-#include "runtime/variant.h"
+#include "runtime/stages.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -118,17 +118,15 @@ typedef struct Worker {
     Job *job;
     Ctx *cx;
     void *state; /* the visitor's */
-    Exec *exec;  /* for the image of the last sample */
-    const Image *image;
+    Stages *stages;
     size_t taken;  /* samples that it works on */
     size_t valid;  /* of these, those that could be read: they run together */
     size_t *index; /* [valid] which they are */
 } Worker;
 
-static void see_tap(void *user, int i, const void *data)
+static void see_tap(void *user, const Tap *t, const void *data)
 {
     Worker *w = user;
-    const Tap *t = &image_program(w->image)->taps[i];
     int64_t batch = w->job->s->batch, size = t->outer * t->channels * t->inner;
     if (batch == 1 || t->batch != batch || t->outer % batch) {
         w->job->v->tap(w->state, w->index[0], t, data, t->outer);
@@ -159,12 +157,11 @@ static void join_batch(const Worker *w, Tensor *const *samples, Tensor *joined)
 /* Hands the outputs of sample `k` of the batch on. */
 static bool deliver(Worker *w, size_t sample, size_t k)
 {
-    const Program *p = image_program(w->image);
     int64_t batch = (int64_t)w->job->group;
-    Tensor *out = xmalloc_array((size_t)p->noutput, sizeof *out);
-    for (int i = 0; i < p->noutput; i++) {
-        out[i] = p->outputs[i].tensor;
-        out[i].data = exec_output(w->exec, i);
+    int count = w->job->s->graph->noutput;
+    Tensor *out = xmalloc_array((size_t)count, sizeof *out);
+    for (int i = 0; i < count; i++) {
+        out[i] = stages_output(w->stages, i);
         if (batch == 1 || !out[i].rank || out[i].dims[0] != batch) continue;
         out[i].dims[0] = 1;
         out[i].bytes /= (size_t)batch;
@@ -178,17 +175,7 @@ static bool deliver(Worker *w, size_t sample, size_t k)
 /* Runs inputs that lie ready, on this worker's memory. */
 static bool run_inputs(Worker *w, const Tensor *inputs)
 {
-    Variants *all = w->job->s->variants;
-    const Image *m = variants_take(w->cx, all, inputs);
-    if (!m) return false;
-    if (m != w->image) {
-        exec_free(w->exec);
-        w->exec = exec_new(m);
-    }
-    variants_give_back(all, w->image);
-    w->image = m;
-    exec_run(w->exec, inputs, w->job->v->tap ? see_tap : NULL, w);
-    return true;
+    return stages_run(w->cx, w->stages, inputs, w->job->v->tap ? see_tap : NULL, w);
 }
 
 /* Reads a sample: its fed inputs, in order. Freed by qonnx_sample_free. */
@@ -314,7 +301,10 @@ static void finish(Worker *w, size_t first, bool ok)
 static void *work(void *user)
 {
     Job *j = user;
-    Worker w = {.job = j, .cx = qonnx_ctx_new(), .index = xcalloc(j->group, sizeof *w.index)};
+    Worker w = {.job = j,
+                .cx = qonnx_ctx_new(),
+                .stages = stages_new(j->s->variants),
+                .index = xcalloc(j->group, sizeof *w.index)};
     engine_thread_init(j->s->engine);
     if (j->v->begin) w.state = j->v->begin(j->v->user);
     for (size_t first; take(j, &first, &w.taken);) {
@@ -326,8 +316,7 @@ static void *work(void *user)
     j->running--;
     pthread_cond_broadcast(&j->turn);
     pthread_mutex_unlock(&j->lock);
-    exec_free(w.exec);
-    variants_give_back(j->s->variants, w.image);
+    stages_free(w.stages);
     free(w.index);
     qonnx_ctx_free(w.cx);
     return NULL;
@@ -490,19 +479,15 @@ bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonn
                            void *user)
 {
     engine_thread_init(s->engine);
-    const Image *m = variants_take(cx, s->variants, inputs);
-    if (!m) return false;
-    const Program *p = image_program(m);
-    Exec *x = exec_new(m);
-    exec_run(x, inputs, NULL, NULL);
-    Tensor *out = xmalloc_array((size_t)p->noutput, sizeof *out);
-    for (int i = 0; i < p->noutput; i++) {
-        out[i] = p->outputs[i].tensor;
-        out[i].data = exec_output(x, i);
+    Stages *stages = stages_new(s->variants);
+    bool ok = stages_run(cx, stages, inputs, NULL, NULL);
+    if (ok) {
+        int count = s->graph->noutput;
+        Tensor *out = xmalloc_array((size_t)count, sizeof *out);
+        for (int i = 0; i < count; i++) out[i] = stages_output(stages, i);
+        fn(user, 0, out);
+        free(out);
     }
-    fn(user, 0, out);
-    free(out);
-    exec_free(x);
-    variants_give_back(s->variants, m);
-    return true;
+    stages_free(stages);
+    return ok;
 }

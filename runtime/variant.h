@@ -1,23 +1,38 @@
 /* runtime/variant.h - a session's programs: one for each set of input shapes, and of the contents
- * of inputs that are bound (bind.h). When they take much memory, those that were not used for the
- * longest time are dropped.
+ * of inputs that are bound (bind.h). Where the graph must be cut (cut.h), a program is that of its
+ * first part, and the rest has programs of its own, in the same way. When they take much memory,
+ * those that were not used for the longest time are dropped.
  */
 #ifndef RUNTIME_VARIANT_H
 #define RUNTIME_VARIANT_H
 
+#include "runtime/cut.h"
 #include "runtime/exec.h"
 
-typedef struct Variants Variants;
+typedef struct Variants Variants; /* of one graph: a session's, or what is left of it behind a cut */
+
+/* What was made for one set of inputs. What is not said to be variant.c's stays as it is. */
+typedef struct Variant {
+    Image *image;   /* of the first part */
+    Cut cut;        /* where the inputs of the rest and the outputs come from */
+    Variants *rest; /* NULL: there is none */
+    /* variant.c's: */
+    struct Variant *next;
+    void *bound;   /* contents of the inputs that are bound */
+    size_t bytes;  /* of its memory, without the rest's */
+    uint64_t used; /* when it was taken last */
+    int users;     /* that have not given it back */
+} Variant;
 
 /* Makes programs of `g`, which is prepared (prepare.h) and must outlive it. None may take more than
  * `max_memory` bytes, 0: than limits.h says. */
 Variants *variants_new(const Graph *g, Engine e, size_t max_memory);
 void variants_free(Variants *all);
 
-/* The image for such inputs, made when it is new; it stays until it is given back. NULL on failure.
- * [any thread] */
-const Image *variants_take(Ctx *cx, Variants *all, const Tensor *inputs);
+/* The one for such inputs, made when it is new; it stays until it is given back, which those of its
+ * rest are before. NULL on failure. [any thread] */
+const Variant *variants_take(Ctx *cx, Variants *all, const Tensor *inputs);
 /* NULL is fine. [any thread] */
-void variants_give_back(Variants *all, const Image *m);
+void variants_give_back(Variants *all, const Variant *v);
 
 #endif

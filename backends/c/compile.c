@@ -3,6 +3,7 @@
  */
 #include "backends/atomic_file.h"
 #include "backends/c/model.h"
+#include "runtime/cut.h"
 #include "runtime/exec.h"
 #include "runtime/prepare.h"
 #include <ctype.h>
@@ -137,13 +138,14 @@ static bool specialize(CModel *m, Graph *g)
     Tensor *shapes = arena_array(m->arena, (size_t)g->ninput, sizeof *shapes);
     for (int i = 0, k = 0; i < g->ninput; i++)
         if (graph_is_fed(g, i) && !fix_shape(m->cx, g, g->inputs[i], &shapes[k++])) return false;
-    return graph_specialize(m->cx, g, shapes);
+    return graph_specialize(m->cx, g, shapes) && graph_is_whole(m->cx, g);
 }
 
 /* Lowers and plans; `g` is consumed. */
 static bool make_program(CModel *m, Graph *g, size_t max_memory)
 {
-    m->program = program_make(m->cx, g, max_memory);
+    Limits limits = limits_for(g, max_memory);
+    m->program = program_make(m->cx, g, &limits);
     if (!m->program) return false;
     program_align_constants(m->program);
     program_plan(m->program, C_ALIGN);
