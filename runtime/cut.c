@@ -118,7 +118,7 @@ Tensor tensor_trimmed(Tensor t, int axis, const void *size)
 
 /* One cut being made. */
 typedef struct Work {
-    Graph *front;  /* the graph, from which the late nodes are taken */
+    Graph *front; /* the graph, from which the late nodes are taken */
     Cut *cut;
     bool *crosses; /* by Value.id of the front: it is an input of the rest */
     Value **from;  /* [cut->ninput]: these, in the order they are read */

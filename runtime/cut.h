@@ -11,7 +11,7 @@
 
 #include "ir/ir.h"
 
-/* Whether it cannot be lowered before other parts have run; the nodes before it have been marked. */
+/* Whether it must wait until other parts have run; the nodes before it have been marked. */
 bool node_is_late(const Node *n);
 
 /* Marks what the node makes, whose shapes are inferred: Value.late. */
@@ -19,17 +19,20 @@ void node_mark_late(Node *n);
 
 /* Where a tensor is found once a part has run. */
 typedef struct Cross {
-    enum { FROM_INPUT, FROM_PROGRAM, FROM_REST } from; /* the part's inputs, its program's outputs,
-                                                          or the outputs of the rest */
-    int index;  /* its number there; of inputs, among those that are fed */
+    enum {
+        FROM_INPUT,   /* of the part */
+        FROM_PROGRAM, /* an output of the part's program */
+        FROM_REST     /* an output of the rest */
+    } from;
+    int index;   /* its number there; of inputs, among those that are fed */
     int counted; /* the program's output that is the size of its axis; -1: the size is known */
     int axis;
 } Cross;
 
 /* What becomes of a specialized graph. */
 typedef struct Cut {
-    Graph *rest;    /* the late nodes; NULL: there are none. Constants lie in the first part's. */
-    Cross *inputs;  /* of the rest, one each */
+    Graph *rest;   /* the late nodes; NULL: there are none. Constants lie in the first part's. */
+    Cross *inputs; /* of the rest, one each */
     int ninput;
     Cross *outputs; /* of the graph, one each */
     int noutput;

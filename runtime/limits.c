@@ -178,8 +178,8 @@ bool limits_cut(Ctx *cx, Limits *l, const Graph *rest)
     l->memory_used = sum_of(l->memory_used, 2 * arena_bytes(rest->model->arena)); /* and its copy */
     return (l->work_used <= l->work && l->memory_used <= l->memory) ||
            qonnx_fail(cx, rest->first,
-                      "too many values decide shapes, one behind the other, to run the model, which "
-                      "is prepared anew for each; this is one of them: make them constant");
+                      "too many values decide shapes, one behind the other, to run the model, "
+                      "which is prepared anew for each; this is one: make them constant");
 }
 
 /* ---- memory of a program --------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* runtime/prepare.h - the one way from a Graph to a Program, for every verb.
  *
  *     graph_clone ─▶ graph_prepare ─▶ graph_clone ─▶ graph_specialize ─▶ graph_cut ─▶ program_new
- *        (private)     (a session)      (a set of input shapes)           (cut.h)      (lower/)
+ *      (private)      (a session)      (a set of input shapes)             (cut.h)       (lower/)
  */
 #ifndef RUNTIME_PREPARE_H
 #define RUNTIME_PREPARE_H

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of variants that nobody uses: bytes, and how many, for each is compared when one is looked for. */
-enum { MOST_BYTES = 512 << 20, MOST_VARIANTS = 1000 };
+enum {
+    MOST_BYTES = 512 << 20, /* of variants that nobody uses */
+    MOST_VARIANTS = 1000    /* of them: each is compared when one is looked for */
+};
 
 /* What all variants of a session share. */
 typedef struct Store {
@@ -15,8 +17,8 @@ typedef struct Store {
     Variants *all;        /* of the session's graph */
     uint64_t clock;       /* variants that were taken so far */
     Engine engine;
-    Packs *packs;         /* of the session's constants */
-    size_t max_memory;    /* bytes that the programs of one run may take; 0: the default */
+    Packs *packs;      /* of the session's constants */
+    size_t max_memory; /* bytes that the programs of one run may take; 0: the default */
 } Store;
 
 struct Variants {

@@ -9,7 +9,8 @@
 #include "runtime/cut.h"
 #include "runtime/exec.h"
 
-typedef struct Variants Variants; /* of one graph: a session's, or what is left of it behind a cut */
+/* Of one graph: a session's, or what is left of it behind a cut. */
+typedef struct Variants Variants;
 
 /* What was made for one set of inputs. What is not said to be variant.c's stays as it is. */
 typedef struct Variant {

@@ -63,10 +63,28 @@ for text in ("-1", "1X", "G", "", "nan", "1e30"):
 
 # ---- what has no shape or type ------------------------------------------------------------------
 
+def computed(*nodes, x=(1,), **constants):
+    """A model that makes `n`, the square of what it is fed, before it takes a shape from it."""
+    return model([node("Mul", ["x", "x"], ["n"]), *nodes], [("x", INT64, list(x))], [("y", INT64, None)], constants)
+
+
 refused_row("shape that depends on data", r"\(Expand\): the shape of its output 'a' is not known before the model runs.*"
-            r"make it constant", lambda: model(
-    [node("Mul", ["x", "x"], ["n"]), node("Expand", ["x", "n"], ["a"], "grow"), node("Add", ["a", "x"], ["y"])],
-    [("x", INT64, [1])], [("y", INT64, None)]), "one way", sample=np.array([3]), verbs=["run", "evaluate"])
+            r"make it constant", lambda: computed(node("Expand", ["x", "n"], ["a"], "grow"), node("Add", ["a", "x"], ["y"])),
+            "one way", sample=np.array([3]), verbs=["compile"])
+COMPUTED = ("run", "evaluate")
+refused_row("computed size: 2^40", r"\(Expand\): .*too large to be run", lambda: computed(
+    node("Expand", ["x", "n"], ["y"])), sample=np.array([1 << 20]), verbs=COMPUTED)
+refused_row("computed size: memory", MEMORY % "Expand", lambda: computed(
+    node("Expand", ["x", "n"], ["y"])), sample=np.array([17000]), verbs=COMPUTED)
+refused_row("computed size: negative", r"\(ConstantOfShape\): .*-9", lambda: computed(
+    node("Neg", ["n"], ["m"]), node("ConstantOfShape", ["m"], ["f"]), node("Cast", ["f"], ["y"], to=INT64)),
+    sample=np.array([3]), verbs=COMPUTED)
+refused_row("computed size: no list", r"\(Expand\): its input 'n' decides a shape and has 4 elements of rank 2",
+            lambda: computed(node("Expand", ["x", "n"], ["y"]), x=(2, 2)), sample=np.array([[1, 2], [3, 4]]), verbs=COMPUTED)
+refused_row("computed sizes, one behind the other", r"too many values decide shapes, one behind the other", lambda: computed(
+    *[n for i in range(8000) for n in (node("Shape", [f"v{i - 1}" if i else "x"], [f"s{i}"]), node(
+        "Expand", [f"v{i - 1}" if i else "x", f"v{i - 1}" if i else "n"], [f"v{i}"]))],
+    node("Identity", ["v7999"], ["y"])), sample=np.array([1]), verbs=["run"], timeout=60)
 refused_row("type below a byte", r"cannot run operator Identity .*input 0 is int4",
             lambda: model([node("Relu", ["x"], ["r"]), node("Identity", ["k"], ["i"]), node("Identity", ["i"], ["y"])],
                           [("x", FLOAT, [1])], [("r", FLOAT, None), ("y", TensorProto.INT4, None)],
