@@ -144,7 +144,7 @@ def test_quantized_operators_of_files_are_known(done, tmp_path):
 def lacking():
     """A model that lacks three operators, and types of a fourth."""
     nodes = [helper.make_node("Mystery", ["x"], ["a"], "m1", domain="some.where"),
-             helper.make_node("NonZero", ["a"], ["b"], "nz"),
+             helper.make_node("RandomNormalLike", ["a"], ["b"], "rn"),
              helper.make_node("Mystery", ["x"], ["c"], "m2", domain="some.where"),
              helper.make_node("Erf", ["h"], ["d"], "a1"), helper.make_node("Erf", ["d"], ["e"], "a2"),
              helper.make_node("Erf", ["x"], ["f"], "a3"),
@@ -152,7 +152,7 @@ def lacking():
     return model(nodes, [("x", FLOAT, [1, 3]), ("h", INT64, [1, 3])], ("b", "c", "e", "y"), **{"some.where": 1})
 
 
-LISTED = ("this library cannot run operators some.where.Mystery (2 nodes, first 'm1'), NonZero (node 'nz'), "
+LISTED = ("this library cannot run operators some.where.Mystery (2 nodes, first 'm1'), RandomNormalLike (node 'rn'), "
           "Erf (2 nodes, first 'a1': input 0 is int64, which cannot be run), Det (node 's1'); "
           "export the model without them\n")
 
@@ -173,7 +173,7 @@ def test_all_that_is_missing(run, tmp_path, verb):
 def test_inspect_marks_all(done, tmp_path):
     rows = inspected(done, saved(lacking(), tmp_path))
     assert {op: (r["count"], r["refused"]) for op, r in rows.items()} == {
-        "Mystery": (2, 2), "NonZero": (1, 1), "Erf": (3, 2), "Det": (1, 1)}
+        "Mystery": (2, 2), "RandomNormalLike": (1, 1), "Erf": (3, 2), "Det": (1, 1)}
 
 
 @pytest.mark.mends("operators - all that is missing at once")
