@@ -27,7 +27,6 @@ KERNEL void nonzero_place(const nonzero_p *restrict p, ptrdiff_t at, int64_t *re
     }
 }
 
-KERNEL_TRAITS(nonzero, exact)
 KERNEL_RUN void nonzero(const nonzero_p *restrict p, const void *restrict x, int64_t *restrict y,
                         int64_t *restrict size)
 {
