@@ -17,6 +17,8 @@ static void clone_value(const Value *v, Graph *c)
     w->shape = v->shape;
     w->observed = v->observed;
     w->channel_axis = v->channel_axis;
+    w->late = v->late;
+    w->of_shapes = v->of_shapes;
     w->ranged = v->ranged;
     w->lo = v->lo;
     w->hi = v->hi;

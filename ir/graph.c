@@ -106,7 +106,7 @@ void graph_put_constant(Graph *g, Value *v, const Tensor *t)
 {
     if (!v->data) PUSH(g, constants, nconstant, constant_cap, v);
     v->data = t;
-    v->shared = false;
+    v->shared = v->late = false;
     v->dtype = t->dtype;
     v->shape = shape_of(t);
 }

@@ -39,8 +39,9 @@ struct qonnx_value {
     bool shared; /* data belongs to the graph that this one is a clone of, and outlives it */
     int observed;        /* its number among the values that are observed, from 1; 0: it is not */
     int channel_axis;    /* of an observed value: the axis that is the channel */
-    bool late;           /* known in size, or computed at all, only when a part of a specialized
-                            graph has run (runtime/cut.h) */
+    bool late;           /* it depends on a size that is data (ops/late.c): what stands in its shape
+                            is no more than what the file says */
+    bool of_shapes;      /* it follows from constants and the shapes of values that are not late */
     bool ranged;         /* lo and hi are set */
     float lo, hi;        /* range to quantize to */
     Node *def;           /* the node that produces it; NULL: input or constant */

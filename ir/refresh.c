@@ -138,6 +138,7 @@ static bool check_form(Ctx *cx, const Node *n)
 static bool infer_node(Ctx *cx, Ctx *quiet, bool lenient, Node *n)
 {
     Why why;
+    node_mark_data(n);
     if (!n->row) return true;
     if (!check_form(cx, n)) return false;
     if (lenient && !quiet && !op_has_form(&why, n)) return true;

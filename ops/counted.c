@@ -8,6 +8,12 @@
 #include "ir/size.h"
 #include "lower/lower.h"
 
+/* Where the kernel writes the size, which is output i if somebody reads it. */
+static Buf *lower_size(Lower *l, Node *n, int i)
+{
+    return out_used(n, i) ? lower_out(l, n->out[i], PLAIN) : lower_temp(l, sizeof(int64_t));
+}
+
 /* ---- NonZero --------------------------------------------------------------------------------- */
 
 static bool nonzero_shape(Ctx *cx, Node *n)
@@ -37,7 +43,7 @@ static bool nonzero_lower(Lower *l, Node *n)
     nonzero_p p = {.rank = x->rank ? x->rank : 1, .d0 = 1, .type = (int32_t)in_dtype(n, 0)};
     for (int i = 0; i < x->rank; i++) (&p.d0)[i] = (int32_t)x->dim[i];
     Buf *in = lower_in(l, n, 0, PLAIN);
-    Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_out(l, n->out[1], PLAIN)};
+    Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_size(l, n, 1)};
     lower_call_n(l, n, "nonzero", &p, &in, 1, out, 2);
     return true;
 }
@@ -77,6 +83,16 @@ static Shape parts_shape(const Shape *x, int axis)
     return y;
 }
 
+/* How many of `count` parts a condition takes that is constant; -1: it is not. */
+static int64_t constant_parts(const Node *n, int64_t count)
+{
+    const Tensor *t = qonnx_node_input(n, 1) ? n->in[1]->data : NULL;
+    if (!t || !t->data || count < 0) return -1;
+    int64_t taken = 0, given = tensor_count(t);
+    for (int64_t i = 0; i < count && i < given; i++) taken += qonnx_tensor_get(t, i) != 0;
+    return taken;
+}
+
 static bool compress_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0), *condition = in_shape(n, 1);
@@ -85,10 +101,15 @@ static bool compress_shape(Ctx *cx, Node *n)
         return qonnx_fail(cx, n, "the condition has rank %d, want 1", condition->rank);
     if (!part_axis(cx, n, &axis)) return false;
     Shape y = x ? parts_shape(x, axis) : (Shape){.rank = -1};
+    if (x)
+        y.dim[axis < 0 ? 0 : axis] = constant_parts(n, axis < 0 ? shape_elements(x) : x->dim[axis]);
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-static int compress_axis(const Node *n, int i) { return i ? -1 : out_axis(n); }
+static int compress_axis(const Node *n, int i)
+{
+    return i || qonnx_node_input(n, 1)->data ? -1 : out_axis(n);
+}
 
 static int64_t compress_most(const Node *n)
 {
@@ -111,7 +132,7 @@ static bool compress_lower(Lower *l, Node *n)
                 .given = (int32_t)shape_elements(in_shape(n, 1)),
                 .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8};
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
-    Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_out(l, n->out[1], PLAIN)};
+    Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_size(l, n, 1)};
     lower_call_n(l, n, "pick", &p, in, 2, out, 2);
     return true;
 }
@@ -152,9 +173,9 @@ static bool unique_lower(Lower *l, Node *n)
                   .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
                   .sorted = qonnx_node_int(n, "sorted", 1) != 0};
     Buf *in = lower_in(l, n, 0, PLAIN), *out[7] = {lower_out(l, n->out[UNIQUE_Y], PLAIN)};
-    for (int i = UNIQUE_FIRST; i <= UNIQUE_SIZE; i++)
+    for (int i = UNIQUE_FIRST; i < UNIQUE_SIZE; i++)
         if (out_used(n, i)) out[i] = lower_out(l, n->out[i], PLAIN);
-    if (!out[UNIQUE_SIZE]) out[UNIQUE_SIZE] = lower_temp(l, sizeof(int64_t));
+    out[UNIQUE_SIZE] = lower_size(l, n, UNIQUE_SIZE);
     out[5] = lower_temp(l, (size_t)shape_elements(x) * sizeof(uint64_t));
     out[6] = lower_temp(l, 3 * (size_t)p.count * sizeof(int64_t));
     lower_call_n(l, n, "unique", &p, &in, 1, out, 7);
@@ -239,8 +260,8 @@ static bool nms_lower(Lower *l, Node *n)
     Buf *in[5] = {NULL};
     for (int i = 0; i < n->nin; i++) in[i] = lower_in(l, n, i, PLAIN);
     size_t memory = (size_t)p.boxes * sizeof(int64_t);
-    Buf *out[4] = {lower_out(l, n->out[0], PLAIN), lower_out(l, n->out[1], PLAIN),
-                   lower_temp(l, memory), lower_temp(l, memory)};
+    Buf *out[4] = {lower_out(l, n->out[0], PLAIN), lower_size(l, n, 1), lower_temp(l, memory),
+                   lower_temp(l, memory)};
     lower_call_n(l, n, "nms", &p, in, 5, out, 4);
     return true;
 }

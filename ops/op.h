@@ -101,6 +101,25 @@ typedef struct Op {
 /* A probability in 8 bits: scale 1/256, zero point 0. */
 #define RULE_PROBABILITY RULE(QONNX_RULE_FIXED, 1, .lo = 0, .hi = 255.0f / 256, .apart = true)
 
+/* ---- sizes that are data (ops/late.c) ----------------------------------------------------------
+ */
+
+/* Notes of the node's outputs what depends on data; inference has it done for each node. It does in
+ * the end where a list is computed from shapes that are open yet, but they will be known. */
+void node_mark_data(Node *n);
+/* The same, of a node of a specialized graph that is not folded: whatever is computed. */
+void node_mark_late(Node *n);
+/* Whether a list that it needs is computed, or it reads what is late. */
+bool node_is_late(const Node *n);
+/* The axis of the value whose size is data (Counted); -1: none. */
+int counted_axis(const Value *v);
+
+/* Calls see(user, v) for all that a node reads, what its subgraphs take from its graph included,
+ * until that is true. Whether it was. */
+bool any_read(const Node *n, bool (*see)(void *, Value *), void *user);
+/* The same for what subgraph `s` takes from graph `g`. */
+bool any_captured(const Graph *s, const Graph *g, bool (*see)(void *, Value *), void *user);
+
 /* ---- the form that an operator set gives a node (ops/attributes.c) -----------------------------
  */
 

@@ -5,66 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what is late ---------------------------------------------------------------------------- */
-
-/* Calls see(user, v) for what the nodes of subgraph `s` take from graph `g`, until it is true. */
-static bool any_captured(const Graph *s, const Graph *g, bool (*see)(void *, Value *), void *user)
-{
-    for (const Node *m = s->first; m; m = m->next) {
-        for (int i = 0; i < m->nin; i++)
-            if (m->in[i] && m->in[i]->graph == g && see(user, m->in[i])) return true;
-        for (int i = 0; i < m->nsub; i++)
-            if (any_captured(m->subs[i], g, see, user)) return true;
-    }
-    for (int i = 0; i < s->noutput; i++)
-        if (s->outputs[i]->graph == g && see(user, s->outputs[i])) return true;
-    return false;
-}
-
-/* The same for all that a node reads. */
-static bool any_read(const Node *n, bool (*see)(void *, Value *), void *user)
-{
-    for (int i = 0; i < n->nin; i++)
-        if (n->in[i] && see(user, n->in[i])) return true;
-    for (int i = 0; i < n->nsub; i++)
-        if (any_captured(n->subs[i], n->graph, see, user)) return true;
-    return false;
-}
-
-static bool is_late(void *user, Value *v)
-{
-    (void)user;
-    return v->late;
-}
-
-/* A list that is computed. */
-static bool wants_computed(const Node *n)
-{
-    for (int i = 0; n->row && i < n->nin && i < 32; i++)
-        if (n->row->lists >> i & 1 && n->in[i] && !n->in[i]->data) return true;
-    return false;
-}
-
-bool node_is_late(const Node *n) { return wants_computed(n) || any_read(n, is_late, NULL); }
-
-int counted_axis(const Value *v)
-{
-    const Node *n = v->def;
-    const Counted *c = n && n->row && !n->quant ? n->row->counted : NULL;
-    return c && v->def_index < c->output ? c->axis(n, v->def_index) : -1;
-}
-
 bool value_is_size(const Value *v)
 {
     const Op *row = v->def ? v->def->row : NULL;
     return row && row->counted && v->def_index == row->counted->output;
-}
-
-void node_mark_late(Node *n)
-{
-    bool late = node_is_late(n);
-    for (int i = 0; i < n->nout; i++)
-        if (n->out[i]) n->out[i]->late = late || counted_axis(n->out[i]) >= 0;
 }
 
 bool graph_is_whole(Ctx *cx, const Graph *g)
@@ -87,12 +31,15 @@ Value *node_count(Node *n)
     const Counted *c = n->row && !n->quant ? n->row->counted : NULL;
     if (!c) return NULL;
     int64_t most = c->most(n);
+    bool any = false;
     for (int i = 0; i < n->nout; i++) {
         int axis = n->out[i] ? counted_axis(n->out[i]) : -1;
         if (axis < 0) continue;
+        any = true;
         if (axis < n->out[i]->shape.rank) n->out[i]->shape.dim[axis] = most;
         n->out[i]->observed = 0; /* not with what lies behind its end */
     }
+    if (!any) return NULL;
     Value **out = arena_array(n->graph->model->arena, (size_t)c->output + 1, sizeof *out);
     memcpy(out, n->out, (size_t)n->nout * sizeof *out);
     n->out = out;
@@ -229,7 +176,10 @@ static void put_counts(Graph *g)
 Graph *rest_clone(const Graph *g)
 {
     Graph *c = graph_clone(g);
-    for (int i = 0; i < g->nvalue; i++) c->values[i]->shared = g->values[i]->shared;
+    for (int i = 0; i < g->nvalue; i++) {
+        c->values[i]->shared = g->values[i]->shared;
+        c->values[i]->late = false;
+    }
     return c;
 }
 

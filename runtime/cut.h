@@ -11,12 +11,6 @@
 
 #include "ir/ir.h"
 
-/* Whether it must wait until other parts have run; the nodes before it have been marked. */
-bool node_is_late(const Node *n);
-
-/* Marks what the node makes, whose shapes are inferred: Value.late. */
-void node_mark_late(Node *n);
-
 /* Where a tensor is found once a part has run. */
 typedef struct Cross {
     enum {
@@ -53,8 +47,6 @@ QONNX_CHECKED bool graph_is_whole(Ctx *cx, const Graph *g);
 /* Gives the outputs of a node whose sizes are data the shapes that they have at most, and the node
  * an output more, which is the size; they are not observed any more. NULL: its sizes are known. */
 Value *node_count(Node *n);
-/* The axis of the value whose size is data; -1: none. */
-int counted_axis(const Value *v);
 /* Whether it is the output that node_count() has added. */
 bool value_is_size(const Value *v);
 /* The tensor with that size. */

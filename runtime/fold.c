@@ -108,7 +108,7 @@ static const Tensor *fold_constant(const Node *n)
 static bool shape_range(const Node *shape, int64_t *start, int64_t *end)
 {
     int64_t rank = shape->nin && shape->in[0] ? shape->in[0]->shape.rank : -1;
-    if (rank < 0) return false;
+    if (rank < 0 || shape->in[0]->late) return false;
     *start = qonnx_node_int(shape, "start", 0);
     *end = qonnx_node_int(shape, "end", rank);
     if (*start < 0) *start += rank;
@@ -133,7 +133,7 @@ static const Tensor *fold_shape(const Node *n)
 static const Tensor *fold_size(const Node *n)
 {
     int64_t count = 1;
-    if (n->nin != 1 || !n->in[0] || n->in[0]->shape.rank < 0) return NULL;
+    if (n->nin != 1 || !n->in[0] || n->in[0]->shape.rank < 0 || n->in[0]->late) return NULL;
     const Shape *x = &n->in[0]->shape;
     for (int i = 0; i < x->rank; i++)
         if (x->dim[i] < 0 || __builtin_mul_overflow(count, x->dim[i], &count)) return NULL;

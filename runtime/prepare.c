@@ -2,7 +2,7 @@
 #include "runtime/prepare.h"
 #include "lower/quantized.h"
 #include "runtime/bind.h"
-#include "runtime/cut.h"
+#include "ops/op.h"
 #include "runtime/fold.h"
 
 /* Lowerings make their first output, also where only others are named. */

@@ -198,6 +198,20 @@ static void free_sample(const Job *j, Tensor *t)
     free(t);
 }
 
+/* Outputs whose size is data cannot be dealt out to the samples of a batch. */
+static bool can_deal(const Worker *w)
+{
+    const Graph *g = w->job->s->graph;
+    for (int i = 0; w->job->v->output && i < g->noutput; i++)
+        if (stages_output_depends(w->stages, i))
+            return qonnx_fail(w->cx, g->outputs[i]->def,
+                              "the size of output '%s' is computed for a whole batch, so single "
+                              "samples cannot share one; give samples that fill the model's batch "
+                              "of %lld",
+                              g->outputs[i]->name, (long long)w->job->s->batch);
+    return true;
+}
+
 /* Runs samples that were read: joined to a batch where the model has one. */
 static bool run_samples(Worker *w, Tensor *const *samples)
 {
@@ -212,7 +226,7 @@ static bool run_samples(Worker *w, Tensor *const *samples)
                                   w->job->s->graph->model->path, (long long)w->job->s->batch);
     Tensor *joined = xcalloc((size_t)fed, sizeof *joined);
     join_batch(w, samples, joined);
-    bool ok = run_inputs(w, joined);
+    bool ok = run_inputs(w, joined) && can_deal(w);
     for (int i = 0; i < fed; i++) free((void *)(uintptr_t)joined[i].data);
     free(joined);
     return ok;

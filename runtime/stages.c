@@ -91,6 +91,12 @@ bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
     return true;
 }
 
+bool stages_output_depends(const Stages *s, int i)
+{
+    const Cross *c = &s->list[0].variant->cut.outputs[i];
+    return c->from == FROM_REST || c->counted >= 0;
+}
+
 Tensor stages_output(const Stages *s, int i)
 {
     const Stage *g = s->list;

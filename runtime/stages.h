@@ -15,6 +15,10 @@ void stages_free(Stages *s);
 /* Runs once. `inputs` are the fed inputs, with data aligned to its type; `fn` may be NULL. */
 QONNX_CHECKED bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user);
 
+/* Whether the size of output i depends on data, as the last run has found: on more than the shapes
+ * of the inputs. */
+bool stages_output_depends(const Stages *s, int i);
+
 /* The graph's output i, with data, until the next run. */
 Tensor stages_output(const Stages *s, int i);
 
