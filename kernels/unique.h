@@ -13,9 +13,11 @@ typedef struct unique_p {
     int32_t type;                /* A_FLOAT ... */
     int32_t size;                /* bytes an element */
     int32_t sorted;              /* the least one first, else in order of their first places */
-} unique_p;                      /* unique(p, x, y, first, inverse, counts, size, keys, work): y is
-                                    [outer][*size][inner].                      first, counts: [*size], inverse: [count]; work is memory for 3
-                                    * count int64_t, keys                      for as many uint64_t as x has elements */
+} unique_p;
+
+/* unique(p, x, y, first, inverse, counts, size, keys, work): y is [outer][*size][inner], first and
+ * counts are [*size], inverse is [count], and each of the three may be NULL. work is memory for 3 *
+ * count int64_t, keys for as many uint64_t as x has elements. */
 
 /* Slice a compared with slice b: below 0, 0 or above. */
 KERNEL int32_t unique_compare(const unique_p *restrict p, const uint64_t *restrict key, int64_t a,
