@@ -284,6 +284,7 @@ KERNEL void q_conv_blocks(const q_conv_p *restrict p, q_conv_input *in, int32_t 
     q_walk at = q_walk_start(p, y);
     q_job job;
     job.x_signed = p->x_signed;
+    job.keep = 0;
     job.out = (q_out){p->y_zero, p->lo, p->hi};
     for (int more = 1; more;) {
         q_tile_at t;

@@ -125,6 +125,7 @@ KERNEL_RUN void q_dwconv(const q_conv_p *restrict p, const void *restrict x, con
     q_job job;
     q_dw_open(&in, p, (const uint8_t *)x);
     job.x_signed = p->x_signed;
+    job.keep = 0;
     job.out = (q_out){p->y_zero, p->lo, p->hi};
     for (int more = 1; more;) {
         q_tile_at t;

@@ -47,6 +47,7 @@ KERNEL void q_gemm_columns(const uint8_t *restrict x, ptrdiff_t rows, int32_t k,
 {
     q_job job;
     job.runs = 1;
+    job.keep = 0;
     job.x_signed = x_signed;
     job.out = out;
     for (ptrdiff_t m = 0; m < rows; m += Q_TILE) {

@@ -35,6 +35,7 @@ typedef struct q_job {
     ptrdiff_t c;         /* the block's first channel */
     int32_t first, last; /* start from the bias; requantize, where else the sums
                             are carried on */
+    int32_t keep;        /* the sums are what is wanted: nothing is requantized */
     uint32_t sum[Q_TILE][Q_LANES];
 } q_job;
 
@@ -71,7 +72,7 @@ KERNEL q_ends q_job_ends(const q_job *restrict job, int lane)
 {
     q_ends e;
     e.bias = job->first ? (const uint32_t *)job->block.bias + lane : NULL;
-    e.scale = job->last ? job->block.scale + lane : NULL;
+    e.scale = job->last && !job->keep ? job->block.scale + lane : NULL;
     e.out = job->out;
     e.count = job->block.count - lane;
     for (int i = 0; i < Q_TILE; i++) e.y[i] = job->y[i] + job->c + lane;

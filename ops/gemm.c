@@ -150,9 +150,9 @@ typedef struct Matrices {
 
 /* numpy.matmul, where a vector is a row on the left and a column on the right; FusedMatMul may turn
  * matrices, and take axis 0 for the rows. */
-static Matrices matrices(const Node *n, int i)
+static Matrices matrices(const Node *n, const Shape *s, int i)
 {
-    int rank = in_shape(n, i)->rank;
+    int rank = s->rank;
     bool turned = qonnx_node_int(n, i ? "transB" : "transA", 0) != 0;
     bool first = rank > 2 && qonnx_node_int(n, i ? "transBatchB" : "transBatchA", 0) != 0;
     Matrices m = {.batch = rank > 2 ? rank - 2 : 0, .rows = -1, .columns = -1};
@@ -175,12 +175,10 @@ static int64_t batch_dim(const Shape *s, const Matrices *m, int batch, int k, co
     return at < 0 ? 1 : s->dim[m->axes[at]];
 }
 
-static bool matmul_shape(Ctx *cx, Node *n)
+bool matmul_result(Ctx *cx, const Node *n, const Shape *a, const Shape *b, Shape *result)
 {
-    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
-    if (!a || !b) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
     if (!a->rank || !b->rank) return qonnx_fail(cx, n, "a scalar operand");
-    Matrices ma = matrices(n, 0), mb = matrices(n, 1);
+    Matrices ma = matrices(n, a, 0), mb = matrices(n, b, 1);
     int64_t k = a->dim[ma.columns], kb = b->dim[mb.rows];
     if (k >= 0 && kb >= 0 && k != kb)
         return qonnx_fail(cx, n, "inner sizes differ: %lld and %lld", (long long)k, (long long)kb);
@@ -198,7 +196,16 @@ static bool matmul_shape(Ctx *cx, Node *n)
     }
     if (ma.rows >= 0) y.dim[y.rank] = a->dim[ma.rows], y.sym[y.rank++] = a->sym[ma.rows];
     if (mb.columns >= 0) y.dim[y.rank] = b->dim[mb.columns], y.sym[y.rank++] = b->sym[mb.columns];
-    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+    *result = y;
+    return true;
+}
+
+static bool matmul_shape(Ctx *cx, Node *n)
+{
+    const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
+    Shape y;
+    if (!a || !b) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    return matmul_result(cx, n, a, b, &y) && out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
 static bool gemm_takes(Why *why, const Node *n)
@@ -229,7 +236,7 @@ static void batch_strides(const Node *n, int i, const Matrices *m, const int64_t
 static bool matmul_lower(Lower *l, Node *n)
 {
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1), *y = &n->out[0]->shape;
-    Matrices ma = matrices(n, 0), mb = matrices(n, 1);
+    Matrices ma = matrices(n, a, 0), mb = matrices(n, b, 1);
     int64_t as[QONNX_MAX_RANK], bs[QONNX_MAX_RANK];
     layout_strides(a, PLAIN, as);
     layout_strides(b, PLAIN, bs);
@@ -273,8 +280,8 @@ static int64_t matmul_macs(const Node *n)
 {
     const Shape *a = in_shape(n, 0), *b = in_shape(n, 1);
     if (!a || !b || !a->rank || !b->rank) return -1;
-    int64_t k = a->dim[matrices(n, 0).columns];
-    return inner_macs(n, k >= 0 ? k : b->dim[matrices(n, 1).rows]);
+    int64_t k = a->dim[matrices(n, a, 0).columns];
+    return inner_macs(n, k >= 0 ? k : b->dim[matrices(n, b, 1).rows]);
 }
 
 /* ---- on integers ----------------------------------------------------------------------------- */

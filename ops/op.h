@@ -190,6 +190,9 @@ bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s);
 bool same_shape(Ctx *cx, Node *n);
 /* Normalizes an axis of -rank..rank-1; false with a message when it is out of range. */
 bool check_axis(Ctx *cx, const Node *n, int64_t axis, int rank, int *out);
+/* The shape of a matrix product, as numpy has it, or as the node's transposing attributes say.
+ * (gemm.c) */
+bool matmul_result(Ctx *cx, const Node *n, const Shape *a, const Shape *b, Shape *result);
 /* numpy's broadcasting of all inputs. */
 bool broadcast_shape(Ctx *cx, Node *n);
 

@@ -137,7 +137,12 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
 
 bool conv_window(Ctx *cx, const Node *n, Window *w)
 {
-    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    return conv_window_of(cx, n, in_shape(n, 0), in_shape(n, 1), in_shape(n, 2), w);
+}
+
+bool conv_window_of(Ctx *cx, const Node *n, const Shape *x, const Shape *k, const Shape *b,
+                    Window *w)
+{
     if (x->rank < 3 || x->rank > 5)
         return qonnx_fail(cx, n, "input of rank %d, want 3 to 5", x->rank);
     if (k->rank != x->rank)
@@ -151,7 +156,6 @@ bool conv_window(Ctx *cx, const Node *n, Window *w)
                           "%lld",
                           (long long)group, (long long)x->dim[1], (long long)k->dim[0],
                           (long long)k->dim[1]);
-    const Shape *b = in_shape(n, 2);
     if (b && (b->rank != 1 || (b->dim[0] >= 0 && b->dim[0] != k->dim[0])))
         return qonnx_fail(cx, n, "bias of %lld for %lld output channels",
                           (long long)(b->rank == 1 ? b->dim[0] : -1), (long long)k->dim[0]);

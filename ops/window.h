@@ -30,6 +30,9 @@ bool window_read(Ctx *cx, const Node *n, const Shape *x, const int64_t *kernel, 
 /* The window of a Conv, float or quantized, its operands checked: input 0 and the weight, input 1,
  * have known shapes. */
 bool conv_window(Ctx *cx, const Node *n, Window *w);
+/* The same of those operands; `bias` may be NULL. */
+bool conv_window_of(Ctx *cx, const Node *n, const Shape *x, const Shape *k, const Shape *bias,
+                    Window *w);
 /* The window of a pool; that of a global one is the whole input. */
 bool pool_window(Ctx *cx, const Node *n, Window *w);
 /* Whether the Conv has a filter of its own for each channel and nothing else. */

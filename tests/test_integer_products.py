@@ -1,0 +1,216 @@
+"""Integer matrix products and convolutions, and ranges that are found while the model runs: ONNX Runtime's numbers, for
+every pair of types, zero points and batches. What ONNX allows and it does not run is compared with numpy."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from many_forms import agrees, build, compiles, form, run, runtime, same
+
+TYPES = [(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.uint8), (np.int8, np.int8)]
+MS = "com.microsoft"
+IDS = [f"{np.dtype(a).name}-{np.dtype(b).name}" for a, b in TYPES]
+random = np.random.default_rng(1)
+
+
+def ints(dtype, *shape):
+    info = np.iinfo(dtype)
+    return np.array(random.integers(info.min, info.max + 1, shape), dtype)
+
+
+def floats(*shape, low=-1.0, high=1.0):
+    return np.array(random.uniform(low, high, shape), np.float32)
+
+
+def f32(x):
+    return np.array(x, np.float32)
+
+
+# ---- MatMulInteger ----
+
+
+@pytest.mark.parametrize("a, b", TYPES, ids=IDS)
+def test_products(tmp_path, qonnx, a, b):
+    """Sizes around those of a tile; the second operand constant or not."""
+    x, forms = {}, []
+    for i, (m, k, n) in enumerate([(1, 7, 5), (4, 1, 1), (9, 64, 33), (1, 130, 200), (17, 13, 16), (1, 4, 300)]):
+        x[f"a{i}"], x[f"b{i}"] = ints(a, m, k), ints(b, k, n)
+        az, bz = ints(a), ints(b, n)
+        for right in (f"b{i}", x[f"b{i}"]):
+            forms += [form("MatMulInteger", f"a{i}", right), form("MatMulInteger", f"a{i}", right, az),
+                      form("MatMulInteger", f"a{i}", right, az, bz), form("MatMulInteger", f"a{i}", right, None, ints(b))]
+    got = agrees(m := build(forms, x), tmp_path)
+    compiles(m, tmp_path, got, qonnx)
+
+
+@pytest.mark.parametrize("a, b", TYPES[::3], ids=IDS[::3])
+def test_batches(tmp_path, qonnx, a, b):
+    """Batches that broadcast, vectors, zero points from outside."""
+    x, forms = {"az": ints(a), "bz": ints(b, 4)}, []
+    pairs = [((2, 3, 5, 6), (6, 4)), ((2, 3, 5, 6), (2, 3, 6, 4)), ((5, 6), (3, 6, 4)), ((2, 1, 5, 6), (3, 6, 4)),
+             ((1, 3, 5, 6), (2, 1, 6, 4)), ((6,), (3, 6, 4)), ((6,), (6, 4)), ((3, 5, 6), (6,)), ((6,), (6,))]
+    for i, (sa, sb) in enumerate(pairs):
+        x[f"a{i}"], x[f"b{i}"] = ints(a, *sa), ints(b, *sb)
+        columns = len(sb) == 2
+        forms += [form("MatMulInteger", f"a{i}", f"b{i}", "az", "bz" if columns else None)]
+        if i not in (3, 4):
+            forms += [form("MatMulInteger", f"a{i}", x[f"b{i}"], "az")]
+    got = agrees(m := build(forms, x), tmp_path)
+    compiles(m, tmp_path, got, qonnx)
+
+
+def test_zero_points_of_rows(tmp_path):
+    """One a row, and one a row and matrix, or a column and matrix."""
+    a, b = ints(np.uint8, 2, 3, 5), ints(np.int8, 2, 5, 4)
+    lists = [(ints(np.uint8, 3), ints(np.int8, 4)), (ints(np.uint8, 2, 3, 1), ints(np.int8, 2, 1, 4))]
+    forms, want = [], []
+    for az, bz in lists:
+        for right in (b, b[0]):
+            z = bz if right is b else bz.reshape(-1)[:4]
+            forms.append(form("MatMulInteger", "a", right, az, z))
+            wide = az.astype(np.int32).reshape((-1, 3, 1) if az.ndim == 1 else az.shape)
+            want.append((a.astype(np.int32) - wide) @ (right.astype(np.int32) - z.astype(np.int32)))
+    same(m := build(forms, {"a": a}), run(m, tmp_path), want)
+
+
+def test_wrapping(tmp_path):
+    """Sums beyond 2^31 wrap, as ONNX Runtime's do."""
+    a, b = np.full((2, 70000), 255, np.uint8), np.full((70000, 3), 255, np.uint8)
+    agrees(build([form("MatMulInteger", "a", b), form("MatMulInteger", "a", "b")], {"a": a, "b": b}), tmp_path)
+
+
+def test_empty(tmp_path):
+    x = {"a": ints(np.uint8, 0, 4), "c": ints(np.uint8, 3, 0)}
+    forms = [form("MatMulInteger", "a", ints(np.uint8, 4, 2)), form("MatMulInteger", "c", ints(np.uint8, 0, 2))]
+    same(m := build(forms, x), run(m, tmp_path), [np.zeros((0, 2), np.int32), np.zeros((3, 2), np.int32)])
+
+
+# ---- floats ----
+
+
+@pytest.mark.parametrize("b", [np.uint8, np.int8], ids=["uint8", "int8"])
+def test_to_float(tmp_path, qonnx, b):
+    x = {"a": ints(np.uint8, 3, 5, 37), "x": floats(3, 5, 37), "scale": f32(0.02), "zero": ints(np.uint8)}
+    w, stack = ints(b, 37, 20), ints(b, 3, 37, 20)
+    scales, zeros, bias = floats(20, low=0.01, high=0.1), ints(b, 20), floats(20)
+    forms = []
+    for right in (w, stack):
+        forms += [form("MatMulIntegerToFloat", "a", right, "scale", f32(0.03), domain=MS),
+                  form("MatMulIntegerToFloat", "a", right, "scale", f32(0.03), "zero", ints(b), bias, domain=MS),
+                  form("DynamicQuantizeMatMul", "x", right, f32(0.03), domain=MS),
+                  form("DynamicQuantizeMatMul", "x", right, f32(0.03), ints(b), bias, domain=MS)]
+    forms += [form("MatMulIntegerToFloat", "a", w, "scale", scales, "zero", zeros, bias, domain=MS),
+              form("DynamicQuantizeMatMul", "x", w, scales, zeros, bias, domain=MS),
+              form("DynamicQuantizeMatMul", "x", w, scales, None, bias, domain=MS)]
+    got = agrees(m := build(forms, x), tmp_path, 3e-7)
+    compiles(m, tmp_path, got, qonnx)
+
+
+@pytest.mark.parametrize("low, high", [(-1, 1), (0.5, 3), (-3, -0.5), (0, 0), (-1e-30, 1e-30), (-1e38, 1e38), (-1, 254)])
+def test_ranges(tmp_path, qonnx, low, high):
+    x = {"x": floats(3, 50, low=low, high=high), "one": floats(1, low=low, high=high), "scalar": f32(high)}
+    got = agrees(m := build([form("DynamicQuantizeLinear", k, outputs=3) for k in x], x), tmp_path)
+    if low == -1:
+        compiles(m, tmp_path, got, qonnx)
+
+
+def test_ranges_of_images(tmp_path):
+    """Memory in either order of axes, outputs that are left out, values far apart."""
+    x = {"x": np.exp(floats(2, 5, 6, 7, low=-20, high=20))}
+    forms = [form("DynamicQuantizeLinear", "x", outputs=3) for _ in range(3)]
+    agrees(m := build(forms, x, last=("x",)), tmp_path)
+    want = runtime(m)
+    for k in range(3):
+        lone = build(forms[:1], x)
+        for j in range(2, -1, -1):
+            if j != k:
+                del lone.proto.graph.output[j]
+        lone = lone._replace(names=[lone.names[k]])
+        same(lone, run(lone, tmp_path), want[k:k + 1])
+
+
+# ---- ConvInteger ----
+
+
+def convolved(x, w, xz, wz, **attributes):
+    """The exact sums, by a Conv of doubles that ONNX Runtime has as floats: they fit."""
+    inputs = {"x": (x.astype(np.float32) - np.float32(xz)), "w": w.astype(np.float32) - np.float32(wz).reshape(-1, 1, 1, 1)}
+    return runtime(build([form("Conv", "x", "w", **attributes)], inputs))[0].astype(np.int32)
+
+
+@pytest.mark.parametrize("a, b", TYPES, ids=IDS)
+def test_convolutions(tmp_path, qonnx, a, b):
+    """Padding, strides, dilations and groups; weights constant or not, with zero points of channels."""
+    kinds = [((5, 3, 3, 3), {"pads": [1, 1, 1, 1]}), ((4, 3, 2, 3), {"strides": [2, 1], "pads": [0, 1, 2, 1]}),
+             ((16, 3, 1, 1), {}), ((6, 3, 3, 3), {"dilations": [2, 3], "pads": [2, 2, 2, 2]}),
+             ((6, 1, 3, 3), {"group": 3, "auto_pad": "SAME_UPPER"}), ((3, 1, 3, 2), {"group": 3}),
+             ((33, 3, 7, 7), {"pads": [3, 3, 3, 3]})]
+    x = {"x": ints(a, 2, 3, 9, 10), "xz": ints(a)}
+    forms, want = [], []
+    for i, (shape, attributes) in enumerate(kinds):
+        w, zeros = ints(b, *shape), ints(b, shape[0])
+        single = np.array(zeros[0])
+        for wz in (None, single, zeros, np.array(128 if b == np.uint8 else 0, b)):
+            right = w
+            if wz is single and i < 2:
+                x[f"w{i}"] = w
+                right = f"w{i}"
+            forms.append(form("ConvInteger", "x", right, "xz", wz, **attributes))
+            want.append(convolved(x["x"], w, x["xz"], 0 if wz is None else wz, **attributes))
+        forms.append(form("ConvInteger", "x", w, **attributes))
+        want.append(convolved(x["x"], w, 0, 0, **attributes))
+    m = build(forms, x)
+    got = run(m, tmp_path, "--engine", "portable")
+    same(m, got, want)
+    same(m, run(m, tmp_path), want)
+    constant = build([f for f in forms if isinstance(f[1][1], np.ndarray)], {k: x[k] for k in ("x", "xz")})
+    got = run(constant, tmp_path, "--engine", "portable")
+    compiles(constant, tmp_path, got, qonnx)
+
+
+def test_convolutions_of_onnxruntime(tmp_path):
+    x = {"x": ints(np.uint8, 2, 4, 9, 10), "line": ints(np.uint8, 1, 4, 20), "solid": ints(np.uint8, 1, 4, 5, 6, 7)}
+    forms = [form("ConvInteger", k, ints(np.uint8, 6, 2, *[3] * (v.ndim - 2)), ints(np.uint8), ints(np.uint8), group=2,
+                  pads=[1] * 2 * (v.ndim - 2)) for k, v in x.items()]
+    agrees(build(forms, x), tmp_path)
+
+
+# ---- QLinear operators whose weights are not as the integer kernels have them ----
+
+
+@pytest.mark.parametrize("a, b", [TYPES[0], TYPES[1], TYPES[3]], ids=[IDS[0], IDS[1], IDS[3]])
+def test_qlinear(tmp_path, qonnx, a, b):
+    """uint8 weights with zero points, computed weights, scales and zero points of channels."""
+    x = {"x": ints(a, 2, 4, 9, 10), "a": ints(a, 9, 37), "s": f32(0.05), "z": ints(a), "stack": ints(a, 3, 9, 37)}
+    conv, matrix, out = ints(b, 6, 4, 3, 3), ints(b, 37, 20), (f32(9.7), ints(a))
+    forms = []
+    for scale in (f32(0.02), "ws"):
+        for w in ("w", conv):
+            s = floats(6, low=0.01, high=0.05) if scale == "ws" else scale
+            z = np.full(6, ints(b), b) if scale == "ws" else ints(b)
+            forms += [form("QLinearConv", "x", "s", "z", w, s, z, *out, pads=[1, 0, 1, 0]),
+                      form("QLinearConv", "x", "s", "z", w, s, z, *out, ints(np.int32, 6) // 2**18, strides=[2, 2])]
+        for w in ("m", matrix):
+            s = floats(20, low=0.01, high=0.05) if scale == "ws" else scale
+            z = ints(b, 20) if scale == "ws" else ints(b)
+            forms += [form("QLinearMatMul", k, "s", "z", w, s, z, *out) for k in ("a", "stack")]
+            if a == np.uint8:
+                forms += [form("QGemm", "a", "s", "z", w, s, z, ints(np.int32, 20) // 2**18, *out, domain=MS)]
+    x |= {"w": conv, "m": matrix}
+    got = agrees(m := build(forms, x), tmp_path)
+    constant = build([f for f in forms if isinstance(f[1][3], np.ndarray)], x)
+    got = run(constant, tmp_path, "--engine", "portable")
+    compiles(constant, tmp_path, got, qonnx)
+
+
+def test_qgemm(tmp_path):
+    a, t = ints(np.uint8, 9, 37), ints(np.uint8, 37, 9)
+    w, wt = ints(np.uint8, 37, 20), ints(np.uint8, 20, 37)
+    q = (f32(0.05), ints(np.uint8))
+    r, c = (f32(0.02), ints(np.uint8)), ints(np.int32, 20) // 2**18
+    out = (f32(9.7), ints(np.uint8))
+    forms = [form("QGemm", "a", *q, w, *r, c, *out, domain=MS, alpha=0.7),
+             form("QGemm", "t", *q, w, *r, None, *out, domain=MS, transA=1),
+             form("QGemm", "t", *q, wt, *r, c, *out, domain=MS, transA=1, transB=1, alpha=1.3),
+             form("QGemm", "a", *q, w, *r, np.array([700], np.int32), *out, domain=MS),
+             form("QGemm", "a", *q, w, *r, domain=MS), form("QGemm", "a", *q, wt, *r, c, domain=MS, transB=1)]
+    agrees(build(forms, {"a": a, "t": t}), tmp_path, 3e-7)
