@@ -674,8 +674,8 @@ static inline bool q_cases(Cases *t, int rounds)
     for (int i = 0; i < rounds; i++)
         if (!(conv_case(t, false) && conv_case(t, true) && gemm_case(t) && add_case(t) &&
               mul_case(t) && table_case(t) && softmax_case(t) && pool_case(t, false, false) &&
-              pool_case(t, true, false) && pool_case(t, true, true) && requant_case(t) && matmul_case(t) &&
-              conv_sums_case(t))) {
+              pool_case(t, true, false) && pool_case(t, true, true) && requant_case(t) &&
+              matmul_case(t) && conv_sums_case(t))) {
             printf("in round %d\n", i);
             return false;
         }
