@@ -12,8 +12,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-from bad_inputs import (code, datasets, elementwise, environment, external_data, files, graphs,  # noqa: F401
-                        integers, limits, moved, norms, plugins, programs, recurrent, tensors,
+from bad_inputs import (code, counted, datasets, elementwise, environment, external_data, files,  # noqa: F401
+                        graphs, integers, limits, moved, norms, plugins, programs, recurrent, tensors,
                         wire)
 from bad_inputs.table import LIBRARY, NOBODY, ROWS, SANITIZED
 from conftest import COMMAND
