@@ -212,18 +212,39 @@ static bool can_deal(const Worker *w)
     return true;
 }
 
+static bool same_shape_as(const Tensor *a, const Tensor *b)
+{
+    return a->rank == b->rank && a->dtype == b->dtype &&
+           !memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+}
+
+/* Whether the samples are single ones of one shape. */
+static bool can_join(const Worker *w, Tensor *const *samples)
+{
+    const char *path = w->job->s->graph->model->path;
+    long long batch = (long long)w->job->s->batch;
+    for (size_t k = 0; k < w->valid; k++)
+        for (int i = 0; i < w->job->s->fed; i++) {
+            if (samples[k][i].rank < 1 || samples[k][i].dims[0] != 1)
+                return qonnx_fail(w->cx, NULL,
+                                  "%s: some samples fill the model's batch of %lld, "
+                                  "others are single; give one kind",
+                                  path, batch);
+            if (!same_shape_as(&samples[k][i], &samples[0][i]))
+                return qonnx_fail(w->cx, NULL,
+                                  "%s: samples of several shapes cannot share the model's batch of "
+                                  "%lld; give samples that fill it",
+                                  path, batch);
+        }
+    return true;
+}
+
 /* Runs samples that were read: joined to a batch where the model has one. */
 static bool run_samples(Worker *w, Tensor *const *samples)
 {
     int fed = w->job->s->fed;
     if (w->job->group == 1) return run_inputs(w, samples[0]);
-    for (size_t k = 0; k < w->valid; k++)
-        for (int i = 0; i < fed; i++)
-            if (samples[k][i].rank < 1 || samples[k][i].dims[0] != 1)
-                return qonnx_fail(w->cx, NULL,
-                                  "%s: some samples fill the model's batch of %lld, "
-                                  "others are single; give one kind",
-                                  w->job->s->graph->model->path, (long long)w->job->s->batch);
+    if (!can_join(w, samples)) return false;
     Tensor *joined = xcalloc((size_t)fed, sizeof *joined);
     join_batch(w, samples, joined);
     bool ok = run_inputs(w, joined) && can_deal(w);

@@ -351,3 +351,11 @@ labels_row("two classes for one", r"line 2 gives '0/000\.png' the class 4, an ea
            b"0/000.png 3\n0/000.png 4\n")
 labels_row("no text", r"want 'FILE CLASS'", b"\0\xff\x1b[31m\n")
 labels_row("empty file", r"empty \(0 bytes\)", b"")
+
+
+@row("data: samples of several shapes for one batch", r"samples of several shapes cannot share the model's batch of 2")
+def of_several_shapes(folder):
+    (folder / "data").mkdir()
+    for n in (3, 300):
+        np.save(folder / "data" / f"{n}.npy", np.zeros((1, n), np.float32))
+    return ["run", written(relu(inputs=[("x", FLOAT, [2, "N"])]), folder), "--data", folder / "data"]

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_is_small(g)) {
         qonnx_tensor t[MOST_INPUTS];
         int fed = make_inputs(g, t);
-        qonnx_session_options o = {.engine = "portable", .threads = 1};
+        qonnx_session_options o = {.engine = "portable", .threads = 1, .max_memory = 16 << 20};
         qonnx_session *s = fed >= 0 ? qonnx_session_new(cx, g, &o) : NULL;
         if (s) (void)!qonnx_session_run_one(cx, s, t, see, NULL);
         qonnx_session_free(s);
