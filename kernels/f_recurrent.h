@@ -32,11 +32,15 @@ typedef struct f_recurrent_p {
     int32_t reverse;             /* bit d: direction d goes from the last step to the first */
     int32_t input_forget;        /* of LSTM: the forget gate is 1 - the input gate */
     int32_t linear_before_reset; /* of GRU */
-    int32_t xstep, xrow;         /* elements of x from one step, one row of the batch to the next */
+    int32_t xstep, xrow, xdir;   /* elements of x from one step, row of the batch, direction to the
+                                    next */
     int32_t ystep, yrow, ydir;   /* of y, and from one direction to the next */
     int32_t hrow, hdir;          /* of the states */
     int32_t function0, function1, function2; /* R_AFFINE ... of the first direction */
     int32_t function3, function4, function5; /* of the second one */
+    /* of q_lstm alone: */
+    int32_t r_signed;    /* the weights are int8, else uint8 */
+    int32_t scale, zero; /* their scales and zero points from one column to the next: 0 or 1 */
     float alpha0, alpha1, alpha2, alpha3, alpha4, alpha5;
     float beta0, beta1, beta2, beta3, beta4, beta5;
     float clip; /* of what goes into the functions: INFINITY for none */
@@ -246,10 +250,6 @@ KERNEL int32_t recurrent_time(const recurrent_job *restrict job, const int32_t *
     return job->p->reverse >> job->d & 1 ? length - 1 - s : s;
 }
 
-#ifndef USES_f_recurrent_gates
-#define USES_f_recurrent_gates(value) 1
-#endif
-
 /* Step s of a GRU for all rows; x is the direction's. */
 KERNEL void recurrent_step_gru(const recurrent_job *restrict job, const int32_t *lengths, int32_t s,
                                const float *restrict x)
@@ -272,18 +272,17 @@ KERNEL void recurrent_step_gru(const recurrent_job *restrict job, const int32_t 
     }
 }
 
-/* Step s of the others. */
-KERNEL void recurrent_step(const recurrent_job *restrict job, const int32_t *lengths, int32_t s,
+/* Step s of the others, whose products are there. */
+KERNEL void recurrent_rows(const recurrent_job *restrict job, const int32_t *lengths, int32_t s,
                            const float *restrict x)
 {
     const f_recurrent_p *p = job->p;
-    recurrent_product(p, p->gates * p->hidden, job->h, job->r, job->gates);
     for (ptrdiff_t b = 0; b < p->batch; b++) {
         const int32_t t = recurrent_time(job, lengths, b, s);
         const float *in = x + (t < 0 ? 0 : t) * (ptrdiff_t)p->xstep + b * p->xrow;
         if (t < 0) continue;
-        if (USES_f_recurrent_gates(R_LSTM) && p->gates == R_LSTM) recurrent_lstm(job, b, in);
-        if (USES_f_recurrent_gates(R_RNN) && p->gates == R_RNN) recurrent_rnn(job, b, in);
+        if (p->gates == R_LSTM) recurrent_lstm(job, b, in);
+        else recurrent_rnn(job, b, in);
     }
 }
 
@@ -342,30 +341,48 @@ KERNEL ptrdiff_t f_recurrent_work(const f_recurrent_p *p)
     return ((p->gates + 2) * (ptrdiff_t)p->batch + p->gates + 1) * p->hidden;
 }
 
+/* Divides the memory. */
+KERNEL void recurrent_open(recurrent_job *restrict job, const f_recurrent_p *p, float *work)
+{
+    const ptrdiff_t gates = (ptrdiff_t)p->gates * p->hidden;
+    job->p = p;
+    job->bias = work;
+    job->hbias = job->bias + gates;
+    job->gates = job->hbias + p->hidden;
+    job->h = job->gates + gates * p->batch;
+    job->c = job->h + (ptrdiff_t)p->batch * p->hidden;
+}
+
+/* Starts a direction. */
+KERNEL void recurrent_begin(recurrent_job *restrict job, int32_t d, const float *bias,
+                            const float *peep, const float *h, const float *c)
+{
+    job->d = d;
+    job->peep = peep ? peep + d * 3 * (ptrdiff_t)job->p->hidden : NULL;
+    recurrent_bias(job, bias);
+    recurrent_load(job, h, job->h);
+    recurrent_load(job, c, job->c);
+}
+
+KERNEL_TRAITS(f_recurrent, packs_directions, packs_hidden, packs_gates)
 KERNEL_RUN void f_recurrent(const f_recurrent_p *restrict p, const float *restrict x,
                             const float *restrict r, const float *restrict bias,
                             const float *restrict peep, const int32_t *restrict lengths,
                             const float *restrict h, const float *restrict c, float *restrict y,
                             float *restrict yh, float *restrict yc, float *restrict work)
 {
-    const ptrdiff_t gates = (ptrdiff_t)p->gates * p->hidden, rows = (ptrdiff_t)p->batch * p->hidden;
     recurrent_job job;
-    job.p = p;
+    recurrent_open(&job, p, work);
     job.r = r;
-    job.bias = work;
-    job.hbias = job.bias + gates;
-    job.gates = job.hbias + p->hidden;
-    job.h = job.gates + gates * p->batch;
-    job.c = job.h + rows;
-    for (job.d = 0; job.d < p->directions; job.d++, x += gates) {
-        job.peep = peep ? peep + job.d * 3 * (ptrdiff_t)p->hidden : NULL;
-        recurrent_bias(&job, bias);
-        recurrent_load(&job, h, job.h);
-        recurrent_load(&job, c, job.c);
+    for (int32_t d = 0; d < p->directions; d++, x += p->xdir) {
+        recurrent_begin(&job, d, bias, peep, h, c);
         for (int32_t s = 0; s < p->steps; s++) {
-            if (USES_f_recurrent_gates(R_GRU) && p->gates == R_GRU)
+            if (p->gates == R_GRU) {
                 recurrent_step_gru(&job, lengths, s, x);
-            else recurrent_step(&job, lengths, s, x);
+            } else {
+                recurrent_product(p, p->gates * p->hidden, job.h, job.r, job.gates);
+                recurrent_rows(&job, lengths, s, x);
+            }
             for (ptrdiff_t b = 0; y && b < p->batch; b++) recurrent_write(&job, lengths, b, s, y);
         }
         recurrent_store(&job, lengths, job.h, yh);
@@ -374,8 +391,6 @@ KERNEL_RUN void f_recurrent(const f_recurrent_p *restrict p, const float *restri
                                    : recurrent_block(p, p->gates);
     }
 }
-
-#undef USES_f_recurrent_gates
 
 /* Elements of the packed weights. */
 static inline size_t f_recurrent_packed(const f_recurrent_p *p)

@@ -81,6 +81,7 @@ KERNEL void q_conv_sum_blocks(const q_conv_p *restrict p, q_conv_input *in, int3
     }
 }
 
+KERNEL_TRAITS(q_conv_sums, packs_ic, packs_oc, packs_group, packs_kd, packs_kh, packs_kw, packs_dw)
 KERNEL_RUN void q_conv_sums(const q_conv_p *restrict p, const void *restrict x,
                             const void *restrict w, const void *restrict zero, int32_t *restrict y)
 {

@@ -54,6 +54,14 @@ KERNEL_CALLED void q_extremes(const float *restrict x, ptrdiff_t n, float *restr
     }
 }
 
+/* Scale and zero point of a range, which holds 0. */
+KERNEL void q_range_params(float lo, float hi, float *restrict scale, uint8_t *restrict zero)
+{
+    *scale = lo == hi ? 1.0f : (hi - lo) / 255.0f;
+    const float z = f_clamp(0.0f - lo / *scale, 0.0f, 255.0f);
+    *zero = (uint8_t)f_rint_int(z == z ? z : 0.0f);
+}
+
 KERNEL_TRAITS(q_range, exact)
 KERNEL_RUN void q_range(const q_range_p *restrict p, const float *restrict x,
                         const int32_t *restrict lengths, float *restrict scale,
@@ -64,9 +72,7 @@ KERNEL_RUN void q_range(const q_range_p *restrict p, const float *restrict x,
     for (int32_t b = 0; lengths && b < p->batch; b++)
         if (lengths[b] > steps) steps = lengths[b] < p->steps ? lengths[b] : p->steps;
     q_extremes(x, (ptrdiff_t)steps * p->batch * p->size, &lo, &hi);
-    *scale = lo == hi ? 1.0f : (hi - lo) / 255.0f;
-    const float z = f_clamp(0.0f - lo / *scale, 0.0f, 255.0f);
-    *zero = (uint8_t)f_rint_int(z == z ? z : 0.0f);
+    q_range_params(lo, hi, scale, zero);
 }
 
 KERNEL_RUN void q_to_float(const q_to_float_p *restrict p, const int32_t *restrict x,

@@ -11,32 +11,34 @@
 
 #include "q_gemm.h"
 
-typedef struct q_pack_p {
-    int32_t batch, k, n; /* b is [batch][k][n] */
-    int32_t transb;      /* it is [batch][n][k] */
-    int32_t is_signed;   /* it is int8, else uint8 */
-} q_pack_p;
-/* q_pack(p, b, packed, sums): packed is q_pack_block() bytes for each matrix, sums int32
- * [batch][n rounded up to Q_LANES], of the columns */
-
 typedef struct q_matmul_p {
     int32_t batch, m, n, k;
     int32_t astep;              /* bytes from one matrix of a to the next */
     int32_t bstep;              /* matrices from one of b to the next: 0 or 1 */
+    int32_t transb;             /* b is [n][k] */
     int32_t a_signed, b_signed; /* int8, else uint8 */
     int32_t azrow, azstep;      /* zero points of a from one row, one matrix to the next: 0 or 1,
                                    0 or as many as a matrix has */
     int32_t bzcolumn, bzstep;   /* the same of b by columns */
 } q_matmul_p;
-/* q_matmul(p, a, packed b, its sums, zero points of a or NULL, those of b or NULL, y): y int32
- * [batch][m][n] */
+/* q_matmul(p, a, b, zero points of a or NULL, those of b or NULL, y): y int32 [batch][m][n]; b
+ * packed from [batch or 1][k][n]. q_products(...), the same: what q_pack(p, b, packed) has packed,
+ * where b is no constant. */
 
-/* Bytes of a packed matrix, and columns with those that fill it up. */
+/* Columns of a packed matrix, with those that fill it up; its bytes; and those of all matrices,
+ * with the sums of their columns behind them. */
 KERNEL ptrdiff_t q_pack_columns(int32_t n)
 {
     return ((ptrdiff_t)n + Q_LANES - 1) / Q_LANES * Q_LANES;
 }
+
 KERNEL ptrdiff_t q_pack_block(int32_t k, int32_t n) { return q_pack_columns(n) * 4 * q_quads(k); }
+
+KERNEL ptrdiff_t q_pack_bytes(const q_matmul_p *p)
+{
+    const ptrdiff_t matrices = p->bstep ? p->batch : 1;
+    return matrices * (q_pack_block(p->k, p->n) + 4 * q_pack_columns(p->n));
+}
 
 /* A byte of b in int8: its top bit flipped, where it is uint8. */
 KERNEL int32_t q_flipped(uint8_t byte, int32_t is_signed)
@@ -44,26 +46,39 @@ KERNEL int32_t q_flipped(uint8_t byte, int32_t is_signed)
     return is_signed ? (byte < 128 ? byte : byte - 256) : byte - 128;
 }
 
-KERNEL_RUN void q_pack(const q_pack_p *restrict p, const void *restrict b, void *restrict packed,
-                       int32_t *restrict sums)
+/* Sum i of the packed ones: bytes, the lowest first on every machine. */
+KERNEL uint32_t q_sum_at(const int8_t *sums, ptrdiff_t i)
+{
+    const uint8_t *b = (const uint8_t *)sums + 4 * i;
+    return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+/* One block of columns, and its sums. */
+KERNEL_CALLED void q_pack_some(const q_matmul_p *restrict p, const uint8_t *restrict raw,
+                               ptrdiff_t c, int8_t *restrict to, int8_t *restrict sums)
 {
     const ptrdiff_t kstep = p->transb ? 1 : p->n, nstep = p->transb ? p->k : 1;
+    uint32_t sum[Q_LANES] = {0};
+    for (ptrdiff_t k = 0; k < p->k; k += 4)
+        for (ptrdiff_t j = 0; j < Q_LANES; j++)
+            for (ptrdiff_t i = k; i < k + 4; i++) {
+                const int in = c + j < p->n && i < p->k;
+                const int32_t v = in ? q_flipped(raw[i * kstep + (c + j) * nstep], p->b_signed) : 0;
+                *to++ = (int8_t)v;
+                sum[j] += (uint32_t)v;
+            }
+    for (ptrdiff_t j = 0; j < Q_LANES; j++)
+        for (int i = 0; i < 4; i++) ((uint8_t *)sums)[4 * j + i] = (uint8_t)(sum[j] >> 8 * i);
+}
+
+KERNEL_RUN void q_pack(const q_matmul_p *restrict p, const void *restrict b, void *restrict packed)
+{
     const uint8_t *raw = (const uint8_t *)b;
-    int8_t *to = (int8_t *)packed;
-    for (int32_t s = 0; s < p->batch; s++, raw += (ptrdiff_t)p->k * p->n)
-        for (ptrdiff_t c = 0; c < p->n; c += Q_LANES, sums += Q_LANES) {
-            uint32_t sum[Q_LANES] = {0};
-            for (ptrdiff_t k = 0; k < p->k; k += 4)
-                for (ptrdiff_t j = 0; j < Q_LANES; j++)
-                    for (ptrdiff_t i = k; i < k + 4; i++) {
-                        const int in = c + j < p->n && i < p->k;
-                        const int32_t v =
-                            in ? q_flipped(raw[i * kstep + (c + j) * nstep], p->is_signed) : 0;
-                        *to++ = (int8_t)v;
-                        sum[j] += (uint32_t)v;
-                    }
-            for (ptrdiff_t j = 0; j < Q_LANES; j++) sums[j] = q_signed(sum[j]);
-        }
+    const ptrdiff_t matrices = p->bstep ? p->batch : 1, block = 4 * Q_LANES * q_quads(p->k);
+    int8_t *to = (int8_t *)packed, *sums = to + matrices * q_pack_block(p->k, p->n);
+    for (ptrdiff_t s = 0; s < matrices; s++, raw += (ptrdiff_t)p->k * p->n)
+        for (ptrdiff_t c = 0; c < p->n; c += Q_LANES, to += block, sums += 4 * Q_LANES)
+            q_pack_some(p, raw, c, to, sums);
 }
 
 /* Zero point i of a list; none is 0. */
@@ -76,10 +91,10 @@ KERNEL int32_t q_zero_at(const void *zero, ptrdiff_t i, int32_t is_signed)
 /* One matrix of b, and its zero points. */
 typedef struct q_right {
     const int8_t *w;
-    const int32_t *sums;
-    const void *zero; /* NULL: none */
-    ptrdiff_t first;  /* zero point of column 0 */
-    int32_t asked;    /* some zero point is not 0 once the top bit is flipped */
+    const int8_t *sums; /* q_sum_at */
+    const void *zero;   /* NULL: none */
+    ptrdiff_t first;    /* zero point of column 0 */
+    int32_t asked;      /* some zero point is not 0 once the top bit is flipped */
 } q_right;
 
 /* What column j of b has to be taken off, in int8. */
@@ -88,12 +103,14 @@ KERNEL int32_t q_right_zero(const q_matmul_p *restrict p, const q_right *restric
     return q_zero_at(b->zero, b->first + j * p->bzcolumn, p->b_signed) - (p->b_signed ? 0 : 128);
 }
 
-KERNEL q_right q_right_at(const q_matmul_p *restrict p, const void *packed, const int32_t *sums,
-                          const void *zero, int32_t s)
+KERNEL q_right q_right_at(const q_matmul_p *restrict p, const void *packed, const void *zero,
+                          int32_t s)
 {
+    const ptrdiff_t block = q_pack_block(p->k, p->n), matrices = p->bstep ? p->batch : 1;
+    const ptrdiff_t at = (ptrdiff_t)s * p->bstep;
     q_right b;
-    b.w = (const int8_t *)packed + (ptrdiff_t)s * p->bstep * q_pack_block(p->k, p->n);
-    b.sums = sums + (ptrdiff_t)s * p->bstep * q_pack_columns(p->n);
+    b.w = (const int8_t *)packed + at * block;
+    b.sums = (const int8_t *)packed + matrices * block + 4 * at * q_pack_columns(p->n);
     b.zero = zero;
     b.first = (ptrdiff_t)s * p->bzstep;
     b.asked = 0;
@@ -136,7 +153,7 @@ KERNEL_CALLED void q_matmul_store(const q_matmul_p *restrict p, const q_right *r
                                   int32_t *restrict y)
 {
     for (int32_t j = 0; j < count; j++) {
-        uint32_t v = sum[j] - a.zero * (uint32_t)b->sums[c + j];
+        uint32_t v = sum[j] - a.zero * q_sum_at(b->sums, c + j);
         if (b->asked) v -= (uint32_t)q_right_zero(p, b, c + j) * a.rest;
         y[j] = q_signed(v);
     }
@@ -223,17 +240,33 @@ KERNEL void q_matmul_row(const q_matmul_p *restrict p, const uint8_t *restrict x
     }
 }
 
-KERNEL_RUN void q_matmul(const q_matmul_p *restrict p, const void *restrict a,
-                         const void *restrict packed, const int32_t *restrict sums,
-                         const void *restrict az, const void *restrict bz, int32_t *restrict y)
+KERNEL_RUN void q_products(const q_matmul_p *restrict p, const void *restrict a,
+                           const void *restrict b, const void *restrict az, const void *restrict bz,
+                           int32_t *restrict y)
 {
     const uint8_t *x = (const uint8_t *)a;
     for (int32_t s = 0; s < p->batch; s++, x += p->astep, y += (ptrdiff_t)p->m * p->n) {
-        const q_right b = q_right_at(p, packed, sums, bz, s);
+        const q_right right = q_right_at(p, b, bz, s);
         const ptrdiff_t first = (ptrdiff_t)s * p->azstep;
-        if (p->m == 1) q_matmul_row(p, x, &b, q_left_at(p, &b, x, az, first), y);
-        else q_matmul_rows(p, x, &b, az, first, y);
+        if (p->m == 1) q_matmul_row(p, x, &right, q_left_at(p, &right, x, az, first), y);
+        else q_matmul_rows(p, x, &right, az, first, y);
     }
+}
+
+KERNEL_TRAITS(q_matmul, packs_batch, packs_bstep, packs_n, packs_k, packs_transb, packs_b_signed)
+KERNEL_RUN void q_matmul(const q_matmul_p *restrict p, const void *restrict a,
+                         const void *restrict b, const void *restrict az, const void *restrict bz,
+                         int32_t *restrict y)
+{
+    q_products(p, a, b, az, bz, y);
+}
+
+static inline size_t q_matmul_packed(const q_matmul_p *p) { return (size_t)q_pack_bytes(p); }
+
+static inline void q_matmul_pack(const q_matmul_p *p, const int8_t *restrict raw,
+                                 int8_t *restrict packed)
+{
+    q_pack(p, raw, packed);
 }
 
 #endif

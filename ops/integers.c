@@ -2,8 +2,8 @@
  * are operands: exact int32 sums, which are the result or are scaled to floats or bytes. One row of
  * `forms` says where an operator has its operands; DynamicQuantizeLinear makes such operands.
  */
+#include "ops/integers.h"
 #include "kernels/q_conv_sums.h"
-#include "kernels/q_dynamic.h"
 #include "kernels/quantize.h"
 #include "ir/size.h"
 #include "lower/lower.h"
@@ -196,23 +196,14 @@ static void finish(Lower *l, Node *n, Buf *sums, int64_t rows, int64_t columns, 
 
 /* ---- matrix products ------------------------------------------------------------------------- */
 
-/* Operand a as bytes, with its zero point and scale. */
-typedef struct Left {
-    Buf *x, *zero, *scale;
-    bool is_signed;
-} Left;
-
-static void lower_dynamic(Lower *l, Node *n, Buf *x, int64_t count, Buf *lengths, q_range_p range,
-                          Left *to)
+Left lower_dynamic(Lower *l, const Node *n, Buf *x, Buf *lengths, q_range_p range)
 {
+    size_t count = x->bytes / sizeof(float);
     quantize_p q = {1, 1, (int32_t)count, QONNX_UINT8};
-    to->scale = lower_temp(l, sizeof(float));
-    to->zero = lower_temp(l, 1);
-    to->x = lower_temp(l, (size_t)count);
-    lower_call_n(l, n, "q_range", &range, (Buf *[]){x, lengths}, 2, (Buf *[]){to->scale, to->zero},
-                 2);
-    lower_call(l, n, "quantize", &q, (Buf *[]){x, to->scale, to->zero}, 3, to->x);
-    to->is_signed = false;
+    Left a = {lower_temp(l, count), lower_temp(l, 1), lower_temp(l, sizeof(float)), false};
+    lower_call_n(l, n, "q_range", &range, (Buf *[]){x, lengths}, 2, (Buf *[]){a.scale, a.zero}, 2);
+    lower_call(l, n, "quantize", &q, (Buf *[]){x, a.scale, a.zero}, 3, a.x);
+    return a;
 }
 
 static Left left_of(Lower *l, Node *n, Layout at)
@@ -220,9 +211,8 @@ static Left left_of(Lower *l, Node *n, Layout at)
     const Integers *f = form_of(n);
     Left a = {lower_in(l, n, f->a, at), lower_operand(l, n, f->azero),
               lower_operand(l, n, f->ascale), in_dtype(n, f->a) == QONNX_INT8};
-    int64_t count = shape_elements(in_shape(n, f->a));
-    if (f->dynamic) lower_dynamic(l, n, a.x, count, NULL, (q_range_p){1, 1, (int32_t)count}, &a);
-    return a;
+    int32_t count = (int32_t)shape_elements(in_shape(n, f->a));
+    return f->dynamic ? lower_dynamic(l, n, a.x, NULL, (q_range_p){1, 1, count}) : a;
 }
 
 /* The matrix of the operand as rows of bytes, each batch of the result having its own. */
@@ -249,22 +239,16 @@ static Buf *spread(Lower *l, Node *n, Buf *x, const Shape *s, const Shape *y, bo
     return b;
 }
 
-/* Packs b: here, where it is constant, else in each run. */
-static void pack(Lower *l, const Node *n, const q_pack_p *p, const Tensor *constant, Buf *b,
-                 Buf *packed[2])
+void lower_products(Lower *l, const Node *n, const q_matmul_p *p, bool constant, Buf *const in[4],
+                    Buf *sums)
 {
-    size_t bytes = (size_t)p->batch * (size_t)q_pack_block(p->k, p->n);
-    size_t sums = (size_t)p->batch * (size_t)q_pack_columns(p->n) * sizeof(int32_t);
-    if (!constant) {
-        packed[0] = lower_temp(l, bytes);
-        packed[1] = lower_temp(l, sums);
-        lower_call_n(l, n, "q_pack", p, &b, 1, packed, 2);
+    if (constant) {
+        lower_call(l, n, "q_matmul", p, in, 4, sums);
         return;
     }
-    void *to[2] = {lower_alloc(l, bytes), lower_alloc(l, sums)};
-    kernel_find("q_pack")->run(p, (const void *[]){constant->data}, to);
-    packed[0] = lower_const(l, to[0], bytes);
-    packed[1] = lower_const(l, to[1], sums);
+    Buf *packed = lower_temp(l, (size_t)q_pack_bytes(p));
+    lower_call(l, n, "q_pack", p, &in[1], 1, packed);
+    lower_call(l, n, "q_products", p, (Buf *[]){in[0], packed, in[2], in[3]}, 4, sums);
 }
 
 /* From one row or column, and from one matrix, to the next in a list of zero points. */
@@ -295,15 +279,13 @@ static bool product_lower(Lower *l, Node *n)
     if (a->rank == 1 || b->rank == 1) batch = na > nb ? na : nb;
     if (!are_single(l->cx, n, f)) return false;
     Left left = left_of(l, n, PLAIN);
-    Buf *right = NULL, *packed[2];
-    const Tensor *constant = n->in[f->b]->data;
+    Buf *right = lower_in(l, n, f->b, PLAIN);
+    bool constant = n->in[f->b]->data != NULL;
     if (ta || (na != 1 && na != batch)) left.x = spread(l, n, left.x, a, y, ta), na = batch;
     if (nb != 1 && nb != batch) {
-        right = spread(l, n, lower_in(l, n, f->b, PLAIN), b, y, false);
-        constant = NULL;
+        right = spread(l, n, right, b, y, false);
+        constant = false;
         nb = batch;
-    } else if (!constant) {
-        right = lower_in(l, n, f->b, PLAIN);
     }
     int64_t zeros = has(n, f->azero) ? numbers(n, f->azero) : 1;
     if (nb == 1 && na == batch && (zeros == 1 || zeros == m * batch)) m *= batch, na = batch = 1;
@@ -313,17 +295,17 @@ static bool product_lower(Lower *l, Node *n)
                     .k = (int32_t)k,
                     .astep = na == 1 ? 0 : (int32_t)(m * k),
                     .bstep = nb != 1,
+                    .transb = tb,
                     .a_signed = left.is_signed,
                     .b_signed = in_dtype(n, f->b) == QONNX_INT8};
     if (!zero_steps(l, n, f->azero, m, batch, &p.azrow, &p.azstep) ||
         !zero_steps(l, n, f->bzero, columns, batch, &p.bzcolumn, &p.bzstep))
         return false;
-    pack(l, n, &(q_pack_p){(int32_t)nb, p.k, p.n, tb, p.b_signed}, constant, right, packed);
-    Buf *in[5] = {left.x, packed[0], packed[1], left.zero, lower_operand(l, n, f->bzero)};
+    Buf *in[4] = {left.x, right, left.zero, lower_operand(l, n, f->bzero)};
     bool last = f->result == SUMS;
     Buf *sums = last ? lower_out(l, n->out[0], PLAIN)
                      : lower_temp(l, (size_t)batch * (size_t)m * (size_t)columns * 4);
-    lower_call(l, n, "q_matmul", &p, in, 5, sums);
+    lower_products(l, n, &p, constant, in, sums);
     if (!last) finish(l, n, sums, batch * m, columns, left.scale, PLAIN);
     return true;
 }

@@ -1,7 +1,6 @@
 /* ops/recurrent.c - LSTM, GRU and RNN: the products of all inputs at once, then the steps. */
-#include "kernels/f_recurrent.h"
+#include "ops/recurrent.h"
 #include "ir/size.h"
-#include "lower/lower.h"
 #include <math.h>
 #include <string.h>
 #include <strings.h>
@@ -40,7 +39,7 @@ static const Function *function_find(const char *name)
 /* Its gates, and its functions in each direction. */
 static int gates_of(const Node *n)
 {
-    return qonnx_node_is(n, "LSTM") ? R_LSTM : qonnx_node_is(n, "GRU") ? R_GRU : R_RNN;
+    return strstr(n->op, "LSTM") ? R_LSTM : strstr(n->op, "GRU") ? R_GRU : R_RNN;
 }
 
 static int functions_of(const Node *n)
@@ -87,13 +86,6 @@ static void read_functions(const Node *n, f_recurrent_p *p)
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
-/* The sizes that the operands agree on; -1: not known. */
-typedef struct Sizes {
-    int64_t steps, batch, input, hidden;
-    const char *steps_name, *batch_name; /* symbols of those that are open */
-    int directions, gates;
-} Sizes;
-
 /* Whether operand i has these dims, of which -1 are not known; fills in those that it knows. */
 static bool has_dims(Ctx *cx, const Node *n, int i, const char *what, int rank,
                      int64_t *const *dims)
@@ -110,19 +102,23 @@ static bool has_dims(Ctx *cx, const Node *n, int i, const char *what, int rank,
     return true;
 }
 
+/* Whether W and R are turned: DynamicQuantizeLSTM's. */
+static bool is_turned(const Node *n) { return n->domain[0] != 0; }
+
 static bool read_hidden(Ctx *cx, const Node *n, int64_t *hidden)
 {
     const Shape *r = in_shape(n, 2);
-    *hidden = qonnx_node_int(n, "hidden_size", r && r->rank == 3 ? r->dim[2] : -1);
+    *hidden =
+        qonnx_node_int(n, "hidden_size", r && r->rank == 3 ? r->dim[is_turned(n) ? 1 : 2] : -1);
     if ((*hidden < 1 && (qonnx_node_has(n, "hidden_size") || *hidden == 0)) ||
         *hidden > INT32_MAX / 16)
         return qonnx_fail(cx, n, "hidden_size is %lld", (long long)*hidden);
     return true;
 }
 
-static bool read_sizes(Ctx *cx, const Node *n, Sizes *s)
+bool recurrent_sizes(Ctx *cx, const Node *n, Sizes *s)
 {
-    bool rows_first = qonnx_node_int(n, "layout", 0) != 0;
+    bool rows_first = qonnx_node_int(n, "layout", 0) != 0, turned = is_turned(n);
     const Shape *x = in_shape(n, 0);
     *s = (Sizes){-1, -1, -1, -1, NULL, NULL, directions_of(n), gates_of(n)};
     if (!s->directions)
@@ -139,8 +135,10 @@ static bool read_sizes(Ctx *cx, const Node *n, Sizes *s)
     return has_dims(cx, n, 0, "X", 3,
                     (int64_t *[]){rows_first ? &s->batch : &s->steps,
                                   rows_first ? &s->steps : &s->batch, &s->input}) &&
-           has_dims(cx, n, 1, "W", 3, (int64_t *[]){&d, &rows, &s->input}) &&
-           has_dims(cx, n, 2, "R", 3, (int64_t *[]){&d, &rows, &s->hidden}) &&
+           has_dims(cx, n, 1, "W", 3,
+                    (int64_t *[]){&d, turned ? &s->input : &rows, turned ? &rows : &s->input}) &&
+           has_dims(cx, n, 2, "R", 3,
+                    (int64_t *[]){&d, turned ? &s->hidden : &rows, turned ? &rows : &s->hidden}) &&
            has_dims(cx, n, 3, "B", 2, (int64_t *[]){&d, &both}) &&
            has_dims(cx, n, 4, "sequence_lens", 1, (int64_t *[]){&s->batch}) &&
            has_dims(cx, n, 5, "initial_h", 3, state) &&
@@ -148,10 +146,10 @@ static bool read_sizes(Ctx *cx, const Node *n, Sizes *s)
                                    has_dims(cx, n, 7, "P", 2, (int64_t *[]){&d, &peep})));
 }
 
-static bool recurrent_shape(Ctx *cx, Node *n)
+bool recurrent_shape(Ctx *cx, Node *n)
 {
     Sizes s;
-    if (!read_sizes(cx, n, &s)) return false;
+    if (!recurrent_sizes(cx, n, &s)) return false;
     bool rows_first = qonnx_node_int(n, "layout", 0) != 0;
     Shape y = {.rank = 4, .dim = {s.steps, s.directions, s.batch, s.hidden}},
           h = {.rank = 3, .dim = {s.directions, s.batch, s.hidden}};
@@ -175,34 +173,6 @@ static bool recurrent_takes(Why *why, const Node *n)
 
 /* ---- lowering -------------------------------------------------------------------------------- */
 
-static f_recurrent_p read_params(const Node *n, const Sizes *s)
-{
-    bool rows_first = qonnx_node_int(n, "layout", 0) != 0;
-    int32_t row = s->directions * s->gates * (int32_t)s->hidden, h = (int32_t)s->hidden;
-    int32_t steps = (int32_t)s->steps, batch = (int32_t)s->batch, d = s->directions;
-    f_recurrent_p p = {.steps = steps,
-                       .batch = batch,
-                       .hidden = h,
-                       .directions = d,
-                       .gates = s->gates,
-                       .input_forget = qonnx_node_int(n, "input_forget", 0) != 0,
-                       .linear_before_reset = qonnx_node_int(n, "linear_before_reset", 0) != 0,
-                       .xstep = rows_first ? row : batch * row,
-                       .xrow = rows_first ? steps * row : row,
-                       .ystep = rows_first ? d * h : d * batch * h,
-                       .yrow = rows_first ? steps * d * h : h,
-                       .ydir = rows_first ? h : batch * h,
-                       .hrow = rows_first ? d * h : h,
-                       .hdir = rows_first ? h : batch * h};
-    p.reverse = !strcmp(qonnx_node_string(n, "direction", "forward"), "reverse") ? 1
-                : d - 1                                                          ? 2
-                                                                                 : 0;
-    p.clip = qonnx_node_float(n, "clip", 0);
-    if (!(p.clip > 0)) p.clip = INFINITY;
-    read_functions(n, &p);
-    return p;
-}
-
 /* Whether the products of the inputs can be indexed, and the kernel's memory. */
 static bool sizes_fit(Lower *l, const Node *n, const Sizes *s)
 {
@@ -215,18 +185,55 @@ static bool sizes_fit(Lower *l, const Node *n, const Sizes *s)
                       (long long)s->steps, (long long)s->batch, (long long)s->hidden);
 }
 
+bool recurrent_params(Lower *l, const Node *n, const Sizes *s, f_recurrent_p *out)
+{
+    if (!sizes_fit(l, n, s)) return false;
+    bool rows_first = qonnx_node_int(n, "layout", 0) != 0;
+    int32_t row = s->directions * s->gates * (int32_t)s->hidden, h = (int32_t)s->hidden;
+    int32_t steps = (int32_t)s->steps, batch = (int32_t)s->batch, d = s->directions;
+    f_recurrent_p p = {.steps = steps,
+                       .batch = batch,
+                       .hidden = h,
+                       .directions = d,
+                       .gates = s->gates,
+                       .input_forget = qonnx_node_int(n, "input_forget", 0) != 0,
+                       .linear_before_reset = qonnx_node_int(n, "linear_before_reset", 0) != 0,
+                       .xstep = rows_first ? row : batch * row,
+                       .xrow = rows_first ? steps * row : row,
+                       .xdir = s->gates * h,
+                       .ystep = rows_first ? d * h : d * batch * h,
+                       .yrow = rows_first ? steps * d * h : h,
+                       .ydir = rows_first ? h : batch * h,
+                       .hrow = rows_first ? d * h : h,
+                       .hdir = rows_first ? h : batch * h};
+    p.reverse = !strcmp(qonnx_node_string(n, "direction", "forward"), "reverse") ? 1
+                : d - 1                                                          ? 2
+                                                                                 : 0;
+    p.clip = qonnx_node_float(n, "clip", 0);
+    if (!(p.clip > 0)) p.clip = INFINITY;
+    read_functions(n, &p);
+    *out = p;
+    return true;
+}
+
+void recurrent_outputs(Lower *l, Node *n, const f_recurrent_p *p, Buf *out[4])
+{
+    for (int i = 0; i < 3; i++) out[i] = out_used(n, i) ? lower_out(l, n->out[i], PLAIN) : NULL;
+    out[3] = lower_temp(l, (size_t)f_recurrent_work(p) * sizeof(float));
+}
+
 static bool recurrent_lower(Lower *l, Node *n)
 {
     Sizes s;
-    if (!read_sizes(l->cx, n, &s) || !sizes_fit(l, n, &s)) return false;
-    f_recurrent_p p = read_params(n, &s);
+    f_recurrent_p p;
+    if (!recurrent_sizes(l->cx, n, &s) || !recurrent_params(l, n, &s, &p)) return false;
     f_gemm_p g = {(int32_t)(s.steps * s.batch),
                   p.directions * p.gates * p.hidden,
                   (int32_t)s.input,
                   1,
                   -INFINITY,
                   INFINITY};
-    Buf *x = lower_temp(l, (size_t)g.m * (size_t)g.n * sizeof(float));
+    Buf *x = lower_temp(l, (size_t)g.m * (size_t)g.n * sizeof(float)), *out[4];
     Buf *operands[3] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), NULL};
     lower_call(l, n, "f_gemm", &g, operands, 3, x);
     Buf *in[7] = {x,
@@ -236,9 +243,7 @@ static bool recurrent_lower(Lower *l, Node *n)
                   lower_in(l, n, 4, PLAIN),
                   lower_in(l, n, 5, PLAIN),
                   lower_in(l, n, 6, PLAIN)};
-    Buf *out[4] = {NULL, NULL, NULL, lower_temp(l, (size_t)f_recurrent_work(&p) * sizeof(float))};
-    for (int i = 0; i < 3; i++)
-        if (out_used(n, i)) out[i] = lower_out(l, n->out[i], PLAIN);
+    recurrent_outputs(l, n, &p, out);
     lower_call_n(l, n, "f_recurrent", &p, in, 7, out, 4);
     return true;
 }
@@ -251,7 +256,7 @@ static int64_t input_rows(const Node *n)
     return shape_open_elements(&(Shape){.rank = 2, .dim = {x->dim[0], x->dim[1]}});
 }
 
-static int64_t recurrent_macs(const Node *n)
+int64_t recurrent_macs(const Node *n)
 {
     int64_t rows = input_rows(n), w = shape_open_elements(in_shape(n, 1)),
             r = shape_open_elements(in_shape(n, 2));
@@ -259,13 +264,14 @@ static int64_t recurrent_macs(const Node *n)
 }
 
 /* The functions of the gates. */
-static int64_t recurrent_work(const Node *n)
+int64_t recurrent_work(const Node *n)
 {
     enum { FUNCTION = 32 };
     const Shape *r = in_shape(n, 2);
     int64_t rows = input_rows(n);
     if (rows < 0 || !r || r->rank != 3) return -1;
-    int64_t gates = shape_open_elements(&(Shape){.rank = 2, .dim = {r->dim[0], r->dim[1]}});
+    int64_t gates =
+        shape_open_elements(&(Shape){.rank = 2, .dim = {r->dim[0], r->dim[is_turned(n) ? 2 : 1]}});
     return gates < 0 ? -1 : count_work(size_times(rows, FUNCTION), gates);
 }
 

@@ -64,6 +64,7 @@ def runtime(m):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # DynamicQuantizeLSTM's numbers depend on it
     session = onnxruntime.InferenceSession(m.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, m.inputs)
 

@@ -35,16 +35,15 @@ static inline bool matmul_case(Cases *t)
     p.azstep = between(t, 0, 1) * (p.azrow ? p.m : 1);
     p.bzcolumn = between(t, 0, 1);
     p.bzstep = between(t, 0, 1) * (p.bzcolumn ? p.n : 1);
-    const q_pack_p q = {p.bstep ? p.batch : 1, p.k, p.n, between(t, 0, 1), p.b_signed};
+    p.transb = between(t, 0, 1);
     uint8_t *a = random_bytes(t, (size_t)(p.batch * p.m * p.k));
     uint8_t *b = random_bytes(t, (size_t)(p.batch * p.k * p.n));
     uint8_t *az = one_in(t, 3) ? NULL : random_bytes(t, (size_t)(p.batch * p.m));
     uint8_t *bz = one_in(t, 3) ? NULL : random_bytes(t, (size_t)(p.batch * p.n));
-    int8_t *packed = bytes_new((size_t)(q.batch * q_pack_block(p.k, p.n)));
-    int32_t *sums = bytes_new((size_t)(q.batch * q_pack_columns(p.n)) * 4);
+    int8_t *packed = bytes_new((size_t)q_pack_bytes(&p));
     const size_t n = (size_t)(p.batch * p.m * p.n);
     int64_t *want = bytes_new(n * sizeof *want), *to = want;
-    q_find(t->table, "q_pack")->run(&q, (const void *[]){b}, (void *[]){packed, sums});
+    q_find(t->table, "q_pack")->run(&p, (const void *[]){b}, (void *[]){packed});
     for (int32_t s = 0; s < p.batch; s++)
         for (int32_t i = 0; i < p.m; i++)
             for (int32_t j = 0; j < p.n; j++) {
@@ -54,7 +53,7 @@ static inline bool matmul_case(Cases *t)
                     bz ? value_of(bz, (size_t)(s * p.bzstep + j * p.bzcolumn), p.b_signed) : 0;
                 int64_t sum = 0;
                 for (int32_t k = 0; k < p.k; k++) {
-                    const int32_t at = q.transb ? j * p.k + k : k * p.n + j;
+                    const int32_t at = p.transb ? j * p.k + k : k * p.n + j;
                     const size_t left = (size_t)(s * p.astep + i * p.k + k);
                     const size_t right = (size_t)(s * p.bstep * p.k * p.n + at);
                     sum += (int64_t)(value_of(a, left, p.a_signed) - za) *
@@ -62,9 +61,11 @@ static inline bool matmul_case(Cases *t)
                 }
                 *to++ = sum;
             }
-    const void *const in[] = {a, packed, sums, az, bz};
-    const bool ok = sums_as_wanted(t, "q_matmul", run_case(t, "q_matmul", &p, in, 4 * n), want, n);
-    free(a), free(b), free(az), free(bz), free(packed), free(sums), free(want);
+    const void *const in[] = {a, b, az, bz}, *const ready[] = {a, packed, az, bz};
+    const bool ok =
+        sums_as_wanted(t, "q_matmul", run_case(t, "q_matmul", &p, in, 4 * n), want, n) &&
+        sums_as_wanted(t, "q_products", run_case(t, "q_products", &p, ready, 4 * n), want, n);
+    free(a), free(b), free(az), free(bz), free(packed), free(want);
     return ok;
 }
 

@@ -1,7 +1,7 @@
 /* tests/test_kernels_recurrent.c - the steps of LSTM, GRU and RNN, against plain loops in double,
  * on every instruction set.
  */
-#include "kernels/f_recurrent.h"
+#include "kernels/q_lstm.h"
 #include "tests/kernel_run.h"
 
 /* Operands of a kernel, in its order, and sizes of its outputs. */
@@ -158,6 +158,7 @@ static f_recurrent_p random_params(void)
     const bool rows_first = between(0, 1);
     p.xstep = rows_first ? row : row * p.batch;
     p.xrow = rows_first ? row * p.steps : row;
+    p.xdir = p.gates * p.hidden;
     p.ydir = rows_first ? p.hidden : p.hidden * p.batch;
     p.ystep = p.directions * (rows_first ? p.hidden : p.hidden * p.batch);
     p.yrow = rows_first ? p.directions * p.hidden * p.steps : p.hidden;
@@ -199,10 +200,148 @@ static void test_recurrent(void **state)
     }
 }
 
+/* The outputs of a kernel of 8-bit weights, which must be the same on every level. */
+static void *same_on_levels(const char *name, const void *p, const void *const *in, int nin,
+                            const size_t *bytes, int nout, int kept)
+{
+    char *first = NULL;
+    size_t whole = 0;
+    for (int i = 0; i < kept; i++) whole += bytes[i];
+    for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
+        const Kernel *table = kernel_table((KernelLevel)level);
+        if (!table) continue;
+        const Kernel *k = find(table, name);
+        const void *given[16];
+        void *out[8], *packed = k->pack ? alloc(k->pack_bytes(p)) : NULL;
+        char *y = alloc(whole), *at = y;
+        assert_int_equal(k->nin, nin);
+        assert_int_equal(k->nout, nout);
+        for (int i = 0; i < nin; i++) given[i] = in[i];
+        if (packed) k->pack(p, in[1], packed), given[1] = packed;
+        for (int i = 0; i < nout; i++) {
+            out[i] = i < kept ? at : alloc(bytes[i]);
+            at += i < kept ? bytes[i] : 0;
+            memset(out[i], 0xff, bytes[i]);
+        }
+        k->run(p, given, out);
+        for (int i = kept; i < nout; i++) free(out[i]);
+        free(packed);
+        if (!first) first = y;
+        else if (memcmp(first, y, whole)) fail_msg("%s: level %d gives other bytes", name, level);
+        if (first != y) free(y);
+    }
+    return first;
+}
+
+static uint8_t *random_uint8(size_t n)
+{
+    uint8_t *x = alloc(n);
+    for (size_t i = 0; i < n; i++) x[i] = (uint8_t)rnd();
+    return x;
+}
+
+/* Weights of 8 bits: near to the same in floats, with states rounded to 1/255 of their range. */
+static void test_q_lstm(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        f_recurrent_p p = random_params();
+        p.gates = R_LSTM;
+        p.clip = INFINITY;
+        for (int k = 0; k < 6; k++) (&p.function0)[k] = k % 3 ? R_TANH : R_SIGMOID;
+        p.r_signed = between(0, 1), p.scale = between(0, 1), p.zero = between(0, 1);
+        const size_t d = (size_t)p.directions, n = (size_t)p.hidden, rows = (size_t)p.batch,
+                     steps = (size_t)p.steps, columns = 4 * n;
+        p.xrow = p.xdir = (int32_t)columns;
+        p.xrow *= p.directions;
+        p.xstep = p.xrow * p.batch;
+        uint8_t *r = random_uint8(d * n * columns), *zero = random_uint8(d * columns);
+        float *scale = floats(d * columns);
+        Operands o = {.x = floats(steps * rows * d * columns),
+                      .r = floats(d * columns * n),
+                      .lengths = between(0, 1) ? alloc(rows * sizeof(int32_t)) : NULL,
+                      .bias = between(0, 1) ? floats(d * 2 * columns) : NULL,
+                      .y = steps * rows * d * n,
+                      .states = d * rows * n};
+        for (size_t b = 0; o.lengths && b < rows; b++) o.lengths[b] = between(0, p.steps);
+        for (size_t k = 0; k < d * columns; k++)
+            scale[k] = (1.0f + scale[k] / 2) / (256.0f * sqrtf((float)n));
+        for (size_t dir = 0; dir < d; dir++)
+            for (size_t j = 0; j < columns; j++)
+                for (size_t k = 0; k < n; k++) {
+                    const uint8_t w = r[(dir * n + k) * columns + j];
+                    const uint8_t z = zero[p.zero ? dir * columns + j : dir];
+                    const int v = p.r_signed ? (int8_t)w - (int8_t)z : w - z;
+                    o.r[(dir * columns + j) * n + k] =
+                        (float)v * scale[p.scale ? dir * columns + j : dir];
+                }
+        const void *const in[] = {o.x, r, scale, zero, o.bias, NULL, o.lengths, NULL, NULL};
+        const size_t bytes[] = {4 * o.y,      4 * o.states,
+                                4 * o.states, 4 * (size_t)f_recurrent_work(&p),
+                                rows * n,     4 * rows * columns};
+        float *y = same_on_levels("q_lstm", &p, in, 9, bytes, 6, 3);
+        double *want = reference(&p, &o);
+        close_to("q_lstm", y, want, o.y + 2 * o.states, 0.05);
+        free(y), free(want), free(o.x), free(o.r), free(o.bias), free(o.lengths);
+        free(r), free(zero), free(scale);
+    }
+}
+
+/* Ranges, and sums that become floats or bytes. */
+static void test_dynamic(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        const int32_t m = between(1, 5), n = between(1, 200), lengths[] = {1, 0, 1};
+        const q_range_p range = {between(1, 3), 3, n};
+        float *x = floats((size_t)(range.steps * 3 * n)), least = 0.0f, most = 0.0f;
+        const bool some = between(0, 1);
+        for (int32_t k = 0; k < (some ? 1 : range.steps) * 3 * n; k++) {
+            least = fminf(least, x[k]);
+            most = fmaxf(most, x[k]);
+        }
+        const size_t sizes[] = {4, 1};
+        char *y = same_on_levels("q_range", &range, (const void *[]){x, some ? lengths : NULL}, 2,
+                                 sizes, 2, 2);
+        float scale;
+        memcpy(&scale, y, 4);
+        assert_true(scale == (most > least ? (most - least) / 255.0f : 1.0f));
+        assert_int_equal((uint8_t)y[4], (int)rintf(0.0f - least / scale));
+        free(y);
+        int32_t *sums = alloc((size_t)(m * n) * 4), *add = alloc((size_t)n * 4);
+        for (int32_t k = 0; k < m * n; k++) sums[k] = between(-20000, 20000);
+        for (int32_t k = 0; k < n; k++) add[k] = between(-1000, 1000);
+        const int32_t column = between(0, 1);
+        const q_to_float_p f = {1, m, n, column, 0, 0.5f};
+        const q_to_bytes_p b = {m, n, column, between(0, 1), 1.0f};
+        float *scales = floats((size_t)n), one = 0.01f, out = 1.5f;
+        const uint8_t zero = (uint8_t)rnd();
+        for (int32_t k = 0; k < n; k++) scales[k] = fabsf(scales[k]) + 0.1f;
+        float *z =
+            same_on_levels("q_to_float", &f, (const void *[]){sums, add, &one, scales, scales}, 5,
+                           (size_t[]){(size_t)(m * n) * 4}, 1, 1);
+        uint8_t *q =
+            same_on_levels("q_to_bytes", &b, (const void *[]){sums, add, &one, scales, &out, &zero},
+                           6, (size_t[]){(size_t)(m * n)}, 1, 1);
+        for (int32_t k = 0; k < m * n; k++) {
+            const float s = scales[column ? k % n : 0], v = (float)(sums[k] + add[k % n]);
+            const float scaled = v * (0.5f * one * s);
+            if (z[k] != scaled + scales[k % n]) fail_msg("q_to_float: [%d]", k);
+            const int offset = b.is_signed ? (int8_t)zero : zero, lo = b.is_signed ? -128 : 0;
+            const float w = rintf(v * (one * s / out)) + (float)offset;
+            const int want = w<(float)lo ? lo : w>(float)(lo + 255) ? lo + 255 : (int)w;
+            if (q[k] != (uint8_t)want) fail_msg("q_to_bytes: [%d]", k);
+        }
+        free(x), free(sums), free(add), free(scales), free(z), free(q);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_recurrent, reseed),
+        cmocka_unit_test_setup(test_q_lstm, reseed),
+        cmocka_unit_test_setup(test_dynamic, reseed),
     };
     return cmocka_run_group_tests_name("kernels_recurrent", tests, NULL, NULL);
 }

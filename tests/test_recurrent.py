@@ -156,3 +156,52 @@ def test_open(qonnx, done, tmp_path):
         o2 = Operands("LSTM", *sizes)
         fed = Model(m.proto, {"x": o2.x}, m.names)
         same(fed, run(fed, tmp_path), runtime(fed), ERROR)
+
+
+# ---- DynamicQuantizeLSTM ----
+
+
+def quantized(w, dtype, columns):
+    """Weights [direction][input][gates] as bytes, their scales and zero points: one a direction or a column."""
+    axis = 1 if columns else (1, 2)
+    low, high = np.minimum(w.min(axis=axis, keepdims=True), 0), np.maximum(w.max(axis=axis, keepdims=True), 0)
+    info = np.iinfo(dtype)
+    if dtype == np.uint8 and not columns:
+        scale = (high - low) / 255
+        zero = np.rint(-low / scale)
+    else:
+        scale = np.maximum(high, -low) / 127
+        zero = np.full_like(scale, 128 if dtype == np.uint8 else 0)  # ONNX Runtime wants all of them alike
+    q = np.clip(np.rint(w / scale) + zero, info.min, info.max).astype(dtype)
+    shape = (w.shape[0], w.shape[2]) if columns else (w.shape[0],)
+    return q, scale.reshape(shape).astype(np.float32), zero.reshape(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["uint8", "int8"])
+@pytest.mark.parametrize("columns", [False, True], ids=["one", "columns"])
+def test_dynamic(tmp_path, qonnx, dtype, columns):
+    """Quantized inputs and states: one in a thousand, which is rounded to the other side, moves the rest a little."""
+    forms, x = [], {}
+    for directions, batch, hidden in ((1, 1, 33), (2, 3, 16), (1, 5, 6)):
+        o = Operands("LSTM", 20, batch, 12, hidden, directions)
+        name = f"x{batch}"
+        x[name] = o.x
+        w, ws, wz = quantized(o.w.transpose(0, 2, 1), dtype, columns)
+        r, rs, rz = quantized(o.r.transpose(0, 2, 1), dtype, columns)
+        kinds = {"direction": "bidirectional"} if directions == 2 else {"direction": "reverse"} if batch == 5 else {}
+        for given in ((), ("b",), ("b", "lens"), ("b", "h", "c", "p")):
+            more = [getattr(o, k) if k in given else None for k in ("b", "lens", "h", "c", "p")]
+            forms.append(form("DynamicQuantizeLSTM", name, w, r, *more, ws, wz, rs, rz, outputs=3, hidden_size=hidden,
+                              domain="com.microsoft", **kinds))
+    m = build(forms, x)
+    got = run(m, tmp_path, "--engine", "portable")
+    want = runtime(m)
+    same(m, got, want, 2e-3)
+    near = [np.median(np.abs(g - w)) <= 1e-6 for g, w in zip(got, want)]
+    assert np.mean(near) > 0.8
+    compiles(m, tmp_path, got, qonnx)
+    computed = form("DynamicQuantizeLSTM", "x5", "w", "r", None, None, None, None, None, ws, wz, rs, rz, outputs=3,
+                    hidden_size=6, domain="com.microsoft")
+    m = build([computed], {"x5": x["x5"], "w": w, "r": r})
+    constant = computed[0], ("x5", w, r, *computed[1][3:]), *computed[2:]
+    same(m, run(m, tmp_path), runtime(build([constant], {"x5": x["x5"]})), 2e-3)

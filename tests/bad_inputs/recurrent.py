@@ -47,3 +47,27 @@ model_row("LSTM: R left out", r"'n' \(LSTM\): input 2 is left out, but it is req
     constants={"w": np.ones(SHAPES["w"], np.float32)}))
 run_row("LSTM of double", r"LSTM \(node 'n': input 0 is double", lambda: lstm(
     dtype=TensorProto.DOUBLE, x_type=TensorProto.DOUBLE))
+
+
+def dynamic(w_type=np.uint8, **more):
+    """A model of one DynamicQuantizeLSTM, with operands of these shapes or left out."""
+    shapes = {"w": (1, 5, 24), "r": (1, 6, 24), "ws": (1,), "wz": (1,), "rs": (1,), "rz": (1,)} | more
+    arrays = {k: np.ones(v, np.float32 if k in ("ws", "rs") else w_type if k == "w" else np.uint8)
+              for k, v in shapes.items() if v}
+    names = [k if k in arrays else "" for k in ("ws", "wz", "rs", "rz")]
+    node = helper.make_node("DynamicQuantizeLSTM", ["x", "w", "r", "", "", "", "", "", *names], ["y"], "n",
+                            hidden_size=6, domain="com.microsoft")
+    m = model([node], [("x", FLOAT, (7, 2, 5))], constants=arrays)
+    m.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return m
+
+
+for name, message, more in (
+    ("W of an LSTM", "W has size 24 along axis 1, want 5", {"w": (1, 24, 5)}),
+    ("scales of rows", "W_scale holds 5 numbers, want 1 or 24", {"ws": (1, 5)}),
+    ("zero points of two directions", "R_zero_point holds 2 numbers, want 1 or 24", {"rz": (2,)}),
+    ("no scale", "W_scale or R_scale is left out", {"rs": None}),
+    ("a zero point of another type", "input 1 is int8, its zero point uint8", {"w_type": np.int8}),
+):
+    model_row(f"DynamicQuantizeLSTM: {name}", rf"'n' \(DynamicQuantizeLSTM\): {message}",
+              lambda more=more: dynamic(**more))
