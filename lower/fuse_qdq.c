@@ -323,7 +323,7 @@ void fuse_qdq(Graph *g)
 {
     for (Node *n = g->first, *next; n; n = next) {
         next = n->next;
-        if (!convert_qlinear(n)) fuse_node(n);
+        if (!convert_qlinear(n) && !qlinear_spread(n)) fuse_node(n);
     }
     qonnx_graph_sweep(g);
 }

@@ -34,6 +34,10 @@ struct QuantNode {
  * bytes; what cannot run in integers stays as it is. `g` is a private copy. */
 void fuse_qdq(Graph *g);
 
+/* Puts DequantizeLinear, the operator and QuantizeLinear in the place of a QLinear operator that is
+ * none of those (qlinear.c). False: it is no such operator. */
+bool qlinear_spread(Node *n);
+
 /* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are
  * several or they are not constant, or the type has not 8 bits. */
 bool quant_read(const Value *scale, const Value *zero, QuantParams *p);

@@ -214,3 +214,24 @@ def test_qgemm(tmp_path):
              form("QGemm", "a", *q, w, *r, np.array([700], np.int32), *out, domain=MS),
              form("QGemm", "a", *q, w, *r, domain=MS), form("QGemm", "a", *q, wt, *r, c, domain=MS, transB=1)]
     agrees(build(forms, {"a": a, "t": t}), tmp_path, 3e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["uint8", "int8"])
+def test_computed_parameters(tmp_path, qonnx, dtype):
+    """Elementwise QLinear operators with scales and zero points from outside; QLinearWhere."""
+    q = {"s": f32(0.02), "z": ints(dtype), "s2": f32(0.031), "z2": ints(dtype), "so": f32(0.05), "zo": ints(dtype)}
+    x = {"x": ints(dtype, 2, 3, 20), "y": ints(dtype, 3, 1), "c": ints(np.uint8, 3, 20) > 100} | q
+    forms = []
+    for p in (list(q), list(q.values())):
+        a, b, out = p[:2], p[2:4], p[4:]
+        forms += [form("QLinearAdd", "x", *a, "y", *b, *out, domain=MS), form("QLinearMul", "x", *a, "y", *b, *out, domain=MS),
+                  form("QLinearLeakyRelu", "x", *a, *out, domain=MS, alpha=0.3),
+                  form("QLinearSigmoid", "x", *a, f32(1 / 256), out[1], domain=MS),
+                  form("QLinearConcat", *out, "x", *a, "x", *b, domain=MS, axis=1),
+                  form("QLinearWhere", "c", "x", *a, "y", *b, *out, domain=MS)]
+    got = agrees(m := build(forms, x), tmp_path)
+    compiles(m, tmp_path, got, qonnx)
+    zero = np.zeros((), dtype)  # what is left out, which ONNX Runtime refuses
+    m = build([form("QLinearAdd", "x", "s", None, "y", "s2", None, "so", domain=MS)], x)
+    want = runtime(build([form("QLinearAdd", "x", "s", zero, "y", "s2", zero, "so", zero, domain=MS)], x))
+    same(m, run(m, tmp_path), want)

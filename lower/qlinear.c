@@ -1,0 +1,80 @@
+/* lower/qlinear.c - QLinear operators whose parameters the integer kernels do not take, computed
+ * ones for example: as DequantizeLinear, the operator, and QuantizeLinear.
+ */
+#include "lower/quantized.h"
+#include <string.h>
+
+/* How the inputs of such an operator lie: as they are, then triples from `first` on. */
+typedef struct Spread {
+    const char *op, *plain; /* its name, and ONNX's operator */
+    int first, count;       /* where triples begin, and how many there are; 0: to the end */
+    int out;                /* scale of the output, its zero point behind it */
+} Spread;
+
+static const Spread spreads[] = {
+    {"QLinearAdd", "Add", 0, 2, 6},
+    {"QLinearMul", "Mul", 0, 2, 6},
+    {"QLinearLeakyRelu", "LeakyRelu", 0, 1, 3},
+    {"QLinearSigmoid", "Sigmoid", 0, 1, 3},
+    {"QLinearConcat", "Concat", 2, 0, 0},
+    {"QLinearWhere", "Where", 1, 2, 7},
+};
+
+static const Spread *spread_of(const Node *n)
+{
+    if (strcmp(n->domain, "com.microsoft")) return NULL;
+    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
+        if (!strcmp(spreads[i].op, n->op)) return &spreads[i];
+    return NULL;
+}
+
+/* A node in front of `before` whose output, a new value, is returned. */
+static Value *put(Node *before, const char *op, Value **in, int nin)
+{
+    Graph *g = before->graph;
+    Value *y = qonnx_graph_add_value(g, before->out[0]->name);
+    while (nin && !in[nin - 1]) nin--;
+    qonnx_graph_add_node(g, before, op, "", before->name, in, nin, &y, 1);
+    return y;
+}
+
+/* The zero point at input i, or zero in the type of the operands. */
+static Value *zero_point(Node *n, int i, DType t)
+{
+    uint8_t zero = 0;
+    Tensor constant = {.dtype = t, .data = &zero, .bytes = 1};
+    Value *v = qonnx_node_input(n, i);
+    return v || t != QONNX_INT8 ? v : qonnx_graph_add_constant(n->graph, "zero_point", &constant);
+}
+
+bool qlinear_spread(Node *n)
+{
+    const Spread *s = spread_of(n);
+    int count = !s ? 0 : s->count ? s->count : (n->nin - s->first) / 3;
+    if (!count || n->nout != 1 || !n->out[0] || !qonnx_node_input(n, s->out)) return false;
+    if (n->nin < s->first + 3 * count - 1) return false;
+    int leading = s->out < s->first ? 0 : s->first; /* operands that stay as they are */
+    Value **in = arena_array(n->graph->model->arena, (size_t)(leading + count), sizeof *in);
+    DType t = QONNX_UNDEFINED;
+    for (int i = 0; i < count; i++) {
+        const int at = s->first + 3 * i;
+        Value *x = qonnx_node_input(n, at), *scale = qonnx_node_input(n, at + 1);
+        if (!x || !scale) return false;
+        if (!i) t = x->dtype;
+    }
+    for (int i = 0; i < leading; i++) in[i] = qonnx_node_input(n, i);
+    for (int i = 0; i < count; i++) {
+        const int at = s->first + 3 * i;
+        in[leading + i] =
+            put(n, "DequantizeLinear",
+                (Value *[]){n->in[at], n->in[at + 1], qonnx_node_input(n, at + 2)}, 3);
+    }
+    Value *y = put(n, s->plain, in, leading + count), *to = n->out[0];
+    Node *plain = y->def;
+    plain->attrs = n->attrs;
+    plain->nattr = plain->attr_cap = n->nattr;
+    Value *last[3] = {y, n->in[s->out], zero_point(n, s->out + 1, t)};
+    qonnx_graph_add_node(n->graph, n, "QuantizeLinear", "", n->name, last, last[2] ? 3 : 2, &to, 1);
+    qonnx_node_remove(n);
+    return true;
+}
