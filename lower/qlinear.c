@@ -1,6 +1,6 @@
 /* lower/qlinear.c - QLinear operators whose parameters the integer kernels do not take, computed
- * ones for example: as DequantizeLinear, the operator, and QuantizeLinear. That is what the operators
- * mean; ONNX Runtime's Add and Mul divide the scales first, which may round a tie to the other side.
+ * ones for example: as DequantizeLinear, the operator, and QuantizeLinear. That is what they mean;
+ * ONNX Runtime's Add and Mul divide the scales first, which may round a tie to the other side.
  */
 #include "lower/quantized.h"
 #include <string.h>
