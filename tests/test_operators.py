@@ -33,9 +33,9 @@ DepthToSpace:4 DequantizeLinear:2 Div:43 Dropout:6 DynamicQuantizeLinear:3 Elu:5
 Exp:18 Expand:6 EyeLike:3 Flatten:30 Floor:2 GRU:4 Gather:15 GatherElements:21 GatherND:3 Gemm:14
 GlobalAveragePool:2 GlobalMaxPool:2 Greater:4 GreaterOrEqual:2 GridSample:8 HardSigmoid:4
 HardSwish:1 Hardmax:7 Identity:4 InstanceNormalization:3 IsInf:3 IsNaN:1 LRN:2 LSTM:4
-LayerNormalization:19 LeakyRelu:5 Less:4 LessOrEqual:2 Log:9 LogSoftmax:10 LpPool:1 MatMul:4
-MatMulInteger:1 Max:18 MaxPool:24 MaxUnpool:1 Mean:3 MeanVarianceNormalization:1 Min:18 Mod:13
-Mul:43 Neg:34 NonMaxSuppression:9 NonZero:1 Not:3 OneHot:4 Or:12 PRelu:8 Pad:8 Pow:16 QLinearConv:1
+LayerNormalization:19 LeakyRelu:5 Less:4 LessOrEqual:2 Log:9 LogSoftmax:10 MatMul:4 MatMulInteger:1
+Max:18 MaxPool:24 MaxUnpool:1 Mean:3 MeanVarianceNormalization:1 Min:18 Mod:13 Mul:43 Neg:34
+NonMaxSuppression:9 NonZero:1 Not:3 OneHot:4 Or:12 PRelu:8 Pad:8 Pow:16 QLinearConv:1
 QLinearMatMul:2 QuantizeLinear:5 RNN:4 Range:2 Reciprocal:21 ReduceL1:8 ReduceL2:8 ReduceLogSum:5
 ReduceLogSumExp:8 ReduceMax:25 ReduceMean:32 ReduceMin:11 ReduceProd:8 ReduceSum:37
 ReduceSumSquare:8 Relu:3 Reshape:31 Resize:21 ReverseSequence:2 RoiAlign:2 Round:4 Scatter:2
