@@ -5,6 +5,7 @@
 #ifndef KERNELS_NMS_H
 #define KERNELS_NMS_H
 
+#include <string.h>
 #include "topk.h"
 
 typedef struct nms_p {
@@ -12,8 +13,8 @@ typedef struct nms_p {
     int32_t most;                  /* of a class that y has room for */
     int32_t center;                /* boxes are (x, y, width, height), else (y1, x1, y2, x2) */
 } nms_p; /* nms(p, boxes, scores, most, overlap, score, y, size, keys, work): most is an int64_t,
-            overlap and score a float, or NULL: 0, 0, any score. y is [*size][3]: batch, class, box;
-            keys is memory for [boxes] uint64_t, work for [boxes] int64_t */
+            overlap and score a float, or NULL: 0, 0, any score. y is [*size][3], batch, class and
+            box, and 0 behind that; keys is memory for [boxes] uint64_t, work for [boxes] int64_t */
 
 /* The ends of a box along an axis: 0 is y. */
 KERNEL void nms_ends(const nms_p *restrict p, const float *box, int32_t axis, float *lo, float *hi)
@@ -89,6 +90,8 @@ KERNEL_RUN void nms(const nms_p *restrict p, const float *restrict boxes,
             }
             all += found;
         }
+    const ptrdiff_t room = (ptrdiff_t)p->batch * p->classes * p->most;
+    memset(y + 3 * all, 0, (size_t)(room - all) * 3 * sizeof *y);
     *size = all;
 }
 

@@ -2,13 +2,15 @@
 #ifndef KERNELS_NONZERO_H
 #define KERNELS_NONZERO_H
 
+#include <string.h>
 #include "order.h"
 
 typedef struct nonzero_p {
     int32_t rank;                           /* axes, at most 8 */
     int32_t d0, d1, d2, d3, d4, d5, d6, d7; /* their sizes */
     int32_t type;                           /* A_FLOAT ... */
-} nonzero_p; /* nonzero(p, x, y, size): *size is how many there are, y is [rank][*size] */
+} nonzero_p; /* nonzero(p, x, y, size): *size is how many there are, y is [rank][*size],
+                and 0 behind that */
 
 /* What the elements are that are 0, as order_keys() has them. */
 KERNEL uint64_t nonzero_zero(int32_t type)
@@ -45,6 +47,7 @@ KERNEL_RUN void nonzero(const nonzero_p *restrict p, const void *restrict x, int
                 else found++;
             }
         }
+    memset(y + found * p->rank, 0, (size_t)((count - found) * p->rank) * sizeof *y);
     *size = found;
 }
 

@@ -16,8 +16,8 @@ typedef struct unique_p {
 } unique_p;
 
 /* unique(p, x, y, first, inverse, counts, size, keys, work): y is [outer][*size][inner], first and
- * counts are [*size], inverse is [count], and each of the three may be NULL. work is memory for 3 *
- * count int64_t, keys for as many uint64_t as x has elements. */
+ * counts are [*size], and 0 behind that; inverse is [count], and each of the three may be NULL.
+ * work is memory for 3 * count int64_t, keys for as many uint64_t as x has elements. */
 
 /* Slice a compared with slice b: below 0, 0 or above. */
 KERNEL int32_t unique_compare(const unique_p *restrict p, const uint64_t *restrict key, int64_t a,
@@ -99,6 +99,7 @@ KERNEL void unique_copy(const unique_p *restrict p, const void *restrict x, int6
     for (ptrdiff_t o = 0; o < p->outer; o++)
         for (ptrdiff_t g = 0; g < found; g++, to += bytes)
             memcpy(to, (const unsigned char *)x + (size_t)(o * p->count + first[g]) * bytes, bytes);
+    memset(to, 0, (size_t)(p->outer * (p->count - found)) * bytes);
 }
 
 KERNEL_RUN void unique(const unique_p *restrict p, const void *restrict x, void *restrict y,
@@ -117,9 +118,9 @@ KERNEL_RUN void unique(const unique_p *restrict p, const void *restrict x, void 
     int64_t *const order = unique_sort(p, keys, a, b), *const firsts = order == a ? b : a;
     const int64_t found = unique_group(p, keys, order, c);
     unique_number(p, order, c, firsts);
-    for (ptrdiff_t g = 0; counts && g < found; g++) counts[g] = 0;
+    for (ptrdiff_t g = 0; counts && g < n; g++) counts[g] = 0;
     for (ptrdiff_t i = 0; counts && i < n; i++) counts[c[i]]++;
-    if (first) memcpy(first, firsts, (size_t)found * sizeof *first);
+    for (ptrdiff_t g = 0; first && g < n; g++) first[g] = g < found ? firsts[g] : 0;
     if (inverse) memcpy(inverse, c, (size_t)n * sizeof *inverse);
     unique_copy(p, x, found, firsts, y);
     *size = found;

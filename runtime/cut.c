@@ -11,16 +11,30 @@ bool value_is_size(const Value *v)
     return row && row->counted && v->def_index == row->counted->output;
 }
 
+/* The node that gives an input of `n` a size that is data; NULL: none does. */
+static const Node *sizing(const Node *n)
+{
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i] && counted_axis(n->in[i]) >= 0) return n->in[i]->def;
+    return NULL;
+}
+
 bool graph_is_whole(Ctx *cx, const Graph *g)
 {
-    for (const Node *n = g->first; n; n = n->next)
-        for (int i = 0; i < n->nout; i++)
-            if (n->out[i] && n->out[i]->late)
-                return qonnx_fail(
-                    cx, n,
-                    "the shape of its output '%s' is not known before the model runs: it depends "
-                    "on more than the shapes of the inputs; make it constant in the model",
-                    n->out[i]->name);
+    for (const Node *n = g->first; n; n = n->next) {
+        const Node *from = node_is_late(n) ? sizing(n) : NULL;
+        if (from)
+            return qonnx_fail(cx, from,
+                              "the shape of its output '%s' is not known before the model runs, "
+                              "and '%s' is made of it; such outputs can only be the model's",
+                              from->out[0]->name, n->out[0]->name);
+        if (node_is_late(n))
+            return qonnx_fail(
+                cx, n,
+                "the shape of its output '%s' is not known before the model runs: it depends "
+                "on more than the shapes of the inputs; make it constant in the model",
+                n->out[0]->name);
+    }
     return true;
 }
 
@@ -44,7 +58,8 @@ Value *node_count(Node *n)
     memcpy(out, n->out, (size_t)n->nout * sizeof *out);
     n->out = out;
     n->nout = c->output + 1;
-    Value *v = qonnx_graph_add_value(n->graph, "size");
+    Arena *a = n->graph->model->arena;
+    Value *v = qonnx_graph_add_value(n->graph, arena_printf(a, "%s_size", n->out[0]->name));
     v->dtype = QONNX_INT64;
     v->shape = shape_make(0, NULL);
     qonnx_node_set_output(n, c->output, v);

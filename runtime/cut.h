@@ -41,7 +41,7 @@ void cut_free(Cut *c);
  * where it is so there, for others are freed with the part that computed them. */
 Graph *rest_clone(const Graph *g);
 
-/* Fails at the first node that is late, or whose size is data. */
+/* Fails at the first node that is late. */
 QONNX_CHECKED bool graph_is_whole(Ctx *cx, const Graph *g);
 
 /* Gives the outputs of a node whose sizes are data the shapes that they have at most, and the node

@@ -15,30 +15,38 @@ typedef struct Out {
     unsigned char *data;
 } Out;
 
-/* Runs the kernel on every level, which must write the same bytes. out[].data is what the first one
- * has written, to be freed. */
+/* Runs the kernel on every level, which must write the same bytes to all outputs, but those behind
+ * the first `kept`, which are memory to work in. out[].data is what the first level has written, to
+ * be freed. */
 static void run_out(const char *name, const void *p, const void *const *in, Out *out, int nout,
-                    const size_t *(*kept)(const Out *))
+                    int kept)
 {
     for (int i = 0; i < nout; i++) out[i].data = NULL;
     for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
         void *y[MOST_OUTPUTS];
         const Kernel *table = kernel_table((KernelLevel)level);
         if (!table) continue;
-        for (int i = 0; i < nout; i++) y[i] = out[i].bytes ? alloc(out[i].bytes) : NULL;
+        for (int i = 0; i < nout; i++) {
+            y[i] = alloc(out[i].bytes);
+            memset(y[i], 0xa5, out[i].bytes);
+        }
         find(table, name)->run(p, in, y);
         for (int i = 0; i < nout; i++) {
             if (!out[i].data) {
                 out[i].data = y[i];
                 continue;
             }
-            const size_t n = kept(out)[i];
-            assert_true(n <= out[i].bytes);
-            if (memcmp(out[i].data, y[i], n))
+            if (i < kept && memcmp(out[i].data, y[i], out[i].bytes))
                 fail_msg("%s: level %d gives other bytes", name, level);
             free(y[i]);
         }
     }
+}
+
+/* Whether what is behind the first `bytes` is 0. */
+static void ends(const Out *o, size_t bytes)
+{
+    for (size_t i = bytes; i < o->bytes; i++) assert_int_equal(o->data[i], 0);
 }
 
 static int64_t number(const Out *o)
@@ -47,8 +55,6 @@ static int64_t number(const Out *o)
     memcpy(&n, o->data, sizeof n);
     return n;
 }
-
-static size_t sizes[MOST_OUTPUTS]; /* bytes that each output has written */
 
 static void free_all(const Out *out, int n)
 {
@@ -72,15 +78,6 @@ static void *few(int32_t type, size_t n, double *v)
 
 /* ---- nonzero --------------------------------------------------------------------------------- */
 
-static int32_t axes;
-
-static const size_t *nonzero_kept(const Out *out)
-{
-    sizes[0] = (size_t)number(&out[1]) * (size_t)axes * 8;
-    sizes[1] = 8;
-    return sizes;
-}
-
 static void test_nonzero(void **state)
 {
     (void)state;
@@ -88,11 +85,10 @@ static void test_nonzero(void **state)
         nonzero_p p = {.rank = between(1, 8), .type = i % 2 ? A_FLOAT : A_UINT8};
         size_t n = 1;
         for (int32_t k = 0; k < p.rank; k++) n *= (size_t)((&p.d0)[k] = between(i > 2, 4));
-        axes = p.rank;
         double *v = alloc(n * sizeof *v);
         void *x = few(p.type, n, v);
-        Out out[2] = {{.bytes = n * 8 * (size_t)p.rank + 8}, {.bytes = 8}};
-        run_out("nonzero", &p, (const void *const[]){x}, out, 2, nonzero_kept);
+        Out out[2] = {{.bytes = n * 8 * (size_t)p.rank}, {.bytes = 8}};
+        run_out("nonzero", &p, (const void *const[]){x}, out, 2, 2);
         const int64_t found = number(&out[1]), *y = (const int64_t *)(void *)out[0].data;
         int64_t seen = 0;
         for (size_t e = 0; e < n; e++) {
@@ -104,6 +100,7 @@ static void test_nonzero(void **state)
             seen++;
         }
         assert_int_equal(seen, found);
+        ends(&out[0], (size_t)(found * p.rank) * 8);
         free_all(out, 2);
         free(x);
         free(v);
@@ -111,15 +108,6 @@ static void test_nonzero(void **state)
 }
 
 /* ---- pick ------------------------------------------------------------------------------------ */
-
-static size_t row; /* bytes of outer slices together, for each part */
-
-static const size_t *pick_kept(const Out *out)
-{
-    sizes[0] = (size_t)number(&out[1]) * row;
-    sizes[1] = 8;
-    return sizes;
-}
 
 static void test_pick(void **state)
 {
@@ -129,12 +117,12 @@ static void test_pick(void **state)
                           1 << between(0, 3)};
         const size_t part = (size_t)(p.inner * p.size),
                      n = (size_t)p.outer * (size_t)p.count * part;
-        row = (size_t)p.outer * part;
+        const int32_t most = p.given < p.count ? p.given : p.count;
         unsigned char *x = alloc(n), *c = alloc((size_t)p.given);
         for (size_t k = 0; k < n; k++) x[k] = (unsigned char)rnd();
         for (int32_t k = 0; k < p.given; k++) c[k] = (unsigned char)between(0, 1);
-        Out out[2] = {{.bytes = n + 8}, {.bytes = 8}};
-        run_out("pick", &p, (const void *const[]){x, c}, out, 2, pick_kept);
+        Out out[2] = {{.bytes = (size_t)(p.outer * most) * part}, {.bytes = 8}};
+        run_out("pick", &p, (const void *const[]){x, c}, out, 2, 2);
         size_t at = 0;
         for (int32_t o = 0; o < p.outer; o++)
             for (int32_t k = 0; k < p.count && k < p.given; k++) {
@@ -142,7 +130,8 @@ static void test_pick(void **state)
                 assert_memory_equal(out[0].data + at, x + (size_t)(o * p.count + k) * part, part);
                 at += part;
             }
-        assert_int_equal(at, (size_t)number(&out[1]) * row);
+        assert_int_equal(at, (size_t)(number(&out[1]) * p.outer) * part);
+        ends(&out[0], at);
         free_all(out, 2);
         free(x);
         free(c);
@@ -150,18 +139,6 @@ static void test_pick(void **state)
 }
 
 /* ---- unique ---------------------------------------------------------------------------------- */
-
-static unique_p unique_now;
-
-static const size_t *unique_kept(const Out *out)
-{
-    const size_t found = (size_t)number(&out[4]);
-    sizes[0] = found * (size_t)(unique_now.outer * unique_now.inner * unique_now.size);
-    sizes[1] = sizes[3] = found * 8;
-    sizes[2] = (size_t)unique_now.count * 8;
-    sizes[4] = 8;
-    return sizes;
-}
 
 /* Below 0, 0 or above: NaN is the greatest, and equal to itself. */
 static int compare_numbers(double a, double b)
@@ -215,14 +192,22 @@ static void test_unique(void **state)
                             i % 2 ? A_FLOAT : A_UINT8,
                             i % 2 ? 4 : 1,
                             between(0, 1)};
-        const size_t n = (size_t)(p.outer * p.count * p.inner), list = (size_t)p.count * 8 + 8;
+        const size_t n = (size_t)(p.outer * p.count * p.inner), list = (size_t)p.count * 8;
         double *v = alloc(n * sizeof *v);
         unsigned char *x = few(p.type, n, v);
-        Out out[7] = {{.bytes = n * 4 + 8}, {.bytes = list},  {.bytes = list},    {.bytes = list},
-                      {.bytes = 8},         {.bytes = n * 8}, {.bytes = 3 * list}};
-        unique_now = p;
-        run_out("unique", &p, (const void *const[]){x}, out, 7, unique_kept);
+        Out out[7] = {{.bytes = n * (size_t)p.size},
+                      {.bytes = list},
+                      {.bytes = list},
+                      {.bytes = list},
+                      {.bytes = 8},
+                      {.bytes = n * 8},
+                      {.bytes = 3 * list}};
+        run_out("unique", &p, (const void *const[]){x}, out, 7, 5);
         check_unique(&p, v, x, out);
+        const size_t found = (size_t)number(&out[4]);
+        ends(&out[0], found * (size_t)(p.outer * p.inner * p.size));
+        ends(&out[1], found * 8);
+        ends(&out[3], found * 8);
         free_all(out, 7);
         free(x);
         free(v);
@@ -230,14 +215,6 @@ static void test_unique(void **state)
 }
 
 /* ---- nms ------------------------------------------------------------------------------------- */
-
-static const size_t *nms_kept(const Out *out)
-{
-    sizes[0] = (size_t)number(&out[1]) * 24;
-    sizes[1] = 8;
-    sizes[2] = sizes[3] = 0;
-    return sizes;
-}
 
 /* What two boxes, whole numbers, have in common over their union. */
 static double overlap(bool center, const float *a, const float *b)
@@ -293,14 +270,14 @@ static void test_nms(void **state)
         for (size_t k = 0; k < ns; k++) scores[k] = (float)between(0, 9);
         const int64_t most = between(-1, 30);
         const bool has_most = i % 7, has_share = i % 5, has_least = i % 3;
-        Out out[4] = {{.bytes = (size_t)(p.batch * p.classes * p.most * 24) + 8},
+        Out out[4] = {{.bytes = (size_t)(p.batch * p.classes * p.most * 24)},
                       {.bytes = 8},
                       {.bytes = (size_t)p.boxes * 8},
                       {.bytes = (size_t)p.boxes * 8}};
         run_out("nms", &p,
                 (const void *const[]){boxes, scores, has_most ? &most : NULL,
                                       has_share ? &share : NULL, has_least ? &least : NULL},
-                out, 4, nms_kept);
+                out, 4, 2);
         const int64_t *y = (const int64_t *)(void *)out[0].data;
         int64_t all = 0, limit = !has_most ? 0 : most < p.most ? most : p.most;
         for (int32_t c = 0; c < p.batch * p.classes; c++) {
@@ -312,6 +289,7 @@ static void test_nms(void **state)
             all += found;
         }
         assert_int_equal(all, number(&out[1]));
+        ends(&out[0], (size_t)all * 24);
         free_all(out, 4);
         free(boxes);
         free(scores);

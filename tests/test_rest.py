@@ -3,10 +3,14 @@ each one prepared for what the one before it has given. Outputs are ONNX Runtime
 sizes; calibrated and quantized, too.
 """
 
+import re
+import subprocess
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from compiled import WARNINGS, compile_model, same_bytes
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -265,11 +269,45 @@ def test_constants_of_counted_size(done, tmp_path):
 
 
 def test_compile_names_what_is_computed(run, tmp_path):
-    for form, nodes in {"NonZero": [node("NonZero", ["x"], "y")], "Slice": MOST + FORMS["Slice"]}.items():
-        m = model(nodes, {"x": (FLOAT, [5, 4])}, {"y": FLOAT if form == "Slice" else INT64}, CONSTANTS)
-        onnx.save(m, tmp_path / "m.onnx")
+    cases = {"NonZero": ([node("NonZero", ["x"], "i"), node("Transpose", ["i"], "y")], INT64, "i"),
+             "Slice": (MOST + FORMS["Slice"], FLOAT, "y")}
+    for op, (nodes, kind, name) in cases.items():
+        onnx.save(model(nodes, {"x": (FLOAT, [5, 4])}, {"y": kind}, CONSTANTS), tmp_path / "m.onnx")
         end = run("compile", tmp_path / "m.onnx", "-o", tmp_path / "c")
-        assert end.rc == 1 and f"node 'y' ({form}): " in end.stderr and "not known before the model runs" in end.stderr
+        assert end.rc == 1 and f"node '{name}' ({op}): " in end.stderr and "not known before the model runs" in end.stderr
+
+
+def trimmed(compiled, outputs):
+    """Outputs of compiled code, those whose size is data with the size that they have; behind it is 0."""
+    for i, y in enumerate(outputs):
+        size, axis = (re.search(rf"OUTPUT{i}_{k} (\d+)", compiled.header) for k in ("SIZE", "SIZE_AXIS"))
+        if not size:
+            yield y
+            continue
+        shape = list(y.shape)
+        shape[int(axis[1])] = int(outputs[int(size[1])])
+        count = int(np.prod(shape))
+        assert not y.ravel()[count:].any()
+        yield y.ravel()[:count].reshape(shape)
+
+
+def test_compiled_at_the_most(done, qonnx, tmp_path):
+    """Outputs of a model whose sizes are data: room for the most, the sizes behind them, 0 where there is no more."""
+    source = detector()
+    nodes = [*source.graph.node[:10], node("Round", ["cs"], "whole"), node("NonZero", ["whole"], "places"),
+             node("Greater", ["f", "least"], "g"), node("Reshape", ["g", "minus"], "mask"), node("Compress", ["f", "mask"], "positive"),
+             node("Unique", ["whole"], ["u", "", "at", "times"])]
+    outputs = {"chosen": INT64, "places": INT64, "positive": FLOAT, "u": FLOAT, "at": INT64, "times": INT64}
+    m = model(nodes, {"x": (FLOAT, [1, 3, 16, 16])}, outputs,
+              {k.name: numpy_helper.to_array(k) for k in source.graph.initializer} | {"minus": np.array([-1])})
+    path, data = saved(tmp_path, m, pictures())
+    want = command(done, path, data, 6, "--engine", "portable")
+    compiled = compile_model(qonnx, path, tmp_path / "c")
+    compiled.build(["cc"], ["-O1", *WARNINGS])
+    got = compiled.run([[sample["x"]] for sample in pictures()])
+    assert len(got[0]) == 10 and same_bytes([list(trimmed(compiled, outputs))[:6] for outputs in got], want)
+    subprocess.run(["make", "-s", "-C", tmp_path / "c", "test"], check=True, capture_output=True)
+    assert "differ in" not in done("evaluate", path, path, *data, "--compiled")
 
 
 def test_batch_of_counted_size(run, done, tmp_path):

@@ -3,6 +3,7 @@
  */
 #include "backends/atomic_file.h"
 #include "backends/c/model.h"
+#include "ops/op.h"
 #include "runtime/cut.h"
 #include "runtime/exec.h"
 #include "runtime/prepare.h"
@@ -46,8 +47,22 @@ static void name_ports(CModel *m, Graph *g)
     m->in = arena_array(m->arena, (size_t)g->ninput, sizeof *m->in);
     m->out = arena_array(m->arena, (size_t)g->noutput, sizeof *m->out);
     for (int i = 0, k = 0; i < g->ninput; i++)
-        if (graph_is_fed(g, i)) m->in[k++].name = g->inputs[i]->name;
-    for (int i = 0; i < g->noutput; i++) m->out[i].name = g->outputs[i]->name;
+        if (graph_is_fed(g, i)) m->in[k++] = (CPort){.name = g->inputs[i]->name, .size = -1};
+    for (int i = 0; i < g->noutput; i++) {
+        const Value *v = g->outputs[i];
+        m->out[i] = (CPort){.name = v->name, .size = -1, .size_axis = counted_axis(v)};
+        for (int k = 0; m->out[i].size_axis >= 0 && k < g->noutput; k++)
+            if (value_is_size(g->outputs[k]) && g->outputs[k]->def == v->def) m->out[i].size = k;
+    }
+}
+
+/* Outputs whose size is data have the most that it can be, and the size is one more output. */
+static void put_sizes(Graph *g)
+{
+    for (Node *n = g->first; n; n = n->next) {
+        Value *size = node_count(n);
+        if (size) graph_put_output(g, size);
+    }
 }
 
 /* Makes the graph take and give integers where it quantizes at its border. Returns how many. */
@@ -138,7 +153,9 @@ static bool specialize(CModel *m, Graph *g)
     Tensor *shapes = arena_array(m->arena, (size_t)g->ninput, sizeof *shapes);
     for (int i = 0, k = 0; i < g->ninput; i++)
         if (graph_is_fed(g, i) && !fix_shape(m->cx, g, g->inputs[i], &shapes[k++])) return false;
-    return graph_specialize(m->cx, g, shapes) && graph_is_whole(m->cx, g);
+    if (!graph_specialize(m->cx, g, shapes) || !graph_is_whole(m->cx, g)) return false;
+    put_sizes(g);
+    return true;
 }
 
 /* Lowers and plans; `g` is consumed. */
@@ -257,6 +274,7 @@ static void fill_report(const CModel *m, int integers, qonnx_compile_report *r)
                                 .alive = m->program->alive,
                                 .weights = m->weights,
                                 .calls = m->program->ncall,
+                                .outputs = m->program->noutput,
                                 .integer_ports = integers};
     snprintf(r->prefix, sizeof r->prefix, "%s", m->prefix);
 }

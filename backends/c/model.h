@@ -16,6 +16,8 @@ typedef struct CPort {
     const char *ctype;  /* of its elements */
     bool quantized;     /* it takes or gives the integers behind the model's float tensor */
     QuantParams params; /* then */
+    int size;           /* the output that says how much of this one there is; -1: all of it */
+    int size_axis;      /* along that axis */
 } CPort;
 
 /* A constant, as the generated code holds it. */

@@ -134,6 +134,8 @@ typedef struct qonnx_compile_report {
     size_t alive;      /* the most of them in use at once: no plan could do with less */
     size_t weights;    /* bytes of constants */
     int calls;         /* of kernels */
+    int outputs;       /* of the run function: the model's, and the sizes of those that have one
+                          which is data */
     int integer_ports; /* inputs and outputs that are integers by integer_io */
 } qonnx_compile_report;
 
