@@ -41,8 +41,8 @@ static void print_port(const CModel *m, const CPort *c, const char *kind, int nu
     fputs("': ", f);
     print_shape(c, f);
     if (c->size >= 0) {
-        fprintf(f, "; the first *out%d of axis %d are there,\n * as a tensor of that size, ", c->size,
-                c->size_axis);
+        fprintf(f, "; the first *out%d of axis %d are there,\n * as a tensor of that size, ",
+                c->size, c->size_axis);
         fputs("and 0 behind it", f);
     }
     if (c->quantized) fputs("; real = (q - ZERO_POINT) * SCALE", f);
@@ -54,8 +54,8 @@ static void print_port(const CModel *m, const CPort *c, const char *kind, int nu
         fprintf(f, "#define %s_%s%d_DIM%d %lld\n", m->upper, kind, number, i,
                 (long long)t->dims[i]);
     if (c->size >= 0)
-        fprintf(f, "#define %s_%s%d_SIZE %d\n#define %s_%s%d_SIZE_AXIS %d\n", m->upper, kind, number,
-                c->size, m->upper, kind, number, c->size_axis);
+        fprintf(f, "#define %s_%s%d_SIZE %d\n#define %s_%s%d_SIZE_AXIS %d\n", m->upper, kind,
+                number, c->size, m->upper, kind, number, c->size_axis);
     if (c->quantized) {
         fprintf(f, "#define %s_%s%d_SCALE ", m->upper, kind, number);
         text_float(f, c->params.scale);
