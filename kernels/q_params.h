@@ -63,6 +63,7 @@ typedef struct q_mul_p {
     int32_t a_zero, b_zero, y_zero;
     int32_t scale; /* of (sa * sb) / sy: a q_scale, below 2^31 as every positive float's bits */
     int32_t lo, hi;
+    int32_t shift; /* even: added to y_zero before the last rounding, and taken off behind it */
 } q_mul_p; /* q_mul(p, a, b, y): S(rint((float)((a - a_zero) * (b - b_zero)) * scale + y_zero)), the
               product and the sum rounded to float32; y may be a or b where that one's strides are
               y's */

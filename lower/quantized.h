@@ -57,6 +57,9 @@ bool quant_table_lower(Lower *l, Node *n);
 q_scale quant_bits(float multiplier);
 /* The clamp of a fused activation, in the integers of the output. */
 void quant_clamp(const QuantNode *q, int32_t *lo, int32_t *hi);
+/* What ONNX Runtime on x86-64 has on top of the zero point when it rounds: it makes pairs of int8
+ * pairs of uint8 before anything else. */
+int quant_shift(const QuantNode *q);
 /* 1 for int8, 0 for uint8. */
 int quant_signed(DType t);
 /* A constant, bias[o] - zero * sum(w[o]), wrapping as the accumulators do. The outputs of the int8

@@ -286,6 +286,7 @@ static bool mul_integers(Lower *l, Node *n)
                  .b_zero = q->in[1].zero,
                  .y_zero = q->out.zero,
                  .scale = (int32_t)scale};
+    p.shift = quant_shift(q);
     quant_clamp(q, &p.lo, &p.hi);
     Layout at = lower_result_layout(l, n);
     Buf *in[2] = {expanded(l, n, 0, at), expanded(l, n, 1, at)};

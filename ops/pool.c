@@ -185,8 +185,7 @@ static bool mean_lower(Lower *l, Node *n)
     p.x_scale = (int32_t)quant_bits(q->in[0].scale);
     p.y_scale = (int32_t)quant_bits(q->out.scale);
     p.whole = qonnx_node_int(n, "count_include_pad", 0) != 0;
-    /* ONNX Runtime on x86-64 makes such pairs of int8 pairs of uint8 before anything else. */
-    p.shift = q->pairs && q->out.dtype == QONNX_INT8 ? 128 : 0;
+    p.shift = quant_shift(q);
     p.near = global ? 0 : mean_error(q, window);
     q_scale *s = lower_array(l, (size_t)(window + 1), sizeof *s);
     for (int64_t i = 0; i <= window; i++)

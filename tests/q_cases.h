@@ -424,6 +424,7 @@ static inline bool mul_case(Cases *t)
     p.a_zero = random_zero(t, p.a_signed);
     p.b_zero = random_zero(t, p.b_signed);
     p.y_zero = random_zero(t, y_signed);
+    p.shift = one_in(t, 2) ? 128 : 0;
     p.scale = (int32_t)random_scale(t, 20000.0);
     if (one_in(t, 2)) /* some products are near a tie */
         p.scale = (int32_t)bits_of((float)((between(t, 0, 200) + 0.5) / between(t, 1, 2000)));
@@ -441,8 +442,8 @@ static inline bool mul_case(Cases *t)
         const int32_t product = (value_of(a, (size_t)at, p.a_signed) - p.a_zero) *
                                 (value_of(b, (size_t)bt, p.b_signed) - p.b_zero);
         volatile float v = (float)product * float_of((q_scale)p.scale);
-        v = v + (float)p.y_zero;
-        want[i] = limit(rint((double)v), p.lo, p.hi);
+        v = v + (float)(p.y_zero + p.shift);
+        want[i] = limit(rint((double)v) - p.shift, p.lo, p.hi);
     }
     const bool ok = as_wanted(
         t, "q_mul", run_case(t, "q_mul", &p, (const void *[]){a, b}, (size_t)n), want, (size_t)n);
