@@ -23,8 +23,8 @@ KERNEL_CALLED int32_t q_mul_twice(const q_mul_p *restrict p, const q_mul_row *ro
 {
     const int64_t product = (int64_t)((a - p->a_zero) * (b - p->b_zero)) * row->mantissa;
     const int64_t rounded = (int64_t)q_round_24((uint64_t)(product < 0 ? -product : product));
-    const int64_t sum =
-        (product < 0 ? -rounded : rounded) + (int64_t)(p->y_zero + p->shift) * ((int64_t)1 << row->shift);
+    const int64_t sum = (product < 0 ? -rounded : rounded) +
+                        (int64_t)(p->y_zero + p->shift) * ((int64_t)1 << row->shift);
     const uint64_t magnitude = q_round_24((uint64_t)(sum < 0 ? -sum : sum));
     const uint64_t r = q_round_shift(magnitude, row->shift);
     const int32_t y = r > 1024 ? 1024 : (int32_t)r;
