@@ -85,3 +85,60 @@ def test_gemm(tmp_path, qonnx, dtype):
             forms.append(form("Gemm", f"a{ta}", x[f"b{tb}"], *([x[f"c{c}"]] if c is not None else []), **ends))
     got = agrees(m := build(forms, x), tmp_path, 2e-6 if dtype == np.float32 else 1e-14)
     compiles(m, tmp_path, got, qonnx)
+
+
+# ---- Einsum ----
+
+EQUATIONS = [
+    ("ij,jk->ik", (4, 70), (70, 5)), ("ij,jk", (4, 70), (70, 5)), ("bhid,bhjd->bhij", (2, 3, 20, 8), (2, 3, 17, 8)),
+    ("bihd,bjhd->bhij", (2, 20, 3, 8), (2, 17, 3, 8)), ("bhij,bjhd->bihd", (2, 3, 20, 17), (2, 17, 3, 8)),
+    ("bij,bkj->bki", (2, 5, 9), (2, 7, 9)), ("bijk,kjl->bil", (2, 3, 4, 5), (5, 4, 6)), ("...ij,...jk->...ik", (2, 1, 4, 5), (1, 3, 5, 6)),
+    ("...ij,jk->i...k", (2, 3, 4, 5), (5, 6)), ("ij->ji", (4, 5)), ("ij->", (4, 70)), ("ijk->ik", (4, 5, 6)), ("...a->...", (3, 4, 5)),
+    ("ii->i", (6, 6)), ("ii", (6, 6)), ("iij->j", (3, 3, 5)), ("...ii->...i", (2, 4, 4)), ("i,i->", (70,), (70,)),
+    ("ij,ij->ij", (4, 5), (4, 5)), ("ij,ik->ijk", (4, 5), (4, 6)), ("i,j->ij", (4,), (5,)), ("i,j->ji", (4,), (5,)),
+    ("ij,kj->ik", (4, 5), (1, 5)), ("ij,kl->", (4, 5), (2, 3)), ("ij,kl->jl", (4, 5), (2, 3)), (" i j , j k -> k i ", (4, 5), (5, 6)),
+    ("ij,->ij", (4, 5), ()), (",->", (), ()), ("ij,jk,kl->il", (4, 5), (5, 6), (6, 7)), ("abc,bd,dc->a", (2, 3, 4), (3, 5), (5, 4)),
+    ("a,ab,abc->abc", (3,), (3, 4), (3, 4, 5)), ("ij,j...->i...", (4, 5), (5, 2, 3)), ("bij,bij->b", (3, 4, 5), (3, 4, 5)),
+    ("bqc,bchw->bqhw", (2, 4, 8), (2, 8, 3, 5)), ("nkctv,kvw->nctw", (2, 3, 4, 5, 6), (3, 6, 6)), ("i->i", (4,)),
+    ("ij,jk->ik", (4, 0), (0, 5)),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64], ids=lambda t: np.dtype(t).name)
+def test_einsum(tmp_path, qonnx, dtype):
+    x, forms = {}, []
+    for equation, *shapes in EQUATIONS:
+        if 0 not in shapes[0] or dtype == np.float32:
+            x |= {f"{i}{s}": np.asarray(numbers(dtype, *s, seed=i)) for i, s in enumerate(shapes)}
+            forms.append(form("Einsum", *(f"{i}{s}" for i, s in enumerate(shapes)), equation=equation))
+    got = agrees(m := build(forms, x), tmp_path, {np.float32: 2e-6, np.float64: 1e-14}.get(dtype, 0))
+    if dtype == np.float32:
+        forms = [f for f in forms if "0(4, 0)" not in f[1]]
+        x = {k: v for k, v in x.items() if v.size}
+        got = agrees(m := build(forms, x), tmp_path, 2e-6)
+        compiles(m, tmp_path, got, qonnx)
+
+
+def test_random_equations(tmp_path):
+    """Against numpy, some letters capitals."""
+    random = np.random.default_rng(1)
+    x, forms, want = {}, [], []
+    for k in range(150):
+        letters = "Bacdef"[:random.integers(2, 7)]
+        sizes = {c: int(random.integers(1, 5)) for c in letters}
+        terms = ["".join(random.choice(list(letters), random.integers(0, 5))) for _ in range(random.integers(1, 5))]
+        there = sorted(set("".join(terms)))
+        out = "".join(random.permutation(there)[:random.integers(0, len(there) + 1)])
+        names = []
+        for i, term in enumerate(terms):
+            names.append(f"x{k}_{i}")
+            shape = [1 if random.random() < 0.1 else sizes[c] for c in term]
+            if len(set(term)) < len(term):
+                shape = [sizes[c] for c in term]
+            x[names[-1]] = np.asarray(random.uniform(0.5, 1.5, shape).astype(np.float32))
+        equation = ",".join(terms) + ("->" + out if k % 3 else "")
+        forms.append(form("Einsum", *names, equation=equation))
+        full = [np.broadcast_to(x[n], [sizes[c] if any(c in t and x[m].shape[t.index(c)] > 1 for t, m in zip(terms, names))
+                                       else 1 for c in term]) for n, term in zip(names, terms)]
+        want.append(np.asarray(np.einsum(equation, *[v.astype(np.float64) for v in full]).astype(np.float32)))
+    agrees(build(forms, x), tmp_path, 2e-6, want)

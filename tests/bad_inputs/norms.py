@@ -59,3 +59,28 @@ for op, shape, attributes, message in [
     more = {"domain": "com.microsoft"} if op == "FusedMatMul" else {}
     model_row(f"{op} by {shape} {attributes}", rf"'n' \({op}\): {message}",
               lambda o=op, s=shape, a=attributes | more: one(o, ["x", "w"], constants={"w": ones(*s)}, **a))
+
+for equation, message in [
+    ("abcd->abce", "axis 3 of the result is in no operand, or twice in it"),
+    ("abcd->aabc", "axis 1 of the result is in no operand, or twice in it"),
+    ("abcd,ab->a", "the equation has more terms than there are operands: 1"),
+    ("abc->a", "operand 0 has rank 4, its term has 3 axes"),
+    ("...abcde->a", "operand 0 has rank 4, its term has 5 axes"),
+    ("a...d->ad", "the result has no ellipsis for 2 axes of the operands"),
+    ("ab.cd->a", "the equation is wrong at its character 3"),
+    ("abcd->a,b", "the equation is wrong at its character 8"),
+    ("a" * 9, "the equation is wrong at its character 9: a term has more axes than are supported"),
+    ("abcd-", "the equation is wrong at its character 5"),
+    ("......", "the equation is wrong at its character 4"),
+    ("abcb->a", "operand 0 has size 8 where another axis of that label has 3"),
+    ("", "operand 0 has rank 4, its term has 0 axes"),
+]:
+    model_row(f"Einsum {equation}", rf"'n' \(Einsum\): {message}", lambda e=equation: one("Einsum", opset=13, equation=e))
+model_row("Einsum of fewer terms", r"'n' \(Einsum\): the equation has fewer terms than there are operands: 2",
+          lambda: one("Einsum", ["x", "x"], equation="abcd->a"))
+model_row("Einsum without an equation", r"'n' \(Einsum\): attribute equation is missing", lambda: one("Einsum"))
+model_row("Einsum of many operands", r"'n' \(Einsum\): 40 operands, at most 32 are supported",
+          lambda: one("Einsum", ["x"] * 40, equation=",".join(["abcd"] * 40)))
+run_row("Einsum of more axes on the way", r"'n' \(Einsum\): a product on the way has rank 11, at most 8 can be run", lambda: one(
+    "Einsum", ["x", "w", "v", "u"], constants={"w": ones(2, 2, 2, 2), "v": ones(2, 2, 2, 2), "u": ones(1, 3, 8, 8, 2, 2, 2, 2)},
+    equation="abcd,efgh,ijkl,abcdefgh->ijkl"))
