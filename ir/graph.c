@@ -399,8 +399,10 @@ static void release_inputs(Node *n)
         if (n->nin > FEW) use_drop_all(n->in[i], n);
         else use_drop(n->in[i], n, i), n->in[i] = NULL;
     }
-    for (int i = 0; i < n->nsub; i++)
+    for (int i = 0; i < n->nsub; i++) {
+        for (int k = 0; k < n->subs[i]->noutput; k++) n->subs[i]->outputs[k]->output_count--;
         for (Node *m = n->subs[i]->first; m; m = m->next) release_inputs(m);
+    }
 }
 
 void qonnx_node_remove(Node *n)
@@ -412,6 +414,34 @@ void qonnx_node_remove(Node *n)
         if (n->out[i] && n->out[i]->def == n) n->out[i]->def = NULL;
     *(n->prev ? &n->prev->next : &n->graph->first) = n->next;
     *(n->next ? &n->next->prev : &n->graph->last) = n->prev;
+}
+
+void graph_release(Graph *g)
+{
+    name_drop_graph(g);
+    for (int i = 0; i < g->noutput; i++) g->outputs[i]->output_count--;
+    for (Node *n = g->first; n; n = n->next) {
+        node_name_drop(n);
+        release_inputs(n);
+    }
+}
+
+void graph_adopt(Graph *g, Value *v)
+{
+    v->graph = g;
+    v->id = g->nvalue;
+    PUSH(g, values, nvalue, value_cap, v);
+    if (v->data) PUSH(g, constants, nconstant, constant_cap, v);
+    name_put(g, v);
+}
+
+void node_move(Node *n, Node *before)
+{
+    *(n->prev ? &n->prev->next : &n->graph->first) = n->next;
+    *(n->next ? &n->next->prev : &n->graph->last) = n->prev;
+    n->graph = before->graph;
+    for (int i = 0; i < n->nsub; i++) n->subs[i]->parent = n->graph;
+    link_before(n->graph, n, before);
 }
 
 /* Whether anybody reads one of its outputs. */

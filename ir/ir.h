@@ -169,6 +169,16 @@ void graph_put_constant(Graph *g, Value *v, const Tensor *t); /* t is not copied
 Node *graph_append(Graph *g, const char *op, const char *domain, const char *name, int nin,
                    int nout);
 
+/* Gives up a subgraph: the uses that its nodes make of values, and all names in it. */
+void graph_release(Graph *g);
+/* Takes over a value of another graph, under its name, which is free. */
+void graph_adopt(Graph *g, Value *v);
+/* Takes a node out of its graph, and puts it in front of `before`, with its subgraphs. */
+void node_move(Node *n, Node *before);
+
+/* splice.c: puts the nodes of a subgraph without inputs, one of the node's, in the node's place */
+void graph_splice(Node *n, Graph *sub);
+
 /* names.c */
 Value *graph_own(const Graph *g, const char *name); /* its own value of that name, or NULL */
 /* `name` itself when no value of the model has it, else the first free of name_1, name_2, ... */
@@ -198,8 +208,10 @@ Graph *graph_clone(const Graph *g);
  * raise-opset knows: with `lenient`, what cannot be inferred there stays unknown, and what no
  * operator set of the model has too. */
 bool graph_infer(Ctx *cx, Graph *g, bool lenient);
-/* The same, strictly, of one node alone. */
+/* The same, strictly, of one node alone, its subgraphs being inferred. */
 bool node_infer(Ctx *cx, Node *n);
+/* Before they are: gives their inputs types and shapes. */
+bool node_enter(Ctx *cx, Node *n);
 
 /* verify.c: whether every invariant of this header holds; the message says which not */
 bool graph_verify(Ctx *cx, const Graph *g);

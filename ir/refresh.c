@@ -132,46 +132,97 @@ static bool check_form(Ctx *cx, const Node *n)
     return op_check_attributes(cx, n);
 }
 
-/* `quiet`: where messages about an old form go, which then stays unknown; NULL: there is none. With
- * `lenient`, what is none of the operator set's forms stays unknown too: it is refused by its name
- * where something is to run, and carried where nothing is. */
-static bool infer_node(Ctx *cx, Ctx *quiet, bool lenient, Node *n)
+/* One inference. */
+typedef struct Infer {
+    Ctx *cx;
+    Ctx *quiet;   /* where messages about an old form go, which then stays unknown; NULL: there is
+                     none */
+    bool lenient; /* what is none of the operator set's forms stays unknown too: it is refused by
+                     its name where something is to run, and carried where nothing is */
+} Infer;
+
+static bool infer_graph(const Infer *in, Graph *g);
+
+/* Whether anything can be said of the node; false with a message where its form is wrong. */
+static bool begins(const Infer *in, const Node *n, bool *known)
 {
     Why why;
-    node_mark_data(n);
+    *known = n->row != NULL;
     if (!n->row) return true;
-    if (!check_form(cx, n)) return false;
-    if (lenient && !quiet && !op_has_form(&why, n)) return true;
-    Ctx *c = quiet ? quiet : cx;
-    return (check_arity(c, n) && op_shape(c, n)) || quiet;
+    if (!check_form(in->cx, n)) return false;
+    if (in->lenient && !in->quiet && !op_has_form(&why, n)) *known = false;
+    return true;
 }
 
-static Ctx *quiet_for(const Graph *g) { return qonnx_model_opset(g) < 13 ? ctx_quiet() : NULL; }
+/* Forgets what was inferred in a graph. */
+static void forget(Graph *g)
+{
+    for (Node *n = g->first; n; n = n->next) {
+        for (int i = 0; i < n->nsub; i++) forget(n->subs[i]);
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) n->out[i]->shape.rank = -1;
+    }
+}
+
+/* What goes round in a cycle is tried with the shapes it begins with; then with those sizes open
+ * that a turn changes; then with all of them open. */
+static bool infer_subgraphs(const Infer *in, Node *n, const Flow *flow)
+{
+    enum { ROUNDS = 3 };
+    if (flow && !flow->enter(in->quiet ? in->quiet : in->cx, n) && !in->quiet) return false;
+    for (int round = 1;; round++) {
+        for (int i = 0; i < n->nsub; i++)
+            if (!infer_graph(in, n->subs[i])) return false;
+        if (!flow || !flow->settled || round == ROUNDS || flow->settled(n, round == ROUNDS - 1))
+            return true;
+        for (int i = 0; i < n->nsub; i++) forget(n->subs[i]);
+    }
+}
+
+static bool infer_node(const Infer *in, Node *n, bool subgraphs)
+{
+    bool known;
+    if (!begins(in, n, &known)) return false;
+    if (subgraphs && n->nsub && !infer_subgraphs(in, n, known ? n->row->flow : NULL)) return false;
+    Ctx *c = in->quiet ? in->quiet : in->cx;
+    node_mark_data(n);
+    return !known || (check_arity(c, n) && op_shape(c, n)) || in->quiet;
+}
+
+static bool infer_graph(const Infer *in, Graph *g)
+{
+    for (Node *n = g->first; n; n = n->next)
+        if (!infer_node(in, n, true)) return false;
+    return true;
+}
+
+static Infer infer_leniently(Ctx *cx, const Graph *g)
+{
+    return (Infer){cx, qonnx_model_opset(g) < 13 ? ctx_quiet() : NULL, true};
+}
 
 bool graph_infer(Ctx *cx, Graph *g, bool lenient)
 {
-    Ctx *quiet = lenient ? quiet_for(g) : NULL;
-    bool ok = true;
-    for (Node *n = g->first; ok && n; n = n->next) {
-        for (int i = 0; ok && i < n->nsub; i++) ok = graph_infer(cx, n->subs[i], lenient);
-        ok = ok && infer_node(cx, quiet, lenient, n);
-    }
-    qonnx_ctx_free(quiet);
+    Infer in = lenient ? infer_leniently(cx, g) : (Infer){.cx = cx};
+    bool ok = infer_graph(&in, g);
+    qonnx_ctx_free(in.quiet);
     return ok;
 }
 
-bool node_infer(Ctx *cx, Node *n)
+bool node_enter(Ctx *cx, Node *n)
 {
-    for (int i = 0; i < n->nsub; i++)
-        if (!graph_infer(cx, n->subs[i], false)) return false;
-    return infer_node(cx, NULL, false, n);
+    bool known;
+    return begins(&(Infer){.cx = cx}, n, &known) &&
+           (!known || !n->row->flow || n->row->flow->enter(cx, n));
 }
+
+bool node_infer(Ctx *cx, Node *n) { return infer_node(&(Infer){.cx = cx}, n, false); }
 
 bool qonnx_node_infer(Ctx *cx, Node *n)
 {
-    Ctx *quiet = quiet_for(n->graph);
-    bool ok = infer_node(cx, quiet, true, n);
-    qonnx_ctx_free(quiet);
+    Infer in = infer_leniently(cx, n->graph);
+    bool ok = infer_node(&in, n, false);
+    qonnx_ctx_free(in.quiet);
     return ok;
 }
 

@@ -33,17 +33,37 @@ static void add(Missing *m, const Node *n, const Why *why)
     else m->others++;
 }
 
+static bool value_follows(const Value *v) { return v->data || (v->def && v->def->mark); }
+
+/* Whether what comes out of an If is constant when its condition is: its branches' results are. */
+static bool branches_follow(Node *n)
+{
+    bool all = qonnx_node_is(n, "If");
+    for (int i = 0; i < n->nsub; i++) {
+        const Graph *g = n->subs[i];
+        for (Node *m = g->first; m; m = m->next) follows_from_shapes(m);
+        for (int k = 0; k < g->noutput; k++) all = all && value_follows(g->outputs[k]);
+    }
+    return all;
+}
+
 bool follows_from_shapes(Node *n)
 {
     n->mark = qonnx_node_is(n, "Shape") || qonnx_node_is(n, "Size");
     if (n->mark || !n->row) return n->mark;
+    bool follows = !n->nsub || branches_follow(n);
     int given = 0; /* inputs that are not left out */
     for (int i = 0; i < n->nin; i++) {
         const Value *v = n->in[i];
-        if (v && !v->data && !(v->def && v->def->graph == n->graph && v->def->mark)) return false;
+        follows = follows && (!v || value_follows(v));
         given += v != NULL;
     }
-    return (n->mark = given > 0);
+    return (n->mark = follows && given > 0);
+}
+
+bool chooses_by_shapes(const Node *n)
+{
+    return qonnx_node_is(n, "If") && n->nin && n->in[0] && value_follows(n->in[0]);
 }
 
 static void collect(Missing *m, const Graph *g, bool specialized)
@@ -52,6 +72,7 @@ static void collect(Missing *m, const Graph *g, bool specialized)
     for (Node *n = g->first; n; n = n->next) {
         bool folds = follows_from_shapes(n) && !specialized;
         if (!folds && !op_takes(&why, n)) add(m, n, &why);
+        if (chooses_by_shapes(n) && !specialized) continue; /* only one branch will be there */
         for (int i = 0; i < n->nsub; i++) collect(m, n->subs[i], specialized);
     }
 }

@@ -196,7 +196,9 @@ void lower_call_n(Lower *l, const Node *n, const char *kernel, const void *param
         .kernel = k,
         .params = arena_copy(p->arena, params, 4u * (size_t)(k->nint + k->nfloat)),
         .in = operands(l, in, nin, k->nin),
+        .nin = k->nin,
         .out = operands(l, out, nout, k->nout),
+        .nout = k->nout,
         .node = n,
     };
     p->ncall++;

@@ -53,6 +53,15 @@ void lower_call(Lower *l, const Node *n, const char *kernel, const void *params,
  * buffer is lower_temp's. */
 void lower_call_n(Lower *l, const Node *n, const char *kernel, const void *params, Buf *const *in,
                   int nin, Buf *const *out, int nout);
+/* Lowers a subgraph of the node as branch `which` of a body, with memory for its ports: those of
+ * its own inputs, and those of its outputs, are the caller's to fill in. What the subgraph captures
+ * becomes inputs behind them. False on failure. */
+bool lower_branch(Lower *l, Node *n, Graph *g, Body *b, int which);
+/* Emits the call of a body, which is copied. */
+void lower_body(Lower *l, const Node *n, const Body *b);
+/* program.c: the program of a graph, in that arena, not planned; its fed inputs lie in these
+ * layouts, NULL: plain. NULL on failure. */
+Program *program_lower(Ctx *cx, Arena *a, Graph *g, const Layout *layouts);
 /* Memory for tables made by lowering; lives with the program. */
 void *lower_alloc(Lower *l, size_t bytes);
 void *lower_array(Lower *l, size_t n, size_t size); /* the product is checked */

@@ -31,7 +31,8 @@ static size_t aligned(const Plan *p, size_t n) { return (n + p->align - 1) / p->
 static bool in_place(const Call *c, int i)
 {
     const Kernel *k = c->kernel;
-    return i < 32 && k->in_place >> i & 1 && (!k->in_place_now || k->in_place_now(c->params, i));
+    return k && i < 32 && k->in_place >> i & 1 &&
+           (!k->in_place_now || k->in_place_now(c->params, i));
 }
 
 static bool placed(const Buf *b) { return b && !b->data && !b->port; }
@@ -39,7 +40,7 @@ static bool placed(const Buf *b) { return b && !b->data && !b->port; }
 /* Whether an input that must not be the output's memory is that of input i, too. */
 static bool is_read_elsewhere(const Call *c, int i)
 {
-    for (int j = 0; j < c->kernel->nin; j++)
+    for (int j = 0; j < c->nin; j++)
         if (placed(c->in[j]) && c->in[j]->block == c->in[i]->block && !in_place(c, j)) return true;
     return false;
 }
@@ -49,8 +50,8 @@ static void join(Plan *p, int call)
 {
     const Call *c = &p->program->calls[call];
     Buf *y = c->out[0];
-    if (!placed(y) || y->born != call) return;
-    for (int i = 0; i < c->kernel->nin; i++) {
+    if (!c->kernel || !placed(y) || y->born != call) return;
+    for (int i = 0; i < c->nin; i++) {
         const Buf *x = c->in[i];
         if (!placed(x) || x->bytes != y->bytes || !in_place(c, i)) continue;
         Block *b = &p->blocks[x->block];
@@ -296,8 +297,24 @@ static size_t sweep(Plan *p)
     return memory;
 }
 
+/* The programs that a call runs have their arena in the memory of the one that calls them. */
+static void plan_bodies(Program *g, size_t align)
+{
+    for (int i = 0; i < g->ncall; i++) {
+        const Body *b = g->calls[i].body;
+        if (!b) continue;
+        b->memory->bytes = 0;
+        for (int k = 0; k < 2; k++) {
+            if (!b->program[k]) continue;
+            program_plan(b->program[k], align);
+            if (b->program[k]->memory > b->memory->bytes) b->memory->bytes = b->program[k]->memory;
+        }
+    }
+}
+
 void program_plan(Program *g, size_t align)
 {
+    plan_bodies(g, align);
     size_t room = (size_t)g->nbuf + 1;
     Plan p = {.program = g, .align = align};
     p.blocks = xcalloc(room, sizeof *p.blocks);

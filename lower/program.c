@@ -41,9 +41,23 @@ static bool check_value(Ctx *cx, const Node *n, const char *what, const Value *v
                what, v->name);
 }
 
+static bool check_sizes(Ctx *cx, const Graph *g);
+
+/* What a subgraph is given and gives. */
+static bool check_subgraph(Ctx *cx, const Node *n, const Graph *g)
+{
+    for (int i = 0; i < g->ninput; i++)
+        if (!check_value(cx, n, "body's input", g->inputs[i])) return false;
+    for (int i = 0; i < g->noutput; i++)
+        if (!check_value(cx, n, "body's output", g->outputs[i])) return false;
+    return check_sizes(cx, g);
+}
+
 static bool check_sizes(Ctx *cx, const Graph *g)
 {
     for (const Node *n = g->first; n; n = n->next) {
+        for (int i = 0; i < n->nsub; i++)
+            if (!check_subgraph(cx, n, n->subs[i])) return false;
         if (!n->out[0])
             return qonnx_fail(cx, n, "its first output is left out, so it cannot be run");
         for (int i = 0; i < n->nin; i++)
@@ -97,13 +111,13 @@ static Port port_of(const Value *v, Buf *b)
     return p;
 }
 
-static void lower_inputs(Lower *l, Graph *g)
+static void lower_inputs(Lower *l, Graph *g, const Layout *layouts)
 {
     Program *p = l->program;
     p->inputs = arena_array(p->arena, (size_t)g->ninput, sizeof *p->inputs);
     for (int i = 0; i < g->ninput; i++) {
         if (!graph_is_fed(g, i)) continue;
-        Buf *b = lower_out(l, g->inputs[i], PLAIN);
+        Buf *b = lower_out(l, g->inputs[i], layouts ? layouts[p->ninput] : PLAIN);
         b->born = -1;
         b->port = p->ninput + 1;
         p->inputs[p->ninput++] = port_of(g->inputs[i], b);
@@ -161,9 +175,9 @@ static void tap_givens(Lower *l, const Graph *g)
     }
 }
 
-static bool lower_graph(Lower *l, Graph *g)
+static bool lower_graph(Lower *l, Graph *g, const Layout *layouts)
 {
-    lower_inputs(l, g);
+    lower_inputs(l, g, layouts);
     tap_givens(l, g);
     for (Node *n = g->first; n; n = n->next) {
         if (!lower_node(l, n)) return false;
@@ -173,10 +187,19 @@ static bool lower_graph(Lower *l, Graph *g)
     return lower_outputs(l, g);
 }
 
-void program_align_constants(Program *p)
+/* Calls `f` for each program that a call of this one runs. */
+static void each_body(const Program *p, void (*f)(Program *))
 {
     for (int i = 0; i < p->ncall; i++)
-        for (int k = 0; k < p->calls[i].kernel->nin; k++) {
+        for (int k = 0; p->calls[i].body && k < 2; k++)
+            if (p->calls[i].body->program[k]) f(p->calls[i].body->program[k]);
+}
+
+void program_align_constants(Program *p)
+{
+    each_body(p, program_align_constants);
+    for (int i = 0; i < p->ncall; i++)
+        for (int k = 0; k < p->calls[i].nin; k++) {
             Buf *b = p->calls[i].in[k];
             if (!b || !b->data || !b->align || !((uintptr_t)b->data % (unsigned)b->align)) continue;
             b->data = memcpy(arena_aligned(p->arena, b->bytes), b->data, b->bytes);
@@ -184,16 +207,24 @@ void program_align_constants(Program *p)
         }
 }
 
-Program *program_new(Ctx *cx, Graph *g)
+Program *program_lower(Ctx *cx, Arena *a, Graph *g, const Layout *layouts)
 {
-    Arena *a = arena_new();
     Program *p = arena_alloc(a, sizeof *p);
-    *p = (Program){.arena = a, .graph = g};
+    *p = (Program){.arena = a, .graph = g, .work = INT64_MAX};
     Lower l = {.cx = cx, .program = p};
     l.places = arena_array(a, (size_t)g->nvalue, sizeof *l.places);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
-    if (!graph_can_run(cx, g, true) || !check_sizes(cx, g) || !lower_graph(&l, g)) {
-        program_free(p);
+    return lower_graph(&l, g, layouts) ? p : NULL;
+}
+
+Program *program_new(Ctx *cx, Graph *g)
+{
+    Arena *a = arena_new();
+    Program *p = NULL;
+    if (graph_can_run(cx, g, true) && check_sizes(cx, g)) p = program_lower(cx, a, g, NULL);
+    if (!p) {
+        qonnx_graph_free(g);
+        arena_free(a);
         return NULL;
     }
     program_plan(p, PLAN_ALIGN);

@@ -19,14 +19,55 @@ typedef struct Buf {
     int block;        /* the planner's: buffers of one block share their memory */
 } Buf;
 
+typedef struct Body Body;
+
+/* A call of a kernel, or of programs. */
 typedef struct Call {
-    const Kernel *kernel;
-    const void *params; /* the kernel's parameter struct */
-    Buf **in;           /* [kernel->nin]; NULL where one is left out */
-    Buf **out;          /* [kernel->nout]: what somebody reads, and memory that lives for this call;
-                           NULL where one is left out */
-    const Node *node;   /* where it comes from, for messages */
+    const Kernel *kernel; /* NULL: it has a body */
+    const void *params;   /* the kernel's parameter struct */
+    Body *body;           /* what runs, when that is no kernel; NULL otherwise */
+    Buf **in;             /* [nin]; NULL where one is left out. With a body: all that is read */
+    int nin;              /* of a kernel: kernel->nin */
+    Buf **out;            /* [nout]: what somebody reads, and memory that lives for this call; NULL
+                             where one is left out */
+    int nout;             /* of a kernel: kernel->nout */
+    const Node *node;     /* where it comes from, for messages */
 } Call;
+
+/* Where a body's input or output is: in turn t, t * step + start bytes into a buffer of the program
+ * that makes the call. */
+typedef struct BodyPort {
+    Buf *buf;
+    int64_t start, step;
+} BodyPort;
+
+/* What a turn made, and the next one reads. */
+typedef struct BodyCopy {
+    Buf *to, *from;
+    size_t bytes;
+} BodyCopy;
+
+/* What the subgraphs of an If, a Loop or a Scan have become: programs in the arena of the one that
+ * calls them. Buffers are that one's. It runs as
+ *
+ *     chooses:  program[*test ? 0 : 1]
+ *     else:     for (t = 0; t < turns && t < *trip && *test; t++) *counter = t, program[0], copies
+ */
+struct Body {
+    bool chooses; /* one of two programs runs, once */
+    struct Program *program[2];
+    BodyPort *in[2];   /* [program->ninput] */
+    BodyPort *out[2];  /* [program->noutput] */
+    Buf *test;         /* a boolean; NULL: true */
+    Buf *trip;         /* an int64; NULL: there is none */
+    Buf *counter;      /* an int64; NULL: there is none */
+    int64_t turns;     /* at most; INT64_MAX: not known before it runs */
+    BodyCopy *carried; /* [ncarried] copies at the end of a turn */
+    int ncarried;
+    Buf *memory;  /* the arena of the programs, while they run */
+    int64_t cost; /* steps of a turn; set by limits_set */
+    int64_t most; /* turns that the limit of work allows; by limits_set */
+};
 
 /* A graph input or output: its buffer holds plain row-major data. */
 typedef struct Port {
@@ -45,7 +86,8 @@ typedef struct Tap {
 
 typedef struct Program {
     Arena *arena;      /* everything below */
-    Graph *graph;      /* the lowered graph, owned; calls point into it */
+    Graph *graph;      /* the lowered graph, owned, or a subgraph of another's; calls point into it
+                        */
     Call *calls;
     int ncall, call_cap;
     Buf **bufs;        /* all that are not constant, ports included */
@@ -56,6 +98,7 @@ typedef struct Program {
     int noutput;
     Tap *taps;
     int ntap, tap_cap;
+    int64_t work;      /* steps that a run may take; set by limits_set */
     size_t memory;     /* bytes of the arena that holds the buffers; set by program_plan */
     size_t alive; /* the most bytes alive at one call: no arena can be smaller; by program_plan */
 } Program;
@@ -82,6 +125,8 @@ bool graph_can_run(Ctx *cx, const Graph *g, bool specialized);
  * of the inputs are known: it is folded then. The nodes before it must have been asked, in order.
  */
 bool follows_from_shapes(Node *n);
+/* Whether the node is an If whose condition does, so that one of its branches takes its place. */
+bool chooses_by_shapes(const Node *n);
 
 /* Whether input i of the graph is fed by samples: it is no initializer. */
 bool graph_is_fed(const Graph *g, int i);

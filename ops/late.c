@@ -33,8 +33,9 @@ static bool is_late(void *user, Value *v)
 /* Whether a list that the node needs is computed; from more than shapes, when `data`. */
 static bool wants_computed(const Node *n, bool data)
 {
-    for (int i = 0; n->row && i < n->nin && i < 32; i++)
-        if (n->row->lists >> i & 1 && n->in[i] && !n->in[i]->data && !(data && n->in[i]->of_shapes))
+    unsigned lists = op_lists(n);
+    for (int i = 0; i < n->nin && i < 32; i++)
+        if (lists >> i & 1 && n->in[i] && !n->in[i]->data && !(data && n->in[i]->of_shapes))
             return true;
     return false;
 }

@@ -52,6 +52,19 @@ typedef struct Counted {
     int64_t (*most)(const Node *n); /* the greatest size, for inputs of known shapes */
 } Counted;
 
+/* What an operator does with its subgraphs. */
+typedef struct Flow {
+    /* Gives the subgraphs' inputs their types and shapes, as far as they are known, before the
+     * subgraphs are inferred. False: the subgraphs are none for it; the message says how. */
+    bool (*enter)(Ctx *cx, Node *n);
+    /* Whether what goes from one turn to the next has the shape that it had before, the subgraph
+     * being inferred. Where not, opens the sizes that a turn changes, or, with `last`, all of them,
+     * and the subgraph is inferred again. NULL: it runs once. */
+    bool (*settled)(Node *n, bool last);
+    /* How often its subgraph runs; -1: not known before it does. NULL: one of them runs, once. */
+    int64_t (*turns)(const Node *n);
+} Flow;
+
 typedef struct Op {
     const char *name;    /* op_type */
     int min_in, max_in;  /* inputs it takes; max -1: any number */
@@ -71,6 +84,8 @@ typedef struct Op {
      * take what samples feed there as constant (runtime/bind.h), and run a graph in parts where one
      * is computed (runtime/cut.h). */
     unsigned lists;
+    /* The same, where it depends on the node; NULL: `lists`. Asked through op_lists(). */
+    unsigned (*lists_now)(const Node *n);
     /* Whether the lowering takes a node of these element types and of this form: all that does
      * not depend on sizes. Types that are not known yet, and inputs that are not there, pass.
      * NULL: any type whose elements are whole bytes. Asked through op_takes(), for `inspect` as
@@ -84,6 +99,8 @@ typedef struct Op {
     const char *domain; /* of other operators than ONNX's own; NULL: its own */
     /* NULL: what the sizes of its outputs are follows from shapes and lists. */
     const Counted *counted;
+    /* NULL: it has no subgraphs. */
+    const Flow *flow;
 } Op;
 
 /* Rules of operators that have no weight and no bias; further fields may stand behind. */
@@ -166,6 +183,8 @@ bool takes_type(Why *why, const Node *n, int i, DType t);
 bool takes_floats(Why *why, const Node *n);
 bool takes_float_data(Why *why, const Node *n);
 bool takes_moved(Why *why, const Node *n);
+/* The bits of Op.lists for this node; 0 for one without a row. */
+unsigned op_lists(const Node *n);
 /* Whether output i is there and read. */
 bool out_used(const Node *n, int i);
 

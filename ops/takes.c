@@ -12,6 +12,12 @@ bool why_not(Why *why, const char *fmt, ...)
     return false;
 }
 
+unsigned op_lists(const Node *n)
+{
+    if (!n->row) return 0;
+    return n->row->lists_now ? n->row->lists_now(n) : n->row->lists;
+}
+
 bool out_used(const Node *n, int i)
 {
     const Value *v = qonnx_node_output(n, i);

@@ -6,10 +6,7 @@
 
 enum { MOST_ELEMENTS = 64 };
 
-static bool wants_list(const Use *u)
-{
-    return u->node->row && u->input < 32 && u->node->row->lists >> u->input & 1;
-}
+static bool wants_list(const Use *u) { return u->input < 32 && op_lists(u->node) >> u->input & 1; }
 
 /* The node that needs the input, fed with `t`, as a list; NULL: none, or there is no sample. */
 static const Node *list_user(const Value *v, const Tensor *t)
@@ -21,7 +18,7 @@ static const Node *list_user(const Value *v, const Tensor *t)
 
 static bool is_list(const Tensor *t)
 {
-    return t->rank <= 1 && tensor_count(t) <= MOST_ELEMENTS && has_type(NUMBERS, t->dtype);
+    return t->rank <= 1 && tensor_count(t) <= MOST_ELEMENTS && has_type(NUMBERS | BOOL, t->dtype);
 }
 
 /* Whether the input that a sample feeds with `t` is bound. */

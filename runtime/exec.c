@@ -12,6 +12,7 @@ typedef struct Step {
     const void *packed; /* constant weight in the kernel's own layout, or NULL */
     size_t pack_at;     /* weights that are computed: where in scratch they are packed, each run */
     void *op;           /* OnednnOp instead of the kernel, or NULL */
+    Image *body[2];     /* the programs that it runs; NULL: none */
 } Step;
 
 struct Image {
@@ -24,12 +25,22 @@ struct Image {
 
 struct Exec {
     const Image *image;
+    const Exec *outer; /* of the program whose call runs this one; NULL: it is nobody's */
+    Exec **bodies;     /* [2 * calls] of the programs that calls run; NULL where there are none */
     uint8_t *memory;  /* the program's buffers */
     uint8_t *scratch; /* for engines and packing */
     const void **in;  /* the inputs of the run */
     void **out;       /* memory of the outputs */
     void **args;      /* [image->pointers]: of the call that runs */
 };
+
+/* One run. */
+typedef struct Run {
+    Ctx *cx;      /* where it says why it stops; NULL: nowhere */
+    int64_t left; /* steps that it may still take */
+    TapFn *fn;    /* sees the taps; may be NULL */
+    void *user;   /* fn's */
+} Run;
 
 bool engine_find(Ctx *cx, const char *name, Engine *out)
 {
@@ -86,6 +97,7 @@ static void free_op(void *op) { onednn_op_free(op); }
 /* oneDNN's form of a call whose weights are constant, or NULL. */
 static void *onednn_step(Image *m, const Call *c, Packs *packs)
 {
+    if (!c->kernel) return NULL;
     const Buf *w = c->kernel->nin > 1 ? c->in[1] : NULL, *b = c->kernel->nin > 2 ? c->in[2] : NULL;
     if (c->kernel->pack && !w->data) return NULL;
     if (c->kernel->pack && b && !b->data) return NULL;
@@ -103,7 +115,7 @@ static void *onednn_step(Image *m, const Call *c, Packs *packs)
 
 static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes, Packs *packs)
 {
-    if (!c->kernel->pack) return;
+    if (!c->kernel || !c->kernel->pack) return;
     if (packs && c->in[1]->data && c->in[1]->shared) {
         s->packed = packs_packed(packs, c->kernel, c->params, c->in[1]);
         return;
@@ -119,12 +131,23 @@ static void pack_step(Image *m, const Call *c, Step *s, size_t *pack_bytes, Pack
     s->packed = packed;
 }
 
-/* Aligns the constants that the kernel takes as they are. */
+/* Makes the programs ready that the call runs, whose scratch is this one's. */
+static void body_step(Image *m, const Call *c, Step *s, Engine engine, Packs *packs)
+{
+    for (int k = 0; c->body && k < 2; k++) {
+        if (!c->body->program[k]) continue;
+        Image *b = s->body[k] = image_new(c->body->program[k], engine, packs);
+        m->outside += b->outside;
+        if (b->scratch > m->scratch) m->scratch = b->scratch;
+    }
+}
+
+/* Aligns the constants that are taken as they are. */
 static void align_inputs(const Call *c, Packs *packs)
 {
-    for (int i = 0; i < c->kernel->nin; i++) {
+    for (int i = 0; i < c->nin; i++) {
         Buf *b = c->in[i];
-        if (b && b->data && b->shared && !(i == 1 && c->kernel->pack))
+        if (b && b->data && b->shared && !(i == 1 && c->kernel && c->kernel->pack))
             b->data = packs_aligned(packs, b);
     }
 }
@@ -137,15 +160,14 @@ Image *image_new(Program *p, Engine engine, Packs *packs)
     m->steps = arena_array(p->arena, (size_t)p->ncall, sizeof *m->steps);
     size_t pack_bytes = 0;
     for (int i = 0; i < p->ncall; i++) {
-        const Kernel *k = p->calls[i].kernel;
-        if (k->nin + k->nout > m->pointers) m->pointers = k->nin + k->nout;
-        if (packs) align_inputs(&p->calls[i], packs);
+        const Call *c = &p->calls[i];
+        if (c->nin + c->nout > m->pointers) m->pointers = c->nin + c->nout;
+        if (packs) align_inputs(c, packs);
+        body_step(m, c, &m->steps[i], engine, packs);
 #ifdef HAVE_ONEDNN
-        if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, &p->calls[i], packs);
-#else
-        (void)engine;
+        if (engine == ENGINE_ONEDNN) m->steps[i].op = onednn_step(m, c, packs);
 #endif
-        if (!m->steps[i].op) pack_step(m, &p->calls[i], &m->steps[i], &pack_bytes, packs);
+        if (!m->steps[i].op) pack_step(m, c, &m->steps[i], &pack_bytes, packs);
     }
     /* packed weights live in scratch behind what engines use */
     size_t engine_bytes = aligned(m->scratch);
@@ -171,16 +193,30 @@ static void *aligned_memory(size_t bytes)
     return p;
 }
 
-Exec *exec_new(const Image *m)
+/* What an Exec has but memory, which is its own or the outer one's. */
+static Exec *exec_make(const Image *m, const Exec *outer, uint8_t *scratch)
 {
+    const Program *p = m->program;
     Exec *x = xcalloc(1, sizeof *x);
     x->image = m;
-    x->memory = aligned_memory(m->program->memory);
-    x->scratch = aligned_memory(m->scratch);
-    const Program *p = m->program;
+    x->outer = outer;
+    x->scratch = scratch;
     x->in = xcalloc((size_t)p->ninput, sizeof *x->in);
     x->out = xcalloc((size_t)p->noutput, sizeof *x->out);
     x->args = xcalloc((size_t)m->pointers, sizeof *x->args);
+    x->bodies = xcalloc(2 * (size_t)p->ncall, sizeof *x->bodies);
+    for (int i = 0; i < 2 * p->ncall; i++) {
+        const Image *b = m->steps[i / 2].body[i % 2];
+        if (b) x->bodies[i] = exec_make(b, x, scratch);
+    }
+    return x;
+}
+
+Exec *exec_new(const Image *m)
+{
+    const Program *p = m->program;
+    Exec *x = exec_make(m, NULL, aligned_memory(m->scratch));
+    x->memory = aligned_memory(p->memory);
     for (int i = 0; i < p->noutput; i++) x->out[i] = aligned_memory(p->outputs[i].buf->bytes);
     return x;
 }
@@ -188,12 +224,17 @@ Exec *exec_new(const Image *m)
 void exec_free(Exec *x)
 {
     if (!x) return;
-    for (int i = 0; i < x->image->program->noutput; i++) free(x->out[i]);
+    const Program *p = x->image->program;
+    for (int i = 0; i < 2 * p->ncall; i++) exec_free(x->bodies[i]);
+    if (!x->outer) {
+        for (int i = 0; i < p->noutput; i++) free(x->out[i]);
+        free(x->memory);
+        free(x->scratch);
+    }
+    free(x->bodies);
     free(x->in);
     free(x->out);
     free(x->args);
-    free(x->memory);
-    free(x->scratch);
     free(x);
 }
 
@@ -205,7 +246,7 @@ static void *at(const Exec *x, const Buf *b)
     return b->port < 0 ? x->out[-b->port - 1] : x->memory + b->offset;
 }
 
-static void run_call(Exec *x, const Call *c, const Step *s)
+static void run_kernel(Exec *x, const Call *c, const Step *s)
 {
     void **in = x->args, **out = in + c->kernel->nin;
     for (int i = 0; i < c->kernel->nin; i++) in[i] = at(x, c->in[i]);
@@ -225,20 +266,85 @@ static void run_call(Exec *x, const Call *c, const Step *s)
     c->kernel->run(c->params, (const void *const *)in, out);
 }
 
-void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user)
+static bool run_program(Exec *x, Run *run);
+
+/* Runs a program of a call with a body, in turn `t`. */
+static bool run_branch(Exec *x, int call, int which, int64_t t, Run *run)
+{
+    const Body *b = x->image->program->calls[call].body;
+    Exec *inner = x->bodies[2 * call + which];
+    const Program *p = inner->image->program;
+    const BodyPort *in = b->in[which], *out = b->out[which];
+    inner->memory = at(x, b->memory);
+    for (int i = 0; i < p->ninput; i++)
+        inner->in[i] = (const char *)at(x, in[i].buf) + in[i].start + t * in[i].step;
+    for (int i = 0; i < p->noutput; i++)
+        inner->out[i] = (char *)at(x, out[i].buf) + out[i].start + t * out[i].step;
+    return run_program(inner, run);
+}
+
+static bool run_turn(Exec *x, int call, int64_t t, Run *run)
+{
+    const Call *c = &x->image->program->calls[call];
+    const Body *b = c->body;
+    if (run->left < b->cost)
+        return qonnx_fail(run->cx, c->node,
+                          "it has not ended after %lld turns, and one run of the model may take "
+                          "%.2g steps: its condition or its trip count is wrong, or the inputs are "
+                          "too large",
+                          (long long)t, (double)x->image->program->work);
+    run->left -= b->cost;
+    if (b->counter) memcpy(at(x, b->counter), &t, sizeof t);
+    if (!run_branch(x, call, 0, t, run)) return false;
+    for (int i = 0; i < b->ncarried; i++) {
+        const BodyCopy *k = &b->carried[i];
+        if (k->bytes) memcpy(at(x, k->to), at(x, k->from), k->bytes);
+    }
+    return true;
+}
+
+static bool is_true(const Exec *x, const Buf *test)
+{
+    return !test || *(const uint8_t *)at(x, test) != 0;
+}
+
+static bool run_body(Exec *x, int call, Run *run)
+{
+    const Body *b = x->image->program->calls[call].body;
+    if (b->chooses) return run_branch(x, call, is_true(x, b->test) ? 0 : 1, 0, run);
+    int64_t turns = b->turns, trip = turns;
+    if (b->trip) memcpy(&trip, at(x, b->trip), sizeof trip);
+    if (trip < turns) turns = trip;
+    for (int64_t t = 0; t < turns && is_true(x, b->test); t++)
+        if (!run_turn(x, call, t, run)) return false;
+    return true;
+}
+
+static bool run_program(Exec *x, Run *run)
 {
     const Program *p = x->image->program;
 #ifdef HARD
-    memset(x->memory, 0xff, p->memory); /* NaN: what is read before it is written shows */
+    if (p->memory) memset(x->memory, 0xff, p->memory); /* NaN: what is read unwritten shows */
+#endif
+    int tap = 0;
+    for (int i = -1; i < p->ncall; i++) {
+        if (i >= 0 && p->calls[i].kernel) run_kernel(x, &p->calls[i], &x->image->steps[i]);
+        else if (i >= 0 && !run_body(x, i, run)) return false;
+        for (; tap < p->ntap && p->taps[tap].after == i; tap++)
+            if (run->fn) run->fn(run->user, &p->taps[tap], at(x, p->taps[tap].buf));
+    }
+    return true;
+}
+
+bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, TapFn *fn, void *user)
+{
+    const Program *p = x->image->program;
+    Run run = {cx, p->work, fn, user};
+#ifdef HARD
     memset(x->scratch, 0xff, x->image->scratch);
 #endif
     for (int i = 0; i < p->ninput; i++) x->in[i] = inputs[i].data;
-    int tap = 0;
-    for (int i = -1; i < p->ncall; i++) {
-        if (i >= 0) run_call(x, &p->calls[i], &x->image->steps[i]);
-        for (; fn && tap < p->ntap && p->taps[tap].after == i; tap++)
-            fn(user, &p->taps[tap], at(x, p->taps[tap].buf));
-    }
+    return run_program(x, &run);
 }
 
 const void *exec_output(const Exec *x, int i) { return at(x, x->image->program->outputs[i].buf); }

@@ -27,8 +27,9 @@ void exec_free(Exec *x);
 typedef void TapFn(void *user, const Tap *tap, const void *data);
 
 /* Runs once. `inputs` are the fed inputs, of the program's shapes, their data aligned to its type;
- * `fn` may be NULL. Outputs are at exec_output until the next run. */
-void exec_run(Exec *x, const Tensor *inputs, TapFn *fn, void *user);
+ * `fn` may be NULL. Outputs are at exec_output until the next run. False only where something is to
+ * run nobody knows how often, and takes more steps than the program may. */
+bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, TapFn *fn, void *user);
 const void *exec_output(const Exec *x, int i);
 
 /* "auto", "onednn", "portable" or NULL; false with a message for others. */

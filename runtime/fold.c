@@ -3,7 +3,7 @@
  */
 #include "runtime/fold.h"
 #include "ir/size.h"
-#include "ops/op.h"
+#include "ops/control.h"
 #include "runtime/cut.h"
 #include "runtime/exec.h"
 #include "runtime/limits.h"
@@ -208,7 +208,7 @@ static bool fold_kernels(Ctx *cx, Node *n)
     if (!p) return false;
     Image *m = image_new(p, ENGINE_PORTABLE, NULL);
     Exec *x = exec_new(m);
-    exec_run(x, NULL, NULL, NULL);
+    exec_run(x, cx, NULL, NULL, NULL); /* without a body it always ends */
     Graph *g = n->graph;
     qonnx_node_remove(n);
     for (int i = 0; i < p->noutput; i++) {
@@ -251,8 +251,34 @@ bool node_fold(Ctx *cx, Node *n)
     return true;
 }
 
+bool node_choose(Node *n)
+{
+    const Value *condition = qonnx_node_is(n, "If") ? qonnx_node_input(n, 0) : NULL;
+    const Tensor *t = condition ? condition->data : NULL;
+    if (!t || t->dtype != QONNX_BOOL || tensor_count(t) != 1) return false;
+    Graph *g = control_graph(n, *(const uint8_t *)t->data ? "then_branch" : "else_branch");
+    if (!g || g->ninput || g->noutput != n->nout) return false;
+    graph_splice(n, g);
+    return true;
+}
+
+void graph_fold(Ctx *cx, Graph *g)
+{
+    for (Node *n = g->first, *next; n; n = next) {
+        Node *prev = n->prev;
+        next = n->next;
+        if (node_choose(n)) {
+            next = prev ? prev->next : g->first;
+            continue;
+        }
+        for (int i = 0; i < n->nsub; i++) graph_fold(cx, n->subs[i]);
+        node_fold(cx, n);
+    }
+}
+
 bool qonnx_node_fold(Ctx *cx, Node *n)
 {
+    if (node_choose(n)) return true;
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && n->out[i]->output_count) return false;
     return node_fold(cx, n);

@@ -46,6 +46,35 @@ static int64_t value_bytes(const Value *v)
     return count < 0 || !bits ? -1 : size_times(count, bits) / 8;
 }
 
+/* Steps of a graph, each node once; *worst, unless NULL, is the one that takes most. */
+static int64_t graph_work(const Graph *g, const Node **worst, int64_t *most)
+{
+    int64_t sum = 0;
+    *most = -1;
+    for (const Node *n = g->first; n; n = n->next) {
+        int64_t bytes, work;
+        node_cost(n, &bytes, &work);
+        if (work > 0) sum = size_plus(sum, work);
+        if (work > *most) *most = work, *worst = n;
+    }
+    return sum;
+}
+
+/* Steps that the subgraphs of a node take. One that runs nobody knows how often counts once, and
+ * then as it runs. */
+static int64_t subgraph_work(const Node *n)
+{
+    const Flow *flow = n->row ? n->row->flow : NULL;
+    int64_t most = 0, unused;
+    const Node *worst;
+    for (int i = 0; i < n->nsub; i++) {
+        int64_t work = graph_work(n->subs[i], &worst, &unused);
+        if (work > most) most = work;
+    }
+    int64_t turns = flow && flow->turns ? flow->turns(n) : 1;
+    return size_times(size_plus(most, turns > 1), turns < 0 ? 1 : turns);
+}
+
 void node_cost(const Node *n, int64_t *bytes, int64_t *work)
 {
     int64_t macs = qonnx_node_macs(n);
@@ -53,6 +82,7 @@ void node_cost(const Node *n, int64_t *bytes, int64_t *work)
     *work = macs > 0 ? size_times(macs, slowness(n)) : 0;
     int64_t more = n->row && n->row->work ? n->row->work(n) : 0;
     if (more > 0) *work = size_plus(*work, more);
+    if (n->nsub) *work = size_plus(*work, subgraph_work(n));
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && n->in[i]->data) *work = size_plus(*work, (int64_t)n->in[i]->data->bytes);
     for (int i = 0; i < n->nout; i++) {
@@ -149,14 +179,9 @@ static const char *size_text(char text[32], double bytes)
 
 bool limits_work(Ctx *cx, Limits *l, const Graph *g)
 {
-    int64_t sum = l->work_used, most = -1;
+    int64_t most;
     const Node *worst = NULL;
-    for (const Node *n = g->first; n; n = n->next) {
-        int64_t bytes, work;
-        node_cost(n, &bytes, &work);
-        if (work > 0) sum = size_plus(sum, work);
-        if (work > most) most = work, worst = n;
-    }
+    int64_t sum = size_plus(l->work_used, graph_work(g, &worst, &most));
     l->work_used = sum;
     return sum <= l->work ||
            qonnx_fail(
@@ -165,6 +190,22 @@ bool limits_work(Ctx *cx, Limits *l, const Graph *g)
                "%.2g of them here; a model and samples of this size may take %.2g: give the "
                "inputs smaller shapes",
                (double)sum, (double)most, (double)l->work);
+}
+
+void limits_set(const Limits *l, Program *p)
+{
+    p->work = l->work;
+    for (int i = 0; i < p->ncall; i++) {
+        Body *b = p->calls[i].body;
+        for (int k = 0; b && k < 2; k++) {
+            if (!b->program[k]) continue;
+            int64_t most;
+            const Node *worst;
+            limits_set(l, b->program[k]);
+            b->cost = size_plus(graph_work(b->program[k]->graph, &worst, &most), 1);
+            b->most = l->work / b->cost;
+        }
+    }
 }
 
 static size_t sum_of(size_t a, size_t b) { return a + b < a ? SIZE_MAX : a + b; }
@@ -184,6 +225,17 @@ bool limits_cut(Ctx *cx, Limits *l, const Graph *rest)
 
 /* ---- memory of a program --------------------------------------------------------------------- */
 
+/* Bytes of the weights that a call packs, those of programs that it runs included. */
+static size_t packed_bytes(const Call *c)
+{
+    size_t bytes = c->kernel && c->kernel->pack ? c->kernel->pack_bytes(c->params) : 0;
+    for (int k = 0; c->body && k < 2; k++) {
+        const Program *p = c->body->program[k];
+        for (int i = 0; p && i < p->ncall; i++) bytes = sum_of(bytes, packed_bytes(&p->calls[i]));
+    }
+    return bytes;
+}
+
 /* The node of the call at which most bytes are alive, or that packs most. */
 static const Node *hungriest(const Program *p)
 {
@@ -198,7 +250,7 @@ static const Node *hungriest(const Program *p)
     for (int i = 0; i < p->ncall; i++) {
         const Call *c = &p->calls[i];
         alive += change[i];
-        size_t bytes = sum_of(alive, c->kernel->pack ? c->kernel->pack_bytes(c->params) : 0);
+        size_t bytes = sum_of(alive, packed_bytes(c));
         if (worst && bytes <= most) continue;
         most = bytes;
         worst = c->node;
@@ -211,9 +263,7 @@ bool limits_memory(Ctx *cx, Limits *l, const Program *p)
 {
     size_t bytes = sum_of(l->memory_used, p->memory);
     for (int i = 0; i < p->noutput; i++) bytes = sum_of(bytes, p->outputs[i].tensor.bytes);
-    for (int i = 0; i < p->ncall; i++)
-        if (p->calls[i].kernel->pack)
-            bytes = sum_of(bytes, p->calls[i].kernel->pack_bytes(p->calls[i].params));
+    for (int i = 0; i < p->ncall; i++) bytes = sum_of(bytes, packed_bytes(&p->calls[i]));
     size_t most = l->memory < l->available ? l->memory : l->available;
     l->memory_used = bytes;
     if (bytes <= most) return true;

@@ -34,6 +34,10 @@ bool limits_memory(Ctx *cx, Limits *l, const Program *p);
  * cut: many cuts, one behind the other, are as costly as what they run. */
 bool limits_cut(Ctx *cx, Limits *l, const Graph *rest);
 
+/* Tells the program the limit of work, which it keeps where it runs something nobody knows how
+ * often. */
+void limits_set(const Limits *l, Program *p);
+
 /* What a node whose shapes are inferred takes to run: bytes of its results; and these, those of its
  * inputs that are constant, and multiply-accumulates (a pool counts its window, a convolution of
  * few channels or a MaxPool 16 for one, being that much slower). Both saturate; -1: a size is not

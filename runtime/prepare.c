@@ -17,10 +17,7 @@ void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)
 {
     name_first_outputs(g);
     if (!fake_quant) fuse_qdq(g);
-    for (Node *n = g->first, *next; n; n = next) {
-        next = n->next;
-        node_fold(cx, n);
-    }
+    graph_fold(cx, g);
     qonnx_graph_sweep(g);
 }
 
@@ -48,16 +45,31 @@ static void forget_late(Node *n)
 }
 
 /* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's
- * turn has come, its inputs are as constant as they will ever be. */
-bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs)
+ * turn has come, its inputs are as constant as they will ever be. Of an If whose condition is, only
+ * the branch that is taken is looked at. */
+static bool specialize_nodes(Ctx *cx, Graph *g)
 {
-    if (!bind_inputs(cx, g, inputs) || !set_inputs(cx, g, inputs)) return false;
     for (Node *n = g->first, *next; n; n = next) {
+        Node *prev = n->prev;
         next = n->next;
+        if (node_choose(n)) {
+            next = prev ? prev->next : g->first;
+            continue;
+        }
+        if (!node_enter(cx, n)) return false;
+        for (int i = 0; i < n->nsub; i++)
+            if (!specialize_nodes(cx, n->subs[i])) return false;
         forget_late(n);
         if (!node_infer(cx, n)) return false;
         if (!node_fold(cx, n)) node_mark_late(n);
     }
+    return true;
+}
+
+bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs)
+{
+    if (!bind_inputs(cx, g, inputs) || !set_inputs(cx, g, inputs)) return false;
+    if (!specialize_nodes(cx, g)) return false;
     qonnx_graph_sweep(g);
     return true;
 }
@@ -69,6 +81,7 @@ Program *program_make(Ctx *cx, Graph *g, Limits *l)
         return NULL;
     }
     Program *p = program_new(cx, g);
+    if (p) limits_set(l, p);
     if (!p || limits_memory(cx, l, p)) return p;
     program_free(p);
     return NULL;

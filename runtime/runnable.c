@@ -35,6 +35,7 @@ static void collect(qonnx_runnable *r, const Graph *g)
     Why why;
     for (Node *n = g->first; n; n = n->next) {
         if (!follows_from_shapes(n) && !op_takes(&why, n)) add(r, n, &why);
+        if (chooses_by_shapes(n)) continue;
         for (int i = 0; i < n->nsub; i++) collect(r, n->subs[i]);
     }
 }

@@ -79,7 +79,7 @@ bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
     for (; of; count++) {
         if (!enter(cx, s, count, of, inputs)) return false;
         Stage *g = &s->list[count];
-        exec_run(g->exec, inputs, fn, user);
+        if (!exec_run(g->exec, cx, inputs, fn, user)) return false;
         const Cut *cut = &g->variant->cut;
         for (int i = 0; i < cut->ninput; i++)
             g->inputs[i] = cut->inputs[i].from == FROM_INPUT ? inputs[cut->inputs[i].index]

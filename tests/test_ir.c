@@ -229,17 +229,26 @@ static void plan_works_in_place(void **state)
     Buf a = {.bytes = 128, .dies = 1}, b = {.bytes = 128, .born = 1, .dies = 2};
     Buf y = {.bytes = 128, .born = 2, .dies = 3},
         z = {.bytes = 128, .port = -1, .born = 3, .dies = 3};
-    Call calls[] = {
-        {.kernel = kernel_find("f_unary"), .params = &u, .in = (Buf *[]){&x}, .out = (Buf *[]){&a}},
-        {.kernel = kernel_find("f_unary"), .params = &u, .in = (Buf *[]){&a}, .out = (Buf *[]){&b}},
-        {.kernel = kernel_find("f_binary"),
-         .params = &add,
-         .in = (Buf *[]){&x, &b},
-         .out = (Buf *[]){&y}},
-        {.kernel = kernel_find("f_unary"),
-         .params = &u,
-         .in = (Buf *[]){&y},
-         .out = (Buf *[]){&z}}};
+    Call calls[] = {{.kernel = kernel_find("f_unary"),
+                     .params = &u,
+                     .in = (Buf *[]){&x},
+                     .nin = 1,
+                     .out = (Buf *[]){&a}},
+                    {.kernel = kernel_find("f_unary"),
+                     .params = &u,
+                     .in = (Buf *[]){&a},
+                     .nin = 1,
+                     .out = (Buf *[]){&b}},
+                    {.kernel = kernel_find("f_binary"),
+                     .params = &add,
+                     .in = (Buf *[]){&x, &b},
+                     .nin = 2,
+                     .out = (Buf *[]){&y}},
+                    {.kernel = kernel_find("f_unary"),
+                     .params = &u,
+                     .in = (Buf *[]){&y},
+                     .nin = 1,
+                     .out = (Buf *[]){&z}}};
     Buf *bufs[] = {&x, &a, &b, &y, &z};
     Program p = {.calls = calls, .ncall = 4, .bufs = bufs, .nbuf = 5};
     program_plan(&p, 16);

@@ -150,7 +150,8 @@ def one_name(count=9000, subgraphs=False, depth=0):
         outputs.append(value("r"))
     for _ in range(depth):
         branch = helper.make_graph(nodes, "s", [], [value("y0")])
-        nodes, outputs = [node("If", ["c"], ["y0"], then_branch=branch)], [value("y0")]
+        other = helper.make_graph([node("Identity", ["x"], ["e0"])], "s", [], [value("e0")])
+        nodes, outputs = [node("If", ["c"], ["y0"], then_branch=branch, else_branch=other)], [value("y0")]
     return model(nodes, inputs, outputs, opset=11)
 
 

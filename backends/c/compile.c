@@ -166,6 +166,7 @@ static bool make_program(CModel *m, Graph *g, size_t max_memory)
     if (!m->program) return false;
     program_align_constants(m->program);
     program_plan(m->program, C_ALIGN);
+    c_list_calls(m, m->program);
     m->arena_bytes = m->program->memory ? m->program->memory : C_ALIGN;
     return name_types(m) && is_printable(m) && c_constants(m);
 }
@@ -255,14 +256,14 @@ static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, 
     Tensor *outputs = arena_array(m->arena, (size_t)p->noutput, sizeof *outputs);
     if (!make_inputs(m, g, data, inputs)) return false;
     Exec *x = exec_new(image_new(m->program, ENGINE_PORTABLE, NULL));
-    exec_run(x, inputs, NULL, NULL);
+    bool ok = exec_run(x, m->cx, inputs, NULL, NULL);
     for (int i = 0; i < p->noutput; i++) {
         outputs[i] = p->outputs[i].tensor;
         outputs[i].data = exec_output(x, i);
     }
-    c_print_selftest(m, inputs, outputs, f);
+    if (ok) c_print_selftest(m, inputs, outputs, f);
     exec_free(x);
-    return true;
+    return ok;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------
@@ -273,7 +274,7 @@ static void fill_report(const CModel *m, int integers, qonnx_compile_report *r)
     *r = (qonnx_compile_report){.arena = m->arena_bytes,
                                 .alive = m->program->alive,
                                 .weights = m->weights,
-                                .calls = m->program->ncall,
+                                .calls = m->ncall,
                                 .outputs = m->program->noutput,
                                 .integer_ports = integers};
     snprintf(r->prefix, sizeof r->prefix, "%s", m->prefix);

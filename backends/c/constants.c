@@ -68,7 +68,7 @@ static int constant_of(CModel *m, const char *ctype, const void *data, size_t by
 /* The constant at input i of the call. */
 static int constant_at(CModel *m, int call, int i)
 {
-    const Call *c = &m->program->calls[call];
+    const Call *c = m->calls[call];
     const Buf *b = c->in[i];
     const char *type = prototype_find(c->kernel->name)->types[i];
     const Kernel *k = portable(c->kernel);
@@ -80,14 +80,29 @@ static int constant_at(CModel *m, int call, int i)
     return constant_of(m, strcmp(type, "void") ? type : "int8_t", packed, bytes, call);
 }
 
+/* What a body reads of constants: bytes of any type. */
+static void body_constants(CModel *m, int call)
+{
+    const Call *c = m->calls[call];
+    m->used[call] = arena_array(m->arena, (size_t)c->nin + 1, sizeof *m->used[call]);
+    for (int k = 0; k < c->nin; k++) {
+        const Buf *b = c->in[k];
+        const char *type = b->bytes % 8 ? b->bytes % 4 ? "int8_t" : "int32_t" : "int64_t";
+        m->used[call][k] = b->data ? constant_of(m, type, b->data, b->bytes, call) : -1;
+    }
+}
+
 bool c_constants(CModel *m)
 {
-    const Program *p = m->program;
-    m->used = arena_array(m->arena, (size_t)p->ncall, sizeof *m->used);
-    for (int i = 0; i < p->ncall; i++) {
-        const Call *c = &p->calls[i];
-        m->used[i] = arena_array(m->arena, (size_t)c->kernel->nin + 1, sizeof *m->used[i]);
-        for (int k = 0; k < c->kernel->nin; k++)
+    m->used = arena_array(m->arena, (size_t)m->ncall, sizeof *m->used);
+    for (int i = 0; i < m->ncall; i++) {
+        const Call *c = m->calls[i];
+        if (!c->kernel) {
+            body_constants(m, i);
+            continue;
+        }
+        m->used[i] = arena_array(m->arena, (size_t)c->nin + 1, sizeof *m->used[i]);
+        for (int k = 0; k < c->nin; k++)
             m->used[i][k] = c->in[k] && c->in[k]->data ? constant_at(m, i, k) : -1;
         if (c->kernel->pack && !c->in[1]->data)
             return qonnx_fail(m->cx, c->node,
@@ -100,8 +115,9 @@ bool c_constants(CModel *m)
 
 bool c_is_integer(const CModel *m)
 {
-    for (int i = 0; i < m->program->ncall; i++)
-        if (prototype_find(m->program->calls[i].kernel->name)->contracts) return false;
+    for (int i = 0; i < m->ncall; i++)
+        if (m->calls[i]->kernel && prototype_find(m->calls[i]->kernel->name)->contracts)
+            return false;
     return true;
 }
 

@@ -68,8 +68,9 @@ static void print_promise(const CModel *m, FILE *f)
 {
     fprintf(f,
             "/* Runs the model once and returns 0; 1, having done nothing, where arena%s is NULL\n"
-            " * or not aligned.\n",
-            m->weights_apart ? " or weights" : "");
+            " * or not aligned%s.\n",
+            m->weights_apart ? " or weights" : "",
+            m->nprogram > 1 ? "; 2 where a loop goes on without end" : "");
     fputs(
         " *\n * Inputs and outputs are arrays in row-major order, as the model has them. They must "
         "be "

@@ -29,6 +29,12 @@ typedef struct CConstant {
     int call;      /* the first call that reads it */
 } CConstant;
 
+/* A program, the model's or one that a call runs, which is a function in C. */
+typedef struct CProgram {
+    const Program *program;
+    int first; /* the number of its first call among all */
+} CProgram;
+
 typedef struct CModel {
     Ctx *cx;
     Arena *arena; /* the strings and lists below */
@@ -38,6 +44,11 @@ typedef struct CModel {
     const char *upper;  /* "RESNET8" */
     bool weights_apart; /* in NAME.bin instead of NAME.c */
     CPort *in, *out;    /* [program->ninput], [program->noutput] */
+    CProgram
+        *programs; /* [nprogram]; those that calls run come before these, the model's is last */
+    int nprogram, program_cap;
+    const Call **calls; /* [ncall], of all programs */
+    int ncall, call_cap;
     CConstant *constants;
     int nconstant, constant_cap;
     int **used; /* by call and input: the constant that is read there, -1 for none */
@@ -45,6 +56,9 @@ typedef struct CModel {
     uint64_t weights_hash;    /* of NAME.bin */
     size_t arena_bytes;       /* what the run function wants, at least C_ALIGN */
 } CModel;
+
+/* source.c: numbers the calls of a program and of those that it runs. */
+void c_list_calls(CModel *m, const Program *p);
 
 /* constants.c: finds the constants, packs weights. False: one cannot be a constant in C. */
 bool c_constants(CModel *m);

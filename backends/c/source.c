@@ -42,67 +42,36 @@ static void print_function(const Prototype *k, FILE *f)
 }
 
 /* Whether an earlier call has the same kernel. */
-static bool called_before(const Program *p, int call)
+static bool called_before(const CModel *m, int call)
 {
     for (int i = 0; i < call; i++)
-        if (p->calls[i].kernel == p->calls[call].kernel) return true;
+        if (m->calls[i]->kernel == m->calls[call]->kernel) return true;
     return false;
 }
 
-/* Whether the program has a call of the same kernel with that value of an int32_t field before. */
-static bool valued_before(const Program *p, int call, int field)
-{
-    const Call *c = &p->calls[call];
-    for (int i = 0; i < call; i++)
-        if (p->calls[i].kernel == c->kernel &&
-            ((const int32_t *)p->calls[i].params)[field] == ((const int32_t *)c->params)[field])
-            return true;
-    return false;
-}
-
-/* The macros that say which values of a parameter there are, of those that the kernel's header asks
- * for: `USES_KERNEL_FIELD(value)`. The rest of its code is left out. */
-static void print_uses(const Program *p, int call, FILE *f)
-{
-    const Prototype *k = prototype_find(p->calls[call].kernel->name);
-    const Source *s = source_find(k->source);
-    const Fields *fields = fields_find(k->params);
-    for (int i = 0; i < p->calls[call].kernel->nint; i++) {
-        char name[160];
-        int length = snprintf(name, sizeof name, "USES_%s_%s(", k->kernel, fields->names[i]);
-        if (!memmem(s->text, s->bytes, name, (size_t)length)) continue;
-        fprintf(f, "#define %svalue) (", name);
-        for (int c = call; c < p->ncall; c++)
-            if (p->calls[c].kernel == p->calls[call].kernel && !valued_before(p, c, i))
-                fprintf(f, "%s(value) == %d", c > call ? " || " : "",
-                        (int)((const int32_t *)p->calls[c].params)[i]);
-        fputs(")\n", f);
-    }
-}
+static const Prototype *prototype_of(const Call *c) { return prototype_find(c->kernel->name); }
 
 static void print_kernels(const CModel *m, FILE *f)
 {
     Printed printed = {{false}};
-    const Program *p = m->program;
     fputs("/* ---- kernels ---- */\n\n", f);
-    for (int i = 0; i < p->ncall; i++)
-        if (!called_before(p, i)) print_uses(p, i, f);
     print_kernel(f, "support.h", &printed);
-    for (int i = 0; i < p->ncall; i++)
-        print_kernel(f, prototype_find(p->calls[i].kernel->name)->source, &printed);
-    for (int i = 0; i < p->ncall; i++)
-        if (!called_before(p, i)) print_function(prototype_find(p->calls[i].kernel->name), f);
+    for (int i = 0; i < m->ncall; i++)
+        if (m->calls[i]->kernel) print_kernel(f, prototype_of(m->calls[i])->source, &printed);
+    for (int i = 0; i < m->ncall; i++)
+        if (m->calls[i]->kernel && !called_before(m, i))
+            print_function(prototype_of(m->calls[i]), f);
 }
 
 /* ---- constants and parameters -----------------------------------------------------------------
  */
 
 /* "3: Conv block1/conv": a call's number, the operator and its name in the model. */
-static void print_origin(const Program *p, int call, FILE *f)
+static void print_origin(const CModel *m, int call, FILE *f)
 {
-    const Node *n = p->calls[call].node;
+    const Node *n = m->calls[call]->node;
     fprintf(f, "/* %d: ", call);
-    text_name(f, n ? n->op : p->calls[call].kernel->name, false);
+    text_name(f, n ? n->op : m->calls[call]->kernel->name, false);
     if (n && n->name[0]) putc(' ', f), text_name(f, n->name, false);
     fputs(" */\n", f);
 }
@@ -140,49 +109,198 @@ static void print_constants(const CModel *m, int call, FILE *f)
     }
 }
 
-/* ---- the run function -------------------------------------------------------------------------
+/* ---- programs: calls in order -----------------------------------------------------------------
  */
 
-static void print_place(const Buf *b, FILE *f)
+/* The function of a program that calls run. */
+static int number_of(const CModel *m, const Program *p)
 {
-    if (b->port > 0) fprintf(f, "in%d", b->port - 1);
-    else if (b->port < 0) fprintf(f, "out%d", -b->port - 1);
+    int i = 0;
+    while (m->programs[i].program != p) i++;
+    return i;
+}
+
+static void print_place(const CModel *m, const CProgram *p, const Buf *b, FILE *f)
+{
+    const char *end = p->program == m->program ? "" : "]", *open = *end ? "[" : "";
+    if (b->port > 0) fprintf(f, "in%s%d%s", open, b->port - 1, end);
+    else if (b->port < 0) fprintf(f, "out%s%d%s", open, -b->port - 1, end);
     else fprintf(f, "ARENA(%zu)", b->offset);
 }
 
-static void print_argument(const CModel *m, int call, int i, FILE *f)
+/* A buffer that the call reads, which may be constant. */
+static void print_argument(const CModel *m, const CProgram *p, int call, int i, FILE *f)
 {
-    const Buf *b = m->program->calls[call].in[i];
+    const Buf *b = m->calls[call]->in[i];
     int constant = m->used[call][i];
     if (!b) fputs("NULL", f);
-    else if (constant < 0) print_place(b, f);
+    else if (constant < 0) print_place(m, p, b, f);
     else if (m->weights_apart) fprintf(f, "WEIGHTS(%zu)", m->constants[constant].offset);
     else fprintf(f, "c%d", constant);
 }
 
-static void print_call(const CModel *m, int number, FILE *f)
+static void print_call(const CModel *m, const CProgram *p, int number, FILE *f)
 {
-    const Call *c = &m->program->calls[number];
-    fputs("    ", f);
-    print_origin(m->program, number, f);
+    const Call *c = m->calls[number];
     fprintf(f, "    call_%s(&p%d, ", c->kernel->name, number);
-    for (int i = 0; i < c->kernel->nin; i++) {
-        print_argument(m, number, i, f);
+    for (int i = 0; i < c->nin; i++) {
+        print_argument(m, p, number, i, f);
         fputs(", ", f);
     }
-    for (int i = 0; i < c->kernel->nout; i++) {
+    for (int i = 0; i < c->nout; i++) {
         if (i) fputs(", ", f);
-        if (c->out[i]) print_place(c->out[i], f);
+        if (c->out[i]) print_place(m, p, c->out[i], f);
         else fputs("NULL", f);
     }
     fputs(");\n", f);
 }
 
+/* ---- bodies -----------------------------------------------------------------------------------
+ */
+
+/* Any buffer of the call that has a body. */
+static void print_buffer(const CModel *m, const CProgram *p, int call, const Buf *b, FILE *f)
+{
+    const Call *c = m->calls[call];
+    for (int i = 0; i < c->nin; i++)
+        if (c->in[i] == b) {
+            print_argument(m, p, call, i, f);
+            return;
+        }
+    print_place(m, p, b, f);
+}
+
+static void print_ports(const CModel *m, const CProgram *p, int call, const BodyPort *ports,
+                        int count, const char *name, const char *type, int indent, FILE *f)
+{
+    if (!count) return;
+    fprintf(f, "%*s%svoid *%s[%d];\n", indent, "", type, name, count);
+    for (int i = 0; i < count; i++) {
+        const BodyPort *at = &ports[i];
+        fprintf(f, "%*s%s[%d] = ", indent, "", name, i);
+        if (at->step) fprintf(f, "(%schar *)", type);
+        print_buffer(m, p, call, at->buf, f);
+        if (at->step)
+            fprintf(f, " + (%lld + (ptrdiff_t)turn * %lld)", (long long)at->start,
+                    (long long)at->step);
+        fputs(";\n", f);
+    }
+}
+
+/* Runs one of a body's programs; on a failure of it so does the function. */
+static void print_branch(const CModel *m, const CProgram *p, int call, int which, int indent,
+                         FILE *f)
+{
+    const Body *b = m->calls[call]->body;
+    const Program *inner = b->program[which];
+    print_ports(m, p, call, b->in[which], inner->ninput, "from", "const ", indent, f);
+    print_ports(m, p, call, b->out[which], inner->noutput, "to", "", indent, f);
+    fprintf(f, "%*sif (body%d(%s, %s, %sARENA(%zu))) return 2;\n", indent, "", number_of(m, inner),
+            inner->ninput ? "from" : "NULL", inner->noutput ? "to" : "NULL",
+            m->weights_apart ? "weights, " : "", b->memory->offset);
+}
+
+static void print_choice(const CModel *m, const CProgram *p, int call, FILE *f)
+{
+    fputs("    if (*(const uint8_t *)", f);
+    print_buffer(m, p, call, m->calls[call]->body->test, f);
+    fputs(") {\n", f);
+    print_branch(m, p, call, 0, 8, f);
+    fputs("    } else {\n", f);
+    print_branch(m, p, call, 1, 8, f);
+    fputs("    }\n", f);
+}
+
+/* "for (...) {", with what ends the turns. A number of turns that is not known before is limited as
+ * it is where the model is run: no input can make it go on for ever. */
+static void print_turns(const CModel *m, const CProgram *p, int call, FILE *f)
+{
+    const Body *b = m->calls[call]->body;
+    bool known = !b->trip && !b->test;
+    if (b->trip) {
+        fputs("    int64_t turns;\n    memcpy(&turns, ", f);
+        print_buffer(m, p, call, b->trip, f);
+        fputs(", sizeof turns);\n", f);
+    }
+    fputs("    for (int64_t turn = 0; turn < ", f);
+    if (b->trip) fputs("turns", f);
+    else fprintf(f, "%lld", (long long)b->turns);
+    if (b->test) {
+        fputs(" && *(const uint8_t *)", f);
+        print_buffer(m, p, call, b->test, f);
+    }
+    fputs("; turn++) {\n", f);
+    if (!known) fprintf(f, "        if (turn == %lld) return 2;\n", (long long)b->most);
+}
+
+static void print_cycle(const CModel *m, const CProgram *p, int call, FILE *f)
+{
+    const Body *b = m->calls[call]->body;
+    fputs("    {\n", f);
+    print_turns(m, p, call, f);
+    if (b->counter) {
+        fputs("        memcpy(", f);
+        print_buffer(m, p, call, b->counter, f);
+        fputs(", &turn, sizeof turn);\n", f);
+    }
+    print_branch(m, p, call, 0, 8, f);
+    for (int i = 0; i < b->ncarried; i++) {
+        const BodyCopy *k = &b->carried[i];
+        if (!k->bytes) continue;
+        fputs("        memcpy(", f);
+        print_buffer(m, p, call, k->to, f);
+        fputs(", ", f);
+        print_buffer(m, p, call, k->from, f);
+        fprintf(f, ", %zu);\n", k->bytes);
+    }
+    fputs("    }\n    }\n", f);
+}
+
+static void print_calls(const CModel *m, const CProgram *p, FILE *f)
+{
+    for (int i = p->first; i < p->first + p->program->ncall; i++) {
+        fputs("    ", f);
+        print_origin(m, i, f);
+        if (m->calls[i]->kernel) print_call(m, p, i, f);
+        else if (m->calls[i]->body->chooses) print_choice(m, p, i, f);
+        else print_cycle(m, p, i, f);
+    }
+}
+
+/* The function of a program that a call runs: 0, or 2 where it does not end. */
+static void print_body(const CModel *m, int number, FILE *f)
+{
+    static const char *const names[] = {"in", "out", "arena"};
+    fprintf(f, "static int body%d(const void *const *in, void *const *out, %svoid *arena)\n{\n",
+            number, m->weights_apart ? "const void *weights, " : "");
+    for (int i = 0; i < 3; i++) fprintf(f, "    (void)%s;\n", names[i]);
+    if (m->weights_apart) fputs("    (void)weights;\n", f);
+    print_calls(m, &m->programs[number], f);
+    fputs("    return 0;\n}\n\n", f);
+}
+
+void c_list_calls(CModel *m, const Program *p)
+{
+    for (int i = 0; i < p->ncall; i++)
+        for (int k = 0; p->calls[i].body && k < 2; k++)
+            if (p->calls[i].body->program[k]) c_list_calls(m, p->calls[i].body->program[k]);
+    m->programs =
+        arena_grow(m->arena, m->programs, m->nprogram, &m->program_cap, sizeof *m->programs);
+    m->programs[m->nprogram++] = (CProgram){p, m->ncall};
+    for (int i = 0; i < p->ncall; i++) {
+        m->calls = arena_grow(m->arena, m->calls, m->ncall, &m->call_cap, sizeof *m->calls);
+        m->calls[m->ncall++] = &p->calls[i];
+    }
+}
+
+/* ---- the run function -------------------------------------------------------------------------
+ */
+
 /* Whether a call reads the program's input of that number. */
 static bool is_read(const Program *p, int input)
 {
     for (int i = 0; i < p->ncall; i++)
-        for (int k = 0; k < p->calls[i].kernel->nin; k++)
+        for (int k = 0; k < p->calls[i].nin; k++)
             if (p->calls[i].in[k] && p->calls[i].in[k]->port == input + 1) return true;
     return false;
 }
@@ -191,7 +309,7 @@ static bool is_read(const Program *p, int input)
 static bool is_written(const Program *p, int output)
 {
     for (int i = 0; i < p->ncall; i++)
-        for (int k = 0; k < p->calls[i].kernel->nout; k++)
+        for (int k = 0; k < p->calls[i].nout; k++)
             if (p->calls[i].out[k] && p->calls[i].out[k]->port == -output - 1) return true;
     return false;
 }
@@ -199,6 +317,7 @@ static bool is_written(const Program *p, int output)
 static void print_run(const CModel *m, FILE *f)
 {
     fputs("/* ---- the model ---- */\n\n", f);
+    for (int i = 0; i + 1 < m->nprogram; i++) print_body(m, i, f);
     c_print_signature(m, true, f);
     fprintf(f, "\n{\n    CHECK_POINTER(arena, %d);\n", C_ALIGN);
     if (m->weights_apart) fprintf(f, "    CHECK_POINTER(weights, %d);\n", C_ALIGN);
@@ -206,7 +325,7 @@ static void print_run(const CModel *m, FILE *f)
         if (!is_read(m->program, i)) fprintf(f, "    (void)in%d;\n", i);
     for (int i = 0; i < m->program->noutput; i++)
         if (!is_written(m->program, i)) fprintf(f, "    (void)out%d;\n", i);
-    for (int i = 0; i < m->program->ncall; i++) print_call(m, i, f);
+    print_calls(m, &m->programs[m->nprogram - 1], f);
     fputs("    return 0;\n}\n", f);
 }
 
@@ -224,7 +343,6 @@ static void print_static_run(const CModel *m, FILE *f)
 
 void c_print_source(const CModel *m, FILE *f)
 {
-    const Program *p = m->program;
     fprintf(f, "/* %s.c - the model ", m->prefix);
     text_name(f, m->file, false);
     fprintf(f, ", made by qonnx %s; do not edit.", qonnx_version());
@@ -236,13 +354,14 @@ void c_print_source(const CModel *m, FILE *f)
         " * memmove and memset. The same input gives the same bytes whatever the compiler, its\n"
         " * options and the processor%s.\n */\n",
         m->prefix, c_is_integer(m) ? "" : ", as long as it is compiled with -ffp-contract=off");
-    fprintf(f, "#include \"%s.h\"\n#include <math.h> /* INFINITY, no function */\n\n", m->prefix);
+    fprintf(f, "#include \"%s.h\"\n#include <math.h> /* INFINITY, no function */\n", m->prefix);
+    fputs(m->nprogram > 1 ? "#include <string.h>\n\n" : "\n", f);
     print_kernels(m, f);
     fputs("/* ---- constants and parameters ---- */\n\n", f);
-    for (int i = 0; i < p->ncall; i++) {
-        print_origin(p, i, f);
+    for (int i = 0; i < m->ncall; i++) {
+        print_origin(m, i, f);
         print_constants(m, i, f);
-        print_params(&p->calls[i], i, f);
+        if (m->calls[i]->kernel) print_params(m->calls[i], i, f);
         putc('\n', f);
     }
     print_run(m, f);
