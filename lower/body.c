@@ -56,9 +56,9 @@ static void take_in(Graph *g, Value *v)
     Value *own = qonnx_graph_add_value(g, v->name);
     own->dtype = v->dtype;
     own->shape = v->shape;
-    own->shared = v->shared;
     if (v->data) graph_put_constant(g, own, v->data);
     else graph_put_input(g, own);
+    own->shared = v->shared;
     for (int i = 0; i < v->nuse;) { /* a use that is taken away makes room for another */
         if (is_inside(v->uses[i].node->graph, g))
             qonnx_node_set_input(v->uses[i].node, v->uses[i].input, own);

@@ -107,7 +107,7 @@ static unsigned if_lists(const Node *n)
     if (!yes || !no || yes->noutput != n->nout || no->noutput != n->nout) return 0;
     for (int i = 0; i < n->nout; i++) {
         const Shape *a = &yes->outputs[i]->shape, *b = &no->outputs[i]->shape;
-        bool same = !out_used(n, i) || a->rank == b->rank;
+        bool same = !out_used(n, i) || (a->rank >= 0 && a->rank == b->rank);
         for (int k = 0; same && out_used(n, i) && k < a->rank; k++) same = same_size(a, b, k);
         if (!same) return 1;
     }
