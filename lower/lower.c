@@ -269,7 +269,7 @@ Value *lower_fused(Lower *l, const Node *n, float *lo, float *hi)
     Node *next = qonnx_value_only_user(v);
     *lo = -INFINITY;
     *hi = INFINITY;
-    if (!next || v->observed || next->graph != n->graph || next->in[0] != v ||
+    if (!next || next->nout != 1 || v->observed || next->graph != n->graph || next->in[0] != v ||
         v->dtype != QONNX_FLOAT || !activation_bounds(next, lo, hi)) {
         *lo = -INFINITY;
         *hi = INFINITY;

@@ -48,7 +48,8 @@ def changelog():
                 schema = defs.get_schema(name, version)
             except defs.SchemaError:
                 continue
-            if not schema.deprecated:
+            # GroupNormalization of 18 was deprecated at once; runtimes run it, and models have it
+            if not schema.deprecated or name == "GroupNormalization":
                 forms[version] = {a: t.type.name for a, t in schema.attributes.items()}
         found[name] = forms
     return found

@@ -20,7 +20,8 @@ TARGETS = ("ort-x86", "ort-x86-avx2", "ort-arm", "c")
 SHAPES = {"line": [1, 4, 21], "image": [1, 4, 9, 10], "volume": [1, 4, 5, 6, 7], "rows": [6, 8]}
 SAMPLES, TAIL = 24, 6
 # The share of outputs that may differ by a step: ONNX Runtime sums float exponentials of a table, we sum integers.
-FEW = {"Softmax": 0.002}
+FEW = {"Softmax": 0.002,
+       "Resize": 0.001}  # cubic: floats that are not the same bytes, and one of them may be at a tie behind it
 
 
 def session(path, target="ort-x86"):
