@@ -48,7 +48,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
     for (int i = 0; i < g->nconstant; i++) {
         Value *v = counterpart(c, g->constants[i]);
         graph_put_constant(c, v, g->constants[i]->data);
-        v->shared = true;
+        v->shared = g->constants[i]->shared;
     }
     for (int i = 0; i < g->ninput; i++) graph_put_input(c, counterpart(c, g->inputs[i]));
     for (const Node *n = g->first; n; n = n->next) {

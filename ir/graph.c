@@ -426,6 +426,13 @@ void graph_release(Graph *g)
     }
 }
 
+void graph_share(Graph *g)
+{
+    for (int i = 0; i < g->nconstant; i++) g->constants[i]->shared = true;
+    for (const Node *n = g->first; n; n = n->next)
+        for (int i = 0; i < n->nsub; i++) graph_share(n->subs[i]);
+}
+
 void graph_adopt(Graph *g, Value *v)
 {
     v->graph = g;

@@ -36,7 +36,8 @@ struct qonnx_value {
     DType dtype;         /* QONNX_UNDEFINED: unknown, or no tensor at all */
     Shape shape;         /* as inferred, or as the file says */
     const Tensor *data;  /* contents of a constant, or NULL */
-    bool shared; /* data belongs to the graph that this one is a clone of, and outlives it */
+    bool shared;         /* data outlives all that is made of the graph and of its clones, which
+                            have this, too (graph_share) */
     int observed;        /* its number among the values that are observed, from 1; 0: it is not */
     int channel_axis;    /* of an observed value: the axis that is the channel */
     bool late;           /* it depends on a size that is data (ops/late.c): what stands in its shape
@@ -175,6 +176,9 @@ void graph_release(Graph *g);
 void graph_adopt(Graph *g, Value *v);
 /* Takes a node out of its graph, and puts it in front of `before`, with its subgraphs. */
 void node_move(Node *n, Node *before);
+
+/* Says of all constants, subgraphs' included, that they outlive what is made of the graph. */
+void graph_share(Graph *g);
 
 /* splice.c: puts the nodes of a subgraph without inputs, one of the node's, in the node's place */
 void graph_splice(Node *n, Graph *sub);

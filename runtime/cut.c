@@ -188,14 +188,12 @@ static void put_counts(Graph *g)
         if (!n->mark) node_count(n);
 }
 
-Graph *rest_clone(const Graph *g)
+/* What was late is so no more. */
+static Graph *make_rest(const Graph *g)
 {
-    Graph *c = graph_clone(g);
-    for (int i = 0; i < g->nvalue; i++) {
-        c->values[i]->shared = g->values[i]->shared;
-        c->values[i]->late = false;
-    }
-    return c;
+    Graph *rest = graph_clone(g);
+    for (int i = 0; i < rest->nvalue; i++) rest->values[i]->late = false;
+    return rest;
 }
 
 Cut graph_cut(Graph *g)
@@ -203,7 +201,7 @@ Cut graph_cut(Graph *g)
     Cut c = {.noutput = 0};
     bool late = false;
     for (Node *n = g->first; n; n = n->next) late |= n->mark = node_is_late(n);
-    if (late) c.rest = rest_clone(g);
+    if (late) c.rest = make_rest(g);
     put_counts(g);
     Work w = {.front = g, .cut = &c};
     w.crosses = xcalloc((size_t)g->nvalue + 1, sizeof *w.crosses);

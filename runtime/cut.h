@@ -37,10 +37,6 @@ typedef struct Cut {
 Cut graph_cut(Graph *g);
 void cut_free(Cut *c);
 
-/* A copy of a specialized graph, or of a rest, which must outlive it: a constant is shared (Value)
- * where it is so there, for others are freed with the part that computed them. */
-Graph *rest_clone(const Graph *g);
-
 /* Fails at the first node that is late. */
 QONNX_CHECKED bool graph_is_whole(Ctx *cx, const Graph *g);
 

@@ -62,6 +62,7 @@ qonnx_session *session_new(Ctx *cx, Graph *copy, const qonnx_session_options *o)
     s->threads = o->threads > 0 ? o->threads : usable_cores();
     s->damaged = o->damaged;
     graph_prepare(cx, s->graph, o->fake_quant);
+    graph_share(s->graph); /* it outlives its programs */
     for (int i = 0; i < s->graph->ninput; i++) s->fed += graph_is_fed(s->graph, i);
     s->batch = fixed_batch(s->graph);
     s->variants = variants_new(s->graph, engine, o->max_memory);

@@ -132,7 +132,7 @@ static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g, Limit
 static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
 {
     bool whole = all == all->store->all;
-    Graph *g = whole ? graph_clone(all->graph) : rest_clone(all->graph);
+    Graph *g = graph_clone(all->graph);
     if (!graph_specialize(cx, g, inputs)) {
         qonnx_graph_free(g);
         return NULL;

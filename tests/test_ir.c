@@ -79,17 +79,48 @@ static void names_are_unique(void **state)
     qonnx_graph_free(g);
 }
 
-static void names_avoid_subgraphs(void **state)
+/* A node that has one subgraph. */
+static Graph *add_subgraph(Graph *g)
 {
-    (void)state;
-    Graph *g = empty_graph();
-    Value *x = float_input(g, "x", 4);
-    Node *n = add_op(g, NULL, "If", x, NULL, "y")->def;
+    Node *n = add_op(g, NULL, "If", float_input(g, "x", 4), NULL, "y")->def;
     Graph *sub = graph_new_sub(g, n);
     Attr *a = node_put_attr(n, "then_branch");
     a->type = ATTR_GRAPH;
     node_set_graphs(n, a, arena_copy(g->model->arena, &sub, sizeof sub), 1);
-    graph_value(sub, "inner");
+    return sub;
+}
+
+/* What a graph owns stays shared in clones, at any depth; what a clone has computed never is. */
+static void clones_share_what_outlives_them(void **state)
+{
+    (void)state;
+    static const float one = 1;
+    static const Tensor t = {.dtype = QONNX_FLOAT, .data = &one, .bytes = sizeof one};
+    Graph *g = empty_graph(), *sub = add_subgraph(g);
+    graph_put_constant(g, graph_value(g, "outer"), &t);
+    graph_put_constant(sub, graph_value(sub, "inner"), &t);
+    graph_share(g);
+    Graph *part = graph_clone(g), *in = part->first->subs[0];
+    assert_true(graph_own(part, "outer")->shared);
+    assert_true(graph_own(in, "inner")->shared);
+    graph_put_constant(part, graph_value(part, "outer_computed"), &t);
+    graph_put_constant(in, graph_value(in, "inner_computed"), &t);
+    Graph *rest = graph_clone(part);
+    in = rest->first->subs[0];
+    assert_true(graph_own(rest, "outer")->shared);
+    assert_true(graph_own(in, "inner")->shared);
+    assert_false(graph_own(rest, "outer_computed")->shared);
+    assert_false(graph_own(in, "inner_computed")->shared);
+    qonnx_graph_free(rest);
+    qonnx_graph_free(part);
+    qonnx_graph_free(g);
+}
+
+static void names_avoid_subgraphs(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph();
+    graph_value(add_subgraph(g), "inner");
     assert_string_equal(qonnx_graph_add_value(g, "inner")->name, "inner_1");
     qonnx_graph_free(g);
 }
@@ -271,6 +302,7 @@ int main(void)
 #ifndef HARD
         cmocka_unit_test(silent_failures_are_told),
 #endif
+        cmocka_unit_test(clones_share_what_outlives_them),
         cmocka_unit_test(names_are_unique),  cmocka_unit_test(names_avoid_subgraphs),
         cmocka_unit_test(uses_follow_edits), cmocka_unit_test(outputs_move),
         cmocka_unit_test(refresh_sorts),     cmocka_unit_test(hash_sees_meaning),
