@@ -201,7 +201,7 @@ void program_align_constants(Program *p)
     for (int i = 0; i < p->ncall; i++)
         for (int k = 0; k < p->calls[i].nin; k++) {
             Buf *b = p->calls[i].in[k];
-            if (!b || !b->data || !b->align || !((uintptr_t)b->data % (unsigned)b->align)) continue;
+            if (!b || !b->data || buf_is_aligned(b)) continue;
             b->data = memcpy(arena_aligned(p->arena, b->bytes), b->data, b->bytes);
             b->shared = false;
         }

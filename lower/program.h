@@ -108,6 +108,12 @@ typedef struct Program {
 Program *program_new(Ctx *cx, Graph *g);
 void program_free(Program *p);
 
+/* Whether the contents of a constant are aligned for its elements. */
+static inline bool buf_is_aligned(const Buf *b)
+{
+    return !b->align || (uintptr_t)b->data % (unsigned)b->align == 0;
+}
+
 /* Copies the contents of constants that are not aligned for their elements; engines that keep such
  * copies for several programs do without (runtime/packs.h). */
 void program_align_constants(Program *p);

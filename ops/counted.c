@@ -75,6 +75,16 @@ static int64_t part_count(const Node *n)
     return qonnx_node_has(n, "axis") ? x->dim[out_axis(n)] : shape_elements(x);
 }
 
+/* How a kernel goes over the parts. */
+static void part_walk(const Node *n, int32_t *outer, int32_t *count, int32_t *inner)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis = qonnx_node_has(n, "axis") ? out_axis(n) : -1;
+    *outer = axis < 0 ? 1 : (int32_t)shape_product(x, 0, axis);
+    *count = (int32_t)part_count(n);
+    *inner = axis < 0 ? 1 : (int32_t)shape_product(x, axis + 1, x->rank);
+}
+
 /* The shape of the parts, along `axis` or of all. */
 static Shape parts_shape(const Shape *x, int axis)
 {
@@ -124,13 +134,9 @@ static bool compress_takes(Why *why, const Node *n)
 
 static bool compress_lower(Lower *l, Node *n)
 {
-    const Shape *x = in_shape(n, 0);
-    int axis = qonnx_node_has(n, "axis") ? out_axis(n) : -1;
-    pick_p p = {.outer = axis < 0 ? 1 : (int32_t)shape_product(x, 0, axis),
-                .count = (int32_t)part_count(n),
-                .inner = axis < 0 ? 1 : (int32_t)shape_product(x, axis + 1, x->rank),
-                .given = (int32_t)shape_elements(in_shape(n, 1)),
+    pick_p p = {.given = (int32_t)shape_elements(in_shape(n, 1)),
                 .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8};
+    part_walk(n, &p.outer, &p.count, &p.inner);
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
     Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_size(l, n, 1)};
     lower_call_n(l, n, "pick", &p, in, 2, out, 2);
@@ -165,13 +171,10 @@ static int unique_axis(const Node *n, int i)
 static bool unique_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
-    int axis = qonnx_node_has(n, "axis") ? out_axis(n) : -1;
-    unique_p p = {.outer = axis < 0 ? 1 : (int32_t)shape_product(x, 0, axis),
-                  .count = (int32_t)part_count(n),
-                  .inner = axis < 0 ? 1 : (int32_t)shape_product(x, axis + 1, x->rank),
-                  .type = (int32_t)in_dtype(n, 0),
+    unique_p p = {.type = (int32_t)in_dtype(n, 0),
                   .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
                   .sorted = qonnx_node_int(n, "sorted", 1) != 0};
+    part_walk(n, &p.outer, &p.count, &p.inner);
     Buf *in = lower_in(l, n, 0, PLAIN), *out[7] = {lower_out(l, n->out[UNIQUE_Y], PLAIN)};
     for (int i = UNIQUE_FIRST; i < UNIQUE_SIZE; i++)
         if (out_used(n, i)) out[i] = lower_out(l, n->out[i], PLAIN);

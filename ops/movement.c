@@ -89,36 +89,27 @@ static bool concat_takes(Why *why, const Node *n)
     return takes_moved(why, n);
 }
 
-static bool concat_lower(Lower *l, Node *n)
-{
-    const Shape *y = &n->out[0]->shape;
-    int axis;
-    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis))
-        return false;
-    Layout layout = lower_result_layout(l, n);
-    int64_t to[QONNX_MAX_RANK], from[QONNX_MAX_RANK], at = 0;
-    layout_strides(y, layout, to);
-    Buf *out = lower_out(l, n->out[0], layout);
-    for (int i = 0; i < n->nin; i++) {
-        const Shape *s = in_shape(n, i);
-        Layout own = n->in[i]->data ? PLAIN : lower_layout(l, n, i);
-        layout_strides(s, own, from);
-        lower_copy(l, n, s->rank, s->dim, lower_in(l, n, i, own), from, 0, out, to, at * to[axis],
-                   element_bytes(n));
-        at += s->dim[axis];
-    }
-    return true;
-}
-
 static float same(const void *user, float x)
 {
     (void)user;
     return x;
 }
 
-static bool concat_integers(Lower *l, Node *n)
+/* Integers of the output's parameters, of an input that has its own. */
+static Buf *requantized(Lower *l, Node *n, int i, Buf *x)
 {
     const QuantNode *q = n->quant;
+    const QuantParams *own = &q->in[i];
+    if (own->scale == q->out.scale && own->zero == q->out.zero && own->dtype == q->out.dtype)
+        return x;
+    q_table_p p = {(int32_t)shape_elements(in_shape(n, i))};
+    Buf *y = lower_temp(l, (size_t)p.count);
+    lower_call(l, n, "q_table", &p, (Buf *[]){x, quant_table(l, own, &q->out, same, NULL)}, 2, y);
+    return y;
+}
+
+static bool concat_lower(Lower *l, Node *n)
+{
     const Shape *y = &n->out[0]->shape;
     int axis;
     if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 0), y->rank, &axis)) return false;
@@ -128,24 +119,18 @@ static bool concat_integers(Lower *l, Node *n)
     Buf *out = lower_out(l, n->out[0], layout);
     for (int i = 0; i < n->nin; i++) {
         const Shape *s = in_shape(n, i);
-        const QuantParams *own = &q->in[i];
-        Buf *x = lower_in(l, n, i, layout);
-        if (own->scale != q->out.scale || own->zero != q->out.zero || own->dtype != q->out.dtype) {
-            q_table_p p = {(int32_t)shape_elements(s)};
-            Buf *t = lower_temp(l, (size_t)p.count);
-            lower_call(l, n, "q_table", &p, (Buf *[]){x, quant_table(l, own, &q->out, same, NULL)},
-                       2, t);
-            x = t;
-        }
-        layout_strides(s, layout, from);
-        lower_copy(l, n, s->rank, s->dim, x, from, 0, out, to, at * to[axis], 1);
+        Layout own = n->in[i]->data ? PLAIN : lower_layout(l, n, i);
+        Buf *x = lower_in(l, n, i, own);
+        if (n->quant) x = requantized(l, n, i, x);
+        layout_strides(s, own, from);
+        lower_copy(l, n, s->rank, s->dim, x, from, 0, out, to, at * to[axis], element_bytes(n));
         at += s->dim[axis];
     }
     return true;
 }
 
 static const Quantized concat_quantized = {
-    .lower = concat_integers,
+    .lower = concat_lower,
     .qlinear = {"QLinearConcat", "com.microsoft", .first = 2, .out = 0},
 };
 

@@ -204,24 +204,6 @@ static bool center_read(Ctx *cx, const Node *n, Margins *m, Shape *y, bool *know
     return true;
 }
 
-static bool center_shape(Ctx *cx, Node *n)
-{
-    Margins m;
-    Shape y = open_shape(in_shape(n, 0));
-    bool known;
-    return center_read(cx, n, &m, &y, &known) && out_shape(cx, n, 0, in_dtype(n, 0), &y);
-}
-
-static bool center_lower(Lower *l, Node *n)
-{
-    Margins m;
-    Shape y;
-    bool known;
-    if (!center_read(l->cx, n, &m, &y, &known)) return false;
-    if (!known) return qonnx_fail(l->cx, n, "its shape must be constant to run it");
-    return margins_lower(l, n, &m, PAD_CONSTANT, NULL);
-}
-
 /* ---- Tile ------------------------------------------------------------------------------------ */
 
 /* An axis that is repeated r times is wrapped around r - 1 times its size. */
@@ -247,22 +229,41 @@ static bool tile_read(Ctx *cx, const Node *n, Margins *m, Shape *y, bool *known)
     return true;
 }
 
-static bool tile_shape(Ctx *cx, Node *n)
+/* ---- CenterCropPad and Tile ------------------------------------------------------------------ */
+
+/* Reads the margins, and the shape that they make; *known is false where they are not constant. */
+typedef bool ReadFn(Ctx *cx, const Node *n, Margins *m, Shape *y, bool *known);
+
+static bool read_shape(Ctx *cx, Node *n, ReadFn *read)
 {
     Margins m;
     Shape y = open_shape(in_shape(n, 0));
     bool known;
-    return tile_read(cx, n, &m, &y, &known) && out_shape(cx, n, 0, in_dtype(n, 0), &y);
+    return read(cx, n, &m, &y, &known) && out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-static bool tile_lower(Lower *l, Node *n)
+static bool read_lower(Lower *l, Node *n, ReadFn *read, const char *what, int mode)
 {
     Margins m;
     Shape y;
     bool known;
-    if (!tile_read(l->cx, n, &m, &y, &known)) return false;
-    if (!known) return qonnx_fail(l->cx, n, "its repeats must be constant to run it");
-    return margins_lower(l, n, &m, PAD_WRAP, NULL);
+    if (!read(l->cx, n, &m, &y, &known)) return false;
+    if (!known) return qonnx_fail(l->cx, n, "its %s must be constant to run it", what);
+    return margins_lower(l, n, &m, mode, NULL);
+}
+
+static bool center_shape(Ctx *cx, Node *n) { return read_shape(cx, n, center_read); }
+
+static bool center_lower(Lower *l, Node *n)
+{
+    return read_lower(l, n, center_read, "shape", PAD_CONSTANT);
+}
+
+static bool tile_shape(Ctx *cx, Node *n) { return read_shape(cx, n, tile_read); }
+
+static bool tile_lower(Lower *l, Node *n)
+{
+    return read_lower(l, n, tile_read, "repeats", PAD_WRAP);
 }
 
 const Op ops_pad[] = {

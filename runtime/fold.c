@@ -251,26 +251,25 @@ bool node_fold(Ctx *cx, Node *n)
     return true;
 }
 
-bool node_choose(Node *n)
+bool node_choose(Node *n, Node **next)
 {
     const Value *condition = qonnx_node_is(n, "If") ? qonnx_node_input(n, 0) : NULL;
     const Tensor *t = condition ? condition->data : NULL;
     if (!t || t->dtype != QONNX_BOOL || tensor_count(t) != 1) return false;
     Graph *g = control_graph(n, *(const uint8_t *)t->data ? "then_branch" : "else_branch");
     if (!g || g->ninput || g->noutput != n->nout) return false;
+    Graph *outer = n->graph;
+    Node *prev = n->prev;
     graph_splice(n, g);
+    *next = prev ? prev->next : outer->first;
     return true;
 }
 
 void graph_fold(Ctx *cx, Graph *g)
 {
     for (Node *n = g->first, *next; n; n = next) {
-        Node *prev = n->prev;
         next = n->next;
-        if (node_choose(n)) {
-            next = prev ? prev->next : g->first;
-            continue;
-        }
+        if (node_choose(n, &next)) continue;
         for (int i = 0; i < n->nsub; i++) graph_fold(cx, n->subs[i]);
         node_fold(cx, n);
     }
@@ -278,7 +277,8 @@ void graph_fold(Ctx *cx, Graph *g)
 
 bool qonnx_node_fold(Ctx *cx, Node *n)
 {
-    if (node_choose(n)) return true;
+    Node *next;
+    if (node_choose(n, &next)) return true;
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && n->out[i]->output_count) return false;
     return node_fold(cx, n);

@@ -353,8 +353,7 @@ void onednn_weights_free(OnednnWeights *w)
 /* The weights in layout `to`. */
 static dnnl_memory_t laid_out(const Buf *b, const ApiMemory *from, const ApiMemory *to)
 {
-    bool aligned = (uintptr_t)b->data % sizeof(float) == 0;
-    float *copy = aligned ? NULL : memcpy(xmalloc(b->bytes), b->data, b->bytes);
+    float *copy = buf_is_aligned(b) ? NULL : memcpy(xmalloc(b->bytes), b->data, b->bytes);
     dnnl_memory_t memory = reordered(from, to, copy ? copy : b->data);
     free(copy);
     return memory;

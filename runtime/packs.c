@@ -63,11 +63,6 @@ void constant_is_packed(const Buf *b)
     if (from < to && qonnx_file_at(b->data)) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
-static bool is_aligned(const Buf *b)
-{
-    return !b->align || (uintptr_t)b->data % (unsigned)b->align == 0;
-}
-
 static void *memory_for(size_t bytes)
 {
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
@@ -109,7 +104,7 @@ const void *packs_packed(Packs *p, const Kernel *k, const void *params, const Bu
     pthread_mutex_lock(&p->lock);
     Pack **at = find(p, b->data, k, key), *f = *at;
     if (!f) {
-        void *copy = is_aligned(b) ? NULL : memcpy(memory_for(b->bytes), b->data, b->bytes);
+        void *copy = buf_is_aligned(b) ? NULL : memcpy(memory_for(b->bytes), b->data, b->bytes);
         f = insert(at, b, k, key, k->pack_bytes(params));
         key = NULL;
         k->pack(params, copy ? copy : b->data, f->data);
@@ -123,7 +118,7 @@ const void *packs_packed(Packs *p, const Kernel *k, const void *params, const Bu
 
 const void *packs_aligned(Packs *p, const Buf *b)
 {
-    if (is_aligned(b)) return b->data;
+    if (buf_is_aligned(b)) return b->data;
     pthread_mutex_lock(&p->lock);
     Pack **at = find(p, b->data, NULL, NULL), *f = *at;
     if (!f) {

@@ -50,12 +50,8 @@ static void forget_late(Node *n)
 static bool specialize_nodes(Ctx *cx, Graph *g)
 {
     for (Node *n = g->first, *next; n; n = next) {
-        Node *prev = n->prev;
         next = n->next;
-        if (node_choose(n)) {
-            next = prev ? prev->next : g->first;
-            continue;
-        }
+        if (node_choose(n, &next)) continue;
         if (!node_enter(cx, n)) return false;
         for (int i = 0; i < n->nsub; i++)
             if (!specialize_nodes(cx, n->subs[i])) return false;

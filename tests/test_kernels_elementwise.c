@@ -334,6 +334,23 @@ static void check_pair(int32_t op, int32_t type, Number a, Number b, const void 
                  (long long)b.whole, (long long)got.whole, (long long)want);
 }
 
+/* rows times n elements of one type with n elements, the same in each row. */
+static arith_p pairs_of(int32_t op, int32_t type, int32_t rows, int32_t n)
+{
+    return (arith_p){.op = op,
+                     .type = type,
+                     .btype = type,
+                     .d0 = 1,
+                     .d1 = 1,
+                     .d2 = 1,
+                     .d3 = 1,
+                     .d4 = rows,
+                     .d5 = n,
+                     .a4 = n,
+                     .a5 = 1,
+                     .b5 = 1};
+}
+
 static void test_pairs(void **state)
 {
     (void)state;
@@ -345,18 +362,8 @@ static void test_pairs(void **state)
             continue;
         if (type == A_BOOL && (op == F_SHIFT_LEFT || op == F_SHIFT_RIGHT)) continue;
         const int32_t wide = between(0, 1);
-        const arith_p p = {.op = op,
-                           .type = type,
-                           .btype = type,
-                           .d0 = 1,
-                           .d1 = 1,
-                           .d2 = 1,
-                           .d3 = 1,
-                           .d4 = d,
-                           .d5 = n,
-                           .a4 = n,
-                           .a5 = 1,
-                           .b5 = wide};
+        arith_p p = pairs_of(op, type, d, n);
+        p.b5 = wide;
         const size_t count = (size_t)(d * n);
         void *a = elements(type, count), *b = elements(type, (size_t)n);
         void *y = run("arith", &p, a, b, NULL, count * size_of(op >= F_EQUAL ? A_BOOL : type));
@@ -379,17 +386,7 @@ static void test_fmod(void **state)
     fill(b, COUNT);
     for (int i = 0; i < COUNT; i++) b[i] = i < 600 ? a[i / 24] : b[i];
     for (int i = 0; i < 600; i++) a[i] = b[i % 24 * 24];
-    const arith_p p = {.op = F_FMOD,
-                       .type = A_DOUBLE,
-                       .btype = A_DOUBLE,
-                       .d0 = 1,
-                       .d1 = 1,
-                       .d2 = 1,
-                       .d3 = 1,
-                       .d4 = 1,
-                       .d5 = COUNT,
-                       .a5 = 1,
-                       .b5 = 1};
+    const arith_p p = pairs_of(F_FMOD, A_DOUBLE, 1, COUNT);
     double *y = run("arith", &p, a, b, NULL, COUNT * sizeof *y);
     for (int i = 0; i < COUNT; i++) {
         const double want = fmod(a[i], b[i]);
@@ -427,17 +424,7 @@ static void test_power_of_doubles(void **state)
         a[i] = i < N * N ? special[i / N] : ldexp(between(1, 1 << 20), between(-60, 40));
         b[i] = i < N * N ? special[i % N] : between(-100000, 100000) / 8192.0;
     }
-    const arith_p p = {.op = F_POW,
-                       .type = A_DOUBLE,
-                       .btype = A_DOUBLE,
-                       .d0 = 1,
-                       .d1 = 1,
-                       .d2 = 1,
-                       .d3 = 1,
-                       .d4 = 1,
-                       .d5 = COUNT,
-                       .a5 = 1,
-                       .b5 = 1};
+    const arith_p p = pairs_of(F_POW, A_DOUBLE, 1, COUNT);
     double *y = run("arith", &p, a, b, NULL, COUNT * sizeof *y);
     for (int i = 0; i < COUNT; i++) {
         const double want = pow(a[i], b[i]);
