@@ -175,8 +175,8 @@ const Verb verb_calibrate = {
     .text =
         "Runs the float model on the samples once and keeps what every observer needs, so that\n"
         "'qonnx quantize --calibration' can choose ranges without running it again.\n"
-        "DATA is a directory of .npy, .jpg, .png or .pb files, or of one folder a class, or one\n"
-        "file; for a model of several inputs NAME=PATH, once an input. Give 20 samples at least.",
+        "DATA is a directory of .npy, .jpg, .png or .pb files, or of one folder per class, or one\n"
+        "file; for a model of several inputs NAME=PATH, once per input. Give 20 samples at least.",
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
                 "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
                 "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100",

@@ -350,7 +350,7 @@ static int evaluate(const Verb *verb, const Args *args)
 
 static const Option options[] = {
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
-     "samples: PATH, or NAME=PATH once an input;\n"
+     "samples: PATH, or NAME=PATH once per input;\n"
      "required"},
     {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "FILE", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"

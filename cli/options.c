@@ -11,7 +11,7 @@ enum { FIRST_LONG = 256 };
 
 static const Option sample_options[] = {
     {"jobs", 'j', OPTION_COUNT, offsetof(Args, jobs), "N", "0",
-     "samples in parallel; 0: one a core"},
+     "samples in parallel; 0: one per core"},
     {"engine", 0, OPTION_CHOICE, offsetof(Args, engine), "auto|onednn|portable", "auto",
      "what computes in float; `portable` gives the same\n"
      "bytes on every machine, `auto` is oneDNN if built in"},

@@ -35,7 +35,7 @@ typedef struct Args {
     const char *io;          /* --io: "float" or "int8" */
     const char *pipeline;    /* --pipeline; NULL: made from the other options */
     const char *dump_after;  /* --dump-after: name of a pass */
-    long jobs;               /* -j; 0: one a core */
+    long jobs;               /* -j; 0: one per core */
     long limit;              /* --limit; 0: all samples */
     size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */

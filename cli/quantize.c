@@ -373,7 +373,7 @@ static const Option options[] = {
      "the model to write; required"},
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
      "samples to calibrate with: PATH, or NAME=PATH\n"
-     "once an input"},
+     "once per input"},
     {"calibration", 0, OPTION_TEXT, offsetof(Args, calibration), "M.qcal", NULL,
      "statistics of 'qonnx calibrate', instead of --data"},
     {"target", 0, OPTION_TEXT, offsetof(Args, target), "T", "ort-x86",

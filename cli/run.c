@@ -444,7 +444,7 @@ static int run_verb(const Verb *verb, const Args *args)
 
 static const Option options[] = {
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
-     "samples: PATH, or NAME=PATH once an input; a\n"
+     "samples: PATH, or NAME=PATH once per input; a\n"
      "directory of input_K.pb is one sample"},
     {"check", 0, OPTION_FLAG, offsetof(Args, check), NULL, NULL,
      "compare with the output_K.pb beside the inputs;\n"

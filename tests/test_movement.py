@@ -2,15 +2,11 @@
 have. Each model holds many forms, one an output; the command runs it, folds it where its inputs are constants, and
 compiles it, and all give ONNX Runtime's bytes."""
 
-import subprocess
-from typing import NamedTuple
-
 import compiled
+import many_forms
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
-from conftest import run_command
+from many_forms import run, runtime
 from onnx import helper, numpy_helper
 
 TYPES = [np.float32, np.float64, np.float16, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32,
@@ -29,70 +25,17 @@ def numbers(dtype, *shape, seed=1):
     return random.integers(0, 2 if dtype == np.bool_ else 100, shape).astype(dtype)
 
 
-class Model(NamedTuple):
-    """A model, what goes in, and the names of the forms, one an output."""
-
-    proto: onnx.ModelProto
-    inputs: dict
-    forms: list
-
-
 def build(forms, inputs, opset=19, last=(), folded=False):
-    """A model of forms: (operator, operands, attributes[, outputs]); operands are names of inputs or arrays. Inputs in
-    `last` go through a convolution that leaves them as they are, and so are channels-last; `folded` ones are constants."""
-    nodes, constants, outputs, names = [], [], [], []
-    for name in last:
-        channels = inputs[name].shape[1]
-        eye = np.eye(channels, dtype=np.float32).reshape(channels, channels, *[1] * (inputs[name].ndim - 2))
-        constants.append(numpy_helper.from_array(eye, name + "_w"))
-        nodes.append(helper.make_node("Conv", [name, name + "_w"], [name + "_last"]))
-    for k, (op, operands, attributes, *count) in enumerate(forms):
-        ins = []
-        for j, operand in enumerate(operands):
-            if not isinstance(operand, str):
-                constants.append(numpy_helper.from_array(np.asarray(operand), f"c{k}_{j}"))
-                operand = f"c{k}_{j}"
-            ins.append(operand + "_last" if operand in last else operand)
-        outs = [f"y{k}_{j}" for j in range(*count or (1,))]
-        nodes.append(helper.make_node(op, ins, outs, **attributes))
-        outputs += outs
-        names += [f"{op} {[o if isinstance(o, str) else o.tolist() for o in operands]} {attributes}"] * len(outs)
-    if folded:
-        constants += [numpy_helper.from_array(v, k) for k, v in inputs.items()]
-        inputs = {"fed": np.ones(1, np.float32)}
-        nodes.append(helper.make_node("Identity", ["fed"], ["out"]))
-        outputs.append("out")
-        names.append("Identity")
-    info = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-            for k, v in inputs.items()]
-    graph = helper.make_graph(nodes, "forms", info, [onnx.ValueInfoProto(name=o) for o in outputs], constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    return Model(proto, inputs, names)
-
-
-def runtime(m):
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    session = ort.InferenceSession(m.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, m.inputs)
-
-
-def run(m, tmp, *options):
-    """The command's outputs."""
-    (tmp / "m.onnx").write_bytes(m.proto.SerializeToString())
-    (tmp / "data").mkdir(exist_ok=True)
-    for k, v in enumerate(m.inputs.values()):
-        (tmp / "data" / f"input_{k}.pb").write_bytes(numpy_helper.from_array(v).SerializeToString())
-    r = run_command("run", "-q", tmp / "m.onnx", "--data", tmp / "data", "-o", tmp / "out", *options)
-    assert r.rc == 0, r.stderr
-    return [np.load(tmp / "out" / f"output_{k}.npy") for k in range(len(m.forms))]
+    """A model of forms: (operator, operands, attributes[, outputs]); operands are names of inputs or arrays."""
+    nodes = [many_forms.form(op, *[o if isinstance(o, str) else np.asarray(o) for o in operands],
+                             outputs=count[0] if count else 1, **attributes) for op, operands, attributes, *count in forms]
+    return many_forms.build(nodes, inputs, opset, last, folded)
 
 
 def different(m, got, want):
     """The forms that are not the same, with what they gave."""
     return [f"{form}: {g.dtype} {g.shape} {g.tolist()}, want {w.dtype} {w.shape} {w.tolist()}"
-            for form, g, w in zip(m.forms, got, want, strict=True)
+            for form, g, w in zip(m.names, got, want, strict=True)
             if g.shape != w.shape or g.dtype != w.dtype or g.tobytes() != w.tobytes()]
 
 
@@ -108,7 +51,7 @@ def compiles(m, tmp, qonnx):
     c.build(["cc"], [*compiled.WARNINGS, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
             ["-fsanitize=address,undefined"])
     got, = c.run([list(m.inputs.values())])
-    wrong = [f for f, g, w in zip(m.forms, got, want, strict=True) if g.tobytes() != w.tobytes()]
+    wrong = [f for f, g, w in zip(m.names, got, want, strict=True) if g.tobytes() != w.tobytes()]
     assert not wrong, "\n".join(wrong)
 
 
@@ -180,7 +123,7 @@ def test_split_into_many(tmp_path):
     """More outputs than a tensor has axes, an output that nobody reads among them."""
     m = build([("Split", ["x", i64(*[1] * 40)], dict(axis=1), 40)], {"x": numbers(np.float32, 2, 40)})
     del m.proto.graph.output[7]
-    del m.forms[7]
+    del m.names[7]
     agree(m, tmp_path)
 
 
@@ -485,4 +428,4 @@ def test_moved_integers(dtype, tmp_path, qonnx):
     agree(m, tmp_path)
     compiled.compile_model(qonnx, tmp_path / "m.onnx", tmp_path / "net")
     text = (tmp_path / "net" / "net.c").read_text()
-    assert text.count("    call_dequantize(&") == len(m.forms)
+    assert text.count("    call_dequantize(&") == len(m.names)

@@ -66,7 +66,7 @@ typedef struct qonnx_session qonnx_session;
 
 typedef struct qonnx_session_options {
     const char *engine; /* "auto" (or NULL): oneDNN where it is built in; "onednn"; "portable" */
-    int threads;        /* samples in parallel; 0: one a core */
+    int threads;        /* samples in parallel; 0: one per core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
                            instead of in integers */
     size_t max_memory;  /* bytes that one sample's run may take in a thread; a model that wants
