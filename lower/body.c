@@ -4,10 +4,10 @@
  */
 #include "lower/lower.h"
 
-/* Values of graphs outside of `g` that it reads. */
+/* Values of the outer graph that a subgraph reads. What graphs further out had is that graph's own
+ * by now: it took that in itself. */
 typedef struct Captures {
     Arena *arena;
-    const Graph *graph;
     Value **values; /* [count], each once, in the order of their first use */
     int count, cap;
 } Captures;
@@ -18,22 +18,14 @@ static bool is_inside(const Graph *g, const Graph *in)
     return g != NULL;
 }
 
-static void capture(Captures *c, Value *v)
+static bool capture(void *user, Value *v)
 {
-    if (!v || is_inside(v->graph, c->graph)) return;
+    Captures *c = user;
     for (int i = 0; i < c->count; i++)
-        if (c->values[i] == v) return;
+        if (c->values[i] == v) return false;
     c->values = arena_grow(c->arena, c->values, c->count, &c->cap, sizeof *c->values);
     c->values[c->count++] = v;
-}
-
-static void find_captures(Captures *c, const Graph *g)
-{
-    for (const Node *n = g->first; n; n = n->next) {
-        for (int i = 0; i < n->nin; i++) capture(c, n->in[i]);
-        for (int i = 0; i < n->nsub; i++) find_captures(c, n->subs[i]);
-    }
-    for (int i = 0; i < g->noutput; i++) capture(c, g->outputs[i]);
+    return false;
 }
 
 /* In the graph and those in it, `with` is given where `v` was. */
@@ -73,8 +65,8 @@ static Layout layout_of(const Lower *l, const Value *v) { return l->places[v->id
 bool lower_branch(Lower *l, Node *n, Graph *g, Body *b, int which)
 {
     Arena *a = l->program->arena;
-    Captures c = {.arena = a, .graph = g};
-    find_captures(&c, g);
+    Captures c = {.arena = a};
+    any_captured(g, n->graph, capture, &c);
     int own = g->ninput, fed = own + c.count, used = 0;
     BodyPort *in = b->in[which] = arena_array(a, (size_t)fed, sizeof *in);
     Layout *layouts = arena_array(a, (size_t)fed, sizeof *layouts);

@@ -5,28 +5,22 @@
 #include "lower/quantized.h"
 #include <string.h>
 
-/* How the inputs of such an operator lie: as they are, then triples from `first` on. */
-typedef struct Spread {
-    const char *op, *plain; /* its name, and ONNX's operator */
-    int first, count;       /* where triples begin, and how many there are; 0: to the end */
-    int out;                /* scale of the output, its zero point behind it */
-} Spread;
+/* One without a form on integers, and ONNX's operator; its first input stays as it is. */
+static const QLinear where = {"QLinearWhere", "com.microsoft", .first = 1, .out = 7};
 
-static const Spread spreads[] = {
-    {"QLinearAdd", "Add", 0, 2, 6},
-    {"QLinearMul", "Mul", 0, 2, 6},
-    {"QLinearLeakyRelu", "LeakyRelu", 0, 1, 3},
-    {"QLinearSigmoid", "Sigmoid", 0, 1, 3},
-    {"QLinearConcat", "Concat", 2, 0, 0},
-    {"QLinearWhere", "Where", 1, 2, 7},
-};
-
-static const Spread *spread_of(const Node *n)
+/* How the inputs of such an operator lie, and ONNX's operator; NULL: it is none. */
+static const QLinear *spread_of(const Node *n, const char **plain)
 {
-    if (strcmp(n->domain, "com.microsoft")) return NULL;
-    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
-        if (!strcmp(spreads[i].op, n->op)) return &spreads[i];
-    return NULL;
+    const Op *op = op_find_qlinear(n->domain, n->op);
+    *plain = op ? op->name : "Where";
+    if (op) return op->quantized->qlinear.spreads ? &op->quantized->qlinear : NULL;
+    return !strcmp(n->op, where.op) && !strcmp(n->domain, where.domain) ? &where : NULL;
+}
+
+/* Triples of tensor, scale and zero point: up to the output's parameters, or to the end. */
+static int triples(const Node *n, const QLinear *k)
+{
+    return k->out < k->first ? (n->nin - k->first) / 3 : (k->out - k->first) / 3;
 }
 
 /* A node in front of `before` whose output, a new value, is returned. */
@@ -50,8 +44,9 @@ static Value *zero_point(Node *n, int i, DType t)
 
 bool qlinear_spread(Node *n)
 {
-    const Spread *s = spread_of(n);
-    int count = !s ? 0 : s->count ? s->count : (n->nin - s->first) / 3;
+    const char *name;
+    const QLinear *s = spread_of(n, &name);
+    int count = s ? triples(n, s) : 0;
     if (!count || n->nout != 1 || !n->out[0] || !qonnx_node_input(n, s->out)) return false;
     if (n->nin < s->first + 3 * count - 1) return false;
     int leading = s->out < s->first ? 0 : s->first; /* operands that stay as they are */
@@ -70,7 +65,7 @@ bool qlinear_spread(Node *n)
             put(n, "DequantizeLinear",
                 (Value *[]){n->in[at], n->in[at + 1], qonnx_node_input(n, at + 2)}, 3);
     }
-    Value *y = put(n, s->plain, in, leading + count), *to = n->out[0];
+    Value *y = put(n, name, in, leading + count), *to = n->out[0];
     Node *plain = y->def;
     plain->attrs = n->attrs;
     plain->nattr = plain->attr_cap = n->nattr;

@@ -310,14 +310,14 @@ static const Quantized add_quantized = {
     .lower = add_integers,
     .form = add_form,
     .clamps = true,
-    .qlinear = {"QLinearAdd", "com.microsoft", .out = 6},
+    .qlinear = {"QLinearAdd", "com.microsoft", .out = 6, .spreads = true},
 };
 
 static const Quantized mul_quantized = {
     .lower = mul_integers,
     .form = mul_form,
     .clamps = true,
-    .qlinear = {"QLinearMul", "com.microsoft", .out = 6},
+    .qlinear = {"QLinearMul", "com.microsoft", .out = 6, .spreads = true},
 };
 
 #define BINARY_OP(op, most, code, types, shape, rule, on_integers)                                 \

@@ -131,7 +131,7 @@ static bool concat_lower(Lower *l, Node *n)
 
 static const Quantized concat_quantized = {
     .lower = concat_lower,
-    .qlinear = {"QLinearConcat", "com.microsoft", .first = 2, .out = 0},
+    .qlinear = {"QLinearConcat", "com.microsoft", .first = 2, .out = 0, .spreads = true},
 };
 
 /* ---- Slice ----------------------------------------------------------------------------------- */

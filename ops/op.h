@@ -21,6 +21,7 @@ typedef struct QLinear {
     int first;               /* input that is the first operand */
     int out;                 /* input that is the output's scale */
     int bias;                /* input that is the bias; 0: none */
+    bool spreads;            /* it runs dequantized where no kernel takes it (lower/qlinear.c) */
 } QLinear;
 
 /* An operator on integers: what a group of DequantizeLinear, the operator and QuantizeLinear, or

@@ -111,7 +111,8 @@ static int64_t unary_work(const Node *n)
 #define UNARY_PROBABILITY RULE_PROBABILITY
 /* Those that have a rule have a QLinear form, too. */
 #define UNARY_QLINEAR_FLOAT(op)
-#define UNARY_QLINEAR_OWN(op)         .qlinear = {"QLinear" op, "com.microsoft", .out = 3}
+#define UNARY_QLINEAR_OWN(op)                                                                      \
+    .qlinear = {"QLinear" op, "com.microsoft", .out = 3, .spreads = true}
 #define UNARY_QLINEAR_PROBABILITY(op) UNARY_QLINEAR_OWN(op)
 
 #define UNARY_QUANTIZED(code, op, rule, ...)                                                       \

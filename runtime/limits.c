@@ -46,7 +46,7 @@ static int64_t value_bytes(const Value *v)
     return count < 0 || !bits ? -1 : size_times(count, bits) / 8;
 }
 
-/* Steps of a graph, each node once; *worst, unless NULL, is the one that takes most. */
+/* Steps of a graph, each node once; *worst is the one that takes most, *most of them. */
 static int64_t graph_work(const Graph *g, const Node **worst, int64_t *most)
 {
     int64_t sum = 0;

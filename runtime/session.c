@@ -1,4 +1,4 @@
-/* runtime/session.c - sessions: one program a set of input shapes, one worker a thread, samples
+/* runtime/session.c - sessions: one program per set of input shapes, one worker per thread, samples
  * handed out in order.
  */
 #include "runtime/session.h"
