@@ -51,10 +51,45 @@ static bool called_before(const CModel *m, int call)
 
 static const Prototype *prototype_of(const Call *c) { return prototype_find(c->kernel->name); }
 
+static int32_t value_of(const Call *c, int field) { return ((const int32_t *)c->params)[field]; }
+
+/* Whether there is a call of the same kernel with that value of an int32_t field before. */
+static bool valued_before(const CModel *m, int call, int field)
+{
+    const Call *c = m->calls[call];
+    for (int i = 0; i < call; i++)
+        if (m->calls[i]->kernel == c->kernel && value_of(m->calls[i], field) == value_of(c, field))
+            return true;
+    return false;
+}
+
+/* The macros that say which values of a parameter there are, of those that the kernel's header asks
+ * for: `USES_KERNEL_FIELD(value)`. The rest of its code is left out. */
+static void print_uses(const CModel *m, int call, FILE *f)
+{
+    const Kernel *kernel = m->calls[call]->kernel;
+    const Prototype *k = prototype_find(kernel->name);
+    const Source *s = source_find(k->source);
+    const Fields *fields = fields_find(k->params);
+    for (int i = 0; i < kernel->nint; i++) {
+        char name[160];
+        int length = snprintf(name, sizeof name, "USES_%s_%s(", k->kernel, fields->names[i]);
+        if (!memmem(s->text, s->bytes, name, (size_t)length)) continue;
+        fprintf(f, "#define %svalue) (", name);
+        for (int c = call; c < m->ncall; c++)
+            if (m->calls[c]->kernel == kernel && !valued_before(m, c, i))
+                fprintf(f, "%s(value) == %d", c > call ? " || " : "",
+                        (int)value_of(m->calls[c], i));
+        fputs(")\n", f);
+    }
+}
+
 static void print_kernels(const CModel *m, FILE *f)
 {
     Printed printed = {{false}};
     fputs("/* ---- kernels ---- */\n\n", f);
+    for (int i = 0; i < m->ncall; i++)
+        if (m->calls[i]->kernel && !called_before(m, i)) print_uses(m, i, f);
     print_kernel(f, "support.h", &printed);
     for (int i = 0; i < m->ncall; i++)
         if (m->calls[i]->kernel) print_kernel(f, prototype_of(m->calls[i])->source, &printed);
