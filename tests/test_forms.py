@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import run_command
+from ort import session
 
 LONG = os.environ.get("QONNX_LONG") == "1"
 TARGETS = ("ort-x86", "ort-x86-avx2", "ort-arm", "c")
@@ -22,16 +23,6 @@ SAMPLES, TAIL = 24, 6
 # The share of outputs that may differ by a step: ONNX Runtime sums float exponentials of a table, we sum integers.
 FEW = {"Softmax": 0.002,
        "Resize": 0.001}  # cubic: floats that are not the same bytes, and one of them may be at a tie behind it
-
-
-def session(path, target="ort-x86"):
-    """A default session. On ARM it takes int8 into its integer kernels, on x86-64 only when told so: there it leaves some
-    operators of such a file in float, whose sums round otherwise now and then (about one in a million)."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    if target == "ort-arm":
-        options.add_session_config_entry("session.qdqisint8allowed", "1")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def newest():
@@ -370,7 +361,6 @@ def differences(m, tmp, target):
     return wrong
 
 
-@pytest.mark.usefixtures("vnni")
 @pytest.mark.parametrize("target,family,kind,opset", cases())
 def test_forms(target, family, kind, opset, tmp_path):
     m = build(family, kind, opset)
@@ -430,7 +420,7 @@ def normal(*shape):
 
 @pytest.mark.mends("numbers - ceil_mode with count_include_pad")
 @pytest.mark.parametrize("target", TARGETS)
-def test_padding_behind_the_padding(target, tmp_path, vnni):
+def test_padding_behind_the_padding(target, tmp_path):
     model = between_products("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1,
                              count_include_pad=1)
     got, want = agree(model, tmp_path, target, normal(1, 4, 9, 10))
@@ -440,7 +430,7 @@ def test_padding_behind_the_padding(target, tmp_path, vnni):
 @pytest.mark.mends("names - AveragePool with dilations")
 @pytest.mark.parametrize("dilations", [[1, 1], [2, 2]])
 @pytest.mark.parametrize("target", TARGETS)
-def test_dilations_load(target, dilations, tmp_path, vnni):
+def test_dilations_load(target, dilations, tmp_path):
     model = between_products("AveragePool", kernel_shape=[2, 2], dilations=dilations)
     got, want = agree(model, tmp_path, target, normal(1, 4, 9, 10))
     assert sqnr(want, got) > 25
@@ -502,7 +492,7 @@ def test_products_near_ties_are_the_runtimes(step, tmp_path, done):
 @pytest.mark.mends("numbers - Softmax of many classes")
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("behind", [False, True], ids=["to the output", "to a product"])
-def test_softmax_of_many_classes(behind, target, tmp_path, vnni):
+def test_softmax_of_many_classes(behind, target, tmp_path):
     """1,000 classes that are about as likely: none reaches 1/256."""
     random = np.random.default_rng(5)
     nodes = [helper.make_node("MatMul", ["x", "v"], ["a"]), helper.make_node("Softmax", ["a"], ["b" if behind else "y"])]
@@ -515,7 +505,7 @@ def test_softmax_of_many_classes(behind, target, tmp_path, vnni):
     assert sqnr(want, got) > (15 if behind else 25), sqnr(want, got)
 
 
-def test_softmax_of_few_classes_is_an_integer(tmp_path, vnni):
+def test_softmax_of_few_classes_is_an_integer(tmp_path):
     model = between_products("Softmax", axis=1)
     agree(model, tmp_path, "ort-x86", normal(1, 4, 9, 10), few=0.002)
     found = onnx.load(tmp_path / "q.onnx").graph

@@ -7,9 +7,9 @@ import subprocess
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from compiled import compile_model, same_bytes, tool
+from ort import session
 from random_graphs import random_graph, samples
 
 COUNT = int(os.environ.get("QONNX_GRAPHS", 3000 if os.environ.get("QONNX_LONG") else 30))
@@ -18,20 +18,11 @@ TARGETS = ["ort-x86", "ort-x86-avx2", "ort-arm", "c"]
 OBSERVERS = ["minmax", "percentile", "entropy", "mse"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # Seeds whose quantized outputs differ, with the reason, which docs/compile.md has too.
-EXCEPTIONS = {}
+EXCEPTIONS = {2940: "a Tanh between integers, which the runtime computes in float: one of its 256 values is at a tie"}
 
 
-def session(path, optimized=True):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def outputs(path, inputs, optimized=True):
-    s = session(path, optimized)
+def outputs(path, inputs, optimized=True, target=None):
+    s = session(path, target, optimized)
     return [s.run(None, {s.get_inputs()[0].name: x})[0] for x in inputs]
 
 
@@ -85,7 +76,7 @@ def compiled(qonnx, cc, path, folder, inputs, want, what):
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
-def test_random_graph(qonnx, done, vnni, cc, tmp_path, seed):
+def test_random_graph(qonnx, done, cc, tmp_path, seed):
     g = random_graph(seed)
     path, int8, data = tmp_path / "m.onnx", tmp_path / "q.onnx", tmp_path / "data"
     path.write_bytes(g.model().SerializeToString())
@@ -109,8 +100,8 @@ def test_random_graph(qonnx, done, vnni, cc, tmp_path, seed):
     scale = last_scale(int8)
     if seed not in EXCEPTIONS:
         if scale:
-            assert_same_integers(integers, outputs(int8, inputs), scale, what)
+            assert_same_integers(integers, outputs(int8, inputs, target=target), scale, what)
         else:
-            assert_near(integers, outputs(int8, inputs), what)
+            assert_near(integers, outputs(int8, inputs, target=target), what)
     compiled(qonnx, cc, path, tmp_path / "c", inputs[:4], portable[:4], what)
     compiled(qonnx, cc, int8, tmp_path / "cq", inputs[:4], integers[:4], what)

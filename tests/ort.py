@@ -1,0 +1,31 @@
+"""ONNX Runtime as a user of a target has it: a default session."""
+
+from functools import cache
+from pathlib import Path
+
+import onnxruntime
+
+
+@cache
+def has_vnni():
+    return bool({"avx512_vnni", "avx_vnni"} & set(Path("/proc/cpuinfo").read_text().split()))
+
+
+def session(model, target=None, optimized=True):
+    """A default session of one thread; with a target, on what that is made for.
+
+    On ARM it takes int8 into its integer kernels, on x86-64 only when told so: there it leaves a convolution between
+    uint8 and int8 in float, whose sums round otherwise now and then (about one in a million). ort-x86 and c mean a processor
+    with VNNI; without it the runtime's sums of 8 bits saturate but in this slower form, whose bytes are VNNI's."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    if target == "ort-arm":
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    elif target in ("ort-x86", "c") and not has_vnni():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not isinstance(model, bytes):
+        model = str(model)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
