@@ -157,24 +157,23 @@ typedef struct resize_corners {
     int32_t count;
 } resize_corners;
 
-/* The corners of output (d, h, x); 0: it is outside. */
-KERNEL int resize_around(const resize_linear_p *restrict p, const int32_t *restrict at,
-                         const float *restrict w, int32_t d, int32_t h, int32_t x,
-                         resize_corners *restrict c)
+/* The corners of output (d, h, x); none: it is outside. */
+KERNEL void resize_around(const resize_linear_p *restrict p, const int32_t *restrict at,
+                          const float *restrict w, int32_t d, int32_t h, int32_t x,
+                          resize_corners *restrict c)
 {
     const int32_t *ad = at + 2 * (ptrdiff_t)d, *ah = at + 2 * ((ptrdiff_t)p->od + h);
     const int32_t *aw = at + 2 * ((ptrdiff_t)p->od + p->oh + x);
     const float *wd = w + 2 * (ptrdiff_t)d, *wh = w + 2 * ((ptrdiff_t)p->od + h);
     const float *ww = w + 2 * ((ptrdiff_t)p->od + p->oh + x);
-    if (ad[0] < 0 || ah[0] < 0 || aw[0] < 0) return 0;
     c->count = 0;
+    if (ad[0] < 0 || ah[0] < 0 || aw[0] < 0) return;
     for (int i = 0; i <= p->deep; i++)
         for (int j = 0; j < 2; j++)
             for (int k = 0; k < 2; k++) {
                 c->at[c->count] = ((ptrdiff_t)ad[i] * p->ih + ah[j]) * p->iw + aw[k];
                 c->weight[c->count++] = p->deep ? ww[k] * wh[j] * wd[i] : ww[k] * wh[j];
             }
-    return 1;
 }
 
 /* n elements of y from `to` on: of pixels whose elements begin at x[from]. */
@@ -242,10 +241,10 @@ KERNEL_RUN void resize_linear(const resize_linear_p *restrict p, const void *res
                 }
                 for (int32_t w = 0; w < p->ow; w++, to += p->inner) {
                     resize_corners c;
-                    const int inside = resize_around(p, at, weights, d, h, w, &c);
+                    resize_around(p, at, weights, d, h, w, &c);
                     for (int32_t i = 0; i < p->inner; i += F_CHUNK) {
                         const int32_t n = f_chunk(i, p->inner);
-                        if (inside) resize_blend(p, x, o * size + i, &c, y, to + i, n);
+                        if (c.count) resize_blend(p, x, o * size + i, &c, y, to + i, n);
                         else resize_store(value, p->type, y, to + i, n);
                     }
                 }
