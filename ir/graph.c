@@ -204,8 +204,10 @@ Value *qonnx_graph_add_constant(Graph *g, const char *name, const Tensor *t)
 
 void qonnx_value_set_constant(Value *v, const Tensor *t)
 {
+    const Tensor *old = v->data;
     v->source = NULL;
     graph_put_constant(v->graph, v, tensor_copy(v->graph->model->arena, t));
+    if (old) pages_give_back(old->data, old->bytes);
 }
 
 void qonnx_value_rename(Value *v, const char *name)

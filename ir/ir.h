@@ -31,48 +31,58 @@ typedef struct Use {
 } Use;
 
 struct qonnx_value {
-    const char *name;    /* unique in its graph */
-    Graph *graph;        /* the graph that owns it */
-    DType dtype;         /* QONNX_UNDEFINED: unknown, or no tensor at all */
-    Shape shape;         /* as inferred, or as the file says */
-    const Tensor *data;  /* contents of a constant, or NULL */
-    bool shared;         /* data outlives all that is made of the graph and of its clones, which
-                            have this, too (graph_share) */
-    int observed;        /* its number among the values that are observed, from 1; 0: it is not */
-    int channel_axis;    /* of an observed value: the axis that is the channel */
-    bool late;           /* it depends on a size that is data (ops/late.c): what stands in its shape
-                            is no more than what the file says */
-    bool of_shapes;      /* it follows from constants and the shapes of values that are not late */
-    bool ranged;         /* lo and hi are set */
-    float lo, hi;        /* range to quantize to */
-    Node *def;           /* the node that produces it; NULL: input or constant */
-    int def_index;       /* which of its outputs */
-    Use *uses;           /* inputs that read it */
-    int nuse, use_cap;   /* used, and room */
-    int id;              /* index in graph->values */
-    int input_count;     /* times it stands in graph->inputs (0 or 1) */
-    int output_count;    /* times it stands in graph->outputs */
-    const void *source;  /* Onnx__TensorProto of an initializer that was not changed, or NULL */
-    const void *info;    /* Onnx__ValueInfoProto that the file gives it, or NULL */
+    const char *name;   /* unique in its graph */
+    Graph *graph;       /* the graph that owns it */
+    DType dtype;        /* QONNX_UNDEFINED: unknown, or no tensor at all */
+    Shape shape;        /* as inferred, or as the file says */
+    const Tensor *data; /* contents of a constant, or NULL */
+    bool shared;        /* data outlives all that is made of the graph and of its clones, which
+                           have this, too (graph_share) */
+    int observed;       /* its number among the values that are observed, from 1; 0: it is not */
+    int channel_axis;   /* of an observed value: the axis that is the channel */
+    bool late;          /* it depends on a size that is data (ops/late.c): what stands in its shape
+                           is no more than what the file says */
+    bool of_shapes;     /* it follows from constants and the shapes of values that are not late */
+    bool ranged;        /* lo and hi are set */
+    float lo, hi;       /* range to quantize to */
+    Node *def;          /* the node that produces it; NULL: input or constant */
+    int def_index;      /* which of its outputs */
+    Use *uses;          /* inputs that read it */
+    int nuse, use_cap;  /* used, and room */
+    int id;             /* index in graph->values */
+    int input_count;    /* times it stands in graph->inputs (0 or 1) */
+    int output_count;   /* times it stands in graph->outputs */
+    const void *source; /* Onnx__TensorProto of an initializer that was not changed, or NULL */
+    const void *info;   /* Onnx__ValueInfoProto that the file gives it, or NULL */
 };
 
 /* Attribute types; the numbers are ONNX's AttributeProto.AttributeType. */
-enum { ATTR_FLOAT = 1, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_GRAPH, ATTR_FLOATS, ATTR_INTS,
-       ATTR_STRINGS, ATTR_TENSORS, ATTR_GRAPHS };
+enum {
+    ATTR_FLOAT = 1,
+    ATTR_INT,
+    ATTR_STRING,
+    ATTR_TENSOR,
+    ATTR_GRAPH,
+    ATTR_FLOATS,
+    ATTR_INTS,
+    ATTR_STRINGS,
+    ATTR_TENSORS,
+    ATTR_GRAPHS
+};
 
 typedef struct Attr {
     const char *name;
-    int type;              /* ATTR_...; others are carried by `source` alone */
-    float f;               /* ATTR_FLOAT */
-    int64_t i;             /* ATTR_INT */
-    const char *s;         /* ATTR_STRING, with a NUL behind it */
-    int count;             /* elements of the lists below */
-    const float *floats;   /* ATTR_FLOATS */
-    const int64_t *ints;   /* ATTR_INTS */
-    char **strings;        /* ATTR_STRINGS, with a NUL behind each; not set here */
-    const Tensor *tensor;  /* ATTR_TENSOR */
-    Graph **graphs;        /* ATTR_GRAPH (one), ATTR_GRAPHS; by node_set_graphs */
-    const void *source;    /* Onnx__AttributeProto, NULL when it was set or changed here */
+    int type;             /* ATTR_...; others are carried by `source` alone */
+    float f;              /* ATTR_FLOAT */
+    int64_t i;            /* ATTR_INT */
+    const char *s;        /* ATTR_STRING, with a NUL behind it */
+    int count;            /* elements of the lists below */
+    const float *floats;  /* ATTR_FLOATS */
+    const int64_t *ints;  /* ATTR_INTS */
+    char **strings;       /* ATTR_STRINGS, with a NUL behind each; not set here */
+    const Tensor *tensor; /* ATTR_TENSOR */
+    Graph **graphs;       /* ATTR_GRAPH (one), ATTR_GRAPHS; by node_set_graphs */
+    const void *source;   /* Onnx__AttributeProto, NULL when it was set or changed here */
 } Attr;
 
 struct Op;
@@ -81,18 +91,18 @@ struct qonnx_node {
     const char *op, *domain, *name; /* op_type; "" for ONNX's own domain; "" for no name */
     const struct Op *row;           /* its row in ops/, NULL when unknown */
     Graph *graph;
-    Value **in;            /* inputs; NULL where an optional one is left out */
+    Value **in; /* inputs; NULL where an optional one is left out */
     int nin, in_cap;
-    Value **out;           /* outputs; NULL where an optional one is left out */
+    Value **out; /* outputs; NULL where an optional one is left out */
     int nout;
     Attr *attrs;
     int nattr, attr_cap;
-    Graph **subs;          /* the graphs of all attributes, in order */
+    Graph **subs; /* the graphs of all attributes, in order */
     int nsub, sub_cap;
-    Node *prev, *next;     /* order in the graph */
-    const void *source;    /* Onnx__NodeProto, or NULL */
-    const void *quant;     /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
-    int mark;              /* scratch of whoever walks the graph; no meaning between calls */
+    Node *prev, *next;  /* order in the graph */
+    const void *source; /* Onnx__NodeProto, or NULL */
+    const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
+    int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 
 /* The newest operator set of ONNX's own domain whose meaning is known here. */
@@ -118,22 +128,22 @@ typedef struct AllNames AllNames; /* ir/names.c */
 
 /* What a file holds beside its graph; one for the main graph and all its subgraphs. */
 typedef struct Model {
-    Arena *arena;           /* everything */
-    const char *path;       /* of the file, for messages */
-    const void *source;     /* Onnx__ModelProto, or NULL */
-    const void *external;   /* ExternalFiles that constants lie in, or NULL */
+    Arena *arena;         /* everything */
+    const char *path;     /* of the file, for messages */
+    const void *source;   /* Onnx__ModelProto, or NULL */
+    const void *external; /* ExternalFiles that constants lie in, or NULL */
     int64_t ir_version;
     const char *producer, *producer_version; /* "" where the file has none */
     Opset *opsets;
     int nopset;
-    Property *props;        /* metadata_props */
+    Property *props; /* metadata_props */
     int nprop, prop_cap;
-    Graph *main;            /* the main graph */
-    int nsub;               /* subgraphs that were ever made */
-    AllNames *names;        /* of all graphs' values; NULL before one is asked for */
-    AllNames *node_names;   /* of all graphs' nodes; NULL before one is chosen */
-    size_t bytes;           /* of the file and its external data; 0 when it came from none */
-    Budget folding;         /* what qonnx_node_fold has spent on it */
+    Graph *main;          /* the main graph */
+    int nsub;             /* subgraphs that were ever made */
+    AllNames *names;      /* of all graphs' values; NULL before one is asked for */
+    AllNames *node_names; /* of all graphs' nodes; NULL before one is chosen */
+    size_t bytes;         /* of the file and its external data; 0 when it came from none */
+    Budget folding;       /* what qonnx_node_fold has spent on it */
 } Model;
 
 /* Names to values: open addressing, at most half full. */
@@ -145,25 +155,25 @@ typedef struct NameTable {
 
 struct qonnx_graph {
     Model *model;
-    Graph *parent;         /* NULL: the main graph */
-    Node *owner;           /* the node of the parent that this graph is an attribute of */
-    Node *first, *last;    /* nodes in order */
-    Value **values;        /* all, in order of creation */
+    Graph *parent;      /* NULL: the main graph */
+    Node *owner;        /* the node of the parent that this graph is an attribute of */
+    Node *first, *last; /* nodes in order */
+    Value **values;     /* all, in order of creation */
     int nvalue, value_cap;
     Value **inputs;
     int ninput, input_cap;
     Value **outputs;
     int noutput, output_cap;
-    Value **constants;     /* initializers in order */
+    Value **constants; /* initializers in order */
     int nconstant, constant_cap;
     NameTable names;
-    const void *source;    /* Onnx__GraphProto, or NULL */
+    const void *source; /* Onnx__GraphProto, or NULL */
 };
 
 /* graph.c */
-Graph *graph_new(const char *path);                /* an empty main graph with a model of its own */
+Graph *graph_new(const char *path); /* an empty main graph with a model of its own */
 Graph *graph_new_sub(Graph *parent, Node *owner);
-Value *graph_value(Graph *g, const char *name);     /* found here or made, without a suffix */
+Value *graph_value(Graph *g, const char *name); /* found here or made, without a suffix */
 void graph_put_input(Graph *g, Value *v);
 void graph_put_output(Graph *g, Value *v);
 void graph_put_constant(Graph *g, Value *v, const Tensor *t); /* t is not copied */
@@ -200,8 +210,8 @@ void node_name_drop(const Node *n);
 Attr *node_attr(const Node *n, const char *name);
 /* The strings of an attribute; returns how many. */
 int node_strings(const Node *n, const char *name, char *const **values);
-Attr *node_put_attr(Node *n, const char *name);    /* found and cleared, or new */
-Attr *node_add_attr(Node *n, const char *name);    /* new; there must be none of that name */
+Attr *node_put_attr(Node *n, const char *name); /* found and cleared, or new */
+Attr *node_add_attr(Node *n, const char *name); /* new; there must be none of that name */
 void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count); /* of a new attribute */
 
 /* clone.c: a copy with an arena of its own that shares the constants' bytes: `g` must outlive it */
@@ -248,10 +258,10 @@ QONNX_CHECKED bool input_spared(Ctx *cx, const char *path);
 QONNX_CHECKED bool inputs_unchanged(Ctx *cx);
 
 Inputs *ctx_inputs(Ctx *cx);
-Ctx *ctx_quiet(void);                              /* a context whose messages nobody sees */
+Ctx *ctx_quiet(void); /* a context whose messages nobody sees */
 bool ctx_failed(const Ctx *cx);
-bool ctx_allows_symlinks(const Ctx *cx); /* qonnx_ctx_allow_symlinks */
-void ctx_take_error(Ctx *cx, const Ctx *from);     /* the other's failure becomes this one's */
+bool ctx_allows_symlinks(const Ctx *cx);            /* qonnx_ctx_allow_symlinks */
+void ctx_take_error(Ctx *cx, const Ctx *from);      /* the other's failure becomes this one's */
 void ctx_prefix_error(Ctx *cx, const char *prefix); /* "pass 'x': " in front of the message */
 bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* false: stop */
 
@@ -259,9 +269,10 @@ bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* fals
 int64_t tensor_count(const Tensor *t);
 bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count); /* int32 or int64, 1-D */
 Tensor *tensor_copy(Arena *a, const Tensor *t);
+void pages_give_back(const void *data, size_t bytes); /* that will hardly be read again */
 Shape shape_of(const Tensor *t);
 bool shape_known(const Shape *s);
-int64_t shape_elements(const Shape *s);            /* -1: unknown or more than 2^31 - 1 */
+int64_t shape_elements(const Shape *s); /* -1: unknown or more than 2^31 - 1 */
 Shape shape_make(int rank, const int64_t *dims);
 
 #endif

@@ -3,6 +3,8 @@
 #include "ir/size.h"
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Row t describes element type t: bits in raw_data, and ONNX's name. */
 static const struct {
@@ -109,6 +111,14 @@ Tensor *tensor_copy(Arena *a, const Tensor *t)
     if (t->bytes) memcpy(data, t->data, t->bytes);
     c->data = data;
     return c;
+}
+
+/* What lies in a mapped file leaves memory: it can be read again. */
+void pages_give_back(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t from = (at + page - 1) / page * page, to = (at + bytes) / page * page;
+    if (from < to && qonnx_file_at(data)) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 Shape shape_make(int rank, const int64_t *dims)

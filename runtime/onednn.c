@@ -371,7 +371,7 @@ static dnnl_memory_t weight_find(OnednnWeights *w, const Buf *b, const ApiMemory
         *k = (Weight){w->first, b->data, NULL, laid_out(b, from, to)};
         check(api_clone(&k->layout, to), "copy a layout");
         w->first = k;
-        constant_is_packed(b);
+        pages_give_back(b->data, b->bytes);
     }
     pthread_mutex_unlock(&w->lock);
     return k->memory;

@@ -7,8 +7,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { BUCKETS = 1024 };
 
@@ -56,13 +54,6 @@ void packs_free(Packs *p)
 
 OnednnWeights *packs_onednn(Packs *p) { return p->onednn; }
 
-void constant_is_packed(const Buf *b)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)b->data;
-    uintptr_t from = (at + page - 1) / page * page, to = (at + b->bytes) / page * page;
-    if (from < to && qonnx_file_at(b->data)) madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
 static void *memory_for(size_t bytes)
 {
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
@@ -109,7 +100,7 @@ const void *packs_packed(Packs *p, const Kernel *k, const void *params, const Bu
         key = NULL;
         k->pack(params, copy ? copy : b->data, f->data);
         free(copy);
-        constant_is_packed(b);
+        pages_give_back(b->data, b->bytes);
     }
     pthread_mutex_unlock(&p->lock);
     free(key);

@@ -23,8 +23,4 @@ const void *packs_aligned(Packs *p, const Buf *b);
 /* oneDNN's forms of weights. */
 OnednnWeights *packs_onednn(Packs *p);
 
-/* Says that the contents of a constant will hardly be read again: what lies in a file leaves
- * memory. */
-void constant_is_packed(const Buf *b);
-
 #endif

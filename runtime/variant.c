@@ -18,6 +18,7 @@ enum { MOST_VARIANTS = 1000 };
 /* What all variants of a session share. */
 typedef struct Store {
     pthread_mutex_t lock; /* guards what follows, and all lists of variants */
+    pthread_cond_t made;  /* or failed: a variant that others may wait for */
     Variants *all;        /* of the session's graph */
     uint64_t clock;       /* variants that were taken so far */
     Engine engine;
@@ -44,6 +45,7 @@ Variants *variants_new(const Graph *g, Engine e, size_t max_memory)
     Store *s = xcalloc(1, sizeof *s);
     *s = (Store){.engine = e, .packs = packs_new(), .max_memory = max_memory};
     pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->made, NULL);
     return s->all = list_new(s, g);
 }
 
@@ -62,7 +64,7 @@ static void variant_free(Variant *v)
     free(v->rest);
     cut_free(&v->cut);
     image_free(v->image);
-    free(v->bound);
+    free(v->key);
     free(v);
 }
 
@@ -75,6 +77,7 @@ void variants_free(Variants *all)
         variant_free(v);
     }
     packs_free(all->store->packs);
+    pthread_cond_destroy(&all->store->made);
     pthread_mutex_destroy(&all->store->lock);
     free(all->store);
     free(all);
@@ -152,51 +155,89 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-static bool same_shapes(const Program *p, const Tensor *inputs)
+/* What decides a program: types and shapes of the inputs, and the contents of those that are bound.
+ */
+static void *key_of(const Graph *g, const Tensor *inputs, size_t *bytes)
 {
-    for (int i = 0; i < p->ninput; i++) {
-        const Tensor *t = &p->inputs[i].tensor;
-        if (t->rank != inputs[i].rank || t->dtype != inputs[i].dtype ||
-            memcmp(t->dims, inputs[i].dims, (size_t)t->rank * sizeof *t->dims))
-            return false;
+    size_t count = 0, at = 0;
+    for (int i = 0; i < g->ninput; i++) count += graph_is_fed(g, i) ? 1 : 0;
+    for (size_t i = 0; i < count; i++) at += 2 + (size_t)inputs[i].rank;
+    *bytes = at * sizeof(int64_t) + bind_contents(g, inputs, NULL);
+    int64_t *key = xmalloc(*bytes);
+    bind_contents(g, inputs, key + at);
+    at = 0;
+    for (size_t i = 0; i < count; i++) {
+        key[at++] = inputs[i].dtype;
+        key[at++] = inputs[i].rank;
+        for (int d = 0; d < inputs[i].rank; d++) key[at++] = inputs[i].dims[d];
     }
-    return true;
+    return key;
 }
 
-/* Takes the variant for these inputs out of the list; NULL when there is none. */
-static Variant *unlink_variant(Variants *all, const Tensor *inputs, const void *bound, size_t bytes)
+/* Where the variant of this key is in the list, or the list's end. */
+static Variant **find(Variants *all, const void *key, size_t bytes)
 {
-    for (Variant **at = &all->first; *at; at = &(*at)->next) {
-        Variant *v = *at;
-        if (!same_shapes(image_program(v->image), inputs) || memcmp(v->bound, bound, bytes))
-            continue;
-        *at = v->next;
-        return v;
+    Variant **at = &all->first;
+    while (*at && ((*at)->key_bytes != bytes || memcmp((*at)->key, key, bytes))) at = &(*at)->next;
+    return at;
+}
+
+static Variant *unlink_variant(Variant **at)
+{
+    Variant *v = *at;
+    *at = v->next;
+    return v;
+}
+
+static void put_first(Variants *all, Variant *v)
+{
+    v->used = ++all->store->clock;
+    v->next = all->first;
+    all->first = v;
+}
+
+/* Makes the variant of a key that is not in the list, without the lock: in the list it has a place
+ * without a program meanwhile, which others wait for. The key is consumed. */
+static Variant *add_variant(Ctx *cx, Variants *all, const Tensor *inputs, void *key, size_t bytes)
+{
+    Store *s = all->store;
+    Variant *place = xcalloc(1, sizeof *place);
+    *place = (Variant){.key = key, .key_bytes = bytes, .users = 1};
+    put_first(all, place);
+    pthread_mutex_unlock(&s->lock);
+    Variant *v = variant_new(cx, all, inputs);
+    pthread_mutex_lock(&s->lock);
+    unlink_variant(find(all, key, bytes));
+    if (v) {
+        v->key = key;
+        v->key_bytes = bytes;
+        v->users = 1;
+        place->key = NULL;
+        put_first(all, v);
+        trim(s);
     }
-    return NULL;
+    variant_free(place);
+    pthread_cond_broadcast(&s->made);
+    return v;
 }
 
 const Variant *variants_take(Ctx *cx, Variants *all, const Tensor *inputs)
 {
     Store *s = all->store;
-    size_t bytes = bind_contents(all->graph, inputs, NULL);
-    void *bound = xmalloc(bytes);
-    bind_contents(all->graph, inputs, bound);
+    size_t bytes;
+    void *key = key_of(all->graph, inputs, &bytes);
     pthread_mutex_lock(&s->lock);
-    Variant *v = unlink_variant(all, inputs, bound, bytes);
-    if (!v && (v = variant_new(cx, all, inputs))) {
-        v->bound = bound;
-        bound = NULL;
-        trim(s);
-    }
+    Variant **at;
+    while (*(at = find(all, key, bytes)) && !(*at)->image) pthread_cond_wait(&s->made, &s->lock);
+    Variant *v = *at;
     if (v) {
+        put_first(all, unlink_variant(at));
         v->users++;
-        v->used = ++s->clock;
-        v->next = all->first;
-        all->first = v;
+        free(key);
+    } else {
+        v = add_variant(cx, all, inputs, key, bytes);
     }
     pthread_mutex_unlock(&s->lock);
-    free(bound);
     return v;
 }
 

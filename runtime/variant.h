@@ -14,15 +14,16 @@ typedef struct Variants Variants;
 
 /* What was made for one set of inputs. What is not said to be variant.c's stays as it is. */
 typedef struct Variant {
-    Image *image;   /* of the first part */
+    Image *image;   /* of the first part; NULL: it is being made */
     Cut cut;        /* where the inputs of the rest and the outputs come from */
     Variants *rest; /* NULL: there is none */
     /* variant.c's: */
     struct Variant *next;
-    void *bound;   /* contents of the inputs that are bound */
-    size_t bytes;  /* of its memory, without the rest's */
-    uint64_t used; /* when it was taken last */
-    int users;     /* that have not given it back */
+    void *key;        /* what decides it: shapes, and contents of the inputs that are bound */
+    size_t key_bytes; /* of the key */
+    size_t bytes;     /* of its memory, without the rest's */
+    uint64_t used;    /* when it was taken last */
+    int users;        /* that have not given it back */
 } Variant;
 
 /* Makes programs of `g`, which is prepared (prepare.h) and must outlive it. None may take more than
@@ -30,8 +31,8 @@ typedef struct Variant {
 Variants *variants_new(const Graph *g, Engine e, size_t max_memory);
 void variants_free(Variants *all);
 
-/* The one for such inputs, made when it is new; it stays until it is given back, which those of its
- * rest are before. NULL on failure. [any thread] */
+/* The one for such inputs, made when it is new, and once, however many threads want it; it stays
+ * until it is given back, which those of its rest are before. NULL on failure. [any thread] */
 const Variant *variants_take(Ctx *cx, Variants *all, const Tensor *inputs);
 /* NULL is fine. [any thread] */
 void variants_give_back(Variants *all, const Variant *v);

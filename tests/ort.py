@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+import onnx
 import onnxruntime
 
 
@@ -12,7 +13,7 @@ def has_vnni():
 
 
 def session(model, target=None, optimized=True):
-    """A default session of one thread; with a target, on what that is made for.
+    """A default session of one thread on a model, its bytes or its file; with a target, on what that is made for.
 
     On ARM it takes int8 into its integer kernels, on x86-64 only when told so: there it leaves a convolution between
     uint8 and int8 in float, whose sums round otherwise now and then (about one in a million). ort-x86 and c mean a processor
@@ -26,6 +27,6 @@ def session(model, target=None, optimized=True):
         options.add_session_config_entry("session.x64quantprecision", "1")
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if not isinstance(model, bytes):
-        model = str(model)
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    if isinstance(model, onnx.ModelProto):
+        model = model.SerializeToString()
+    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])

@@ -6,9 +6,9 @@ import subprocess
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from ort import session
 
 FLOAT = TensorProto.FLOAT
 RANDOM = np.random.default_rng(5)
@@ -148,8 +148,8 @@ def written(make, folder):
 
 
 def reference(path, samples):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return [session.run(None, {"x": x})[0] for x in samples]
+    runtime = session(path, "ort-x86")
+    return [runtime.run(None, {"x": x})[0] for x in samples]
 
 
 def run_outputs(done, path, folder, out, *options):
@@ -224,8 +224,8 @@ def test_ultraface(done, shared, tmp_path):
         np.save(folder / f"{i}.npy", RANDOM.normal(size=(1, 3, 240, 320)).astype(np.float32))
     int8 = tmp_path / "q.onnx"
     done("quantize", path, "--data", folder, "-o", int8)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    wanted = [session.run(None, {"input": np.load(f)}) for f in sorted(folder.glob("*.npy"))]
+    runtime = session(path)
+    wanted = [runtime.run(None, {"input": np.load(f)}) for f in sorted(folder.glob("*.npy"))]
     done("run", path, "--data", folder, "-o", tmp_path / "out")
     for k in range(2):
         files = sorted((tmp_path / "out" / f"output_{k}").glob("*.npy"))

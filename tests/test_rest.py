@@ -8,10 +8,10 @@ import subprocess
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from compiled import WARNINGS, compile_model, same_bytes
 from onnx import TensorProto, helper, numpy_helper
+from ort import session
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 ENGINES = ("onednn", "portable")
@@ -31,17 +31,9 @@ def model(nodes, inputs, outputs, constants, opset=17):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def session(m):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    m = m if isinstance(m, str) else m.SerializeToString()
-    return onnxruntime.InferenceSession(m, options, providers=["CPUExecutionProvider"])
-
-
 def runtime(m, samples):
     """One list of outputs a sample, which is a dict of arrays."""
-    run = session(m)
+    run = session(m, "ort-x86")
     return [run.run(None, sample) for sample in samples]
 
 
