@@ -6,6 +6,7 @@
 #include <qonnx/qonnx.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
@@ -132,12 +133,17 @@ static void unhandled(void)
     abort();
 }
 
-/* std::set_terminate(), where there is a C++ library in the process. */
+/* std::set_terminate(), where there is a C++ library in the process. An exception that passes
+ * through the C library makes that load its unwinder, which fails with a message of its own where
+ * memory is out: backtrace() makes it do so now. */
 static void exceptions_setup(void)
 {
     void (*(*set)(void (*)(void)))(void) = NULL;
+    void *here;
     *(void **)&set = dlsym(RTLD_DEFAULT, "_ZSt13set_terminatePFvvE");
-    if (set) unhandled_before = set(unhandled);
+    if (!set) return;
+    unhandled_before = set(unhandled);
+    backtrace(&here, 1);
 }
 
 /* A plugin that crashes is named. A bus error of ours is a mapped file that lost the page which is

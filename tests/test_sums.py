@@ -152,7 +152,8 @@ def test_products(done, tmp_path, form):
                   tmp_path / "m.onnx")
     else:
         save(tmp_path / "m.onnx", nodes, x.shape, {"w": w})
-    check(done, tmp_path, tmp_path / "m.onnx", x, [want], [form])
+    # oneDNN's products come near ONNX Runtime's, not below them: which is nearer depends on the processor
+    check(done, tmp_path, tmp_path / "m.onnx", x, [want], [form], always=2e-6)
 
 
 FORMS = [
