@@ -6,9 +6,9 @@ from typing import NamedTuple
 import compiled
 import numpy as np
 import onnx
-import onnxruntime
 from conftest import run_command
 from onnx import helper, numpy_helper
+from ort import session
 
 
 class Model(NamedTuple):
@@ -61,12 +61,7 @@ def build(forms, inputs, opset=18, last=(), folded=False):
 
 def runtime(m):
     """ONNX Runtime's outputs, each operator by itself."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1  # DynamicQuantizeLSTM's numbers depend on it
-    session = onnxruntime.InferenceSession(m.proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, m.inputs)
+    return session(m.proto, optimized=False).run(None, m.inputs)
 
 
 def saved(m, folder):

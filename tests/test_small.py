@@ -2,9 +2,9 @@
 import compiled
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from ort import session
 
 
 def save(path, nodes, shape, outputs, constants):
@@ -17,7 +17,7 @@ def save(path, nodes, shape, outputs, constants):
 
 
 def theirs(path, x):
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    return session(path, "ort-x86").run(None, {"x": x})
 
 
 def all_same(qonnx, tmp_path, model, x, allowed):
