@@ -409,7 +409,7 @@ static bool fill_lower(Lower *l, Node *n)
 const Op ops_movement[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Transpose", 1, 1, transpose_shape, RULE(QONNX_RULE_SAME, 1), NULL, transpose_lower,
-     .takes = takes_moved},
+     .takes = takes_moved, .work = single_work},
     {"Slice", 3, 5, slice_shape, RULE(QONNX_RULE_SAME, 1), NULL, slice_lower, .lists = 0x1e,
      .takes = takes_moved},
     {"Split", 1, 2, split_shape, RULE(QONNX_RULE_SAME, 1), NULL, split_lower, .lists = 2,

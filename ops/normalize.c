@@ -30,7 +30,7 @@ static bool norm_takes(Why *why, const Node *n)
 static int64_t norm_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0));
-    return count < 0 ? -1 : count_work(count, 4);
+    return count < 0 ? -1 : count_work(count, 32);
 }
 
 /* ---- rows of trailing axes: LayerNormalization and the like ---------------------------------- */
@@ -377,7 +377,7 @@ static int64_t lrn_work(const Node *n)
     int64_t count = shape_open_elements(x), size = qonnx_node_int(n, "size", 1);
     if (count < 0 || x->rank < 2) return -1;
     if (x->dim[1] >= 0 && size > x->dim[1]) size = x->dim[1];
-    return count_work(count, size + 64);
+    return count_work(count, size + 1000);
 }
 
 #define NORM(name, least, most, kind, ...)                                                         \

@@ -203,6 +203,8 @@ Shape open_shape(const Shape *x);
 int64_t shape_open_elements(const Shape *s);
 /* a * b, or -1 when it does not fit. */
 int64_t count_work(int64_t a, int64_t b);
+/* Work of operators that take the elements of input 0 one by one, in any order. */
+int64_t single_work(const Node *n);
 /* Sets what is known of output i; dims of -1 keep what the file says. Fails when a known size
  * overflows. */
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s);

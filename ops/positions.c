@@ -318,7 +318,7 @@ const Op ops_positions[] = {
     {"OneHot", 3, 3, one_hot_shape, RULE_FLOAT, NULL, one_hot_lower, .lists = 2,
      .takes = one_hot_takes},
     {"CumSum", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
-     .takes = cumsum_takes},
+     .takes = cumsum_takes, .work = single_work},
     {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes},
     {"ReverseSequence", 2, 2, reverse_shape, RULE_FLOAT, NULL, reverse_lower,
      .takes = reverse_takes},

@@ -44,6 +44,12 @@ int64_t count_work(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &product) ? -1 : product;
 }
 
+int64_t single_work(const Node *n)
+{
+    int64_t count = shape_open_elements(in_shape(n, 0));
+    return count < 0 ? -1 : count_work(count, 256);
+}
+
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s)
 {
     Value *v = qonnx_node_output(n, i);

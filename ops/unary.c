@@ -96,13 +96,13 @@ static bool unary_takes(Why *why, const Node *n)
     return takes_types(why, n, 0, integers | FLOATS);
 }
 
-/* What it takes in steps of a sum: functions of double are worked out one by one. */
+/* As measured, in steps of a sum: functions of double are worked out one by one. */
 static int64_t unary_work(const Node *n)
 {
     int code = unary_find(n)->code;
     int64_t count = shape_open_elements(in_shape(n, 0));
     bool slow = in_dtype(n, 0) != QONNX_FLOAT || (code >= F_SIN && code <= F_ATANH);
-    return count < 0 ? -1 : count_work(count, slow ? 256 : 1);
+    return count < 0 ? -1 : count_work(count, slow ? 1024 : 48);
 }
 
 /* The rules that a row may name. */
