@@ -48,7 +48,7 @@ KERNEL void f_gemm_row(const f_gemm_p *restrict p, const float *restrict x, cons
             blocks[i] = w + (ptrdiff_t)at * p->k;
             f_block_load(t.sum[0][i], bias ? bias + at : bias, f_block_count(at, p->n));
         }
-        f_tile_long_blocks(&t, x, blocks, p->k);
+        f_tile_long_blocks(&t, x, blocks, F_LANES, p->k);
         f_tile_end(&t);
         for (int32_t j = 0; j < F_TILE * F_LANES && c + j < p->n; j++)
             y[c + j] = f_clamp(t.sum[0][j / F_LANES][j % F_LANES], p->lo, p->hi);

@@ -1,7 +1,8 @@
 /* kernels/f_matmul.h - batched y = alpha * a * b, both activations, in any order of axes.
  *
  * Each output is the sum of its products in ascending k, long sums as in f_tile.h. A block of
- * columns of b is packed for all rows of a, and all of a is where it does not lie row by row.
+ * columns of b is packed for all rows of a, and all of a is where it does not lie row by row. A
+ * single row takes the columns of a b that lies row by row where they are.
  */
 #ifndef KERNELS_F_MATMUL_H
 #define KERNELS_F_MATMUL_H
@@ -68,6 +69,31 @@ KERNEL void f_matmul_column(const matmul_p *restrict p, const float *restrict ro
     }
 }
 
+/* The whole blocks of columns of a single row, F_TILE of them side by side; the last tile repeats
+ * the last. Returns the columns that are done. */
+KERNEL int32_t f_matmul_row(const matmul_p *restrict p, const float *restrict row,
+                            const float *restrict b, float *restrict y)
+{
+    const int32_t whole = p->n / F_LANES * F_LANES;
+    for (int32_t c = 0; c < whole; c += F_TILE * F_LANES) {
+        const float *blocks[F_TILE];
+        int32_t at[F_TILE];
+        f_tile t;
+        f_tile_start(&t);
+        for (int32_t i = 0; i < F_TILE; i++) {
+            at[i] = c + i * F_LANES < whole ? c + i * F_LANES : whole - F_LANES;
+            blocks[i] = b + at[i];
+            f_block_load(t.sum[0][i], NULL, 0);
+        }
+        f_tile_long_blocks(&t, row, blocks, p->bk, p->k);
+        f_tile_end(&t);
+        for (int32_t i = 0; i < F_TILE; i++)
+            for (int j = 0; j < F_LANES; j++) y[at[i] + j] = t.sum[0][i][j] * p->alpha;
+    }
+    return whole;
+}
+
+KERNEL_TRAITS(f_matmul, onednn_matmul)
 KERNEL_RUN void f_matmul(const matmul_p *restrict p, const float *restrict a,
                          const float *restrict b, float *restrict y, float *restrict work)
 {
@@ -78,10 +104,11 @@ KERNEL_RUN void f_matmul(const matmul_p *restrict p, const float *restrict a,
         ptrdiff_t at, bt;
         matmul_at(p, t, &at, &bt);
         if (turned) f_matmul_rows(p, a + at, rows);
-        for (int32_t c = 0; c < p->n; c += F_LANES) {
+        const float *from = turned ? rows : a + at;
+        int32_t c = p->m == 1 && p->bn == 1 ? f_matmul_row(p, from, b + bt, y) : 0;
+        for (; c < p->n; c += F_LANES) {
             f_matmul_pack(p, b + bt, c, f_block_count(c, p->n), work);
-            f_matmul_column(p, turned ? rows : a + at, turned ? p->k : p->am, work, y + c,
-                            f_block_count(c, p->n));
+            f_matmul_column(p, from, turned ? p->k : p->am, work, y + c, f_block_count(c, p->n));
         }
     }
 }

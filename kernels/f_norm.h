@@ -43,6 +43,7 @@ KERNEL void f_norm_affine(ptrdiff_t count, ptrdiff_t inner, float factor,
     }
 }
 
+KERNEL_TRAITS(f_norm, onednn_norm)
 KERNEL_RUN void f_norm(const f_norm_p *restrict p, const float *x, const float *restrict scale,
                        const float *restrict shift, float *y)
 {

@@ -41,14 +41,15 @@ KERNEL_CALLED void f_tile_rows(float (*restrict sum)[F_LANES], const float *cons
         for (int j = 0; j < F_LANES; j++) sum[i][j] = s[i][j];
 }
 
-/* sum[i][j] += x[k] * w[i][k][j] for k = 0..n-1: one row, F_TILE blocks of output channels. */
+/* sum[i][j] += x[k] * w[i][k * step + j] for k = 0..n-1: one row, F_TILE blocks of output
+ * channels. */
 KERNEL void f_tile_blocks(float sum[F_TILE][F_LANES], const float *restrict x,
-                          const float *const w[F_TILE], ptrdiff_t n)
+                          const float *const w[F_TILE], ptrdiff_t step, ptrdiff_t n)
 {
     for (ptrdiff_t k = 0; k < n; k++)
         for (int j = 0; j < F_LANES; j++)
 #pragma GCC unroll 8
-            for (int i = 0; i < F_TILE; i++) sum[i][j] += x[k] * w[i][k * F_LANES + j];
+            for (int i = 0; i < F_TILE; i++) sum[i][j] += x[k] * w[i][k * step + j];
 }
 
 /* A tile of long sums: sum[0] is the one that products are added to. */
@@ -116,14 +117,15 @@ KERNEL void f_tile_long_rows(f_tile *t, const float *const x[F_TILE], const floa
 }
 
 /* f_tile_blocks for any n. */
-KERNEL void f_tile_long_blocks(f_tile *t, const float *x, const float *const w[F_TILE], ptrdiff_t n)
+KERNEL void f_tile_long_blocks(f_tile *t, const float *x, const float *const w[F_TILE],
+                               ptrdiff_t step, ptrdiff_t n)
 {
     const float *in[F_TILE];
     for (int i = 0; i < F_TILE; i++) in[i] = w[i];
     while (n > 0) {
         const int32_t room = f_tile_room(t), some = n < room ? (int32_t)n : room;
-        f_tile_blocks(t->sum[0], x, in, some);
-        for (int i = 0; i < F_TILE; i++) in[i] += (ptrdiff_t)some * F_LANES;
+        f_tile_blocks(t->sum[0], x, in, step, some);
+        for (int i = 0; i < F_TILE; i++) in[i] += some * step;
         x += some;
         t->products += some;
         n -= some;

@@ -20,7 +20,9 @@ typedef enum KernelOnednn {
     KERNEL_onednn_deconv,
     KERNEL_onednn_gemm,
     KERNEL_onednn_maxpool,
-    KERNEL_onednn_avgpool
+    KERNEL_onednn_avgpool,
+    KERNEL_onednn_matmul,
+    KERNEL_onednn_norm
 } KernelOnednn;
 
 typedef struct Kernel {

@@ -168,16 +168,32 @@ static bool binary_takes(Why *why, const Node *n)
     return true;
 }
 
+/* 2 or 3 where the node is a Pow of floats to that constant power, which is a product then, as in
+ * ONNX Runtime; else 0. */
+static int whole_power(const Node *n)
+{
+    const Value *v = qonnx_node_input(n, 1);
+    DType t = in_dtype(n, 0);
+    if (!qonnx_node_is(n, "Pow") || !v->data || tensor_count(v->data) != 1) return 0;
+    if (t != QONNX_FLOAT && t != QONNX_DOUBLE) return 0;
+    double power = qonnx_tensor_get(v->data, 0);
+    return power == 2 || power == 3 ? (int)power : 0;
+}
+
 /* What it takes in steps of a sum; the rest of a division goes through the bits of the quotient. */
 static int64_t binary_work(const Node *n)
 {
     int64_t count = shape_open_elements(n->out[0] ? &n->out[0]->shape : NULL);
     bool rest = binary_code(n) == F_FMOD, wide = in_dtype(n, 0) == QONNX_DOUBLE;
-    int64_t each = rest ? (wide ? 100000 : 10000) : binary_code(n) == F_POW ? 1000 : 1;
+    int64_t each = rest                      ? (wide ? 100000 : 10000)
+                   : binary_code(n) != F_POW ? 1
+                   : whole_power(n)          ? 2
+                                             : 1000;
     return count < 0 ? -1 : count_work(count, each);
 }
 
-/* Two operands a call: the result of a call is the first one of the next. */
+/* Two operands a call: the result of a call is the first one of the next. A power has its base for
+ * each. */
 static bool binary_lower(Lower *l, Node *n)
 {
     DType t = in_dtype(n, 0);
@@ -185,14 +201,16 @@ static bool binary_lower(Lower *l, Node *n)
     int size = qonnx_dtype_bits(t) / 8;
     Layout layout = lower_result_layout(l, n);
     bool mean = qonnx_node_is(n, "Mean") && n->nin > 1;
+    int power = whole_power(n), operands = power ? power : n->nin;
     if (n->nin == 1) lower_view(l, n->out[0], lower_in(l, n, 0, layout), layout);
     Operand x[2] = {operand(l, n, 0, layout)};
-    for (int i = 1; i < n->nin; i++) {
-        Pair c = {binary_code(n), t, in_dtype(n, i), -INFINITY, INFINITY};
+    for (int i = 1; i < operands; i++) {
+        int k = power ? 0 : i;
+        Pair c = {power ? F_MUL : binary_code(n), t, in_dtype(n, k), -INFINITY, INFINITY};
         int sizes[2] = {size, qonnx_dtype_bits(c.btype) / 8};
-        bool last = i == n->nin - 1;
+        bool last = i == operands - 1;
         Walk w;
-        x[1] = operand(l, n, i, layout);
+        x[1] = operand(l, n, k, layout);
         walk_make(l, n, layout, x, 2, sizes, &w);
         bool fuses = last && !mean && is_float(c.op, c.type, c.btype);
         Value *v = fuses ? lower_fused(l, n, &c.lo, &c.hi) : n->out[0];

@@ -27,11 +27,11 @@ struct Exec {
     const Image *image;
     const Exec *outer; /* of the program whose call runs this one; NULL: it is nobody's */
     Exec **bodies;     /* [2 * calls] of the programs that calls run; NULL where there are none */
-    uint8_t *memory;  /* the program's buffers */
-    uint8_t *scratch; /* for engines and packing */
-    const void **in;  /* the inputs of the run */
-    void **out;       /* memory of the outputs */
-    void **args;      /* [image->pointers]: of the call that runs */
+    uint8_t *memory;   /* the program's buffers */
+    uint8_t *scratch;  /* for engines and packing */
+    const void **in;   /* the inputs of the run */
+    void **out;        /* memory of the outputs */
+    void **args;       /* [image->pointers]: of the call that runs */
 };
 
 /* One run. */
@@ -97,17 +97,12 @@ static void free_op(void *op) { onednn_op_free(op); }
 /* oneDNN's form of a call whose weights are constant, or NULL. */
 static void *onednn_step(Image *m, const Call *c, Packs *packs)
 {
-    if (!c->kernel) return NULL;
-    const Buf *w = c->kernel->nin > 1 ? c->in[1] : NULL, *b = c->kernel->nin > 2 ? c->in[2] : NULL;
-    if (c->kernel->pack && !w->data) return NULL;
-    if (c->kernel->pack && b && !b->data) return NULL;
-    bool shared = packs && c->kernel->pack && w->shared;
-    OnednnOp *op =
-        onednn_op_new(c->kernel, c->params, c->kernel->pack ? w : NULL,
-                      c->kernel->pack && b ? b->data : NULL, shared ? packs_onednn(packs) : NULL);
+    if (!c->kernel || !c->kernel->onednn) return NULL;
+    bool shared = packs && c->kernel->pack && c->in[1]->shared;
+    OnednnOp *op = onednn_op_new(c->kernel, c->params, c->in, shared ? packs_onednn(packs) : NULL);
     if (!op) return NULL;
     arena_on_free(m->program->arena, free_op, op);
-    if (c->kernel->pack && !shared) m->outside += w->bytes;
+    if (c->kernel->pack && !shared) m->outside += c->in[1]->bytes;
     if (onednn_op_scratch(op) > m->scratch) m->scratch = onednn_op_scratch(op);
     return op;
 }
@@ -253,7 +248,7 @@ static void run_kernel(Exec *x, const Call *c, const Step *s)
     for (int i = 0; i < c->kernel->nout; i++) out[i] = at(x, c->out[i]);
 #ifdef HAVE_ONEDNN
     if (s->op) {
-        onednn_op_run(s->op, in[0], out[0], x->scratch);
+        onednn_op_run(s->op, (const void *const *)in, out[0], x->scratch);
         return;
     }
 #endif

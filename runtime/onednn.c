@@ -13,22 +13,28 @@
 #include <string.h>
 #include <qonnx/base.h>
 #include "kernels/f_sum.h"
+#include "kernels/f_norm.h"
 #include "kernels/params.h"
 #include "runtime/onednn.h"
 #include "runtime/onednn_api.h"
+#include "runtime/onednn_product.h"
 
 struct OnednnOp {
+    const matmul_p
+        *product; /* a product by onednn_product.h, and nothing of what follows; or NULL */
     dnnl_primitive_desc_t desc;
     dnnl_primitive_t prim;
     const ApiMemory *src, *dst, *scratch; /* belong to desc */
     dnnl_memory_t weights, bias;          /* NULL where there are none */
     bool shared;                          /* the weights belong to an OnednnWeights */
+    ApiMemory *factors;                   /* of a normalization: scale and shift; or NULL */
 };
 
 /* An operator in oneDNN's terms. */
 typedef struct Spec {
     ApiOp op;       /* its weights in whatever layout oneDNN likes */
     ApiMemory *raw; /* the weights as they are given; NULL where there are none */
+    int32_t count;  /* factors of a normalization */
     float lo, hi;   /* clamp of the result */
 } Spec;
 
@@ -153,10 +159,6 @@ static void window_dims(const Window *w, int axes, ApiOp *op)
     }
 }
 
-/* Products of one output of a convolution: oneDNN adds them into one float, which loses digits
- * where they are more than any usual kernel has (3 x 3 x 1,024 are 9,216). */
-enum { MOST_PRODUCTS = 1 << 14 };
-
 /* What convolutions and transposed ones share; windows are in place, of `all` three axes. */
 static bool spec_window(Spec *s, const f_conv_p *p, const Window *all, bool transposed,
                         bool has_bias)
@@ -255,14 +257,35 @@ static bool spec_pool(Spec *s, const f_pool_p *p, bool average)
     return s->op.src && s->op.dst;
 }
 
-static bool spec_init(Spec *s, KernelOnednn form, const void *p, bool has_bias)
+/* Layer normalization, as far as oneDNN has it. */
+static bool spec_norm(Spec *s, const f_norm_p *p, Buf *const *in)
 {
-    switch (form) {
+    const dnnl_dims_t dims = {p->rows, p->count};
+    if (p->rms || p->beside != 0.0f || p->groups != 1 || p->inner != 1) return false;
+    if (p->count > MOST_PRODUCTS) return false; /* sums of one float, too */
+    s->lo = -INFINITY;
+    s->hi = INFINITY;
+    s->op.kind = API_NORM;
+    s->op.scale = in[1] != NULL;
+    s->op.shift = in[2] != NULL;
+    s->op.epsilon = p->epsilon;
+    s->count = p->count;
+    s->op.src = described(2, dims, dnnl_ab);
+    s->op.dst = described(2, dims, dnnl_ab);
+    return s->op.src && s->op.dst;
+}
+
+static bool spec_init(Spec *s, const Kernel *k, const void *p, Buf *const *in)
+{
+    const bool has_bias = k->nin > 2 && in[2];
+    switch (k->onednn) {
     case KERNEL_onednn_conv: return spec_conv(s, p, has_bias);
     case KERNEL_onednn_deconv: return spec_deconv(s, p, has_bias);
     case KERNEL_onednn_gemm: return spec_gemm(s, p, has_bias);
     case KERNEL_onednn_maxpool: return spec_pool(s, p, false);
     case KERNEL_onednn_avgpool: return spec_pool(s, p, true);
+    case KERNEL_onednn_norm: return spec_norm(s, p, in);
+    case KERNEL_onednn_matmul:
     case KERNEL_onednn_none: break;
     }
     return false;
@@ -299,7 +322,8 @@ static dnnl_primitive_attr_t attributes(const Spec *s)
     return attr;
 }
 
-/* The primitive's descriptor; NULL where oneDNN has nothing faster than its reference. */
+/* The primitive's descriptor; NULL where oneDNN has nothing faster than its reference. Its simple
+ * layer normalization is made of vector code. */
 static dnnl_primitive_desc_t describe(const Spec *s)
 {
     dnnl_primitive_desc_t desc = NULL;
@@ -310,7 +334,7 @@ static dnnl_primitive_desc_t describe(const Spec *s)
     if (status == dnnl_out_of_memory) check(status, "describe a primitive");
     if (status) return NULL;
     check(dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name), "name a primitive");
-    if (!strstr(name, "ref") && !strstr(name, "simple")) return desc;
+    if (!strstr(name, "ref") && (!strstr(name, "simple") || s->op.kind == API_NORM)) return desc;
     dnnl_primitive_desc_destroy(desc);
     return NULL;
 }
@@ -396,17 +420,30 @@ static OnednnOp *op_new(dnnl_primitive_desc_t desc, const Spec *s, const Buf *we
             shared ? weight_find(shared, weights, s->raw, to) : laid_out(weights, s->raw, to);
     }
     if (s->op.bias) op->bias = reordered(s->op.bias, s->op.bias, bias);
+    if (s->op.scale || s->op.shift) {
+        const dnnl_dims_t count = {s->count};
+        op->factors = described(1, count, dnnl_a);
+    }
     return op;
 }
 
-OnednnOp *onednn_op_new(const Kernel *k, const void *p, const Buf *weights, const float *bias,
-                        OnednnWeights *shared)
+static OnednnOp *product_new(const matmul_p *p)
+{
+    OnednnOp *op = onednn_product_takes(p) ? xcalloc(1, sizeof *op) : NULL;
+    if (op) op->product = p;
+    return op;
+}
+
+OnednnOp *onednn_op_new(const Kernel *k, const void *p, Buf *const *in, OnednnWeights *shared)
 {
     Spec s;
+    if (k->onednn == KERNEL_onednn_matmul) return product_new(p);
+    const Buf *weights = k->pack ? in[1] : NULL, *bias = k->pack && k->nin > 2 ? in[2] : NULL;
+    if ((weights && !weights->data) || (bias && !bias->data)) return NULL;
     memset(&s, 0, sizeof s);
     inside = true;
-    dnnl_primitive_desc_t desc = spec_init(&s, k->onednn, p, bias != NULL) ? describe(&s) : NULL;
-    OnednnOp *op = desc ? op_new(desc, &s, weights, bias, shared) : NULL;
+    dnnl_primitive_desc_t desc = spec_init(&s, k, p, in) ? describe(&s) : NULL;
+    OnednnOp *op = desc ? op_new(desc, &s, weights, bias ? bias->data : NULL, shared) : NULL;
     spec_free(&s);
     inside = false;
     return op;
@@ -415,30 +452,56 @@ OnednnOp *onednn_op_new(const Kernel *k, const void *p, const Buf *weights, cons
 void onednn_op_free(OnednnOp *op)
 {
     if (!op) return;
+    if (op->product) {
+        free(op);
+        return;
+    }
     if (op->weights && !op->shared) dnnl_memory_destroy(op->weights);
     if (op->bias) dnnl_memory_destroy(op->bias);
     dnnl_primitive_destroy(op->prim);
     dnnl_primitive_desc_destroy(op->desc);
+    api_free(op->factors);
     free(op);
 }
 
-size_t onednn_op_scratch(const OnednnOp *op) { return dnnl_memory_desc_get_size(op->scratch); }
-
-void onednn_op_run(const OnednnOp *op, const float *x, float *y, void *scratch)
+size_t onednn_op_scratch(const OnednnOp *op)
 {
-    inside = true;
+    return op->product ? 0 : dnnl_memory_desc_get_size(op->scratch);
+}
+
+static void run_primitive(const OnednnOp *op, const void *const *in, void *y, void *scratch)
+{
     dnnl_stream_t stream = stream_new();
-    dnnl_memory_t own[] = {memory_new(op->src, (void *)(uintptr_t)x), memory_new(op->dst, y),
-                           memory_new(op->scratch, scratch)};
-    dnnl_exec_arg_t args[5] = {
-        {DNNL_ARG_SRC, own[0]}, {DNNL_ARG_DST, own[1]}, {DNNL_ARG_SCRATCHPAD, own[2]}};
-    int n = 3;
+    const struct {
+        int arg;
+        const ApiMemory *md;
+        const void *data;
+    } given[] = {{DNNL_ARG_SRC, op->src, in[0]},
+                 {DNNL_ARG_DST, op->dst, y},
+                 {DNNL_ARG_SCRATCHPAD, op->scratch, scratch},
+                 {DNNL_ARG_SCALE, op->factors, op->factors ? in[1] : NULL},
+                 {DNNL_ARG_SHIFT, op->factors, op->factors ? in[2] : NULL}};
+    dnnl_exec_arg_t args[7];
+    int n = 0;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        if (i > 2 && !given[i].data) continue;
+        args[n].arg = given[i].arg;
+        args[n++].memory = memory_new(given[i].md, (void *)(uintptr_t)given[i].data);
+    }
+    const int own = n;
     if (op->weights) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, op->weights};
     if (op->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, op->bias};
     check(dnnl_primitive_execute(op->prim, stream, n, args), "run a primitive");
     check(dnnl_stream_wait(stream), "run a primitive");
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) dnnl_memory_destroy(own[i]);
+    for (int i = 0; i < own; i++) dnnl_memory_destroy(args[i].memory);
     dnnl_stream_destroy(stream);
+}
+
+void onednn_op_run(const OnednnOp *op, const void *const *in, void *y, void *scratch)
+{
+    inside = true;
+    if (op->product) check(onednn_product_run(op->product, in[0], in[1], y), "multiply");
+    else run_primitive(op, in, y, scratch);
     inside = false;
 }
 

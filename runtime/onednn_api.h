@@ -18,10 +18,18 @@ typedef dnnl_memory_desc_t ApiMemory;
 #error "oneDNN 2.6 to 3.x is wanted; meson setup -Donednn=disabled does without"
 #endif
 
+/* dnnl_normalization_flags_t of a layer normalization's factors. */
+static inline unsigned api_factors(unsigned scale, unsigned shift)
+{
+    return (scale ? dnnl_use_scale : 0u) | (shift ? dnnl_use_shift : 0u);
+}
+
 /* What a primitive is made of. The descriptions are the caller's: api_memory(), api_free(). */
 typedef struct ApiOp {
-    enum { API_CONV, API_DECONV, API_PRODUCT, API_POOL } kind;
+    enum { API_CONV, API_DECONV, API_PRODUCT, API_POOL, API_NORM } kind;
     dnnl_alg_kind_t pooling;               /* of a pool */
+    unsigned scale, shift;                 /* of a layer normalization: 1 where it has them ... */
+    float epsilon;                         /* ... and what is added to the variance */
     ApiMemory *src, *dst, *weights, *bias; /* NULL where there are none */
     dnnl_dims_t strides, dilations;        /* of windows; a dilation of 0 is none */
     dnnl_dims_t kernel;                    /* size of a pool's window */
@@ -70,12 +78,15 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
     case API_PRODUCT:
         return dnnl_inner_product_forward_primitive_desc_create(
             desc, engine, dnnl_forward_inference, op->src, op->weights, op->bias, op->dst, attr);
+    case API_NORM:
+        return dnnl_layer_normalization_forward_primitive_desc_create(
+            desc, engine, dnnl_forward_inference, op->src, op->dst, NULL, op->epsilon,
+            api_factors(op->scale, op->shift), attr);
     case API_POOL: break;
     }
-    return dnnl_pooling_forward_primitive_desc_create(desc, engine, dnnl_forward_inference,
-                                                      op->pooling, op->src, op->dst, op->strides,
-                                                      op->kernel, op->dilations, op->front,
-                                                      op->behind, attr);
+    return dnnl_pooling_forward_primitive_desc_create(
+        desc, engine, dnnl_forward_inference, op->pooling, op->src, op->dst, op->strides,
+        op->kernel, op->dilations, op->front, op->behind, attr);
 }
 
 #else
@@ -114,6 +125,7 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
         dnnl_deconvolution_desc_t deconv;
         dnnl_inner_product_desc_t product;
         dnnl_pooling_v2_desc_t pool;
+        dnnl_layer_normalization_desc_t norm;
     } of;
     dnnl_status_t status = dnnl_invalid_arguments;
     switch (op->kind) {
@@ -130,6 +142,11 @@ static inline dnnl_status_t api_describe(dnnl_primitive_desc_t *desc, const ApiO
     case API_PRODUCT:
         status = dnnl_inner_product_forward_desc_init(&of.product, dnnl_forward_inference, op->src,
                                                       op->weights, op->bias, op->dst);
+        break;
+    case API_NORM:
+        status = dnnl_layer_normalization_forward_desc_init(&of.norm, dnnl_forward_inference,
+                                                            op->src, NULL, op->epsilon,
+                                                            api_factors(op->scale, op->shift));
         break;
     case API_POOL:
         status = dnnl_pooling_v2_forward_desc_init(&of.pool, dnnl_forward_inference, op->pooling,

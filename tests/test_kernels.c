@@ -3,10 +3,9 @@
  * all kernels.
  */
 #include "backends/c/sources.h"
-#include "tests/kernel_run.h"
+#include "tests/onednn_run.h"
 #ifdef HAVE_ONEDNN
 #include <pthread.h>
-#include "runtime/onednn.h"
 #endif
 
 /* ---- windows --------------------------------------------------------------------------------- */
@@ -82,55 +81,6 @@ static double *conv_want(const f_conv_p *p, const float *x, const float *w, cons
                     for (o[4] = 0; o[4] < p->oc; o[4]++) *at++ = conv_at(p, x, w, bias, o);
     return want;
 }
-
-#ifdef HAVE_ONEDNN
-enum { GUARD = 4096 }; /* bytes before and behind what oneDNN may write; 64-byte aligned */
-
-static int onednn_ops; /* operators that oneDNN had a fast form of */
-
-static unsigned char *guarded(size_t bytes)
-{
-    unsigned char *p = alloc(bytes + 2 * GUARD);
-    memset(p, 0xab, bytes + 2 * GUARD);
-    return p;
-}
-
-/* Nothing was written outside. oneDNN's code is made at run time: sanitizers do not see it. */
-static void guards_hold(const char *what, const unsigned char *p, size_t bytes)
-{
-    for (size_t i = 0; i < GUARD; i++)
-        if (p[i] != 0xab || p[GUARD + bytes + i] != 0xab)
-            fail_msg("oneDNN's %s wrote outside its memory", what);
-}
-
-/* oneDNN's form, where it has one, is as near as allowed to the portable result y. */
-static void onednn_agrees(const char *name, const void *p, const float *x, const float *w,
-                          const float *bias, const float *y, size_t count, double allowed)
-{
-    Buf weights = {.data = w};
-    OnednnOp *op = onednn_op_new(kernel_find(name), p, w ? &weights : NULL, bias, NULL);
-    if (!op) return;
-    onednn_ops++;
-    const size_t room = onednn_op_scratch(op), bytes = count * sizeof(float);
-    unsigned char *scratch = guarded(room), *got = guarded(bytes);
-    double *want = alloc(count * sizeof *want);
-    for (size_t i = 0; i < count; i++) want[i] = (double)y[i];
-    onednn_op_run(op, x, (float *)(void *)(got + GUARD), scratch + GUARD);
-    guards_hold(name, got, bytes);
-    guards_hold(name, scratch, room);
-    close_to(name, (const float *)(const void *)(got + GUARD), want, count, allowed);
-    onednn_op_free(op);
-    free(scratch);
-    free(got);
-    free(want);
-}
-#else
-static void onednn_agrees(const char *name, const void *p, const float *x, const float *w,
-                          const float *bias, const float *y, size_t count, double allowed)
-{
-    (void)name, (void)p, (void)x, (void)w, (void)bias, (void)y, (void)count, (void)allowed;
-}
-#endif
 
 static void check_conv(const char *name, const f_conv_p *p)
 {
@@ -294,7 +244,8 @@ static void *job_run(void *user)
     const Job *job = user;
     void *scratch = alloc(onednn_op_scratch(job->op));
     onednn_thread_init();
-    for (int i = 0; i < 50; i++) onednn_op_run(job->op, job->x, job->y, scratch);
+    for (int i = 0; i < 50; i++)
+        onednn_op_run(job->op, (const void *const[]){job->x}, job->y, scratch);
     free(scratch);
     return NULL;
 }
@@ -307,7 +258,8 @@ static void test_onednn_threads(void **state)
                         3, 1, 1,  1,  1, 1,  1,  0,  1,  1, 0.0f, 6.0f};
     (void)state;
     float *w = floats(48 * 32 * 9), *bias = floats(48);
-    OnednnOp *op = onednn_op_new(kernel_find("f_conv"), &p, &(Buf){.data = w}, bias, NULL);
+    Buf *const in[] = {NULL, &(Buf){.data = w}, &(Buf){.data = bias}};
+    OnednnOp *op = onednn_op_new(kernel_find("f_conv"), &p, in, NULL);
     assert_non_null(op);
     assert_true(onednn_ops > 100); /* the sweeps before this met oneDNN, too */
     Job jobs[4];

@@ -9,7 +9,7 @@
 #include "kernels/f_matmul.h"
 #include "kernels/reduce_walk.h"
 #include "kernels/topk.h"
-#include "tests/kernel_run.h"
+#include "tests/onednn_run.h"
 
 /* ---- functions of doubles -------------------------------------------------------------------- */
 
@@ -269,7 +269,7 @@ static void test_norm(void **state)
     for (int i = 0; i < 200; i++) {
         const int32_t inner = i % 3 ? between(1, 40) : 1,
                       count = inner * between(1, i % 3 ? 5 : 300);
-        const f_norm_p p = {between(1, 6), count,  between(1, 3),       inner,
+        const f_norm_p p = {between(1, 6), count,  i % 2 ? between(1, 3) : 1, inner,
                             between(0, 1), 0.001f, i % 5 ? 0.0f : 0.25f};
         const int32_t factors = count / inner, n = p.rows * count;
         float *x = floats((size_t)n), *y;
@@ -291,6 +291,7 @@ static void test_norm(void **state)
         }
         y = run("f_norm", &p, x, scale, shift, (size_t)n * sizeof *y);
         close_to("f_norm", y, want, (size_t)n, 2e-5);
+        onednn_agrees("f_norm", &p, x, scale, shift, y, (size_t)n, 2e-5);
         free(x);
         free(y);
         free(want);
@@ -406,8 +407,8 @@ static void test_matmul(void **state)
     (void)state;
     for (int i = 0; i < 300; i++) {
         const int32_t longer = i % 20 == 0;
-        matmul_p p = {.m = between(1, 30),
-                      .n = between(1, 40),
+        matmul_p p = {.m = i % 4 ? between(1, 30) : 1,
+                      .n = i % 8 ? between(1, 40) : between(1, 300),
                       .k = longer ? between(130, 20000) : between(0, 60),
                       .alpha = i % 3 ? 1.0f : 0.5f};
         if (longer) p.m = between(1, 3), p.n = between(1, 3);
@@ -426,6 +427,8 @@ static void test_matmul(void **state)
             if (first) assert_memory_equal(first, y, count * sizeof *y);
             else first = memcpy(alloc(count * sizeof *y), y, count * sizeof *y);
         }
+        onednn_agrees("f_matmul", &p, a, b, NULL, y, count,
+                      1e-6 * fmax(greatest(want, count), p.k / 8.0));
         double *wide_a = alloc((size_t)na * sizeof *wide_a);
         double *wide_b = alloc((size_t)nb * sizeof *wide_b);
         for (int32_t k = 0; k < na; k++) wide_a[k] = (double)a[k];
@@ -480,6 +483,15 @@ static void test_matmul_integers(void **state)
     }
 }
 
+#ifdef HAVE_ONEDNN
+/* The sweeps before this met oneDNN, too. */
+static void test_onednn_met(void **state)
+{
+    (void)state;
+    assert_true(onednn_ops > 50);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +505,12 @@ int main(void)
         cmocka_unit_test_setup(test_lrn, reseed),
         cmocka_unit_test_setup(test_matmul, reseed),
         cmocka_unit_test_setup(test_matmul_integers, reseed),
+#ifdef HAVE_ONEDNN
+        cmocka_unit_test(test_onednn_met),
+#endif
     };
+#ifdef HAVE_ONEDNN
+    onednn_thread_init();
+#endif
     return cmocka_run_group_tests_name("kernels_norms", tests, NULL, NULL);
 }
