@@ -14,12 +14,13 @@ its parent's.
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import peer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,13 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def plain(model, files, threads):
     """Float inference. Prints the seconds of the session's creation and of the inference."""
     import numpy as np
-    import onnxruntime
+    import onnxruntime  # noqa: F401, not part of the session's creation
 
     start = time.monotonic()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = peer.session(model, threads)
     name = session.get_inputs()[0].name
     ready = time.monotonic()
     for f in files:
@@ -77,33 +75,6 @@ def quantizer(model, files, method, out):
 
 
 # ---- measuring ----------------------------------------------------------------------------------
-
-
-def measure(command, log):
-    """Runs a command. Returns wall seconds, CPU seconds, peak memory in MB, and what it printed."""
-    with open(log, "w+") as f:
-        start = time.monotonic()
-        pid = os.posix_spawnp(
-            command[0],
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, f.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, f.fileno(), 2),
-            ],
-        )
-        _, status, usage = os.wait4(pid, 0)
-        wall = time.monotonic() - start
-        f.seek(0)
-        text = f.read()
-    if status:
-        sys.exit(f"{' '.join(command[:4])} ... failed:\n{text[-2000:]}")
-    return {
-        "wall": wall,
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "peak": usage.ru_maxrss / 1000,
-        "text": text,
-    }
 
 
 def subjects(a, folder, work):
@@ -206,7 +177,7 @@ def main():
             runs = {name: [] for name in commands}
             for _ in range(a.repetitions):
                 for name, command in commands.items():
-                    runs[name].append(measure(command, f"{work}/log"))
+                    runs[name].append(peer.measure(command, f"{work}/log"))
             report(samples, runs)
 
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import peer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -67,9 +68,7 @@ def runtime(model, x):
     """The same in ONNX Runtime."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    session = peer.session(model)
     name = session.get_inputs()[0].name
     return lambda: session.run(None, {name: x}), f"onnxruntime {onnxruntime.__version__}"
 
