@@ -215,6 +215,12 @@ bool check_axis(Ctx *cx, const Node *n, int64_t axis, int rank, int *out);
 /* The shape of a matrix product, as numpy has it, or as the node's transposing attributes say.
  * (gemm.c) */
 bool matmul_result(Ctx *cx, const Node *n, const Shape *a, const Shape *b, Shape *result);
+/* Whether two sizes, -1 where open, may be the same. */
+bool sizes_agree(int64_t a, int64_t b);
+/* Fail with a message unless input i, where it is there, has a rank of that range, or an axis has
+ * that size, as far as they are known. */
+bool check_rank(Ctx *cx, const Node *n, int i, int least, int most);
+bool check_dim(Ctx *cx, const Node *n, int i, int axis, int64_t want);
 /* numpy's broadcasting of all inputs. */
 bool broadcast_shape(Ctx *cx, Node *n);
 

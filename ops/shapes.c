@@ -116,3 +116,21 @@ bool broadcast_shape(Ctx *cx, Node *n)
     }
     return out_shape(cx, n, 0, in_dtype(n, 0), &out);
 }
+
+bool sizes_agree(int64_t a, int64_t b) { return a < 0 || b < 0 || a == b; }
+
+bool check_rank(Ctx *cx, const Node *n, int i, int least, int most)
+{
+    const Shape *s = in_shape(n, i);
+    if (!s || (s->rank >= least && s->rank <= most)) return true;
+    if (least == most) return qonnx_fail(cx, n, "input %d has rank %d, want %d", i, s->rank, most);
+    return qonnx_fail(cx, n, "input %d has rank %d, want %d to %d", i, s->rank, least, most);
+}
+
+bool check_dim(Ctx *cx, const Node *n, int i, int axis, int64_t want)
+{
+    const Shape *s = in_shape(n, i);
+    if (!s || sizes_agree(s->dim[axis], want)) return true;
+    return qonnx_fail(cx, n, "axis %d of input %d has size %lld, want %lld", axis, i,
+                      (long long)s->dim[axis], (long long)want);
+}

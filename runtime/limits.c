@@ -35,7 +35,8 @@ static int64_t slowness(const Node *n)
     if (qonnx_node_is(n, "MaxPool")) return SLOW;
     if (qonnx_node_is(n, "LpPool") || qonnx_node_is(n, "GlobalLpPool"))
         return 4 * SLOW; /* powers */
-    bool conv = qonnx_node_is(n, "Conv") || qonnx_node_is(n, "ConvTranspose");
+    bool conv = qonnx_node_is(n, "Conv") || qonnx_node_is(n, "ConvTranspose") ||
+                (n->row && n->row->domain && !strcmp(n->row->name, "FusedConv"));
     if (!conv || n->nin < 2 || !n->in[0] || !n->in[1]) return 1;
     const Shape *w = &n->in[1]->shape;
     int64_t groups = qonnx_node_int(n, "group", 1);
