@@ -13,7 +13,8 @@
  * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add
  * vanish. Biases are corrected while the float weights are still there. */
 #define PREFIX                                                                                     \
-    "raise-opset,fold-constants,remove-identity,fuse-bias-add,fold-batchnorm,fuse-bias-add"
+    "raise-opset,split-fused,fold-constants,remove-identity,fuse-bias-add,fold-batchnorm,"         \
+    "fuse-bias-add"
 #define SUFFIX "calibrate,correct-bias,insert-qdq"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }

@@ -18,7 +18,7 @@ CONSTANTS = {"conv3x4": (3, 4, 3, 3), "group6x2": (6, 2, 3, 3), "transposed4x6":
 
 def model(text, opset=13):
     """A model from the text form, with those constants that it names; outputs are float tensors by default."""
-    made = parser.parse_model(f'<ir_version: 7, opset_import: ["" : {opset}]> {text}')
+    made = parser.parse_model(f'<ir_version: 7, opset_import: ["" : {opset}, "com.microsoft" : 1]> {text}')
     random = np.random.default_rng(11)
     for name, shape in CONSTANTS.items():
         values = random.uniform(0.5, 2, shape).astype(np.float32) * random.choice([-1, 1], shape)
@@ -243,6 +243,27 @@ IDENTITY = {
 @pytest.mark.parametrize("name", IDENTITY)
 def test_remove_identity(name, cleaned):
     check(cleaned, "remove-identity", *IDENTITY[name], rtol=0)
+
+
+# ---- split-fused ----
+
+FUSED = {
+    "no activation": (f"{IMAGE} {{ y = com.microsoft.FusedConv <pads=[1,1,1,1], strides=[2,1]> (x, conv3x4, vector3) }}", "Conv"),
+    "relu": (f'{IMAGE} {{ y = com.microsoft.FusedConv <activation="Relu"> (x, conv3x4) }}', "Conv Relu"),
+    "clip": (f'{IMAGE} {{ y = com.microsoft.FusedConv <activation="Clip", activation_params=[-1.0, 2.0]> (x, conv3x4, vector3) }}',
+             "Conv Clip"),
+    "leaky": (f'{IMAGE} {{ y = com.microsoft.FusedConv <activation="LeakyRelu", activation_params=[0.3], auto_pad="SAME_UPPER"> '
+              "(x, conv3x4) }", "Conv LeakyRelu"),
+    "hard": (f'{IMAGE} {{ a = com.microsoft.FusedConv <activation="HardSigmoid", activation_params=[0.3, 0.4]> (x, conv3x4) '
+             "y = Neg (a) }", "Conv HardSigmoid Neg"),
+    "sum": (f'{IMAGE} {{ a = Conv (x, conv3x4) y = com.microsoft.FusedConv <activation="Relu"> (x, conv3x4, vector3, a) }}',
+            "Conv Conv Add Relu"),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_split_fused(name, cleaned):
+    check(cleaned, "split-fused", *FUSED[name])
 
 
 # ---- fold-constants ----

@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 import pytest
 from conftest import run_command
-from many_forms import agrees, build, compiles, form
+from many_forms import agrees, build, compiles, form, runtime
 from onnx import helper
+from ort import session
 
 MICROSOFT = {"domain": "com.microsoft"}
 ERROR = 3e-6
@@ -146,6 +147,22 @@ def test_fused_conv(tmp_path, qonnx):
              for a, p in acts for z in (None, "z")]
     forms += [form("FusedConv", "x", w, **plain), form("FusedConv", "x", w, None, "z", **plain)]
     check(forms, x, tmp_path, qonnx)
+
+
+def test_fused_conv_quantizes(tmp_path, done):
+    """As a Conv with its activation: in integers from end to end."""
+    w = numbers(6, 3, 3, 3, seed=2) / 3
+    m = build([form("FusedConv", "x", w, numbers(6, seed=3), activation="Relu", **MICROSOFT)], {"x": numbers(1, 3, 9, 8)}, 13)
+    onnx.save(m.proto, tmp_path / "m.onnx")
+    (tmp_path / "data").mkdir()
+    for i in range(8):
+        np.save(tmp_path / "data" / f"{i}.npy", numbers(1, 3, 9, 8, seed=i))
+    done("quantize", "-q", tmp_path / "m.onnx", "--data", tmp_path / "data", "-o", tmp_path / "q.onnx")
+    quantized = onnx.load(tmp_path / "q.onnx")
+    assert [n.op_type for n in quantized.graph.node if "Linear" not in n.op_type] in (["Conv"], ["Conv", "Relu"])
+    got = session(tmp_path / "q.onnx").run(None, m.inputs)[0]
+    want = runtime(m)[0]
+    assert np.abs(got - want).mean() < 0.01 * np.abs(want).max()
 
 
 # ---- wrong operands ------------------------------------------------------------------------------
