@@ -42,24 +42,18 @@ static bool is_temp_name(const char *name)
     return !strncmp(name, lead, sizeof lead - 1) && isdigit((unsigned char)name[sizeof lead - 1]);
 }
 
-/* A stream over the directory; NULL if it cannot be read, or is none. */
-static DIR *open_folder(int dir, const char *name)
-{
-    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d && fd >= 0) close(fd);
-    return d;
-}
-
 void folder_remove(int dir, const char *name, int depth)
 {
-    DIR *d = open_folder(dir, name);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        if (unlinkat(dirfd(d), e->d_name, 0) && depth > 1)
-            folder_remove(dirfd(d), e->d_name, depth - 1);
-    }
-    if (d) closedir(d);
+    _Alignas(struct dirent64) char room[4096];
+    int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    for (ssize_t n; fd >= 0 && (n = getdents64(fd, room, sizeof room)) > 0;)
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *e = (const void *)(room + at);
+            at += e->d_reclen;
+            if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+            if (unlinkat(fd, e->d_name, 0) && depth > 1) folder_remove(fd, e->d_name, depth - 1);
+        }
+    if (fd >= 0) close(fd);
     unlinkat(dir, name, AT_REMOVEDIR);
 }
 

@@ -26,7 +26,8 @@ bool temp_lock(int fd);
 /* Removes what is left over in a directory, as far as that can be done. */
 void leftovers_remove(const char *directory);
 
-/* Removes a directory and what is in it, `depth` levels of directories deep. */
+/* Removes a directory and what is in it, `depth` levels of directories deep. By calls of the system
+ * alone, so that a handler of signals may call it. */
 void folder_remove(int dir, const char *name, int depth);
 
 #endif

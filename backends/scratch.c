@@ -25,13 +25,13 @@ static qonnx_scratch *alive;
 static pthread_mutex_t alive_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t at_exit = PTHREAD_ONCE_INIT;
 
-static void remove_alive(void)
+void qonnx_scratch_remove_all(void)
 {
     if (pthread_mutex_trylock(&alive_lock)) return;
     for (const qonnx_scratch *s = alive; s; s = s->next) folder_remove(AT_FDCWD, s->path, DEPTH);
 }
 
-static void remove_at_exit(void) { atexit(remove_alive); }
+static void remove_at_exit(void) { atexit(qonnx_scratch_remove_all); }
 
 static void remember(qonnx_scratch *s)
 {

@@ -120,6 +120,7 @@ static _Noreturn void onednn_crashed(int number, const char *what)
         say_in_handler("out of memory", "");
     else
         say_in_handler("oneDNN", what);
+    qonnx_scratch_remove_all();
     _exit(EXIT_BAD);
 }
 
@@ -161,7 +162,10 @@ static void crashed(int number, siginfo_t *info, void *context)
             onednn_crashed(number, crashes[i].what);
         if (!running && number == SIGBUS)
             say_in_handler(cut ? cut : "a file", ": was cut short while it was read; try again");
-        if (running || number == SIGBUS) _exit(EXIT_BAD);
+        if (running || number == SIGBUS) {
+            qonnx_scratch_remove_all();
+            _exit(EXIT_BAD);
+        }
         sigaction(number, &crashes[i].before, NULL); /* and it comes again */
     }
 }

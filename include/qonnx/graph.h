@@ -46,6 +46,8 @@ QONNX_API qonnx_scratch *qonnx_scratch_new(qonnx_ctx *cx, const char *directory)
 QONNX_API const char *qonnx_scratch_path(const qonnx_scratch *s);
 /** Removes the directory with the files in it, and with its directories of files. */
 QONNX_API void qonnx_scratch_free(qonnx_scratch *s);
+/** Removes those that are not freed, for a process that ends at once. [a handler of signals] */
+QONNX_API void qonnx_scratch_remove_all(void);
 
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 
