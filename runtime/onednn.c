@@ -211,6 +211,7 @@ static bool spec_deconv(Spec *s, const f_conv_p *p, bool has_bias)
 static bool spec_gemm(Spec *s, const f_gemm_p *p, bool has_bias)
 {
     const dnnl_dims_t src = {p->m, p->k}, weights = {p->n, p->k}, dst = {p->m, p->n};
+    if (p->k > MOST_PRODUCTS) return false;
     s->lo = p->lo;
     s->hi = p->hi;
     s->op.kind = API_PRODUCT;

@@ -152,8 +152,7 @@ def test_products(done, tmp_path, form):
                   tmp_path / "m.onnx")
     else:
         save(tmp_path / "m.onnx", nodes, x.shape, {"w": w})
-    # oneDNN's products come near ONNX Runtime's, not below them: which is nearer depends on the processor
-    check(done, tmp_path, tmp_path / "m.onnx", x, [want], [form], always=2e-6)
+    check(done, tmp_path, tmp_path / "m.onnx", x, [want], [form])
 
 
 FORMS = [
