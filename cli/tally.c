@@ -42,9 +42,6 @@ void tally_free(Tally *t) { free(t->rows); }
 
 void visit_nodes(const qonnx_graph *g, void (*visit)(void *user, const qonnx_node *n), void *user)
 {
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) {
-        visit(user, n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
-            visit_nodes(qonnx_node_subgraph(n, i), visit, user);
-    }
+    for (; g; g = qonnx_graph_next(g))
+        for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) visit(user, n);
 }

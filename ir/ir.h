@@ -227,6 +227,10 @@ bool node_infer(Ctx *cx, Node *n);
 /* Before they are: gives their inputs types and shapes. */
 bool node_enter(Ctx *cx, Node *n);
 
+/* subgraphs.c: whether no other subgraph of its graph has its path (qonnx_graph_path): its node has
+ * an output, and the attribute is no list. Those of all operators that run are such. */
+bool graph_has_place(const Graph *g);
+
 /* verify.c: whether every invariant of this header holds; the message says which not */
 bool graph_verify(Ctx *cx, const Graph *g);
 /* Aborts when the node and its values do not know each other: what -Dhard=true has after edits. */

@@ -35,11 +35,20 @@ bool quant_read(const Value *scale, const Value *zero, QuantParams *p)
     return is_8bit(p->dtype);
 }
 
-/* The integers behind a DequantizeLinear of an activation. */
-static Value *dequantized(const Value *v, QuantParams *p)
+/* The DequantizeLinear that gives `n` the value, where it stands in the same graph: for others
+ * ONNX Runtime does not look, and computes in float. NULL: none does. */
+static const Node *dequantizer(const Node *n, const Value *v)
 {
-    const Node *n = v ? v->def : NULL;
-    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    const Node *d = v ? v->def : NULL;
+    bool found = d && d->graph == n->graph && qonnx_node_is(d, "DequantizeLinear") && d->in[0];
+    return found ? d : NULL;
+}
+
+/* The integers of an activation that the node reads behind a DequantizeLinear. */
+static Value *dequantized(const Node *reader, const Value *v, QuantParams *p)
+{
+    const Node *n = dequantizer(reader, v);
+    if (!n) return NULL;
     const Value *zero = qonnx_node_input(n, 2);
     if (!quant_read(n->in[1], zero, p)) return NULL;
     if (!zero) p->dtype = n->in[0]->dtype;
@@ -56,10 +65,10 @@ static Node *quantizer(const Value *v, QuantParams *p)
 }
 
 /* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel */
-static Value *weight_of(const Value *v, int axis, QuantNode *q, Arena *a)
+static Value *weight_of(const Node *reader, const Value *v, int axis, QuantNode *q, Arena *a)
 {
-    const Node *n = v ? v->def : NULL;
-    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    const Node *n = dequantizer(reader, v);
+    if (!n) return NULL;
     Value *w = n->in[0];
     const Tensor *s = n->in[1] ? n->in[1]->data : NULL;
     const Value *zero = qonnx_node_input(n, 2);
@@ -90,10 +99,11 @@ static bool bias_fits(const Value *b, const Value *w, int axis)
 
 /* A constant int32 bias behind its DequantizeLinear. The integers are added to the accumulator as
  * they are, so their scale must be sx*sw: to 1e-4, for it was rounded when it was computed. */
-static Value *bias_of(const Value *v, const Value *w, int axis, const QuantNode *q)
+static Value *bias_of(const Node *reader, const Value *v, const Value *w, int axis,
+                      const QuantNode *q)
 {
-    const Node *n = v->def;
-    if (!n || !qonnx_node_is(n, "DequantizeLinear") || !n->in[0]) return NULL;
+    const Node *n = dequantizer(reader, v);
+    if (!n) return NULL;
     const Value *b = n->in[0], *scale = n->in[1], *zero = qonnx_node_input(n, 2);
     if (!bias_fits(b, w, axis) || !scale || !scale->data || scale->dtype != QONNX_FLOAT)
         return NULL;
@@ -141,7 +151,7 @@ static bool find_output(Group *g)
 static bool find_activations(Group *g, int count)
 {
     for (int i = 0; i < count; i++)
-        if (!(g->in[i] = dequantized(g->node->in[i], &g->q->in[i]))) return false;
+        if (!(g->in[i] = dequantized(g->node, g->node->in[i], &g->q->in[i]))) return false;
     g->nin = count;
     return true;
 }
@@ -158,13 +168,13 @@ static bool find_weighted(Group *g, Arena *a)
     const Node *n = g->node;
     const Quantized *k = n->row->quantized;
     int axis = k->weight_axis(n);
-    g->in[0] = dequantized(n->in[0], &g->q->in[0]);
-    g->in[1] = weight_of(n->in[1], axis, g->q, a);
+    g->in[0] = dequantized(n, n->in[0], &g->q->in[0]);
+    g->in[1] = weight_of(n, n->in[1], axis, g->q, a);
     g->nin = 2;
     if (!g->in[0] || !g->in[1] || !has_rank(k, g->in[1]->data->rank)) return false;
     if (!qonnx_node_input(n, 2)) return true;
     g->nin = 3;
-    return (g->in[2] = bias_of(n->in[2], g->in[1], axis, g->q)) != NULL;
+    return (g->in[2] = bias_of(n, n->in[2], g->in[1], axis, g->q)) != NULL;
 }
 
 static bool same_params(const QuantParams *a, const QuantParams *b)
@@ -228,7 +238,7 @@ static bool move_integers(Node *n)
 {
     QuantParams in, out;
     if (qonnx_node_rule(n).kind != QONNX_RULE_SAME || !n->nout) return false;
-    Value *x = dequantized(n->in[0], &in);
+    Value *x = dequantized(n, n->in[0], &in);
     for (int i = 0; i < n->nout; i++)
         if (!x || !moves_to(n, i, &in)) return false;
     qonnx_node_set_input(n, 0, x);
@@ -321,9 +331,10 @@ static bool convert_qlinear(Node *n)
 
 void fuse_qdq(Graph *g)
 {
-    for (Node *n = g->first, *next; n; n = next) {
-        next = n->next;
-        if (!convert_qlinear(n) && !qlinear_spread(n)) fuse_node(n);
-    }
+    for (Graph *s = g; s; s = qonnx_graph_next(s))
+        for (Node *n = s->first, *next; n; n = next) {
+            next = n->next;
+            if (!convert_qlinear(n) && !qlinear_spread(n)) fuse_node(n);
+        }
     qonnx_graph_sweep(g);
 }

@@ -31,7 +31,8 @@ struct QuantNode {
 };
 
 /* Makes quantized nodes of QDQ groups and of QLinear operators, wherever the result is the same
- * bytes; what cannot run in integers stays as it is. `g` is a private copy. */
+ * bytes, in all graphs of the model; what cannot run in integers stays as it is. `g` is a private
+ * copy's main graph. */
 void fuse_qdq(Graph *g);
 
 /* Puts DequantizeLinear, the operator and QuantizeLinear in the place of a QLinear operator that is

@@ -13,7 +13,7 @@ typedef struct Calibrate {
     const qonnx_job *job;
     const qonnx_stats *stats;
     const qonnx_target *target;
-    qonnx_node **nodes;        /* in order */
+    qonnx_node **nodes;        /* of all graphs, graph after graph, in order */
     qonnx_rule *rules;         /* of the nodes */
     bool *borrows;             /* of the nodes: its input has the range of its output */
     int count;                 /* nodes */
@@ -64,7 +64,7 @@ static bool is_mask(const Calibrate *c, const qonnx_value *v)
 static bool hands_on_mask(const Calibrate *c, const qonnx_node *n, const qonnx_rule *rule)
 {
     const qonnx_value *out = qonnx_node_output(n, 0);
-    const qonnx_histogram *h = out ? qonnx_stats_histogram(c->stats, qonnx_value_name(out)) : NULL;
+    const qonnx_histogram *h = out ? quantizable_seen(c->stats, out) : NULL;
     if (!out || (h && h->min > MASK && !h->inf)) return false;
     for (int i = 0; i < qonnx_node_inputs(n); i++)
         if (i != rule->weight && i != rule->bias && qonnx_node_input(n, i) &&
@@ -119,15 +119,21 @@ static void warn_odd(const Calibrate *c, const char *name, const qonnx_histogram
         qonnx_warn(c->cx, NULL, "'%s': no finite value was seen, so it gets no range", name);
 }
 
+/* Whether the value is in a subgraph that no sample ran: of that placement_tell() speaks. */
+static bool never_ran(const qonnx_value *v, const qonnx_histogram *h)
+{
+    return !h->count && qonnx_graph_parent(qonnx_value_graph(v));
+}
+
 /* The range that the observer chooses, where the value was observed. Of what data movement handed
  * on nothing is said: it was said of what went in. */
 static bool set_observed(const Calibrate *c, qonnx_value *v)
 {
     const char *name = qonnx_value_name(v);
-    const qonnx_histogram *h = qonnx_stats_histogram(c->stats, name);
+    const qonnx_histogram *h = quantizable_seen(c->stats, v);
     qonnx_rule_kind made = rule_behind(v).kind;
     bool moved = made == QONNX_RULE_SAME || made == QONNX_RULE_UNIFY;
-    if (!h || is_mask(c, v)) return true;
+    if (!h || is_mask(c, v) || never_ran(v, h)) return true;
     if (!moved) warn_odd(c, name, h);
     if (!h->nbins) return true;
     float lo, hi;
@@ -189,7 +195,7 @@ static void borrow_clamped(Calibrate *c)
         qonnx_value *in = qonnx_node_input(c->nodes[i], 0),
                     *out = qonnx_node_output(c->nodes[i], 0);
         if (c->rules[i].kind == QONNX_RULE_ACTIVATE && in && out &&
-            qonnx_value_only_user(in) == c->nodes[i])
+            quantizable_only_reader(in) == c->nodes[i])
             c->borrows[i] = take_range(c, in, out);
     }
 }
@@ -274,20 +280,25 @@ static void find_group_readers(const Placement *p, Group *g)
     }
 }
 
-/* A group for each value that has a range. */
+/* A group for a value that has a range. */
+static void add_group(Groups *s, qonnx_graph *g, qonnx_value *v)
+{
+    float lo, hi;
+    if (!qonnx_value_range(v, &lo, &hi)) return;
+    Group *group = qonnx_graph_alloc(g, sizeof *group);
+    *group = (Group){.lo = lo, .hi = hi, .own = placement_width(lo, hi), .root = v};
+    find_group_readers(s->placement, group);
+    s->members[s->count++] = (Member){v, group};
+}
+
 static void list_groups(Groups *s, qonnx_graph *g)
 {
-    int values = qonnx_graph_values(g);
-    s->members = qonnx_graph_array(g, (size_t)values, sizeof *s->members);
-    for (int i = 0; i < values; i++) {
-        float lo, hi;
-        qonnx_value *v = qonnx_graph_value(g, i);
-        if (!qonnx_value_range(v, &lo, &hi)) continue;
-        Group *group = qonnx_graph_alloc(g, sizeof *group);
-        *group = (Group){.lo = lo, .hi = hi, .own = placement_width(lo, hi), .root = v};
-        find_group_readers(s->placement, group);
-        s->members[s->count++] = (Member){v, group};
-    }
+    size_t values = 0;
+    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        values += (size_t)qonnx_graph_values(in);
+    s->members = qonnx_graph_array(g, values, sizeof *s->members);
+    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (int i = 0; i < qonnx_graph_values(in); i++) add_group(s, g, qonnx_graph_value(in, i));
     qsort(s->members, (size_t)s->count, sizeof *s->members, compare_members);
 }
 
@@ -393,15 +404,17 @@ static void return_borrowed(const Calibrate *c)
 
 static void list_nodes(Calibrate *c, qonnx_graph *g)
 {
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) c->count++;
+    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n)) c->count++;
     c->nodes = qonnx_graph_array(g, (size_t)c->count, sizeof *c->nodes);
     c->rules = qonnx_graph_array(g, (size_t)c->count, sizeof *c->rules);
     c->borrows = qonnx_graph_array(g, (size_t)c->count, sizeof *c->borrows);
     int i = 0;
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n), i++) {
-        c->nodes[i] = n;
-        c->rules[i] = qonnx_node_rule(n);
-    }
+    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n), i++) {
+            c->nodes[i] = n;
+            c->rules[i] = qonnx_node_rule(n);
+        }
 }
 
 static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
@@ -415,8 +428,9 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
                           "file");
     list_nodes(&c, g);
     find_masks(&c, g);
-    for (int i = 0; i < qonnx_graph_values(g); i++)
-        if (!set_own(&c, qonnx_graph_value(g, i))) return false;
+    for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (int i = 0; i < qonnx_graph_values(in); i++)
+            if (!set_own(&c, qonnx_graph_value(in, i))) return false;
     take_moved(&c);
     borrow_clamped(&c);
     placement_make(&placement, g, job, false);

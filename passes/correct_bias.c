@@ -79,7 +79,7 @@ static void find_shift(const qonnx_tensor *w, const View *v, const qonnx_weight_
 /* The constant that an Add behind a MatMul adds to every row, when nobody else reads either. */
 static qonnx_value *bias_behind(const qonnx_node *n, int64_t channels)
 {
-    const qonnx_node *add = qonnx_value_only_user(qonnx_node_output(n, 0));
+    const qonnx_node *add = quantizable_only_reader(qonnx_node_output(n, 0));
     if (!add || !qonnx_node_is(add, "Add")) return NULL;
     for (int i = 0; i < 2; i++) {
         qonnx_value *v = qonnx_node_input(add, i);
@@ -131,7 +131,8 @@ static void set_bias(qonnx_node *n, const qonnx_rule *rule, const float *bias, i
 static const double *input_means(const qonnx_node *n, const qonnx_rule *rule,
                                  const qonnx_stats *stats, int64_t channels)
 {
-    const qonnx_channels *c = qonnx_stats_channels(stats, qonnx_value_name(qonnx_node_input(n, 0)));
+    const qonnx_channels *c =
+        qonnx_stats_channels(stats, qonnx_stats_of(stats, qonnx_node_input(n, 0)));
     if (!c || c->axis != rule->channel_axis || c->count != channels) return NULL;
     for (int i = 0; i < c->count; i++)
         if (!isfinite(c->mean[i])) return NULL;

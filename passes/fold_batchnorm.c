@@ -235,7 +235,6 @@ static void fold_graph(qonnx_ctx *cx, qonnx_graph *g)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++) fold_graph(cx, qonnx_node_subgraph(n, i));
         fold(cx, n);
     }
 }
@@ -243,7 +242,7 @@ static void fold_graph(qonnx_ctx *cx, qonnx_graph *g)
 static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     (void)job;
-    fold_graph(cx, g);
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) fold_graph(cx, s);
     qonnx_graph_sweep(g);
     return true;
 }

@@ -83,17 +83,17 @@ static Outcome fold_node(qonnx_ctx *cx, qonnx_node *n)
     return *qonnx_error(cx) ? FAILED : KEPT;
 }
 
-/* Folds what can be folded. `again` is set where the size of a result was not known yet. */
+/* Folds what can be folded in a graph. `again` is set where the size of a result was not known yet,
+ * and where the nodes of a branch have come into the graph, which nobody has looked at. */
 static bool fold_graph(qonnx_ctx *cx, qonnx_graph *g, bool *folded, bool *again)
 {
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
-            if (!fold_graph(cx, qonnx_node_subgraph(n, i), folded, again)) return false;
+        bool holds_graphs = qonnx_node_subgraphs(n) > 0;
         Outcome o = fold_node(cx, n);
         *folded |= o == FOLDED;
-        *again |= o == UNKNOWN_SIZE;
+        *again |= o == UNKNOWN_SIZE || (o == FOLDED && holds_graphs);
         if (o == FAILED) return false;
     }
     return true;
@@ -105,7 +105,8 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     bool folded, again;
     do {
         folded = again = false;
-        if (!fold_graph(cx, g, &folded, &again)) return false;
+        for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
+            if (!fold_graph(cx, s, &folded, &again)) return false;
         if (folded && !qonnx_graph_refresh(cx, g)) return false;
     } while (folded && again);
     qonnx_graph_sweep(g);

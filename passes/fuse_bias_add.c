@@ -94,7 +94,6 @@ static void fuse_graph(qonnx_graph *g)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++) fuse_graph(qonnx_node_subgraph(n, i));
         if (qonnx_node_is(n, "Add")) fuse(n);
     }
 }
@@ -103,7 +102,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     (void)cx;
     (void)job;
-    fuse_graph(g);
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) fuse_graph(s);
     qonnx_graph_sweep(g);
     return true;
 }

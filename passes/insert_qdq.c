@@ -3,11 +3,21 @@
  */
 #include "placement.h"
 
+/* Integers, as a DequantizeLinear reads them. */
+typedef struct Integers {
+    qonnx_value *inputs[3]; /* of the DequantizeLinear: they, their scales and zero points */
+    const char *base;       /* what its name begins with */
+    int axis;               /* of the channels; -1: one scale for all */
+} Integers;
+
 /* A weight that was quantized, for other nodes that want the very same. */
 typedef struct Weight {
     const qonnx_value *from; /* the float weight */
     qonnx_weight_params params;
-    qonnx_value *out; /* behind its DequantizeLinear */
+    Integers integers;        /* in the graph of the float weight */
+    const qonnx_graph *graph; /* whose nodes read `out`: a DequantizeLinear that lies in another
+                                 graph than its reader is not found by runtimes */
+    qonnx_value *out;         /* behind its DequantizeLinear */
 } Weight;
 
 typedef struct Insert {
@@ -49,7 +59,7 @@ static void fold_activation(const Insert *in, Site *s)
     qonnx_value *v = qonnx_node_input(s->node, 0), *out = qonnx_node_output(s->node, 0);
     Site *p = placement_site(&in->placement, qonnx_value_producer(v));
     if (!p || !p->quantized || p->rule.kind == QONNX_RULE_SAME ||
-        p->rule.kind == QONNX_RULE_FIXED || qonnx_value_only_user(v) != s->node ||
+        p->rule.kind == QONNX_RULE_FIXED || quantizable_only_reader(v) != s->node ||
         !clamps_alike(in, s, out))
         return;
     qonnx_node_remove(s->node);
@@ -85,72 +95,95 @@ typedef struct Params {
     int zero_point;
 } Params;
 
-static qonnx_value *add_scales(const Insert *in, const char *base, const Params *p)
+static qonnx_value *add_scales(const Insert *in, qonnx_graph *g, const char *base, const Params *p)
 {
     qonnx_tensor t = {
         QONNX_FLOAT, p->axis >= 0, {p->count}, p->scales, (size_t)p->count * sizeof(float)};
-    return qonnx_graph_add_constant(in->g, join(in, base, "_scale"), &t);
+    return qonnx_graph_add_constant(g, join(in, base, "_scale"), &t);
 }
 
-static qonnx_value *add_zero_points(const Insert *in, const char *base, const Params *p)
+static qonnx_value *add_zero_points(const Insert *in, qonnx_graph *g, const char *base,
+                                    const Params *p)
 {
     size_t size = (size_t)qonnx_dtype_bits(p->dtype) / 8, bytes = (size_t)p->count * size;
     char *data = qonnx_graph_alloc(in->g, bytes);
     for (int i = 0; i < p->count; i++) memcpy(data + (size_t)i * size, &p->zero_point, size);
     qonnx_tensor t = {p->dtype, p->axis >= 0, {p->count}, data, bytes};
-    return qonnx_graph_add_constant(in->g, join(in, base, "_zero_point"), &t);
+    return qonnx_graph_add_constant(g, join(in, base, "_zero_point"), &t);
 }
 
-/* A QuantizeLinear or DequantizeLinear in front of `before`. */
-static void add_qdq(const Insert *in, qonnx_node *before, const char *op, const char *name,
-                    qonnx_value *const inputs[3], qonnx_value *out, int axis)
+/* A DequantizeLinear that gives `out`, in front of `before`; NULL: at the end. */
+static void add_dequantize(const Insert *in, qonnx_graph *g, qonnx_node *before, const Integers *q,
+                           qonnx_value *out)
 {
-    qonnx_node *n = qonnx_graph_add_node(in->g, before, op, "", name, inputs, 3, &out, 1);
-    if (axis >= 0) qonnx_node_set_int(n, "axis", axis);
+    const char *name = join(in, q->base, "_DequantizeLinear");
+    qonnx_node *n =
+        qonnx_graph_add_node(g, before, "DequantizeLinear", "", name, q->inputs, 3, &out, 1);
+    if (q->axis >= 0) qonnx_node_set_int(n, "axis", q->axis);
 }
 
-/* Puts the quantized form of a constant into the graph, and a DequantizeLinear of it in front of
- * `before`. The names are those of ONNX Runtime's quantizer: it calls the scale of a bias
- * B_quantized_scale, all others T_scale. Returns the dequantized value. */
-static qonnx_value *add_quantized(const Insert *in, qonnx_node *before, const char *base,
-                                  const qonnx_tensor *t, const Params *p)
+/* The same in the graph of `before`; returns the dequantized value, which is new. */
+static qonnx_value *dequantize(const Insert *in, qonnx_node *before, const Integers *q)
+{
+    qonnx_graph *g = qonnx_node_graph(before);
+    qonnx_value *out = qonnx_graph_add_value(g, join(in, q->base, "_DequantizeLinear_Output"));
+    add_dequantize(in, g, before, q, out);
+    return out;
+}
+
+/* Puts the quantized form of a constant into the graph. The names are those of ONNX Runtime's
+ * quantizer: it calls the scale of a bias B_quantized_scale, all others T_scale. */
+static Integers add_quantized(const Insert *in, qonnx_graph *g, const char *base,
+                              const qonnx_tensor *t, const Params *p)
 {
     const char *name = join(in, base, "_quantized");
     const char *params = t->dtype == QONNX_INT32 ? name : base;
-    qonnx_value *inputs[3] = {qonnx_graph_add_constant(in->g, name, t), add_scales(in, params, p),
-                              add_zero_points(in, params, p)};
-    qonnx_value *out = qonnx_graph_add_value(in->g, join(in, base, "_DequantizeLinear_Output"));
-    add_qdq(in, before, "DequantizeLinear", join(in, base, "_DequantizeLinear"), inputs, out,
-            p->axis);
-    return out;
+    return (Integers){{qonnx_graph_add_constant(g, name, t), add_scales(in, g, params, p),
+                       add_zero_points(in, g, params, p)},
+                      base,
+                      p->axis};
 }
 
 /* ---- weights and biases ---------------------------------------------------------------------- */
 
+/* What was made of the weight with these parameters: for that graph, where there is such, else for
+ * another. NULL: nothing. */
 static const Weight *find_weight(const Insert *in, const qonnx_value *from,
-                                 const qonnx_weight_params *p)
+                                 const qonnx_weight_params *p, const qonnx_graph *g)
 {
-    for (const Weight *w = in->weights; w < in->weights + in->nweights; w++)
-        if (w->from == from && w->params.axis == p->axis && w->params.count == p->count &&
-            !memcmp(w->params.scales, p->scales, (size_t)p->count * sizeof(float)))
-            return w;
-    return NULL;
+    const Weight *found = NULL;
+    for (const Weight *w = in->weights; w < in->weights + in->nweights; w++) {
+        if (w->from != from || w->params.axis != p->axis || w->params.count != p->count ||
+            memcmp(w->params.scales, p->scales, (size_t)p->count * sizeof(float)) != 0)
+            continue;
+        if (w->graph == g) return w;
+        found = w;
+    }
+    return found;
+}
+
+static Integers quantized_weight(const Insert *in, const qonnx_value *from,
+                                 const qonnx_weight_params *params)
+{
+    const qonnx_tensor *t = qonnx_value_constant(from);
+    qonnx_tensor q = *t;
+    q.dtype = in->target->weight.dtype;
+    q.data = params->data;
+    q.bytes = (size_t)qonnx_tensor_elements(t);
+    Params p = {params->scales, params->count, params->axis, q.dtype, 0};
+    return add_quantized(in, qonnx_value_graph(from), qonnx_value_name(from), &q, &p);
 }
 
 static void quantize_weight(Insert *in, const Site *s, const qonnx_weight_params *params)
 {
-    qonnx_value *from = qonnx_node_input(s->node, s->rule.weight);
-    const Weight *same = find_weight(in, from, params);
-    if (!same) {
-        const qonnx_tensor *t = qonnx_value_constant(from);
-        qonnx_tensor q = *t;
-        q.dtype = in->target->weight.dtype;
-        q.data = params->data;
-        q.bytes = (size_t)qonnx_tensor_elements(t);
-        Params p = {params->scales, params->count, params->axis, q.dtype, 0};
-        qonnx_value *out = add_quantized(in, s->node, qonnx_value_name(from), &q, &p);
+    const qonnx_value *from = qonnx_node_input(s->node, s->rule.weight);
+    const qonnx_graph *g = qonnx_node_graph(s->node);
+    const Weight *same = find_weight(in, from, params, g);
+    if (!same || same->graph != g) {
         Weight *w = &in->weights[in->nweights++];
-        *w = (Weight){from, *params, out};
+        *w = (Weight){.from = from, .params = *params, .graph = g};
+        w->integers = same ? same->integers : quantized_weight(in, from, params);
+        w->out = dequantize(in, s->node, &w->integers);
         same = w;
     }
     qonnx_node_set_input(s->node, s->rule.weight, same->out);
@@ -170,7 +203,8 @@ static void quantize_bias(const Insert *in, const Site *s, const float *bias, in
     qonnx_tensor t = {QONNX_INT32, 1, {channels}, data, (size_t)channels * sizeof *data};
     Params p = {scales, w->count, w->axis >= 0 ? 0 : -1, QONNX_INT32, 0};
     const char *name = qonnx_value_name(qonnx_node_input(s->node, s->rule.bias));
-    qonnx_node_set_input(s->node, s->rule.bias, add_quantized(in, s->node, name, &t, &p));
+    Integers q = add_quantized(in, qonnx_node_graph(s->node), name, &t, &p);
+    qonnx_node_set_input(s->node, s->rule.bias, dequantize(in, s->node, &q));
 }
 
 /* Quantizes the constant weight of a node, and its bias. */
@@ -215,8 +249,22 @@ static int list_readers(const Insert *in, const qonnx_value *v, Reader **out)
     return integers;
 }
 
-static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
-                              const Reader *readers, int count)
+/* Lets the integer readers in one graph, that of the first of them, read a DequantizeLinear in
+ * front of `before`. */
+static void read_integers(const Insert *in, qonnx_node *before, const Integers *q, Reader *readers,
+                          int count)
+{
+    qonnx_value *out = dequantize(in, before, q);
+    const qonnx_graph *g = qonnx_node_graph(before);
+    for (Reader *r = readers; r < readers + count; r++) {
+        if (!r->integer || qonnx_node_graph(r->node) != g) continue;
+        qonnx_node_set_input(r->node, r->input, out);
+        r->integer = false;
+    }
+}
+
+static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p, Reader *readers,
+                              int count)
 {
     const qonnx_tensor *t = qonnx_value_constant(v);
     int64_t n = qonnx_tensor_elements(t);
@@ -229,12 +277,9 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
     q.dtype = p->dtype;
     q.data = data;
     q.bytes = bytes;
-    qonnx_value *out = NULL;
-    for (int i = 0; i < count; i++) {
-        if (!readers[i].integer) continue;
-        if (!out) out = add_quantized(in, readers[i].node, qonnx_value_name(v), &q, p);
-        qonnx_node_set_input(readers[i].node, readers[i].input, out);
-    }
+    Integers all = add_quantized(in, qonnx_value_graph(v), qonnx_value_name(v), &q, p);
+    for (int i = 0; i < count; i++)
+        if (readers[i].integer) read_integers(in, readers[i].node, &all, readers + i, count - i);
 }
 
 /* Whether the node in front of a Q must be kept apart from it: a DQ is in front of it, too, or will
@@ -252,39 +297,56 @@ static bool is_in_danger(const Insert *in, const qonnx_node *n)
  * runtime takes out, so that none finds the node between DQ and Q. */
 static qonnx_value *keep_apart(const Insert *in, qonnx_node *before, qonnx_value *v)
 {
-    qonnx_value *copy = qonnx_graph_add_value(in->g, join(in, qonnx_value_name(v), "_apart"));
+    qonnx_graph *g = qonnx_value_graph(v);
+    qonnx_value *copy = qonnx_graph_add_value(g, join(in, qonnx_value_name(v), "_apart"));
     const char *name = join(in, qonnx_value_name(v), "_KeepApart");
-    qonnx_node *n = qonnx_graph_add_node(in->g, before, "Concat", "", name, &v, 1, &copy, 1);
+    qonnx_node *n = qonnx_graph_add_node(g, before, "Concat", "", name, &v, 1, &copy, 1);
     qonnx_node_set_int(n, "axis", 0);
     return copy;
 }
 
-/* Puts Q and DQ behind a computed value or a graph input. Where the producer runs in integers every
- * reader reads the DQ, so that the producer has the Q as its only reader; else only the integer
- * operators do, and the others keep the float. */
-static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, const Reader *readers,
+/* Puts a Q behind `v`, before `next`, which quantizes `from`. */
+static Integers add_quantize(const Insert *in, qonnx_node *next, const qonnx_value *v,
+                             qonnx_value *from, const Params *p)
+{
+    const char *name = qonnx_value_name(v);
+    qonnx_graph *g = qonnx_value_graph(v);
+    qonnx_value *inputs[3] = {from, add_scales(in, g, name, p), add_zero_points(in, g, name, p)};
+    qonnx_value *out = qonnx_graph_add_value(g, join(in, name, "_QuantizeLinear_Output"));
+    qonnx_graph_add_node(g, next, "QuantizeLinear", "", join(in, name, "_QuantizeLinear"), inputs,
+                         3, &out, 1);
+    return (Integers){{out, inputs[1], inputs[2]}, name, -1};
+}
+
+/* Puts Q and DQ behind a computed value or an input of its graph. Where the producer runs in
+ * integers every reader reads the DQ, so that the producer has the Q as its only reader; else only
+ * the integer operators do, and the others keep the float. Those in subgraphs have a DQ there,
+ * where runtimes look for it. */
+static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, Reader *readers,
                            int count, bool integer_producer)
 {
     const char *name = qonnx_value_name(v);
+    qonnx_graph *g = qonnx_value_graph(v);
     qonnx_node *producer = qonnx_value_producer(v);
-    qonnx_node *next = producer ? qonnx_node_next(producer) : qonnx_graph_first(in->g);
+    qonnx_node *next = producer ? qonnx_node_next(producer) : qonnx_graph_first(g);
     qonnx_value *from = v, *to = v;
     if (integer_producer && qonnx_value_is_output(v)) {
-        from = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Input"));
+        from = qonnx_graph_add_value(g, join(in, name, "_QuantizeLinear_Input"));
         qonnx_node_set_output(producer, output_index(producer, v), from);
     } else {
-        to = qonnx_graph_add_value(in->g, join(in, name, "_DequantizeLinear_Output"));
-        for (int i = 0; i < count; i++)
-            if (integer_producer || readers[i].integer)
-                qonnx_node_set_input(readers[i].node, readers[i].input, to);
+        to = qonnx_graph_add_value(g, join(in, name, "_DequantizeLinear_Output"));
+        for (Reader *r = readers; r < readers + count; r++)
+            if (integer_producer || (r->integer && qonnx_node_graph(r->node) == g))
+                qonnx_node_set_input(r->node, r->input, to);
     }
     if (is_in_danger(in, producer)) from = keep_apart(in, next, v);
-    qonnx_value *scale = add_scales(in, name, p), *zero = add_zero_points(in, name, p);
-    qonnx_value *mid = qonnx_graph_add_value(in->g, join(in, name, "_QuantizeLinear_Output"));
-    add_qdq(in, next, "QuantizeLinear", join(in, name, "_QuantizeLinear"),
-            (qonnx_value *[]){from, scale, zero}, mid, -1);
-    add_qdq(in, next, "DequantizeLinear", join(in, name, "_DequantizeLinear"),
-            (qonnx_value *[]){mid, scale, zero}, to, -1);
+    Integers q = add_quantize(in, next, v, from, p);
+    add_dequantize(in, g, next, &q, to);
+    for (int i = 0; i < count; i++) {
+        qonnx_graph *inner = qonnx_node_graph(readers[i].node);
+        if (readers[i].integer && inner != g)
+            read_integers(in, qonnx_graph_first(inner), &q, readers + i, count - i);
+    }
 }
 
 static void quantize_activation(const Insert *in, qonnx_value *v)
@@ -314,8 +376,9 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     if (in.target->fold_activations) fold_activations(&in);
     for (Site *s = p->sites; s < p->sites + p->count; s++)
         if (s->quantized && s->heavy && !quantize_weighted(&in, s)) return false;
-    for (int i = 0, n = qonnx_graph_values(g); i < n; i++)
-        quantize_activation(&in, qonnx_graph_value(g, i));
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
+        for (int i = 0, n = qonnx_graph_values(s); i < n; i++)
+            quantize_activation(&in, qonnx_graph_value(s, i));
     qonnx_graph_sweep(g);
     return true;
 }

@@ -33,17 +33,19 @@ Site *placement_reader(const Placement *p, const qonnx_node *n, int i)
 
 static void list_sites(Placement *p, qonnx_graph *g)
 {
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) p->count++;
+    for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n)) p->count++;
     size_t room = (size_t)p->count;
     p->sites = qonnx_graph_array(g, room, sizeof *p->sites);
     p->by_node = qonnx_graph_array(g, room, sizeof *p->by_node);
     Site *s = p->sites;
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n), s++) {
-        s->node = n;
-        s->rule = qonnx_node_rule(n);
-        s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
-        p->by_node[s - p->sites] = s;
-    }
+    for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n), s++) {
+            s->node = n;
+            s->rule = qonnx_node_rule(n);
+            s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+            p->by_node[s - p->sites] = s;
+        }
     qsort(p->by_node, room, sizeof *p->by_node, compare_sites);
 }
 
@@ -62,7 +64,7 @@ typedef struct Reason {
 static Verdict judge_rangeless(const Placement *p, const qonnx_value *v, Reason *why)
 {
     const char *name = qonnx_value_name(v);
-    const qonnx_histogram *h = p->stats ? qonnx_stats_histogram(p->stats, name) : NULL;
+    const qonnx_histogram *h = quantizable_seen(p->stats, v);
     if (qonnx_value_constant(v) || (h && h->nbins))
         return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
     if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
@@ -140,6 +142,55 @@ static void judge_all(Placement *p, qonnx_graph *g)
     }
 }
 
+/* ---- what never ran -------------------------------------------------------------------------- */
+
+/* Whether no value of the graph was seen; `known`: the statistics have some of it. */
+static bool is_unseen(const Placement *p, const qonnx_graph *g, bool *known)
+{
+    *known = false;
+    for (int i = 0; i < qonnx_graph_values(g); i++) {
+        const qonnx_histogram *h = quantizable_seen(p->stats, qonnx_graph_value(g, i));
+        if (h && h->count) return false;
+        *known |= h != NULL;
+    }
+    return true;
+}
+
+/* Whether the graph lies in the one that was found last: what lies in a graph comes behind it. */
+static bool is_in_last(const Placement *p, const qonnx_graph *g)
+{
+    const qonnx_graph *last = p->nidle ? p->idle[p->nidle - 1].graph : NULL;
+    while (last && g && g != last) g = qonnx_graph_parent(g);
+    return last && g;
+}
+
+/* Leaves what is in the graph in float, and says nothing of its nodes. Whether anything could have
+ * run in integers. */
+static bool leave_out(Placement *p, const qonnx_graph *g)
+{
+    bool any = false;
+    for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) {
+        Site *s = placement_site(p, n);
+        any |= s->verdict != VERDICT_NEVER;
+        s->verdict = VERDICT_NEVER;
+        s->why = NULL;
+    }
+    return any;
+}
+
+/* Finds the subgraphs that no sample ran: there are no ranges for them. */
+static void find_idle(Placement *p, qonnx_graph *g)
+{
+    int room = 0;
+    for (const qonnx_graph *in = g; p->stats && in; in = qonnx_graph_next(in)) room++;
+    p->idle = qonnx_graph_array(g, (size_t)room, sizeof *p->idle);
+    for (const qonnx_graph *in = g; p->stats && (in = qonnx_graph_next(in));) {
+        bool known;
+        if (!is_unseen(p, in, &known) || !leave_out(p, in) || is_in_last(p, in)) continue;
+        p->idle[p->nidle++] = (Idle){in, known};
+    }
+}
+
 /* ---- ranges ---------------------------------------------------------------------------------- */
 
 /* How wide the grid of a value is; 0 where it has no range. */
@@ -212,8 +263,7 @@ static bool joins_well(const Site *s)
  * 1,000 classes that are all about as likely become zeros at 1/256. */
 static bool is_too_coarse(const Placement *p, const Site *s)
 {
-    const char *name = qonnx_value_name(qonnx_node_output(s->node, 0));
-    const qonnx_histogram *h = p->stats ? qonnx_stats_histogram(p->stats, name) : NULL;
+    const qonnx_histogram *h = quantizable_seen(p->stats, qonnx_node_output(s->node, 0));
     return h && h->nbins && placement_narrow(h->max, s->rule.hi);
 }
 
@@ -361,12 +411,18 @@ void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool set
         .target = qonnx_job_target(job), .stats = qonnx_job_stats(job), .settled = settled};
     list_sites(p, g);
     judge_all(p, g);
+    find_idle(p, g);
     decide(p);
 }
 
 void placement_tell(qonnx_ctx *cx, const Placement *p)
 {
     int alone = 0;
+    for (const Idle *i = p->idle; i < p->idle + p->nidle; i++)
+        qonnx_warn(cx, qonnx_graph_owner(i->graph), "its %s stays in float: %s",
+                   qonnx_graph_attribute(i->graph),
+                   i->known ? "no calibration sample ran it"
+                            : "the statistics have nothing of it; run `qonnx calibrate` again");
     for (const Site *s = p->sites; s < p->sites + p->count; s++) {
         if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
         else if (s->why) qonnx_note(cx, s->node, "stays in float: %s", s->why);

@@ -42,25 +42,34 @@ typedef struct Site {
     const qonnx_value *root; /* data movement: the value whose range it hands on */
 } Site;
 
-/* The nodes of the main graph, and where they run. */
+/* A subgraph that no sample ran, so that it stays in float. */
+typedef struct Idle {
+    const qonnx_graph *graph;
+    bool known; /* the statistics have its values, of which there were none */
+} Idle;
+
+/* The nodes of all graphs of the model, and where they run. */
 typedef struct Placement {
     const qonnx_target *target;
     const qonnx_stats *stats; /* NULL: none */
     bool settled;             /* ranges are as they will be quantized, shared ones included */
-    Site *sites;              /* in order of the nodes */
+    Site *sites;              /* graph after graph (qonnx_graph_next), in order of the nodes */
     Site **by_node;           /* sorted by the nodes' addresses: to find them only */
     int count;                /* sites */
+    Idle *idle;               /* [nidle]; what lies in one of them is not named again */
+    int nidle;
 } Placement;
 
-/* Decides for every node of the graph, in the graph's memory. `settled`: the values' ranges are as
- * they will be quantized; otherwise each is the value's own, and is shared afterwards across those
- * Concats and that data movement that were found to run in integers. */
+/* Decides for every node of the model with the main graph `g`, in the graph's memory. `settled`:
+ * the values' ranges are as they will be quantized; otherwise each is the value's own, and is
+ * shared afterwards across those Concats and that data movement that were found to run in integers.
+ */
 void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled);
 
-/* Says which operators stay in float, and why. */
+/* Says which operators and subgraphs stay in float, and why. */
 void placement_tell(qonnx_ctx *cx, const Placement *p);
 
-/* The site of a node; NULL for none, and for nodes of subgraphs. */
+/* The site of a node; NULL for none. */
 Site *placement_site(const Placement *p, const qonnx_node *n);
 
 /* The site of the node, when it runs in integers and reads input i as an activation; else NULL. */

@@ -36,6 +36,20 @@ static inline bool quantizable_params(const qonnx_value *v, const qonnx_grid *gr
     return true;
 }
 
+/* The one node that reads the value, where it stands in the value's own graph; else NULL. */
+static inline qonnx_node *quantizable_only_reader(const qonnx_value *v)
+{
+    qonnx_node *n = qonnx_value_only_user(v);
+    return n && qonnx_node_graph(n) == qonnx_value_graph(v) ? n : NULL;
+}
+
+/* What was seen of the value; NULL where nothing is known of it. `stats` may be NULL. */
+static inline const qonnx_histogram *quantizable_seen(const qonnx_stats *stats,
+                                                      const qonnx_value *v)
+{
+    return stats ? qonnx_stats_histogram(stats, qonnx_stats_of(stats, v)) : NULL;
+}
+
 /* Extremes of a constant; false when an element is not finite. */
 static inline bool quantizable_extremes(const qonnx_tensor *t, float *lo, float *hi)
 {

@@ -135,7 +135,6 @@ static void remove_from(qonnx_graph *g)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++) remove_from(qonnx_node_subgraph(n, i));
         read_behind_relu(n);
         int from = handed_on(n);
         if (from < 0) continue;
@@ -153,7 +152,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     (void)cx;
     (void)job;
-    remove_from(g);
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) remove_from(s);
     qonnx_graph_sweep(g);
     return true;
 }

@@ -264,8 +264,6 @@ static bool import_graph(qonnx_ctx *cx, qonnx_graph *g)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
-            if (!import_graph(cx, qonnx_node_subgraph(n, i))) return false;
         if (is_dialect(n) && !import_node(cx, n)) return false;
     }
     return true;
@@ -279,7 +277,8 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
                           "the model has operator set %lld, and scales per channel need 13; "
                           "run raise-opset first",
                           (long long)qonnx_model_opset(g));
-    if (!import_graph(cx, g)) return false;
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
+        if (!import_graph(cx, s)) return false;
     qonnx_graph_sweep(g);
     return true;
 }

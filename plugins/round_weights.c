@@ -24,11 +24,7 @@ static void round_weight(qonnx_node *n, const qonnx_grid *grid)
 
 static void round_graph(qonnx_graph *g, const qonnx_grid *grid)
 {
-    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) {
-        round_weight(n, grid);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++)
-            round_graph(qonnx_node_subgraph(n, i), grid);
-    }
+    for (qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) round_weight(n, grid);
 }
 
 static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
@@ -37,7 +33,8 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     if (!(bits >= 2 && bits <= 8) || bits != (int)bits)
         return qonnx_fail(cx, NULL, "bits is %g, want a whole number from 2 to 8", bits);
     int most = (1 << ((int)bits - 1)) - 1;
-    round_graph(g, &(qonnx_grid){QONNX_INT8, -most, most, true});
+    const qonnx_grid grid = {QONNX_INT8, -most, most, true};
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) round_graph(s, &grid);
     qonnx_graph_sweep(g);
     return true;
 }

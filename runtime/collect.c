@@ -35,7 +35,8 @@ static bool observed(const Value *v, int *axis)
     qonnx_rule made = v->def ? qonnx_node_rule(v->def) : (qonnx_rule){.kind = QONNX_RULE_FLOAT};
     if (made.kind == QONNX_RULE_FLOAT && !feeds_quantized(v)) return false;
     const Node *user = qonnx_value_only_user(v);
-    if (user && made.kind == QONNX_RULE_OWN && qonnx_node_rule(user).kind == QONNX_RULE_ACTIVATE)
+    if (user && user->graph == v->graph && made.kind == QONNX_RULE_OWN &&
+        qonnx_node_rule(user).kind == QONNX_RULE_ACTIVATE)
         return false;
     *axis = channel_axis(v);
     return true;
@@ -58,28 +59,64 @@ typedef struct Collector {
     Odd odd; /* of all workers */
 } Collector;
 
-static void observe(Value *v, StatsSpec *specs, int *count)
+/* What is observed of a model, in the order in which it is computed. */
+typedef struct Observed {
+    Value **values; /* [count] */
+    int *axes;      /* [count] which axis of each is the channel */
+    int count, room;
+} Observed;
+
+static void observe(Observed *o, Value *v)
 {
     int axis;
     if (!observed(v, &axis)) return;
-    int64_t channels = v->shape.rank < 0 ? 0 : v->shape.rank > axis ? v->shape.dim[axis] : 1;
-    specs[*count] = (StatsSpec){v->name, axis, channels > 0 ? (int)channels : 0};
-    v->observed = ++*count;
-    v->channel_axis = axis;
+    if (o->count == o->room) {
+        o->room = 2 * o->room + 64;
+        o->values = xrealloc_array(o->values, (size_t)o->room, sizeof *o->values);
+        o->axes = xrealloc_array(o->axes, (size_t)o->room, sizeof *o->axes);
+    }
+    o->values[o->count] = v;
+    o->axes[o->count++] = axis;
+}
+
+static void observe_graph(Observed *o, const Graph *g)
+{
+    for (int i = 0; i < g->ninput; i++) observe(o, g->inputs[i]);
+    for (const Node *n = g->first; n; n = n->next) {
+        for (int i = 0; i < n->nsub; i++)
+            if (graph_has_place(n->subs[i])) observe_graph(o, n->subs[i]);
+        for (int i = 0; i < n->nout; i++)
+            if (n->out[i]) observe(o, n->out[i]);
+    }
+}
+
+static void observed_free(Observed *o)
+{
+    free(o->values);
+    free(o->axes);
 }
 
 /* Decides what is observed, and marks it in `g`: once, on the model's own graph, before anything is
  * folded or fused, so that what a set of shapes makes of the graph has no say in it. */
-static qonnx_stats *observe_graph(Graph *g)
+static qonnx_stats *observe_model(Graph *g)
 {
-    StatsSpec *specs = xcalloc((size_t)g->nvalue, sizeof *specs);
-    int count = 0;
-    for (int i = 0; i < g->ninput; i++) observe(g->inputs[i], specs, &count);
-    for (const Node *n = g->first; n; n = n->next)
-        for (int i = 0; i < n->nout; i++)
-            if (n->out[i]) observe(n->out[i], specs, &count);
-    qonnx_stats *s = stats_new(specs, count);
+    Observed o = {.count = 0};
+    observe_graph(&o, g);
+    StatsSpec *specs = xcalloc((size_t)o.count + 1, sizeof *specs);
+    for (int i = 0; i < o.count; i++) {
+        Value *v = o.values[i];
+        const Shape *s = &v->shape;
+        int axis = o.axes[i];
+        int64_t channels = s->rank < 0 ? 0 : s->rank > axis ? s->dim[axis] : 1;
+        specs[i] = (StatsSpec){v->name, axis, channels > 0 ? (int)channels : 0,
+                               qonnx_graph_path(v->graph)};
+        v->observed = i + 1;
+        v->channel_axis = axis;
+    }
+    qonnx_stats *s = stats_new(specs, o.count);
+    for (int i = 0; i < o.count; i++) free((char *)(uintptr_t)specs[i].graph);
     free(specs);
+    observed_free(&o);
     return s;
 }
 
@@ -160,9 +197,10 @@ static bool is_quantized(const Graph *g)
     static const char *const ops[] = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear",
                                       "QLinearConv",    "QLinearMatMul",    "ConvInteger",
                                       "MatMulInteger"};
-    for (const Node *n = g->first; n; n = n->next)
-        for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
-            if (qonnx_node_is(n, ops[i])) return true;
+    for (; g; g = qonnx_graph_next(g))
+        for (const Node *n = g->first; n; n = n->next)
+            for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+                if (qonnx_node_is(n, ops[i])) return true;
     return false;
 }
 
@@ -171,10 +209,14 @@ static void tell_odd(Ctx *cx, const Collector *c, const qonnx_dataset *d)
 {
     const Odd *o = &c->odd;
     if (!o->any) return;
-    const Value *v = graph_own(c->graph, qonnx_stats_name(c->stats, o->index));
+    Observed all = {.count = 0};
+    observe_graph(&all, c->graph);
+    const Value *v = all.values[o->index];
     qonnx_warn(cx, v->def, "'%s' holds %s values with the sample %s%s; check %s", v->name,
                o->nan ? "NaN" : "infinite", qonnx_dataset_name(d, o->sample),
-               o->more ? ", and others follow" : "", v->def ? "the model" : "the samples");
+               o->more ? ", and others follow" : "",
+               v->def || v->graph->parent ? "the model" : "the samples");
+    observed_free(&all);
 }
 
 /* Samples in which nothing is a number would give a model that computes nothing. */
@@ -182,7 +224,7 @@ static bool check_inputs(Ctx *cx, const Collector *c)
 {
     for (int i = 0; i < c->graph->ninput; i++) {
         const Value *v = c->graph->inputs[i];
-        const qonnx_histogram *h = qonnx_stats_histogram(c->stats, v->name);
+        const qonnx_histogram *h = qonnx_stats_histogram(c->stats, qonnx_stats_of(c->stats, v));
         if (h && h->count && !h->nbins)
             return qonnx_fail(cx, NULL,
                               "%s: all values of input '%s' are NaN or infinite; check the samples",
@@ -203,7 +245,7 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
         return NULL;
     }
     Graph *copy = graph_clone(g);
-    Collector c = {.graph = g, .stats = observe_graph(copy)};
+    Collector c = {.graph = g, .stats = observe_model(copy)};
     qonnx_session *s = session_new(cx, copy, o);
     if (!s) {
         qonnx_stats_free(c.stats);

@@ -8,9 +8,10 @@
 /* Lowerings make their first output, also where only others are named. */
 static void name_first_outputs(Graph *g)
 {
-    for (Node *n = g->first; n; n = n->next)
-        if (n->nout && !n->out[0])
-            qonnx_node_set_output(n, 0, qonnx_graph_add_value(g, "not_used"));
+    for (; g; g = qonnx_graph_next(g))
+        for (Node *n = g->first; n; n = n->next)
+            if (n->nout && !n->out[0])
+                qonnx_node_set_output(n, 0, qonnx_graph_add_value(g, "not_used"));
 }
 
 void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)

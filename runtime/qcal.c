@@ -86,6 +86,7 @@ static PbActivation *put_activation(Arena *a, const Seen *seen)
     PbActivation *m = arena_alloc(a, sizeof *m);
     qonnx__qcal__activation__init(m);
     m->name = seen->name;
+    m->graph = seen->graph;
     m->axis = seen->axis;
     m->count = h->count;
     m->nan = h->nan;
@@ -318,7 +319,8 @@ static bool extremes_ok(const qonnx_histogram *h)
 static bool get_activation(const Reader *r, size_t index, const PbActivation *m, Seen *seen)
 {
     qonnx_histogram *h = &seen->hist;
-    seen->name = strcpy(xmalloc(strlen(m->name) + 1), m->name);
+    seen->name = xstrdup(m->name);
+    seen->graph = xstrdup(m->graph);
     seen->axis = m->axis;
     seen->ch.dropped = m->dropped;
     h->count = m->count;
@@ -354,7 +356,7 @@ static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats
         s->count = (int)i + 1;
         if (!get_activation(r, i, m->activations[i], &s->seen[i])) return false;
     }
-    if (!stats_index(s)) return damaged(r, "two activations have the same name");
+    if (!stats_index(s)) return damaged(r, "two activations of a graph have the same name");
     stats_hex(s);
     return true;
 }

@@ -177,6 +177,7 @@ void seen_view(Seen *seen)
 void seen_free(Seen *seen)
 {
     free(seen->name);
+    free(seen->graph);
     free((void *)seen->hist.bins);
     channels_free(&seen->ch);
     free_view(&seen->channels);
@@ -184,10 +185,16 @@ void seen_free(Seen *seen)
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
+static int compare_key(const Seen *a, const char *graph, const char *name)
+{
+    int order = strcmp(a->graph, graph);
+    return order ? order : strcmp(a->name, name);
+}
+
 static int compare_names(const void *a, const void *b, void *seen)
 {
-    const Seen *all = seen;
-    return strcmp(all[*(const int *)a].name, all[*(const int *)b].name);
+    const Seen *all = seen, *other = &all[*(const int *)b];
+    return compare_key(&all[*(const int *)a], other->graph, other->name);
 }
 
 bool stats_index(qonnx_stats *s)
@@ -215,6 +222,7 @@ qonnx_stats *stats_new(const StatsSpec *specs, int count)
     for (int i = 0; i < count; i++) {
         Seen *seen = &s->seen[i];
         seen->name = xstrdup(specs[i].name);
+        seen->graph = xstrdup(specs[i].graph ? specs[i].graph : "");
         seen->axis = specs[i].axis;
         if (specs[i].channels > STATS_MAX_CHANNELS)
             channels_drop(&seen->ch);
@@ -258,7 +266,7 @@ bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
     bool same = s->count == from->count && strcmp(s->pipeline, from->pipeline) == 0 &&
                 memcmp(s->graph_hash, from->graph_hash, sizeof s->graph_hash) == 0;
     for (int i = 0; same && i < s->count; i++)
-        same = strcmp(s->seen[i].name, from->seen[i].name) == 0 &&
+        same = compare_key(&s->seen[i], from->seen[i].graph, from->seen[i].name) == 0 &&
                s->seen[i].axis == from->seen[i].axis;
     if (!same)
         return qonnx_fail(cx, NULL,
@@ -308,6 +316,12 @@ const char *qonnx_stats_name(const qonnx_stats *s, int i)
     return s->seen[i].name;
 }
 
+const char *qonnx_stats_graph(const qonnx_stats *s, int i)
+{
+    assert(i >= 0 && i < s->count);
+    return s->seen[i].graph;
+}
+
 bool qonnx_stats_match(qonnx_ctx *cx, const qonnx_stats *s, const qonnx_graph *g)
 {
     uint8_t hash[16];
@@ -331,30 +345,34 @@ bool qonnx_stats_check_plugins(qonnx_ctx *cx, const qonnx_stats *s, const char *
     return false;
 }
 
-static const Seen *find(const qonnx_stats *s, const char *name)
+int qonnx_stats_find(const qonnx_stats *s, const char *graph, const char *name)
 {
     int lo = 0, hi = s->count;
     while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        const Seen *seen = &s->seen[s->by_name[mid]];
-        int order = strcmp(name, seen->name);
-        if (order == 0) return seen;
-        if (order < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
+        int mid = lo + (hi - lo) / 2, order = compare_key(&s->seen[s->by_name[mid]], graph, name);
+        if (order == 0) return s->by_name[mid];
+        if (order > 0) hi = mid;
+        else lo = mid + 1;
     }
-    return NULL;
+    return -1;
 }
 
-const qonnx_histogram *qonnx_stats_histogram(const qonnx_stats *s, const char *name)
+int qonnx_stats_of(const qonnx_stats *s, const qonnx_value *v)
 {
-    const Seen *seen = find(s, name);
-    return seen ? &seen->hist : NULL;
+    char *graph = qonnx_graph_path(v->graph);
+    int i = qonnx_stats_find(s, graph, v->name);
+    free(graph);
+    return i;
 }
 
-const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, const char *name)
+const qonnx_histogram *qonnx_stats_histogram(const qonnx_stats *s, int i)
 {
-    const Seen *seen = find(s, name);
-    return seen && seen->channels.count > 0 ? &seen->channels : NULL;
+    assert(i < s->count);
+    return i < 0 ? NULL : &s->seen[i].hist;
+}
+
+const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, int i)
+{
+    assert(i < s->count);
+    return i < 0 || s->seen[i].channels.count == 0 ? NULL : &s->seen[i].channels;
 }

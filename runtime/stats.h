@@ -11,10 +11,11 @@
 
 /* One activation to observe. */
 typedef struct StatsSpec {
-    const char *name; /* of the value; copied */
-    int axis;         /* which axis of the activation is the channel; recorded */
-    int channels;     /* size of that axis; 0: not known before the first sample (then the first
-                         sample's; samples that differ drop the per-channel part) */
+    const char *name;  /* of the value; copied */
+    int axis;          /* which axis of the activation is the channel; recorded */
+    int channels;      /* size of that axis; 0: not known before the first sample (then the first
+                          sample's; samples that differ drop the per-channel part) */
+    const char *graph; /* path of the graph that it is in; copied. NULL: the main graph */
 } StatsSpec;
 
 /* How one sample's activation lies in memory: element (o, c, i) is at
@@ -81,20 +82,21 @@ typedef struct ChannelSums {
 
 /* What was seen of one activation. */
 typedef struct Seen {
-    char *name;              /* of the value */
-    int axis;                /* which axis is the channel */
-    qonnx_histogram hist;    /* its bins are owned */
+    char *name;           /* of the value */
+    char *graph;          /* path of the graph that it is in; "": the main graph */
+    int axis;             /* which axis is the channel */
+    qonnx_histogram hist; /* its bins are owned */
     ChannelSums ch;
     qonnx_channels channels; /* the public view of `ch`; its mean and mean_square are owned */
 } Seen;
 
 struct qonnx_stats {
-    Seen *seen;                           /* [count] in order of the graph */
-    int *by_name;                         /* [count] indices, sorted by name */
-    int count;                            /* activations */
-    char *pipeline, *engine;              /* as text; "" until described */
-    Parts parts;                          /* of plugins, that the pipeline used */
-    char *path;                           /* of the file they were read from; NULL: of none */
+    Seen *seen;              /* [count] in order of the graph */
+    int *by_name;            /* [count] indices, sorted by graph and name */
+    int count;               /* activations */
+    char *pipeline, *engine; /* as text; "" until described */
+    Parts parts;             /* of plugins, that the pipeline used */
+    char *path;              /* of the file they were read from; NULL: of none */
     uint8_t graph_hash[16];
     uint64_t samples;                     /* samples counted */
     unsigned __int128 data_hash;          /* sum of the samples' hashes, read little endian */
@@ -120,7 +122,7 @@ void seen_add(Seen *seen, const Seen *from);
 void seen_free(Seen *seen);
 /* Derives the public view of the channels; after the last change. */
 void seen_view(Seen *seen);
-/* Derives by_name; false when two activations have the same name. */
+/* Derives by_name; false when two activations of a graph have the same name. */
 bool stats_index(qonnx_stats *s);
 /* Derives data_hex. */
 void stats_hex(qonnx_stats *s);

@@ -88,7 +88,7 @@ static Case case_of(float *x, int n)
     StatsWorker *w = stats_worker_new(s);
     stats_count(w, 0, x, (StatsView){1, 1, n});
     stats_absorb(s, w);
-    return (Case){x, n, s, qonnx_stats_histogram(s, "x")};
+    return (Case){x, n, s, qonnx_stats_histogram(s, 0)};
 }
 
 static Case random_case(int kind, int n)

@@ -52,6 +52,17 @@ static uint8_t *saved(const qonnx_stats *s, size_t *n)
     return read_bytes("saved", n);
 }
 
+/* What was seen of a value of the main graph. */
+static const qonnx_histogram *histogram_of(const qonnx_stats *s, const char *name)
+{
+    return qonnx_stats_histogram(s, qonnx_stats_find(s, "", name));
+}
+
+static const qonnx_channels *channels_of(const qonnx_stats *s, const char *name)
+{
+    return qonnx_stats_channels(s, qonnx_stats_find(s, "", name));
+}
+
 /* ---- samples of every kind ------------------------------------------------------------------- */
 
 enum { SAMPLES = 12, LONGEST = 7000 };
@@ -207,10 +218,10 @@ static void test_mixed_workers(void **state)
     stats_count(a, 0, samples[0][0], (StatsView){10, 24, 1});
     stats_count(b, 0, samples[0][0], (StatsView){20, 12, 1});
     stats_absorb(s, a);
-    assert_int_equal(qonnx_stats_channels(s, "x")->count, 24);
+    assert_int_equal(channels_of(s, "x")->count, 24);
     stats_absorb(s, b);
-    assert_null(qonnx_stats_channels(s, "x"));
-    assert_int_equal(qonnx_stats_histogram(s, "x")->count, 480);
+    assert_null(channels_of(s, "x"));
+    assert_int_equal(histogram_of(s, "x")->count, 480);
     qonnx_stats_free(s);
 }
 
@@ -273,7 +284,7 @@ static void test_histogram(void **state)
     for (int a = 0; a < ACTIVATIONS; a++) {
         qonnx_histogram want;
         size_t n = gather(a, values, &want);
-        const qonnx_histogram *h = qonnx_stats_histogram(s, activations[a].name);
+        const qonnx_histogram *h = histogram_of(s, activations[a].name);
         assert_int_equal(h->count, want.count);
         assert_int_equal(h->nan, want.nan);
         assert_int_equal(h->inf, want.inf);
@@ -283,8 +294,8 @@ static void test_histogram(void **state)
         check_bins(h, values, n);
     }
     free(values);
-    assert_null(qonnx_stats_histogram(s, "no such value"));
-    assert_null(qonnx_stats_channels(s, "no such value"));
+    assert_null(histogram_of(s, "no such value"));
+    assert_null(channels_of(s, "no such value"));
     assert_int_equal(qonnx_stats_samples(s), SAMPLES);
     qonnx_stats_free(s);
 }
@@ -316,7 +327,7 @@ static void test_channels(void **state)
     (void)state;
     qonnx_stats *s = all_samples(count_loops_best());
     for (int a = 0; a < ACTIVATIONS; a++) {
-        const qonnx_channels *ch = qonnx_stats_channels(s, activations[a].name);
+        const qonnx_channels *ch = channels_of(s, activations[a].name);
         StatsView v = activations[a].view;
         if (activations[a].values == HUGE_ONES || strcmp(activations[a].name, "mixed") == 0) {
             assert_null(ch);
@@ -342,10 +353,10 @@ static void test_many(void **state)
     StatsWorker *w = stats_worker_new(s);
     for (int i = 0; i < CALLS; i++) stats_count(w, 0, x, (StatsView){1, 1, N});
     stats_absorb(s, w);
-    const qonnx_histogram *h = qonnx_stats_histogram(s, "x");
+    const qonnx_histogram *h = histogram_of(s, "x");
     assert_int_equal(h->nbins, 1);
     assert_int_equal(h->bins[0].count, (uint64_t)N * CALLS);
-    assert_true(qonnx_stats_channels(s, "x")->mean[0] == 1.5);
+    assert_true(channels_of(s, "x")->mean[0] == 1.5);
     qonnx_stats_free(s);
     free(x);
 }
@@ -411,11 +422,10 @@ static void test_round_trip(void **state)
     for (int i = 0; i < ACTIVATIONS; i++) {
         const char *name = qonnx_stats_name(s, i);
         assert_string_equal(qonnx_stats_name(t, i), name);
-        const qonnx_histogram *a = qonnx_stats_histogram(s, name),
-                              *b = qonnx_stats_histogram(t, name);
+        const qonnx_histogram *a = histogram_of(s, name), *b = histogram_of(t, name);
         assert_int_equal(a->nbins, b->nbins);
         if (a->nbins) assert_memory_equal(a->bins, b->bins, (size_t)a->nbins * sizeof *a->bins);
-        const qonnx_channels *c = qonnx_stats_channels(s, name), *d = qonnx_stats_channels(t, name);
+        const qonnx_channels *c = channels_of(s, name), *d = channels_of(t, name);
         assert_int_equal(c == NULL, d == NULL);
         if (c)
             assert_memory_equal(c->mean_square, d->mean_square, (size_t)c->count * sizeof *c->mean);
@@ -429,6 +439,40 @@ static void test_round_trip(void **state)
     qonnx_stats_free(t);
 }
 
+/* One name in several graphs. */
+static void test_graphs(void **state)
+{
+    (void)state;
+    static const float x[] = {1, 2, 3, 4};
+    StatsSpec specs[] = {
+        {"a", 1, 2, NULL}, {"a", 1, 2, "y>then_branch"}, {"a", 1, 2, "y>else_branch"}};
+    qonnx_stats *s = stats_new(specs, 3);
+    StatsWorker *w = stats_worker_new(s);
+    stats_count(w, 1, x, (StatsView){2, 2, 1});
+    stats_absorb(s, w);
+    size_t n;
+    free(saved(s, &n));
+    qonnx_stats *t = loaded("saved");
+    assert_int_equal(qonnx_stats_find(t, "", "a"), 0);
+    assert_int_equal(qonnx_stats_find(t, "y>then_branch", "a"), 1);
+    assert_int_equal(qonnx_stats_find(t, "y>else_branch", "a"), 2);
+    assert_int_equal(qonnx_stats_find(t, "y>body", "a"), -1);
+    assert_string_equal(qonnx_stats_graph(t, 0), "");
+    assert_string_equal(qonnx_stats_graph(t, 2), "y>else_branch");
+    assert_int_equal(qonnx_stats_histogram(t, 1)->count, 4);
+    assert_int_equal(qonnx_stats_histogram(t, 2)->count, 0);
+    assert_null(qonnx_stats_histogram(t, -1));
+    qonnx_stats_free(t);
+    specs[2].graph = "z>else_branch";
+    t = stats_new(specs, 3);
+    qonnx_ctx *cx = qonnx_ctx_new();
+    assert_false(stats_merge(cx, t, s));
+    assert_contains(qonnx_error(cx), "different graphs");
+    qonnx_ctx_free(cx);
+    qonnx_stats_free(s);
+    qonnx_stats_free(t);
+}
+
 /* Nothing counted yet is a valid file too. */
 static void test_empty(void **state)
 {
@@ -437,8 +481,8 @@ static void test_empty(void **state)
     size_t n;
     free(saved(s, &n));
     qonnx_stats *t = loaded("saved");
-    assert_int_equal(qonnx_stats_histogram(t, "nhwc")->count, 0);
-    assert_null(qonnx_stats_channels(t, "nhwc"));
+    assert_int_equal(histogram_of(t, "nhwc")->count, 0);
+    assert_null(channels_of(t, "nhwc"));
     assert_same_bytes(s, t);
     qonnx_stats_free(s);
     qonnx_stats_free(t);
@@ -734,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_graphs),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_hostile),

@@ -89,6 +89,20 @@ QONNX_API qonnx_value *qonnx_graph_find(const qonnx_graph *g, const char *name);
 /** The graph this one is a subgraph of; NULL for the model's main graph. */
 QONNX_API qonnx_graph *qonnx_graph_parent(const qonnx_graph *g);
 
+/** The graphs of a model, main graph first: behind each come its nodes' subgraphs, in order, those
+ *  within one before the next one. NULL behind the last. So a pass goes through all of them:
+ *      for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) ...
+ *  Nodes may be added and removed meanwhile, but for those that the current graph lies in. */
+QONNX_API qonnx_graph *qonnx_graph_next(const qonnx_graph *g);
+/** The node that a subgraph belongs to; NULL for the main graph. */
+QONNX_API qonnx_node *qonnx_graph_owner(const qonnx_graph *g);
+/** The attribute of that node that holds it, "then_branch"; "" for the main graph. */
+QONNX_API const char *qonnx_graph_attribute(const qonnx_graph *g);
+/** Where a subgraph is: the first output of its node, and the attribute, "y>then_branch", behind
+ *  the path of the graph that the node is in, "y>then_branch>z>body"; '>' and '\\' in names have a
+ *  '\\' in front. "" for the main graph. The caller frees it with free(). [any thread] */
+QONNX_API char *qonnx_graph_path(const qonnx_graph *g);
+
 /** Memory that lives as long as the graph, zeroed. */
 QONNX_API void *qonnx_graph_alloc(qonnx_graph *g, size_t bytes);
 /** The same for n elements of `size` bytes; a product that overflows ends the process, as memory

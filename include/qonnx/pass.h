@@ -54,9 +54,9 @@ typedef struct qonnx_pass {
     const char *brief;           /* one line for `qonnx passes` */
     const qonnx_option *options; /* ends with a NULL name; NULL: none */
 
-    /** Edits the model's main graph `g`; subgraphs are reached from their nodes. Called once each
-     *  time that the pass stands in a pipeline. The order of the nodes and the shapes are right
-     *  when it is called, and need not be when it returns: the host sorts, infers and verifies
+    /** Edits the model, whose main graph is `g`; its subgraphs follow (qonnx_graph_next). Called
+     * once each time that the pass stands in a pipeline. The order of the nodes and the shapes are
+     * right when it is called, and need not be when it returns: the host sorts, infers and verifies
      *  then, and a graph that the pass broke is the pass's failure. After a failure the graph is
      *  thrown away, so there is nothing to undo.
      *  `cx`, `g` and `job` are the host's; do not free them, nor keep them or pointers into them.
@@ -96,7 +96,7 @@ QONNX_API QONNX_CHECKED bool qonnx_observe(qonnx_ctx *cx, const char *observer,
  * wrong. */
 
 /** Until 1.0 a plugin must have been built for exactly this number. */
-#define QONNX_ABI 1u
+#define QONNX_ABI 2u
 
 /** What a plugin brings. */
 typedef struct qonnx_plugin {

@@ -66,12 +66,19 @@ QONNX_API const char *qonnx_stats_data_hash(const qonnx_stats *s);
 QONNX_API QONNX_CHECKED bool qonnx_stats_match(qonnx_ctx *cx, const qonnx_stats *s,
                                                const qonnx_graph *g);
 
-/** Number of activations observed, and the name of the i-th. */
+/** Number of activations observed; of the i-th its name, and the path of the graph that it is in
+ *  (qonnx_graph_path), for names may repeat in subgraphs that stand side by side. */
 QONNX_API int qonnx_stats_count(const qonnx_stats *s);
 QONNX_API const char *qonnx_stats_name(const qonnx_stats *s, int i);
-/** What was seen of the activation of that name; NULL if it was not observed. */
-QONNX_API const qonnx_histogram *qonnx_stats_histogram(const qonnx_stats *s, const char *name);
-QONNX_API const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, const char *name);
+QONNX_API const char *qonnx_stats_graph(const qonnx_stats *s, int i);
+/** Which activation is this value of the graph that they were taken on, and which the value of that
+ *  name in the graph of that path; -1 if it was not observed. */
+QONNX_API int qonnx_stats_of(const qonnx_stats *s, const qonnx_value *v);
+QONNX_API int qonnx_stats_find(const qonnx_stats *s, const char *graph, const char *name);
+/** What was seen of the i-th activation, nothing where nothing ran that makes it; NULL where i is
+ *  -1, and where its channels were not counted. In a Loop's or Scan's body each turn counts. */
+QONNX_API const qonnx_histogram *qonnx_stats_histogram(const qonnx_stats *s, int i);
+QONNX_API const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, int i);
 
 #ifdef __cplusplus
 }
