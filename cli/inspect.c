@@ -1,4 +1,5 @@
 /* cli/inspect.c - qonnx inspect: what is in a model. Nothing is computed but shapes. */
+#include "inspect.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
@@ -271,6 +272,7 @@ static int inspect(const Verb *verb, const Args *args)
 {
     (void)verb;
     const char *path = args->operands[0];
+    if (is_statistics(path)) return inspect_statistics(path, args->json);
     qonnx_ctx *cx = progress_ctx();
     qonnx_graph *g = qonnx_model_load(cx, path);
     int status = EXIT_DONE;
@@ -296,13 +298,16 @@ static const Option options[] = {{.name = NULL}};
 const Verb verb_inspect = {
     .name = "inspect",
     .brief = "what is in a model: operators, shapes, parameters, work, memory",
-    .forms = "MODEL [--json]",
+    .forms = "MODEL [--json]\nM.qcal [--json]",
     .text = "Prints what an ONNX file holds. Sizes of activations and multiply-accumulates take\n"
             "every open size as 1; operators that this library can not run are marked, with the\n"
-            "reason: what is not marked runs.",
+            "reason: what is not marked runs.\n"
+            "Of a file of calibration statistics: how often which values were counted, with the\n"
+            "path of the subgraph that they are in, and between which extremes.",
     .examples = "qonnx inspect model.onnx\n"
                 "qonnx inspect model.onnx --json | jq .macs\n"
-                "qonnx inspect model.int8.onnx | grep metadata",
+                "qonnx inspect model.int8.onnx | grep metadata\n"
+                "qonnx inspect model.qcal",
     .options = options,
     .json = true,
     .least = 1,

@@ -165,13 +165,15 @@ static bool is_in_last(const Placement *p, const qonnx_graph *g)
 }
 
 /* Leaves what is in the graph in float, and says nothing of its nodes. Whether anything could have
- * run in integers. */
-static bool leave_out(Placement *p, const qonnx_graph *g)
+ * run in integers, and whether a matrix product could. */
+static bool leave_out(Placement *p, const qonnx_graph *g, bool *heavy)
 {
     bool any = false;
+    *heavy = false;
     for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n)) {
         Site *s = placement_site(p, n);
         any |= s->verdict != VERDICT_NEVER;
+        *heavy |= s->verdict != VERDICT_NEVER && s->heavy;
         s->verdict = VERDICT_NEVER;
         s->why = NULL;
     }
@@ -185,9 +187,10 @@ static void find_idle(Placement *p, qonnx_graph *g)
     for (const qonnx_graph *in = g; p->stats && in; in = qonnx_graph_next(in)) room++;
     p->idle = qonnx_graph_array(g, (size_t)room, sizeof *p->idle);
     for (const qonnx_graph *in = g; p->stats && (in = qonnx_graph_next(in));) {
-        bool known;
-        if (!is_unseen(p, in, &known) || !leave_out(p, in) || is_in_last(p, in)) continue;
-        p->idle[p->nidle++] = (Idle){in, known};
+        bool known, heavy;
+        if (!is_unseen(p, in, &known) || !leave_out(p, in, &heavy)) continue;
+        if (is_in_last(p, in)) p->idle[p->nidle - 1].heavy |= heavy;
+        else p->idle[p->nidle++] = (Idle){in, known, heavy};
     }
 }
 
@@ -419,10 +422,11 @@ void placement_tell(qonnx_ctx *cx, const Placement *p)
 {
     int alone = 0;
     for (const Idle *i = p->idle; i < p->idle + p->nidle; i++)
-        qonnx_warn(cx, qonnx_graph_owner(i->graph), "its %s stays in float: %s",
-                   qonnx_graph_attribute(i->graph),
-                   i->known ? "no calibration sample ran it"
-                            : "the statistics have nothing of it; run `qonnx calibrate` again");
+        (i->heavy ? qonnx_warn : qonnx_note)(
+            cx, qonnx_graph_owner(i->graph), "its %s stays in float: %s",
+            qonnx_graph_attribute(i->graph),
+            i->known ? "no calibration sample ran it"
+                     : "the statistics have nothing of it; run `qonnx calibrate` again");
     for (const Site *s = p->sites; s < p->sites + p->count; s++) {
         if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
         else if (s->why) qonnx_note(cx, s->node, "stays in float: %s", s->why);

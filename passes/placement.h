@@ -46,6 +46,7 @@ typedef struct Site {
 typedef struct Idle {
     const qonnx_graph *graph;
     bool known; /* the statistics have its values, of which there were none */
+    bool heavy; /* a matrix product is in it: worth a warning, not a note */
 } Idle;
 
 /* The nodes of all graphs of the model, and where they run. */

@@ -1,5 +1,7 @@
 """Models with subgraphs, calibrated and quantized through them: statistics of every branch that ran are in the .qcal, and the
 quantized file gives ONNX Runtime's integers, also as C."""
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -113,38 +115,14 @@ def save(folder, samples, order=None):
     return [f"{name}={folder / name}" for name in samples]
 
 
-def fields(data):
-    """The fields of a protobuf message: (number, value), lengths and numbers as they come."""
-    at = 0
-
-    def number():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    while at < len(data):
-        tag = number()
-        size = {0: 0, 1: 8, 5: 4}[tag & 7] if tag & 7 != 2 else number()
-        yield tag >> 3, data[at:at + size] if size or tag & 7 == 2 else number()
-        at += size
-
-
 def statistics(path):
-    """The counts in a .qcal, as runtime/qcal.proto has it: {(graph, name): values}."""
-    payload, out = dict(fields(path.read_bytes()))[4], {}
-    for field, data in fields(payload):
-        if field == 6:
-            a = {k: v for k, v in fields(data) if k in (1, 3, 13)}
-            key = a.get(13, b"").decode(), a[1].decode()
-            assert key not in out
-            out[key] = a.get(3, 0)
-    return out
+    """The counts in a .qcal: {(graph, name): values}."""
+    r = run_command("inspect", path, "--json")
+    assert r.rc == 0, r.stderr
+    all_of_them = json.loads(r.stdout)["activations"]
+    counts = {(a["graph"], a["name"]): a["values"] for a in all_of_them}
+    assert len(counts) == len(all_of_them)
+    return counts
 
 
 def quantize(folder, m, samples, *options):
@@ -248,6 +226,16 @@ def test_statistics(name, done, tmp_path):
         done("calibrate", "-q", tmp_path / "m.onnx", *save(tmp_path / str(i), samples, order), "-o", files[-1], "-j", threads)
     assert len({f.read_bytes() for f in files}) == 1
     assert statistics(files[0]) == COUNTED[name]
+
+
+def test_statistics_as_text(done, tmp_path):
+    m, samples = made("if")
+    onnx.save(m, tmp_path / "m.onnx")
+    done("calibrate", "-q", tmp_path / "m.onnx", *save(tmp_path / "data", samples), "-o", tmp_path / "m.qcal")
+    lines = done("inspect", tmp_path / "m.qcal").splitlines()
+    assert "samples      24" in lines and "activations  10" in lines
+    assert any(" a1 " in line and line.endswith(", in k>then_branch") for line in lines)
+    assert all(", in " not in line for line in lines if line.startswith("  f "))
 
 
 def test_a_branch_that_no_sample_took(tmp_path):

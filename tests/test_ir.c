@@ -80,14 +80,19 @@ static void names_are_unique(void **state)
 }
 
 /* A node that has one subgraph. */
+static Graph *put_subgraph(Node *n, const char *attr)
+{
+    Graph *sub = graph_new_sub(n->graph, n);
+    Attr *a = node_put_attr(n, attr);
+    a->type = ATTR_GRAPH;
+    node_set_graphs(n, a, arena_copy(n->graph->model->arena, &sub, sizeof sub), 1);
+    return sub;
+}
+
 static Graph *add_subgraph(Graph *g)
 {
-    Node *n = add_op(g, NULL, "If", float_input(g, "x", 4), NULL, "y")->def;
-    Graph *sub = graph_new_sub(g, n);
-    Attr *a = node_put_attr(n, "then_branch");
-    a->type = ATTR_GRAPH;
-    node_set_graphs(n, a, arena_copy(g->model->arena, &sub, sizeof sub), 1);
-    return sub;
+    return put_subgraph(add_op(g, NULL, "If", float_input(g, "x", 4), NULL, "y")->def,
+                        "then_branch");
 }
 
 /* What a graph owns stays shared in clones, at any depth; what a clone has computed never is. */
@@ -122,6 +127,40 @@ static void names_avoid_subgraphs(void **state)
     Graph *g = empty_graph();
     graph_value(add_subgraph(g), "inner");
     assert_string_equal(qonnx_graph_add_value(g, "inner")->name, "inner_1");
+    qonnx_graph_free(g);
+}
+
+static void assert_path(const Graph *g, const char *want)
+{
+    char *path = qonnx_graph_path(g);
+    assert_string_equal(path, want);
+    free(path);
+}
+
+/* A node with two subgraphs, of which the second has one of its own, and a node behind it. */
+static void graphs_have_places(void **state)
+{
+    (void)state;
+    Graph *g = empty_graph(), *in[3];
+    Value *x = float_input(g, "x", 4);
+    Node *n = add_op(g, NULL, "If", x, NULL, "a>b\\")->def;
+    in[0] = put_subgraph(n, "then_branch");
+    in[1] = put_subgraph(n, "else_branch");
+    Node *m = graph_append(in[1], "Loop", "", "", 0, 1);
+    qonnx_node_set_output(m, 0, graph_value(in[1], "z"));
+    in[2] = put_subgraph(m, "body");
+    Node *last = add_op(g, NULL, "Relu", x, NULL, "y")->def;
+    assert_null(last->next);
+    assert_ptr_equal(qonnx_graph_next(g), in[0]);
+    assert_ptr_equal(qonnx_graph_next(in[0]), in[1]);
+    assert_ptr_equal(qonnx_graph_next(in[1]), in[2]);
+    assert_null(qonnx_graph_next(in[2]));
+    assert_path(g, "");
+    assert_path(in[0], "a\\>b\\\\>then_branch");
+    assert_path(in[2], "a\\>b\\\\>else_branch>z>body");
+    assert_ptr_equal(qonnx_graph_owner(in[2]), m);
+    assert_string_equal(qonnx_graph_attribute(in[1]), "else_branch");
+    assert_true(graph_has_place(in[2]));
     qonnx_graph_free(g);
 }
 
@@ -304,6 +343,7 @@ int main(void)
 #endif
         cmocka_unit_test(clones_share_what_outlives_them),
         cmocka_unit_test(names_are_unique),  cmocka_unit_test(names_avoid_subgraphs),
+        cmocka_unit_test(graphs_have_places),
         cmocka_unit_test(uses_follow_edits), cmocka_unit_test(outputs_move),
         cmocka_unit_test(refresh_sorts),     cmocka_unit_test(hash_sees_meaning),
         cmocka_unit_test(plan_is_disjoint),  cmocka_unit_test(plan_works_in_place),
