@@ -352,4 +352,5 @@ def test_branches_are_folded(done, tmp_path):
     done("quantize", "-q", tmp_path / "m.onnx", "--pipeline", "fold-constants", "-o", tmp_path / "f.onnx")
     assert [n.op_type for n in onnx.load(tmp_path / "f.onnx").graph.node] == ["Add", "Relu"]
     x = normal(1, 6)
-    assert np.array_equal(session(tmp_path / "f.onnx").run(None, {"x": x})[0], session(tmp_path / "m.onnx").run(None, {"x": x})[0])
+    got, want = (session(tmp_path / f).run(None, {"x": x})[0] for f in ("f.onnx", "m.onnx"))
+    assert np.abs(got - want).max() <= 1e-6
