@@ -110,7 +110,6 @@ static void split_graph(qonnx_graph *g)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        for (int i = 0; i < qonnx_node_subgraphs(n); i++) split_graph(qonnx_node_subgraph(n, i));
         if (!strcmp(qonnx_node_op(n), "FusedConv") &&
             !strcmp(qonnx_node_domain(n), "com.microsoft"))
             split(n);
@@ -121,7 +120,8 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     (void)cx;
     (void)job;
-    if (qonnx_model_opset(g) >= 11) split_graph(g); /* where Clip has its bounds as inputs */
+    if (qonnx_model_opset(g) < 11) return true; /* Clip has its bounds as attributes there */
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s)) split_graph(s);
     return true;
 }
 
