@@ -147,15 +147,25 @@ bool attend_check_split(Ctx *cx, const Node *n, int i, int64_t heads)
                       (long long)d, (long long)heads);
 }
 
+bool attend_fits(Ctx *cx, const Node *n, const char *what, const int64_t dims[4])
+{
+    int64_t count = 1;
+    for (int i = 0; i < 4 && count >= 0; i++) count = count_work(count, dims[i] > 1 ? dims[i] : 1);
+    return (count >= 0 && count <= INT32_MAX / (int64_t)sizeof(float)) ||
+           qonnx_fail(cx, n,
+                      "its %s, %lld by %lld by %lld by %lld, are too large to be run: at most 2^29 "
+                      "elements; give the inputs smaller shapes",
+                      what, (long long)dims[0], (long long)dims[1], (long long)dims[2],
+                      (long long)dims[3]);
+}
+
 bool attend_check(Ctx *cx, const Node *n, const Attend *a)
 {
-    int64_t heads = count_work(a->batch, a->heads), each = count_work(a->queries, a->keys);
-    int64_t scores = heads < 0 || each < 0 ? -1 : count_work(heads ? heads : 1, each);
-    if (scores >= 0 && scores <= INT32_MAX / (int64_t)sizeof(float)) return true;
-    return qonnx_fail(cx, n,
-                      "%lld scores of %lld by %lld are too large to be run: at most 2^29 elements; "
-                      "give the inputs smaller shapes",
-                      (long long)(a->batch * a->heads), (long long)a->queries, (long long)a->keys);
+    const int64_t scores[4] = {a->batch, a->heads, a->queries, a->keys};
+    const int64_t keys[4] = {a->batch, a->kv_heads, a->keys, a->size};
+    const int64_t values[4] = {a->batch, a->kv_heads, a->keys, a->v_size};
+    return attend_fits(cx, n, "scores", scores) && attend_fits(cx, n, "keys", keys) &&
+           attend_fits(cx, n, "values", values);
 }
 
 /* So many for each score. */

@@ -45,7 +45,9 @@ static inline int64_t open_times(int64_t a, int64_t b) { return a < 0 || b < 0 ?
  * many heads. */
 bool attend_check_heads(Ctx *cx, const Node *n, const char *name, int64_t heads);
 bool attend_check_split(Ctx *cx, const Node *n, int i, int64_t heads);
-/* Whether the sizes are such that kernels can index the scores; a message where not. */
+/* Whether kernels can index something of those sizes, or all that attention is made of; a message
+ * where not. */
+bool attend_fits(Ctx *cx, const Node *n, const char *what, const int64_t dims[4]);
 bool attend_check(Ctx *cx, const Node *n, const Attend *a);
 /* Emits the calls. Returns [batch][head][query][v_size]. */
 Buf *attend(Lower *l, const Node *n, Attend *a);

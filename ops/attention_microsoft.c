@@ -252,8 +252,10 @@ static bool projected_lower(Lower *l, Node *n)
     Projected p;
     Attend *a = &p.a;
     if (!projected_sizes(l->cx, n, &p) || !attend_check(l->cx, n, a)) return false;
-    Buf *product = projection(l, n, &p);
     int64_t row = 2 * p.parts[0] + p.parts[2];
+    if (!attend_fits(l->cx, n, "projections", (int64_t[]){1, a->batch, a->queries, row}))
+        return false;
+    Buf *product = projection(l, n, &p);
     a->q = (Heads){product, a->queries * row, a->size, row, 0};
     a->k = projected_keys(l, n, &p, product, 1);
     a->v = projected_keys(l, n, &p, product, 2);

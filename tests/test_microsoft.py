@@ -187,6 +187,8 @@ WRONG = {
     "wide mask": (attention((2, 4, 4, 8), (2, 4, 6, 8), (2, 4, 6, 8), (4, 7)), "the mask has 7 columns for 6 keys"),
     "past": (attention((2, 4, 4, 8), (2, 4, 6, 8), (2, 4, 6, 8), None, (2, 4, 3, 8)), "past_key and past_value go together"),
     "mode": (attention((2, 4, 4, 8), (2, 4, 6, 8), (2, 4, 6, 8), qk_matmul_output_mode=4), "qk_matmul_output_mode is 4, want 0 to 3"),
+    "scores": (attention((1, 1, 40000, 1), (1, 1, 40000, 1), (1, 1, 40000, 1)), "its scores, 1 by 1 by 40000 by 40000, are too large"),
+    "projections": (microsoft("Attention", (60000, 1, 1), (1, 9003), (9003,), num_heads=1, qkv_hidden_sizes=[4501, 4501, 1]), "its projections, 1 by 60000 by 1 by 9003, are too large"),
     "projection": (microsoft("Attention", (2, 5, 12), (12, 47), (47,), num_heads=4), "weights of 47 columns, want 45"),
     "projected heads": (microsoft("Attention", (2, 5, 12), (12, 48), (48,), num_heads=5), "are no multiple of 5 heads"),
     "projected rows": (microsoft("Attention", (2, 5, 11), (12, 48), (48,), num_heads=4), "axis 0 of input 1 has size 12, want 11"),
