@@ -155,6 +155,15 @@ void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count)
     }
 }
 
+void node_swap_graph(Node *n, const Graph *old, Graph *g)
+{
+    for (int i = 0; i < n->nsub; i++)
+        if (n->subs[i] == old) n->subs[i] = g;
+    for (int i = 0; i < n->nattr; i++)
+        for (int k = 0; n->attrs[i].graphs && k < n->attrs[i].count; k++)
+            if (n->attrs[i].graphs[k] == old) n->attrs[i].graphs[k] = g;
+}
+
 int qonnx_node_subgraphs(const Node *n) { return n->nsub; }
 
 Graph *qonnx_node_subgraph(const Node *n, int i)

@@ -10,7 +10,7 @@ static Value *counterpart(const Graph *c, const Value *v)
     return v ? qonnx_graph_find(c, v->name) : NULL;
 }
 
-static void clone_value(const Value *v, Graph *c)
+static Value *clone_value(const Value *v, Graph *c)
 {
     Value *w = graph_value(c, v->name);
     w->dtype = v->dtype;
@@ -24,6 +24,7 @@ static void clone_value(const Value *v, Graph *c)
     w->hi = v->hi;
     w->source = v->source;
     w->info = v->info;
+    return w;
 }
 
 static void clone_attrs(const Node *n, Node *m, Graph *c)
@@ -66,7 +67,8 @@ static Graph *clone_into(const Graph *g, Graph *c)
     return c;
 }
 
-Graph *graph_clone(const Graph *g)
+/* An empty main graph of a model as that of `g`. */
+static Graph *clone_model(const Graph *g)
 {
     Graph *c = graph_new(g->model->path);
     Arena *a = c->model->arena;
@@ -74,7 +76,32 @@ Graph *graph_clone(const Graph *g)
     c->model->arena = a;
     c->model->main = c;
     c->model->nsub = 0;
-    c->model->names = NULL;
+    c->model->names = c->model->node_names = NULL;
     c->model->prop_cap = c->model->nprop;
-    return clone_into(g, c);
+    return c;
+}
+
+Graph *graph_clone(const Graph *g) { return clone_into(g, clone_model(g)); }
+
+Graph *graph_clone_sub(const Graph *sub)
+{
+    names_count(sub->model);
+    return clone_into(sub, graph_new_sub(sub->parent, sub->owner));
+}
+
+Graph *graph_clone_body(const Graph *sub, Value *const *captured, int count)
+{
+    Graph *c = clone_model(sub);
+    for (int i = 0; i < count; i++) {
+        Value *v = clone_value(captured[i], c);
+        v->observed = 0; /* it is where it is made */
+        v->late = false;
+        if (!captured[i]->data) continue;
+        graph_put_constant(c, v, captured[i]->data);
+        v->shared = captured[i]->shared;
+    }
+    clone_into(sub, c);
+    for (int i = 0; i < count; i++)
+        if (!captured[i]->data) graph_put_input(c, graph_own(c, captured[i]->name));
+    return c;
 }

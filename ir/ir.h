@@ -102,6 +102,8 @@ struct qonnx_node {
     Node *prev, *next;  /* order in the graph */
     const void *source; /* Onnx__NodeProto, or NULL */
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
+    const char *turned; /* why its turns run one by one (runtime/turns.h); NULL: they do not, or
+                           nobody has asked */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 
@@ -200,6 +202,7 @@ const char *name_choose(Graph *g, const char *name);
 void name_put(Graph *g, Value *v);        /* under its name */
 void name_drop(Graph *g, const Value *v); /* before it is renamed */
 void name_drop_graph(Graph *g);           /* its own, and its subgraphs': when it is removed */
+void names_count(Model *m);               /* of all graphs, before one of them is left out of it */
 /* `name` itself, which is taken from now on, when no node of the model has it, or else the first
  * free of name_1, name_2, ...; "" stays "". */
 const char *node_name_choose(Graph *g, const char *name);
@@ -213,9 +216,15 @@ int node_strings(const Node *n, const char *name, char *const **values);
 Attr *node_put_attr(Node *n, const char *name); /* found and cleared, or new */
 Attr *node_add_attr(Node *n, const char *name); /* new; there must be none of that name */
 void node_set_graphs(Node *n, Attr *a, Graph **graphs, int count); /* of a new attribute */
+void node_swap_graph(Node *n, const Graph *old, Graph *g); /* `g` takes the place of `old` */
 
 /* clone.c: a copy with an arena of its own that shares the constants' bytes: `g` must outlive it */
 Graph *graph_clone(const Graph *g);
+/* The same of a subgraph, as a main graph: the `count` values that it captures become constants, or
+ * inputs behind its own. */
+Graph *graph_clone_body(const Graph *sub, Value *const *captured, int count);
+/* A copy of a subgraph beside it, which its node does not have yet: node_swap_graph() gives it. */
+Graph *graph_clone_sub(const Graph *sub);
 
 /* refresh.c */
 /* Shapes alone, nodes being in order. Forms before operator set 13 differ in ways that only

@@ -150,16 +150,21 @@ static void count_names(AllNames *t, Graph *g)
         for (int i = 0; i < n->nsub; i++) count_names(t, n->subs[i]);
 }
 
+void names_count(Model *m)
+{
+    AllNames *t = all_names(m, &m->names);
+    if (!t->counted) count_names(t, m->main);
+    t->counted = true;
+}
+
 /* Names are unique in the whole model: a new one must not be captured by a subgraph either. */
 static bool taken(Graph *g, const char *name)
 {
     Model *m = g->model;
     if (qonnx_graph_find(g, name)) return true;
     if (!m->nsub) return false;
-    AllNames *t = all_names(m, &m->names);
-    if (!t->counted) count_names(t, m->main);
-    t->counted = true;
-    const Name *n = name_find(t, name);
+    names_count(m);
+    const Name *n = name_find(m->names, name);
     return n && n->owners;
 }
 

@@ -4,28 +4,10 @@
  */
 #include "lower/lower.h"
 
-/* Values of the outer graph that a subgraph reads. What graphs further out had is that graph's own
- * by now: it took that in itself. */
-typedef struct Captures {
-    Arena *arena;
-    Value **values; /* [count], each once, in the order of their first use */
-    int count, cap;
-} Captures;
-
 static bool is_inside(const Graph *g, const Graph *in)
 {
     while (g && g != in) g = g->parent;
     return g != NULL;
-}
-
-static bool capture(void *user, Value *v)
-{
-    Captures *c = user;
-    for (int i = 0; i < c->count; i++)
-        if (c->values[i] == v) return false;
-    c->values = arena_grow(c->arena, c->values, c->count, &c->cap, sizeof *c->values);
-    c->values[c->count++] = v;
-    return false;
 }
 
 /* In the graph and those in it, `with` is given where `v` was. */
@@ -65,13 +47,14 @@ static Layout layout_of(const Lower *l, const Value *v) { return l->places[v->id
 bool lower_branch(Lower *l, Node *n, Graph *g, Body *b, int which)
 {
     Arena *a = l->program->arena;
-    Captures c = {.arena = a};
-    any_captured(g, n->graph, capture, &c);
-    int own = g->ninput, fed = own + c.count, used = 0;
+    /* what graphs further out had is that graph's own by now: it took that in itself */
+    Value **values;
+    int count = captured_values(g, n->graph, a, &values);
+    int own = g->ninput, fed = own + count, used = 0;
     BodyPort *in = b->in[which] = arena_array(a, (size_t)fed, sizeof *in);
     Layout *layouts = arena_array(a, (size_t)fed, sizeof *layouts);
-    for (int i = 0; i < c.count; i++) {
-        Value *v = c.values[i];
+    for (int i = 0; i < count; i++) {
+        Value *v = values[i];
         take_in(g, v);
         if (v->data) continue;
         layouts[own + used] = layout_of(l, v);

@@ -89,17 +89,6 @@ static bool if_shape(Ctx *cx, Node *n)
     return true;
 }
 
-static bool any_late(const Graph *g)
-{
-    for (const Node *n = g->first; n; n = n->next) {
-        for (int i = 0; i < n->nout; i++)
-            if (n->out[i] && n->out[i]->late) return true;
-        for (int i = 0; i < n->nsub; i++)
-            if (any_late(n->subs[i])) return true;
-    }
-    return false;
-}
-
 /* Whether the condition decides shapes: those of the outputs, or any inside. */
 static unsigned if_lists(const Node *n)
 {
@@ -111,7 +100,7 @@ static unsigned if_lists(const Node *n)
         for (int k = 0; same && out_used(n, i) && k < a->rank; k++) same = same_size(a, b, k);
         if (!same) return 1;
     }
-    return any_late(yes) || any_late(no);
+    return late_value(yes) || late_value(no);
 }
 
 /* ---- Loop and Scan, taken apart -------------------------------------------------------------- */
@@ -407,6 +396,36 @@ static int64_t cycle_turns(const Node *n)
     return ok && !c.ends ? c.turns : -1;
 }
 
+/* Whether two shapes are known and the same. */
+static bool equal_shapes(const Shape *a, const Shape *b)
+{
+    bool same = a->rank >= 0 && a->rank == b->rank;
+    for (int i = 0; same && i < a->rank; i++) same = a->dim[i] >= 0 && a->dim[i] == b->dim[i];
+    return same;
+}
+
+bool cycle_alike(Why *why, const Node *n)
+{
+    Cycle c;
+    Ctx *quiet = ctx_quiet();
+    bool known = !is_old(n) && cycle_of(quiet, n, &c);
+    qonnx_ctx_free(quiet);
+    if (!known) return true; /* it is refused */
+    const Value *late = late_value(c.body);
+    if (late) return why_not(why, "the shape of '%s' in its body depends on data", late->name);
+    for (int i = 0; i < c.states; i++) {
+        const Value *a = c.body->inputs[c.head + i], *b = c.body->outputs[c.tail + i];
+        if (!equal_shapes(&n->in[c.head + i]->shape, &a->shape) ||
+            !equal_shapes(&a->shape, &b->shape))
+            return why_not(why, "a turn may change the shape of its state '%s'", a->name);
+    }
+    for (int i = c.states; i < n->nout; i++)
+        if (out_used(n, i) && (c.ends || c.turns < 0))
+            return why_not(why, "the size of its output '%s' depends on when its condition ends it",
+                           n->out[i]->name);
+    return true;
+}
+
 /* Whether the number of turns decides a shape: that of a whole. */
 static unsigned loop_lists(const Node *n)
 {
@@ -427,8 +446,8 @@ static bool scan_takes(Why *why, const Node *n)
     return !is_old(n) || why_not(why, "its form is from before operator set 9");
 }
 
-static const Flow if_flow = {if_enter, NULL, NULL};
-static const Flow cycle_flow = {cycle_enter, cycle_settled, cycle_turns};
+static const Flow if_flow = {if_enter, NULL, NULL, NULL};
+static const Flow cycle_flow = {cycle_enter, cycle_settled, cycle_turns, cycle_alike};
 
 enum { MANY = INT16_MAX }; /* inputs, of which the first may be left out */
 

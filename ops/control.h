@@ -36,6 +36,9 @@ bool cycle_axis(Ctx *cx, const Node *n, const Cycle *c, bool output, int i, int 
 /* Whether the turns go along it from its end. */
 bool cycle_reversed(const Node *n, bool output, int i);
 
+/* Whether all turns are alike (Flow.alike). */
+bool cycle_alike(Why *why, const Node *n);
+
 /* control_lower.c */
 bool if_lower(Lower *l, Node *n);
 bool cycle_lower(Lower *l, Node *n);

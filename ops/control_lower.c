@@ -135,9 +135,6 @@ static bool lower_parts(CycleLower *s)
             continue;
         }
         Value *whole = n->out[at];
-        if (c->ends || c->turns < 0)
-            return qonnx_fail(l->cx, n, "how many parts its output '%s' has depends on data",
-                              whole->name);
         if (!cycle_axis(l->cx, n, c, true, i, whole->shape.rank, &axis)) return false;
         Buf *b = axis ? lower_temp(l, bytes * (size_t)c->turns) : lower_out(l, whole, PLAIN);
         *port = slice_port(b, bytes, c->turns, cycle_reversed(n, true, i));
@@ -163,25 +160,13 @@ static bool order_parts(const CycleLower *s)
     return true;
 }
 
-/* Whether a state keeps its shape: memory is as large as it is at first. */
-static bool check_states(Lower *l, const Node *n, const Cycle *c)
-{
-    for (int i = 0; i < c->states; i++) {
-        const Value *a = c->body->inputs[c->head + i], *b = c->body->outputs[c->tail + i];
-        bool same = a->shape.rank == b->shape.rank && a->dtype == b->dtype;
-        for (int k = 0; same && k < a->shape.rank; k++) same = a->shape.dim[k] == b->shape.dim[k];
-        if (!same)
-            return qonnx_fail(l->cx, n, "its state '%s' has another shape or type after a turn",
-                              a->name);
-    }
-    return true;
-}
-
 bool cycle_lower(Lower *l, Node *n)
 {
     CycleLower s = {.lower = l, .node = n};
     Cycle *c = &s.cycle;
-    if (!cycle_of(l->cx, n, c) || !check_states(l, n, c)) return false;
+    Why why;
+    if (!cycle_of(l->cx, n, c)) return false;
+    if (!cycle_alike(&why, n)) return qonnx_fail(l->cx, n, "%s", why.text);
     Arena *a = l->program->arena;
     size_t states = (size_t)(c->tail + c->states);
     Body *b = &s.body;

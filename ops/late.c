@@ -15,6 +15,31 @@ bool any_captured(const Graph *s, const Graph *g, bool (*see)(void *, Value *), 
     return false;
 }
 
+/* What is captured, as far as it was met. */
+typedef struct Captured {
+    Arena *arena;
+    Value **values;
+    int count, cap;
+} Captured;
+
+static bool capture(void *user, Value *v)
+{
+    Captured *c = user;
+    for (int i = 0; i < c->count; i++)
+        if (c->values[i] == v) return false;
+    c->values = arena_grow(c->arena, c->values, c->count, &c->cap, sizeof *c->values);
+    c->values[c->count++] = v;
+    return false;
+}
+
+int captured_values(const Graph *s, const Graph *g, Arena *a, Value ***values)
+{
+    Captured c = {.arena = a};
+    any_captured(s, g, capture, &c);
+    *values = c.values;
+    return c.count;
+}
+
 bool any_read(const Node *n, bool (*see)(void *, Value *), void *user)
 {
     for (int i = 0; i < n->nin; i++)
@@ -28,6 +53,17 @@ static bool is_late(void *user, Value *v)
 {
     (void)user;
     return v->late;
+}
+
+const Value *late_value(const Graph *g)
+{
+    const Value *found = NULL;
+    for (const Node *n = g->first; n && !found; n = n->next) {
+        for (int i = 0; i < n->nsub && !found; i++) found = late_value(n->subs[i]);
+        for (int i = 0; i < n->nout && !found; i++)
+            if (n->out[i] && n->out[i]->late) found = n->out[i];
+    }
+    return found;
 }
 
 /* Whether a list that the node needs is computed; from more than shapes, when `data`. */
@@ -75,6 +111,6 @@ static void mark(Node *n, bool late)
     }
 }
 
-void node_mark_late(Node *n) { mark(n, node_is_late(n)); }
+void node_mark_late(Node *n) { mark(n, n->turned || node_is_late(n)); }
 
 void node_mark_data(Node *n) { mark(n, wants_computed(n, true) || any_read(n, is_late, NULL)); }

@@ -64,11 +64,15 @@ typedef struct Flow {
     bool (*settled)(Node *n, bool last);
     /* How often its subgraph runs; -1: not known before it does. NULL: one of them runs, once. */
     int64_t (*turns)(const Node *n);
+    /* Whether all turns are alike, the subgraph being specialized for what the first one is given:
+     * then it is lowered once. Else its turns run one by one (runtime/turns.h). NULL: it has none.
+     */
+    bool (*alike)(Why *why, const Node *n);
 } Flow;
 
 typedef struct Op {
-    const char *name;    /* op_type */
-    int min_in, max_in;  /* inputs it takes; max -1: any number */
+    const char *name;   /* op_type */
+    int min_in, max_in; /* inputs it takes; max -1: any number */
     /* Infers dtype and shape of the outputs from the inputs' (which may be unknown: then it
      * leaves them so). False: the operands are wrong; the message says how. */
     bool (*shape)(Ctx *cx, Node *n);
@@ -137,6 +141,10 @@ int counted_axis(const Value *v);
 bool any_read(const Node *n, bool (*see)(void *, Value *), void *user);
 /* The same for what subgraph `s` takes from graph `g`. */
 bool any_captured(const Graph *s, const Graph *g, bool (*see)(void *, Value *), void *user);
+/* These values, each once, in the order of their first use, in the arena; returns how many. */
+int captured_values(const Graph *s, const Graph *g, Arena *a, Value ***values);
+/* The first value in the graph or its subgraphs that is late; NULL: there is none. */
+const Value *late_value(const Graph *g);
 
 /* ---- the form that an operator set gives a node (ops/attributes.c) -----------------------------
  */

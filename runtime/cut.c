@@ -19,9 +19,24 @@ static const Node *sizing(const Node *n)
     return NULL;
 }
 
+/* The node, or one in its subgraphs, whose turns run one by one; NULL: there is none. */
+static const Node *turned_node(const Node *n)
+{
+    const Node *found = n->turned ? n : NULL;
+    for (int i = 0; i < n->nsub && !found; i++)
+        for (const Node *m = n->subs[i]->first; m && !found; m = m->next) found = turned_node(m);
+    return found;
+}
+
 bool graph_is_whole(Ctx *cx, const Graph *g)
 {
     for (const Node *n = g->first; n; n = n->next) {
+        const Node *turned = turned_node(n);
+        if (turned)
+            return qonnx_fail(cx, turned,
+                              "compiled code cannot run it, for its turns are not all alike: %s; "
+                              "make shapes and trip count constant in the model",
+                              turned->turned);
         const Node *from = node_is_late(n) ? sizing(n) : NULL;
         if (from)
             return qonnx_fail(cx, from,
@@ -78,21 +93,27 @@ Tensor tensor_trimmed(Tensor t, int axis, const void *size)
 
 /* ---- cutting --------------------------------------------------------------------------------- */
 
+/* Where a node goes: Node.mark. */
+enum { FRONT, TURNED, LATE };
+
 /* One cut being made. */
 typedef struct Work {
-    Graph *front; /* the graph, from which the late nodes are taken */
+    Graph *front; /* the graph, from which nodes are taken */
     Cut *cut;
     bool *crosses; /* by Value.id of the front: it is an input of the rest */
     Value **from;  /* [cut->ninput]: these, in the order they are read */
     int room;      /* of that list */
     int *place;    /* by Value.id of the front: its number among the outputs, from 1 */
+    int *fed;      /* by Value.id of the front: its number among the fed inputs, from 1 */
 } Work;
+
+static bool made_by(const Value *v, int mark) { return v->def && v->def->mark == mark; }
 
 /* Takes a value over the cut, once. */
 static bool cross(void *user, Value *v)
 {
     Work *w = user;
-    if (v->data || (v->def && v->def->mark) || w->crosses[v->id]) return false;
+    if (v->data || made_by(v, LATE) || w->crosses[v->id]) return false;
     if (w->cut->ninput == w->room)
         w->from = xrealloc_array(w->from, (size_t)(w->room = 2 * w->room + 8), sizeof *w->from);
     w->from[w->cut->ninput++] = v;
@@ -112,32 +133,46 @@ static int output_of(Work *w, Value *v)
 
 static Cross from_program(Work *w, Value *v)
 {
-    Cross c = {FROM_PROGRAM, output_of(w, v), -1, counted_axis(v)};
+    Cross c = {FROM_PROGRAM, .index = output_of(w, v), .counted = -1, .axis = counted_axis(v)};
     if (c.axis >= 0) c.counted = output_of(w, v->def->out[v->def->row->counted->output]);
     return c;
 }
 
+static Cross from_turns(const Value *v)
+{
+    Cross c = {FROM_TURNS, .output = v->def_index, .counted = -1, .axis = -1};
+    for (const Node *n = v->def->prev; n; n = n->prev) c.index += n->mark == TURNED;
+    return c;
+}
+
+/* Where a value of the front is found, of whatever makes it. */
+static Cross from_front(Work *w, Value *v)
+{
+    Cross c = {FROM_NOTHING, .counted = -1, .axis = -1};
+    if (!v) return c;
+    if (made_by(v, TURNED)) return from_turns(v);
+    c.from = v->data ? FROM_CONSTANT : FROM_INPUT;
+    c.constant = v->data;
+    c.index = w->fed[v->id] - 1;
+    return v->data || w->fed[v->id] ? c : from_program(w, v);
+}
+
 /* Gives the rest the inputs that cross. What is observed is seen where it is made, but for what has
- * its size only now. */
+ * its size only now, and what turns have made. */
 static void put_inputs(Work *w)
 {
     Cut *c = w->cut;
     Graph *g = c->rest;
-    int *fed = xcalloc((size_t)w->front->nvalue, sizeof *fed); /* number of a fed input, from 1 */
-    for (int i = 0, k = 0; i < w->front->ninput; i++)
-        if (!w->front->inputs[i]->data) fed[w->front->inputs[i]->id] = ++k;
     for (int i = 0; i < g->ninput; i++) g->inputs[i]->input_count--;
     g->ninput = 0;
     c->inputs = xcalloc((size_t)c->ninput + 1, sizeof *c->inputs);
     for (int i = 0; i < c->ninput; i++) {
-        Value *from = w->from[i], *to = graph_own(g, from->name);
-        int input = fed[from->id];
-        c->inputs[i] = input ? (Cross){FROM_INPUT, input - 1, -1, -1} : from_program(w, from);
-        if (c->inputs[i].axis < 0) to->observed = 0;
+        Value *to = graph_own(g, w->from[i]->name);
+        c->inputs[i] = from_front(w, w->from[i]);
+        if (c->inputs[i].axis < 0 && c->inputs[i].from != FROM_TURNS) to->observed = 0;
         graph_put_input(g, to);
     }
     for (int i = 0; i < g->nconstant; i++) g->constants[i]->observed = 0;
-    free(fed);
 }
 
 /* The outputs of a graph, which has none then. Freed by the caller. */
@@ -160,24 +195,29 @@ static void put_outputs(Work *w)
     c->outputs = xcalloc((size_t)c->noutput + 1, sizeof *c->outputs);
     Value **all = take_outputs(w->front), **others = c->rest ? take_outputs(c->rest) : NULL;
     for (int i = 0; i < c->noutput; i++) {
-        if (!all[i]->def || !all[i]->def->mark) {
+        if (made_by(all[i], TURNED)) {
+            c->outputs[i] = from_turns(all[i]);
+        } else if (!made_by(all[i], LATE)) {
             c->outputs[i] = from_program(w, all[i]);
-            continue;
+        } else {
+            c->outputs[i] =
+                (Cross){FROM_REST, .index = c->rest->noutput, .counted = -1, .axis = -1};
+            graph_put_output(c->rest, others[i]);
         }
-        c->outputs[i] = (Cross){FROM_REST, c->rest->noutput, -1, -1};
-        graph_put_output(c->rest, others[i]);
     }
     free(all);
     free(others);
 }
 
-/* Takes the nodes out of both graphs that belong to the other. */
+/* Takes the nodes out of both graphs that do not belong there. */
 static void part_nodes(Graph *front, Graph *rest)
 {
-    for (Node *a = front->first, *b = rest->first, *an, *bn; a; a = an, b = bn) {
+    for (Node *a = front->first, *b = rest ? rest->first : NULL, *an, *bn = NULL; a;
+         a = an, b = bn) {
         an = a->next;
-        bn = b->next;
-        qonnx_node_remove(a->mark ? a : b);
+        if (b) bn = b->next;
+        if (b && a->mark != LATE) qonnx_node_remove(b);
+        if (a->mark != FRONT) qonnx_node_remove(a);
     }
 }
 
@@ -185,7 +225,7 @@ static void part_nodes(Graph *front, Graph *rest)
 static void put_counts(Graph *g)
 {
     for (Node *n = g->first; n; n = n->next)
-        if (!n->mark) node_count(n);
+        if (n->mark == FRONT) node_count(n);
 }
 
 /* What was late is so no more. */
@@ -196,33 +236,90 @@ static Graph *make_rest(const Graph *g)
     return rest;
 }
 
+/* ---- nodes that run turn by turn ------------------------------------------------------------- */
+
+static void take_turned(Work *w, const Node *n, Turned *t)
+{
+    Arena *a = n->graph->model->arena;
+    Ctx *quiet = ctx_quiet();
+    bool known = cycle_of(quiet, n, &t->cycle);
+    assert(known); /* or it would not have been tried */
+    (void)known;
+    qonnx_ctx_free(quiet);
+    Value **captured;
+    int count = captured_values(t->cycle.body, n->graph, a, &captured);
+    t->node = n;
+    t->body = graph_clone_body(t->cycle.body, captured, count);
+    t->in = arena_array(a, (size_t)n->nin + (size_t)count, sizeof *t->in);
+    for (int i = 0; i < n->nin; i++) t->in[t->nin++] = from_front(w, n->in[i]);
+    for (int i = 0; i < count; i++)
+        if (!captured[i]->data) t->in[t->nin++] = from_front(w, captured[i]);
+    t->wanted = arena_array(a, (size_t)n->nout, sizeof *t->wanted);
+    for (int i = 0; i < n->nout; i++) t->wanted[i] = n->out[i] && n->out[i]->nuse;
+}
+
+static void put_turned(Work *w)
+{
+    Cut *c = w->cut;
+    for (const Node *n = w->front->first; n; n = n->next) c->nturned += n->mark == TURNED;
+    c->turned = xcalloc((size_t)c->nturned + 1, sizeof *c->turned);
+    int i = 0;
+    for (const Node *n = w->front->first; n; n = n->next)
+        if (n->mark == TURNED) take_turned(w, n, &c->turned[i++]);
+    for (i = 0; i < c->noutput; i++)
+        if (c->outputs[i].from == FROM_TURNS)
+            c->turned[c->outputs[i].index].wanted[c->outputs[i].output] = true;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static int *number_fed(const Graph *g)
+{
+    int *fed = xcalloc((size_t)g->nvalue + 1, sizeof *fed);
+    for (int i = 0, k = 0; i < g->ninput; i++)
+        if (!g->inputs[i]->data) fed[g->inputs[i]->id] = ++k;
+    return fed;
+}
+
+/* Says where the nodes go. Whether any is late. */
+static bool mark_nodes(Graph *g)
+{
+    bool late = false;
+    for (Node *n = g->first; n; n = n->next) {
+        n->mark = node_is_late(n) ? LATE : n->turned ? TURNED : FRONT;
+        late |= n->mark == LATE;
+    }
+    return late;
+}
+
 Cut graph_cut(Graph *g)
 {
     Cut c = {.noutput = 0};
-    bool late = false;
-    for (Node *n = g->first; n; n = n->next) late |= n->mark = node_is_late(n);
-    if (late) c.rest = make_rest(g);
-    put_counts(g);
+    if (mark_nodes(g)) c.rest = make_rest(g);
     Work w = {.front = g, .cut = &c};
+    put_counts(g);
     w.crosses = xcalloc((size_t)g->nvalue + 1, sizeof *w.crosses);
     w.place = xcalloc((size_t)g->nvalue + 1, sizeof *w.place);
+    w.fed = number_fed(g);
     for (Node *n = g->first; n; n = n->next)
-        if (n->mark) any_read(n, cross, &w);
+        if (n->mark == LATE) any_read(n, cross, &w);
     put_outputs(&w);
-    if (late) {
-        put_inputs(&w);
-        part_nodes(g, c.rest);
-        qonnx_graph_sweep(c.rest);
-    }
+    put_turned(&w);
+    if (c.rest) put_inputs(&w);
+    part_nodes(g, c.rest);
+    if (c.rest) qonnx_graph_sweep(c.rest);
     qonnx_graph_sweep(g);
     free(w.crosses);
     free(w.place);
     free(w.from);
+    free(w.fed);
     return c;
 }
 
 void cut_free(Cut *c)
 {
+    for (int i = 0; i < c->nturned; i++) qonnx_graph_free(c->turned[i].body);
+    free(c->turned);
     qonnx_graph_free(c->rest);
     free(c->inputs);
     free(c->outputs);

@@ -1,6 +1,7 @@
 /* runtime/exec.c - calls in order, taps in between. */
 #include "runtime/exec.h"
 #include "kernels/kernel.h"
+#include "runtime/limits.h"
 #ifdef HAVE_ONEDNN
 #include "runtime/onednn.h"
 #endif
@@ -282,13 +283,10 @@ static bool run_turn(Exec *x, int call, int64_t t, Run *run)
 {
     const Call *c = &x->image->program->calls[call];
     const Body *b = c->body;
-    if (run->left < b->cost)
-        return qonnx_fail(run->cx, c->node,
-                          "it has not ended after %lld turns, and one run of the model may take "
-                          "%.2g steps: its condition or its trip count is wrong, or the inputs are "
-                          "too large",
-                          (long long)t, (double)x->image->program->work);
-    run->left -= b->cost;
+    bool open = b->test || b->trip; /* else all turns were counted before */
+    if (open && run->left < b->cost)
+        return limits_no_end(run->cx, c->node, t, x->image->program->work);
+    if (open) run->left -= b->cost;
     if (b->counter) memcpy(at(x, b->counter), &t, sizeof t);
     if (!run_branch(x, call, 0, t, run)) return false;
     for (int i = 0; i < b->ncarried; i++) {
@@ -331,15 +329,18 @@ static bool run_program(Exec *x, Run *run)
     return true;
 }
 
-bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, TapFn *fn, void *user)
+bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, int64_t *work, TapFn *fn, void *user)
 {
     const Program *p = x->image->program;
-    Run run = {cx, p->work, fn, user};
+    int64_t used = work ? *work : 0;
+    Run run = {cx, p->work - used, fn, user};
 #ifdef HARD
     memset(x->scratch, 0xff, x->image->scratch);
 #endif
     for (int i = 0; i < p->ninput; i++) x->in[i] = inputs[i].data;
-    return run_program(x, &run);
+    bool ok = run_program(x, &run);
+    if (work) *work = p->work - run.left;
+    return ok;
 }
 
 const void *exec_output(const Exec *x, int i) { return at(x, x->image->program->outputs[i].buf); }

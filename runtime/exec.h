@@ -28,8 +28,9 @@ typedef void TapFn(void *user, const Tap *tap, const void *data);
 
 /* Runs once. `inputs` are the fed inputs, of the program's shapes, their data aligned to its type;
  * `fn` may be NULL. Outputs are at exec_output until the next run. False only where something is to
- * run nobody knows how often, and takes more steps than the program may. */
-bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, TapFn *fn, void *user);
+ * run nobody knows how often, and takes more steps than the program may: with `work`, which may be
+ * NULL, beside those that it holds, and it holds them all then. */
+bool exec_run(Exec *x, Ctx *cx, const Tensor *inputs, int64_t *work, TapFn *fn, void *user);
 const void *exec_output(const Exec *x, int i);
 
 /* "auto", "onednn", "portable" or NULL; false with a message for others. */

@@ -208,7 +208,7 @@ static bool fold_kernels(Ctx *cx, Node *n)
     if (!p) return false;
     Image *m = image_new(p, ENGINE_PORTABLE, NULL);
     Exec *x = exec_new(m);
-    exec_run(x, cx, NULL, NULL, NULL); /* without a body it always ends */
+    exec_run(x, cx, NULL, NULL, NULL, NULL); /* without a body it always ends */
     Graph *g = n->graph;
     qonnx_node_remove(n);
     for (int i = 0; i < p->noutput; i++) {

@@ -215,12 +215,20 @@ void limits_set(const Limits *l, Program *p)
 
 static size_t sum_of(size_t a, size_t b) { return a + b < a ? SIZE_MAX : a + b; }
 
-bool limits_cut(Ctx *cx, Limits *l, const Graph *rest)
+int64_t limits_making(const Graph *g)
 {
     enum { STEPS = 100000 }; /* to copy, infer and lower a node */
-    int64_t nodes = 0;
-    for (const Node *n = rest->first; n; n = n->next) nodes++;
-    l->work_used = size_plus(l->work_used, size_times(nodes, STEPS));
+    int64_t steps = STEPS;
+    for (const Node *n = g->first; n; n = n->next) {
+        steps = size_plus(steps, STEPS);
+        for (int i = 0; i < n->nsub; i++) steps = size_plus(steps, limits_making(n->subs[i]));
+    }
+    return steps;
+}
+
+bool limits_cut(Ctx *cx, Limits *l, const Graph *rest)
+{
+    l->work_used = size_plus(l->work_used, limits_making(rest));
     l->memory_used = sum_of(l->memory_used, 2 * arena_bytes(rest->model->arena)); /* and its copy */
     return (l->work_used <= l->work && l->memory_used <= l->memory) ||
            qonnx_fail(cx, rest->first,
@@ -264,23 +272,58 @@ static const Node *hungriest(const Program *p)
     return worst;
 }
 
+/* Fails for a node: one run takes that many bytes, `where`. */
+static bool too_large(Ctx *cx, const Limits *l, const Node *n, size_t bytes, const char *where)
+{
+    char need[32], may[32];
+    size_text(need, (double)bytes);
+    size_text(may, (double)(l->memory < l->available ? l->memory : l->available));
+    const char *why = l->asked                   ? "--max-memory allows"
+                      : l->available < l->memory ? "the machine has about"
+                                                 : "a model and samples of this size may take";
+    return qonnx_fail(cx, n,
+                      "one run of the model takes %s of memory, most of it %s; %s %s: give the "
+                      "inputs smaller shapes, or allow more by --max-memory",
+                      need, where, why, may);
+}
+
+static bool allows(const Limits *l, size_t bytes)
+{
+    return bytes <= l->memory && bytes <= l->available;
+}
+
 bool limits_memory(Ctx *cx, Limits *l, const Program *p)
 {
     size_t bytes = sum_of(l->memory_used, p->memory);
     for (int i = 0; i < p->noutput; i++) bytes = sum_of(bytes, p->outputs[i].tensor.bytes);
     for (int i = 0; i < p->ncall; i++) bytes = sum_of(bytes, packed_bytes(&p->calls[i]));
-    size_t most = l->memory < l->available ? l->memory : l->available;
     l->memory_used = bytes;
-    if (bytes <= most) return true;
-    char need[32], may[32];
-    size_text(need, (double)bytes);
-    size_text(may, (double)most);
-    const char *why = l->asked                   ? "--max-memory allows"
-                      : l->available < l->memory ? "the machine has about"
-                                                 : "a model and samples of this size may take";
+    return allows(l, bytes) || too_large(cx, l, hungriest(p), bytes, "here");
+}
+
+/* ---- what shows while a model runs ----------------------------------------------------------- */
+
+bool limits_no_end(Ctx *cx, const Node *n, int64_t turns, int64_t work)
+{
     return qonnx_fail(
-        cx, hungriest(p),
-        "one run of the model takes %s of memory, most of it here; %s %s: give the inputs "
-        "smaller shapes, or allow more by --max-memory",
-        need, why, may);
+        cx, n,
+        "it has not ended after %lld turns, and one run of the model may take %.2g "
+        "steps: its condition or its trip count is wrong, or the inputs are too large",
+        (long long)turns, (double)work);
+}
+
+bool limits_spend(Ctx *cx, const Limits *l, Used *u, int64_t work)
+{
+    u->work = size_plus(u->work, work);
+    return !u->node || u->work <= l->work || limits_no_end(cx, u->node, u->turn, l->work);
+}
+
+bool limits_keep(Ctx *cx, const Limits *l, Used *u, size_t bytes)
+{
+    char where[80];
+    u->memory = sum_of(u->memory, bytes);
+    size_t all = sum_of(l->memory_used, u->memory);
+    if (!u->node || allows(l, all)) return true;
+    snprintf(where, sizeof where, "for what %lld turns have made here", (long long)u->turn);
+    return too_large(cx, l, u->node, all, where);
 }

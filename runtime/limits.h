@@ -9,10 +9,10 @@
 #include "lower/program.h"
 
 typedef struct Limits {
-    size_t memory;    /* bytes that a thread may take for one run */
-    bool asked;       /* the user has said so */
-    size_t available; /* of them, what the machine (or its cgroup) can give, less a tenth */
-    int64_t work;     /* bytes written and multiply-accumulates of one run */
+    size_t memory;      /* bytes that a thread may take for one run */
+    bool asked;         /* the user has said so */
+    size_t available;   /* of them, what the machine (or its cgroup) can give, less a tenth */
+    int64_t work;       /* bytes written and multiply-accumulates of one run */
     size_t memory_used; /* of that, by the parts of the graph that run before (cut.h) */
     int64_t work_used;
 } Limits;
@@ -33,6 +33,25 @@ bool limits_memory(Ctx *cx, Limits *l, const Program *p);
 /* Takes the work and memory of making a program for what is left of the graph, each time that it is
  * cut: many cuts, one behind the other, are as costly as what they run. */
 bool limits_cut(Ctx *cx, Limits *l, const Graph *rest);
+
+/* Steps that it takes to make a program of the graph. */
+int64_t limits_making(const Graph *g);
+
+/* What a run has taken of its limits that nobody could know before. */
+typedef struct Used {
+    int64_t work;     /* steps */
+    size_t memory;    /* bytes that turns (turns.h) have made and that are kept */
+    const Node *node; /* the node whose turns run, the innermost one; NULL: none's */
+    int64_t turn;     /* of that node */
+} Used;
+
+/* Takes steps of a turn; the same for all turns that give the same, whatever is cached. False: the
+ * limit of work does not allow that; the message names the node. */
+bool limits_spend(Ctx *cx, const Limits *l, Used *u, int64_t work);
+/* Takes bytes that turns keep, beside those that are known before. The same of memory. */
+bool limits_keep(Ctx *cx, const Limits *l, Used *u, size_t bytes);
+/* Fails for a node that would take more work after so many turns. */
+bool limits_no_end(Ctx *cx, const Node *n, int64_t turns, int64_t work);
 
 /* Tells the program the limit of work, which it keeps where it runs something nobody knows how
  * often. */

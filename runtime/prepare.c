@@ -40,9 +40,40 @@ static bool set_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
 /* What a file says of sizes that are data was true of one sample at best. */
 static void forget_late(Node *n)
 {
-    bool late = node_is_late(n);
+    bool late = n->turned || node_is_late(n);
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && (late || counted_axis(n->out[i]) >= 0)) n->out[i]->shape.rank = -1;
+}
+
+static bool specialize_nodes(Ctx *cx, Graph *g);
+
+/* Specializes the body of a cycle for what its first turn is given. Where the turns are not all
+ * alike, the node has its body back as it was, for each turn to be specialized by itself. */
+static bool try_turn(Ctx *cx, Node *n)
+{
+    Why why;
+    if (!node_enter(cx, n)) return false;
+    Graph *tried = n->subs[0], *kept = graph_clone_sub(tried);
+    if (!specialize_nodes(cx, tried)) return false;
+    bool alike = n->row->flow->alike(&why, n);
+    if (!alike) {
+        n->turned = arena_string(n->graph->model->arena, why.text);
+        node_swap_graph(n, tried, kept);
+    }
+    graph_release(alike ? kept : tried);
+    return true;
+}
+
+/* Does the node's subgraphs. Those of a cycle that runs in a later part are as they were, too. */
+static bool specialize_subgraphs(Ctx *cx, Node *n)
+{
+    n->turned = NULL;
+    if (n->nsub == 1 && n->row && n->row->flow && n->row->flow->alike)
+        return node_is_late(n) || try_turn(cx, n);
+    if (!node_enter(cx, n)) return false;
+    for (int i = 0; i < n->nsub; i++)
+        if (!specialize_nodes(cx, n->subs[i])) return false;
+    return true;
 }
 
 /* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's
@@ -53,11 +84,10 @@ static bool specialize_nodes(Ctx *cx, Graph *g)
     for (Node *n = g->first, *next; n; n = next) {
         next = n->next;
         if (node_choose(n, &next)) continue;
-        if (!node_enter(cx, n)) return false;
-        for (int i = 0; i < n->nsub; i++)
-            if (!specialize_nodes(cx, n->subs[i])) return false;
+        if (!specialize_subgraphs(cx, n)) return false;
         forget_late(n);
         if (!node_infer(cx, n)) return false;
+        if (n->nsub) forget_late(n); /* what its subgraphs say of it is that, too */
         if (!node_fold(cx, n)) node_mark_late(n);
     }
     return true;

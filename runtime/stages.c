@@ -1,5 +1,6 @@
 /* runtime/stages.c - see stages.h. */
 #include "runtime/stages.h"
+#include "runtime/turns.h"
 #include <stdlib.h>
 
 /* One part. */
@@ -7,7 +8,8 @@ typedef struct Stage {
     Variants *of;
     const Variant *variant;
     Exec *exec;
-    Tensor *inputs; /* of the next one */
+    Tensor *inputs;  /* of the next one */
+    Tensor **turned; /* outputs of the nodes that run turn by turn, whose data is owned */
 } Stage;
 
 struct Stages {
@@ -23,11 +25,36 @@ Stages *stages_new(Variants *all)
     return s;
 }
 
+/* Frees what turns have made in a part. Returns how many bytes that were. */
+static size_t forget_turned(const Stage *g)
+{
+    const Cut *c = &g->variant->cut;
+    size_t bytes = 0;
+    for (int i = 0; i < c->nturned; i++)
+        for (int k = 0; k < c->turned[i].node->nout; k++) {
+            Tensor *t = &g->turned[i][k];
+            if (t->data) bytes += t->bytes;
+            free((void *)(uintptr_t)t->data);
+            t->data = NULL;
+        }
+    return bytes;
+}
+
+static size_t forget_all(const Stages *s)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < s->count; i++) bytes += forget_turned(&s->list[i]);
+    return bytes;
+}
+
 /* Gives the parts from the last one down to part `first` back. */
 static void leave(Stages *s, int first)
 {
     while (s->count > first) {
         Stage *g = &s->list[--s->count];
+        forget_turned(g);
+        for (int i = 0; i < g->variant->cut.nturned; i++) free(g->turned[i]);
+        free(g->turned);
         exec_free(g->exec);
         free(g->inputs);
         variants_give_back(g->of, g->variant);
@@ -55,12 +82,16 @@ static bool enter(Ctx *cx, Stages *s, int i, Variants *of, const Tensor *inputs)
     leave(s, i);
     if (s->count == s->room)
         s->list = xrealloc_array(s->list, (size_t)(s->room = 2 * s->room + 2), sizeof *s->list);
-    s->list[s->count++] = (Stage){
+    Stage *g = &s->list[s->count++];
+    *g = (Stage){
         .of = of,
         .variant = v,
         .exec = exec_new(v->image),
         .inputs = xcalloc((size_t)v->cut.ninput + 1, sizeof(Tensor)),
+        .turned = xcalloc((size_t)v->cut.nturned + 1, sizeof(Tensor *)),
     };
+    for (int k = 0; k < v->cut.nturned; k++)
+        g->turned[k] = xcalloc((size_t)v->cut.turned[k].node->nout + 1, sizeof(Tensor));
     return true;
 }
 
@@ -72,18 +103,61 @@ static Tensor program_output(const Stage *g, const Cross *c)
     return c->counted < 0 ? t : tensor_trimmed(t, c->axis, exec_output(g->exec, c->counted));
 }
 
-bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
+/* A tensor that is there once the part has run; `inputs` are its. */
+static Tensor found(const Stage *g, const Cross *c, const Tensor *inputs)
+{
+    switch (c->from) {
+    case FROM_CONSTANT: return *c->constant;
+    case FROM_INPUT: return inputs[c->index];
+    case FROM_PROGRAM: return program_output(g, c);
+    case FROM_TURNS: return g->turned[c->index][c->output];
+    default: return (Tensor){.dtype = QONNX_UNDEFINED};
+    }
+}
+
+/* One run. */
+typedef struct Run {
+    Ctx *cx;
+    Used *used;
+    TapFn *fn; /* sees the taps; may be NULL */
+    void *user;
+} Run;
+
+/* Runs the nodes of a part that run turn by turn. */
+static bool run_turned(const Run *r, const Stage *g, const Tensor *inputs)
+{
+    const Variant *v = g->variant;
+    bool ok = true;
+    for (int i = 0; i < v->cut.nturned && ok; i++) {
+        const Turned *t = &v->cut.turned[i];
+        Tensor *in = xcalloc((size_t)t->nin + 1, sizeof *in);
+        for (int k = 0; k < t->nin; k++) in[k] = found(g, &t->in[k], inputs);
+        TurnsRun run = {r->cx, t, v->bodies[i], &v->limits, r->used, r->fn, r->user};
+        ok = turns_run(&run, in, g->turned[i]);
+        free(in);
+    }
+    return ok;
+}
+
+static bool run_part(const Run *r, const Stage *g, const Tensor *inputs)
+{
+    const Variant *v = g->variant;
+    return limits_spend(r->cx, &v->limits, r->used, v->work) &&
+           limits_keep(r->cx, &v->limits, r->used, 0) &&
+           exec_run(g->exec, r->cx, inputs, &r->used->work, r->fn, r->user) &&
+           run_turned(r, g, inputs);
+}
+
+static bool run_parts(const Run *r, Stages *s, const Tensor *inputs)
 {
     Variants *of = s->all;
     int count = 0;
     for (; of; count++) {
-        if (!enter(cx, s, count, of, inputs)) return false;
+        if (!enter(r->cx, s, count, of, inputs)) return false;
         Stage *g = &s->list[count];
-        if (!exec_run(g->exec, cx, inputs, fn, user)) return false;
+        if (!run_part(r, g, inputs)) return false;
         const Cut *cut = &g->variant->cut;
-        for (int i = 0; i < cut->ninput; i++)
-            g->inputs[i] = cut->inputs[i].from == FROM_INPUT ? inputs[cut->inputs[i].index]
-                                                             : program_output(g, &cut->inputs[i]);
+        for (int i = 0; i < cut->ninput; i++) g->inputs[i] = found(g, &cut->inputs[i], inputs);
         inputs = g->inputs;
         of = g->variant->rest;
     }
@@ -91,15 +165,29 @@ bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
     return true;
 }
 
+bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
+{
+    forget_all(s);
+    Used used = {.node = NULL};
+    return run_parts(&(Run){cx, &used, fn, user}, s, inputs);
+}
+
+bool stages_turn(Ctx *cx, Stages *s, const Tensor *inputs, Used *u, TapFn *fn, void *user)
+{
+    return run_parts(&(Run){cx, u, fn, user}, s, inputs);
+}
+
+void stages_forget(Stages *s, Used *u) { u->memory -= forget_all(s); }
+
 bool stages_output_depends(const Stages *s, int i)
 {
     const Cross *c = &s->list[0].variant->cut.outputs[i];
-    return c->from == FROM_REST || c->counted >= 0;
+    return c->from != FROM_PROGRAM || c->counted >= 0;
 }
 
 Tensor stages_output(const Stages *s, int i)
 {
     const Stage *g = s->list;
     while (g->variant->cut.outputs[i].from == FROM_REST) i = g++->variant->cut.outputs[i].index;
-    return program_output(g, &g->variant->cut.outputs[i]);
+    return found(g, &g->variant->cut.outputs[i], NULL);
 }

@@ -8,12 +8,18 @@
 
 typedef struct Stages Stages;
 
-/* For the variants of a session's graph, which must outlive it. */
+/* For the variants of a session's graph, or of a body, which must outlive it. */
 Stages *stages_new(Variants *all);
 void stages_free(Stages *s);
 
 /* Runs once. `inputs` are the fed inputs, with data aligned to its type; `fn` may be NULL. */
 QONNX_CHECKED bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user);
+
+/* The same for one turn of a run that has taken `u` so far. */
+QONNX_CHECKED bool stages_turn(Ctx *cx, Stages *s, const Tensor *inputs, Used *u, TapFn *fn,
+                               void *user);
+/* Gives back what the last turn has made. */
+void stages_forget(Stages *s, Used *u);
 
 /* Whether the size of output i depends on data, as the last run has found: on more than the shapes
  * of the inputs. */

@@ -2,6 +2,7 @@
 #include "runtime/variant.h"
 #include "runtime/bind.h"
 #include "runtime/prepare.h"
+#include "ir/size.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,17 +52,37 @@ Variants *variants_new(const Graph *g, Engine e, size_t max_memory)
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* The next one to free below `v`: it, or where it has a rest one of the rest's, at any depth. */
+/* The lists that hang on a variant: of its bodies and of its rest. NULL: the last one was given. */
+static Variants *child(const Variant *v, int i)
+{
+    int bodies = v->bodies ? v->cut.nturned : 0;
+    if (i < bodies) return v->bodies[i];
+    return i == bodies ? v->rest : NULL;
+}
+
+/* The first of them that is not empty; NULL: none. */
+static Variants *first_child(const Variant *v)
+{
+    Variants *c;
+    for (int i = 0; (c = child(v, i)); i++)
+        if (c->first) return c;
+    return NULL;
+}
+
+/* The next one to free below `v`: it, or where variants hang on it one of them, at any depth. */
 static Variant **lowest(Variant **v)
 {
-    while ((*v)->rest && (*v)->rest->first) v = &(*v)->rest->first;
+    for (Variants *c; (c = first_child(*v));) v = &c->first;
     return v;
 }
 
-/* Frees one whose rest has no variants. Its rest has constants of its program's graph. */
+/* Frees one on which no variants hang. Its rest and bodies have constants of its program's graph.
+ */
 static void variant_free(Variant *v)
 {
-    free(v->rest);
+    Variants *c;
+    for (int i = 0; (c = child(v, i)); i++) free(c);
+    free(v->bodies);
     cut_free(&v->cut);
     image_free(v->image);
     free(v->key);
@@ -87,15 +108,16 @@ void variants_free(Variants *all)
 typedef struct Unused {
     size_t bytes;
     int count;
-    Variant **oldest; /* the one, without variants of its rest, that was not used for longest */
+    Variant **oldest; /* the one on which none hang that was not used for longest */
 } Unused;
 
 static void find_unused(Variants *all, Unused *u)
 {
     for (Variant **at = &all->first; *at; at = &(*at)->next) {
         Variant *v = *at;
-        bool leaf = !v->rest || !v->rest->first;
-        if (!leaf) find_unused(v->rest, u);
+        bool leaf = !first_child(v);
+        Variants *c;
+        for (int i = 0; (c = child(v, i)); i++) find_unused(c, u);
         if (v->users) continue;
         u->bytes += v->bytes;
         u->count++;
@@ -118,18 +140,40 @@ static void trim(Store *s)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* Lowers the first part of a specialized graph, which is consumed, failing too. */
-static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g, Limits *limits)
+/* Takes the memory that the graphs need which are cut off, and their bodies. */
+static bool take_graphs(Ctx *cx, Variant *v)
 {
+    const Cut *c = &v->cut;
+    if (c->rest && !limits_cut(cx, &v->limits, c->rest)) return false;
+    for (int i = 0; i < c->nturned; i++)
+        if (!limits_cut(cx, &v->limits, c->turned[i].body)) return false;
+    return true;
+}
+
+/* Lowers the first part of a specialized graph, which is consumed, failing too. */
+static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g)
+{
+    int64_t before = v->limits.work_used;
     v->cut = graph_cut(g);
-    Program *p = program_make(cx, g, limits);
-    if (!p || (v->cut.rest && !limits_cut(cx, limits, v->cut.rest))) {
+    Program *p = program_make(cx, g, &v->limits);
+    if (!p) return false;
+    v->work = size_plus(v->work, v->limits.work_used - before);
+    if (!take_graphs(cx, v)) {
         program_free(p);
         return false;
     }
     v->image = image_new(p, all->store->engine, all->store->packs);
     v->bytes = image_bytes(v->image) + arena_bytes(g->model->arena) + sizeof *v;
     return true;
+}
+
+/* An empty list for a graph that hangs on the variant. */
+static Variants *hang(const Variants *all, Variant *v, const Graph *g)
+{
+    Variants *c = list_new(all->store, g);
+    c->left = v->limits;
+    v->bytes += arena_bytes(g->model->arena) + sizeof *c;
+    return c;
 }
 
 static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
@@ -140,16 +184,16 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
         qonnx_graph_free(g);
         return NULL;
     }
-    Limits limits = whole ? limits_for(g, all->store->max_memory) : all->left;
     Variant *v = xcalloc(1, sizeof *v);
-    if (!lower_part(cx, all, v, g, &limits)) {
+    v->limits = whole ? limits_for(g, all->store->max_memory) : all->left;
+    v->work = whole ? 0 : limits_making(all->graph);
+    if (!lower_part(cx, all, v, g)) {
         variant_free(v);
         return NULL;
     }
-    if (!v->cut.rest) return v;
-    v->rest = list_new(all->store, v->cut.rest);
-    v->rest->left = limits;
-    v->bytes += arena_bytes(v->cut.rest->model->arena) + sizeof *v->rest;
+    if (v->cut.rest) v->rest = hang(all, v, v->cut.rest);
+    v->bodies = xcalloc((size_t)v->cut.nturned + 1, sizeof(Variants *));
+    for (int i = 0; i < v->cut.nturned; i++) v->bodies[i] = hang(all, v, v->cut.turned[i].body);
     return v;
 }
 

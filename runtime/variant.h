@@ -1,22 +1,27 @@
 /* runtime/variant.h - a session's programs: one for each set of input shapes, and of the contents
  * of inputs that are bound (bind.h). Where the graph must be cut (cut.h), a program is that of its
- * first part, and the rest has programs of its own, in the same way. When they take much memory,
- * those that were not used for the longest time are dropped.
+ * first part, and the rest has programs of its own, in the same way, and so have the bodies that
+ * run turn by turn. When they take much memory, those that were not used for the longest time are
+ * dropped.
  */
 #ifndef RUNTIME_VARIANT_H
 #define RUNTIME_VARIANT_H
 
 #include "runtime/cut.h"
 #include "runtime/exec.h"
+#include "runtime/limits.h"
 
-/* Of one graph: a session's, or what is left of it behind a cut. */
+/* Of one graph: a session's, what is left of it behind a cut, or a body that runs turn by turn. */
 typedef struct Variants Variants;
 
 /* What was made for one set of inputs. What is not said to be variant.c's stays as it is. */
 typedef struct Variant {
-    Image *image;   /* of the first part; NULL: it is being made */
-    Cut cut;        /* where the inputs of the rest and the outputs come from */
-    Variants *rest; /* NULL: there is none */
+    Image *image;      /* of the first part; NULL: it is being made */
+    Cut cut;           /* where the inputs of the rest and the outputs come from */
+    Variants *rest;    /* NULL: there is none */
+    Variants **bodies; /* [cut.nturned] of the nodes that run turn by turn */
+    Limits limits;     /* what one run may take, and what this part and those before it do */
+    int64_t work;      /* steps of the first part; behind a cut, of making it, too */
     /* variant.c's: */
     struct Variant *next;
     void *key;        /* what decides it: shapes, and contents of the inputs that are bound */

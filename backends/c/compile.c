@@ -256,7 +256,7 @@ static bool make_selftest(CModel *m, const Graph *g, const qonnx_dataset *data, 
     Tensor *outputs = arena_array(m->arena, (size_t)p->noutput, sizeof *outputs);
     if (!make_inputs(m, g, data, inputs)) return false;
     Exec *x = exec_new(image_new(m->program, ENGINE_PORTABLE, NULL));
-    bool ok = exec_run(x, m->cx, inputs, NULL, NULL);
+    bool ok = exec_run(x, m->cx, inputs, NULL, NULL, NULL);
     for (int i = 0; i < p->noutput; i++) {
         outputs[i] = p->outputs[i].tensor;
         outputs[i].data = exec_output(x, i);
