@@ -65,19 +65,28 @@ static int64_t graph_work(const Graph *g, const Node **worst, int64_t *most)
     return sum;
 }
 
+/* Steps of a turn of a subgraph. */
+static int64_t turn_work(const Graph *g)
+{
+    enum { CALL = 8000 }; /* to make one: turns may be small, and many */
+    int64_t most, work = CALL;
+    const Node *worst;
+    for (const Node *n = g->first; n; n = n->next) work = size_plus(work, CALL);
+    return size_plus(work, graph_work(g, &worst, &most));
+}
+
 /* Steps that the subgraphs of a node take. One that runs nobody knows how often counts once, and
  * then as it runs. */
 static int64_t subgraph_work(const Node *n)
 {
     const Flow *flow = n->row ? n->row->flow : NULL;
-    int64_t most = 0, unused;
-    const Node *worst;
+    int64_t most = 0;
     for (int i = 0; i < n->nsub; i++) {
-        int64_t work = graph_work(n->subs[i], &worst, &unused);
+        int64_t work = turn_work(n->subs[i]);
         if (work > most) most = work;
     }
     int64_t turns = flow && flow->turns ? flow->turns(n) : 1;
-    return size_times(size_plus(most, turns > 1), turns < 0 ? 1 : turns);
+    return size_times(most, turns < 0 ? 1 : turns);
 }
 
 void node_cost(const Node *n, int64_t *bytes, int64_t *work)
@@ -204,10 +213,8 @@ void limits_set(const Limits *l, Program *p)
         Body *b = p->calls[i].body;
         for (int k = 0; b && k < 2; k++) {
             if (!b->program[k]) continue;
-            int64_t most;
-            const Node *worst;
             limits_set(l, b->program[k]);
-            b->cost = size_plus(graph_work(b->program[k]->graph, &worst, &most), 1);
+            b->cost = turn_work(b->program[k]->graph);
             b->most = l->work / b->cost;
         }
     }

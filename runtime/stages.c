@@ -1,6 +1,7 @@
 /* runtime/stages.c - see stages.h. */
 #include "runtime/stages.h"
 #include "runtime/turns.h"
+#include "ir/size.h"
 #include <stdlib.h>
 
 /* One part. */
@@ -10,6 +11,7 @@ typedef struct Stage {
     Exec *exec;
     Tensor *inputs;  /* of the next one */
     Tensor **turned; /* outputs of the nodes that run turn by turn, whose data is owned */
+    bool fresh;      /* the run before had another variant here, or none */
 } Stage;
 
 struct Stages {
@@ -77,6 +79,7 @@ static bool enter(Ctx *cx, Stages *s, int i, Variants *of, const Tensor *inputs)
     if (!v) return false;
     if (i < s->count && s->list[i].variant == v) {
         variants_give_back(of, v); /* it has been taken already */
+        s->list[i].fresh = false;
         return true;
     }
     leave(s, i);
@@ -86,6 +89,7 @@ static bool enter(Ctx *cx, Stages *s, int i, Variants *of, const Tensor *inputs)
     *g = (Stage){
         .of = of,
         .variant = v,
+        .fresh = true,
         .exec = exec_new(v->image),
         .inputs = xcalloc((size_t)v->cut.ninput + 1, sizeof(Tensor)),
         .turned = xcalloc((size_t)v->cut.nturned + 1, sizeof(Tensor *)),
@@ -139,10 +143,13 @@ static bool run_turned(const Run *r, const Stage *g, const Tensor *inputs)
     return ok;
 }
 
+/* Of a turn, making the program counts, too, unless the turn before had it: whether it was made for
+ * earlier samples has no say. */
 static bool run_part(const Run *r, const Stage *g, const Tensor *inputs)
 {
     const Variant *v = g->variant;
-    return limits_spend(r->cx, &v->limits, r->used, v->work) &&
+    int64_t making = r->used->node && g->fresh ? v->making : 0;
+    return limits_spend(r->cx, &v->limits, r->used, size_plus(v->work, making)) &&
            limits_keep(r->cx, &v->limits, r->used, 0) &&
            exec_run(g->exec, r->cx, inputs, &r->used->work, r->fn, r->user) &&
            run_turned(r, g, inputs);

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Steps of a turn, beside what it runs; and of a byte that goes from one to the next, through
+ * memory that is new. */
+enum { TURN = 1000000, BYTE = 16 };
+
 /* An output that is made part by part. */
 typedef struct Whole {
     Tensor part;        /* the first part: its type and shape */
@@ -29,7 +33,10 @@ typedef struct Turns {
 
 static bool keep(const Turns *s, size_t bytes)
 {
-    return limits_keep(s->run->cx, s->run->limits, s->run->used, bytes);
+    const TurnsRun *r = s->run;
+    int64_t steps = bytes > INT64_MAX / BYTE ? INT64_MAX : BYTE * (int64_t)bytes;
+    return limits_keep(r->cx, r->limits, r->used, bytes) &&
+           limits_spend(r->cx, r->limits, r->used, steps);
 }
 
 static void drop(const Turns *s, void *data, size_t bytes)
@@ -221,7 +228,8 @@ static bool run_turn(Turns *s)
     r->used->node = s->turned->node;
     r->used->turn = s->turn;
     stages_forget(s->stages, r->used);
-    if (!take_slices(s) || !stages_turn(r->cx, s->stages, s->fed, r->used, r->fn, r->user))
+    if (!limits_spend(r->cx, r->limits, r->used, TURN) || !take_slices(s) ||
+        !stages_turn(r->cx, s->stages, s->fed, r->used, r->fn, r->user))
         return false;
     for (int i = 0; i < c->parts; i++)
         if (s->turned->wanted[c->states + i] && !add_part(s, i)) return false;

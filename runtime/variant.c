@@ -16,6 +16,10 @@ enum { MOST_VARIANTS = 5 };
 enum { MOST_VARIANTS = 1000 };
 #endif
 
+/* What it takes until a variant can run, as multiples of limits_making(), which is for its program
+ * alone; and steps of each byte of its memory. */
+enum { READY = 4, BYTE = 16 };
+
 /* What all variants of a session share. */
 typedef struct Store {
     pthread_mutex_t lock; /* guards what follows, and all lists of variants */
@@ -157,13 +161,16 @@ static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g)
     v->cut = graph_cut(g);
     Program *p = program_make(cx, g, &v->limits);
     if (!p) return false;
-    v->work = size_plus(v->work, v->limits.work_used - before);
+    v->work = v->limits.work_used - before;
     if (!take_graphs(cx, v)) {
         program_free(p);
         return false;
     }
     v->image = image_new(p, all->store->engine, all->store->packs);
     v->bytes = image_bytes(v->image) + arena_bytes(g->model->arena) + sizeof *v;
+    size_t memory = p->memory;
+    for (int i = 0; i < p->noutput; i++) memory += p->outputs[i].buf->bytes;
+    v->making = size_plus(v->making, size_times(BYTE, (int64_t)memory));
     return true;
 }
 
@@ -186,7 +193,7 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
     }
     Variant *v = xcalloc(1, sizeof *v);
     v->limits = whole ? limits_for(g, all->store->max_memory) : all->left;
-    v->work = whole ? 0 : limits_making(all->graph);
+    v->making = size_times(READY, limits_making(all->graph));
     if (!lower_part(cx, all, v, g)) {
         variant_free(v);
         return NULL;

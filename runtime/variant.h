@@ -21,7 +21,8 @@ typedef struct Variant {
     Variants *rest;    /* NULL: there is none */
     Variants **bodies; /* [cut.nturned] of the nodes that run turn by turn */
     Limits limits;     /* what one run may take, and what this part and those before it do */
-    int64_t work;      /* steps of the first part; behind a cut, of making it, too */
+    int64_t work;      /* steps of the first part */
+    int64_t making;    /* steps that it takes to make it, and to have memory for it */
     /* variant.c's: */
     struct Variant *next;
     void *key;        /* what decides it: shapes, and contents of the inputs that are bound */

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from bad_inputs import (code, counted, datasets, elementwise, environment, external_data, files,  # noqa: F401
                         graphs, integers, limits, moved, norms, plugins, programs, recurrent, tensors,
-                        wire)
+                        turns, wire)
 from bad_inputs.table import LIBRARY, NOBODY, ROWS, SANITIZED
 from conftest import COMMAND
 

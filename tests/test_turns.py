@@ -3,13 +3,12 @@ data, as many parts as a condition allows. Their turns run one by one. Outputs a
 differ in the sizes and in the number of turns; calibrated and quantized, too.
 """
 import re
-import subprocess
 
 import numpy as np
 import onnx
 import pytest
-from test_control import model, values
-from test_rest import ENGINES, compare, command, runtime, same, saved
+from test_control import model
+from test_rest import ENGINES, command, compare, runtime, saved
 
 RANDOM = np.random.default_rng(13)
 
@@ -219,3 +218,56 @@ def test_as_the_runtime(done, tmp_path, name, engine):
     want = runtime(m, samples)
     for jobs in ("1", "3"):
         compare(command(done, path, data, len(samples), "--engine", engine, "--jobs", jobs), want)
+
+
+def test_same_bytes_in_any_order(done, tmp_path):
+    """What is kept from one sample to the next does not decide anything."""
+    m, samples = made("tokens")
+    outputs = []
+    for folder, order in (("a", samples), ("b", samples[::-1])):
+        path, data = saved(tmp_path / folder, m, order)
+        outputs.append(command(done, path, data, len(order), "--engine", "portable", "--jobs", "2"))
+    for a, b in zip(outputs[0], outputs[1][::-1], strict=True):
+        assert all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("name, why", [
+    ("cache", "a turn may change the shape of its state 'k1'"),
+    ("data in the body", "the shape of 'places' in its body depends on data"),
+    ("loop in loop, both growing", "the shape of 't0' in its body depends on data"),
+    ("while, with parts", "the size of its output 'all' depends on when its condition ends it")])
+def test_compiled_code_refuses(run, tmp_path, name, why):
+    m, samples = made(name)
+    for i, (key, value) in enumerate(samples[0].items()):
+        for k, size in enumerate(value.shape):
+            m.graph.input[i].type.tensor_type.shape.dim[k].dim_value = size
+    onnx.save(m, tmp_path / "m.onnx")
+    end = run("compile", tmp_path / "m.onnx", "-o", tmp_path / "c")
+    assert end.rc == 1
+    assert re.search(rf"\(Loop\): compiled code cannot run it, for its turns are not all alike: {re.escape(why)}; make", end.stderr)
+
+
+def test_turns_behind_a_quantized_layer(done, tmp_path):
+    """What turns give is observed where it is read, once per sample; the layers around them run in integers."""
+    m = model("""g (float[1,3,8,8] x, int64 n) => (float[1,N] y) {
+        c0 = Conv <pads = [1,1,1,1]> (x, w)
+        c = Relu(c0)
+        k = Loop (n, , c) <body = b (int64 i, bool go, float[1,A,8,8] s) => (bool go, float[1,B,8,8] t) { t = Concat <axis = 1> (s, c) }>
+        m = ReduceMean <axes = [1], keepdims = 1> (k)
+        f0 = Conv (m, w1)
+        f = Relu(f0)
+        y = Flatten(f) }""", constants={"w": floats(4, 3, 3, 3) / 3, "w1": floats(4, 1, 3, 3) / 3})
+    samples = [dict(x=floats(1, 3, 8, 8), n=int64(k)) for k in (1, 3, 0, 2, 3, 1)]
+    path, data = saved(tmp_path, m, samples)
+    files = []
+    for jobs in ("1", "3"):
+        out = tmp_path / f"q{jobs}.onnx"
+        done("quantize", "-q", path, *data, "-o", out, "--jobs", jobs)
+        files.append(out.read_bytes())
+    assert files[0] == files[1]
+    q = onnx.load(tmp_path / "q1.onnx")
+    assert sum(n.op_type == "QuantizeLinear" for n in q.graph.node) >= 3
+    got = command(done, tmp_path / "q1.onnx", data, len(samples))
+    want = runtime(q, samples)
+    scale = max(np.abs(b[0]).max() for b in want)
+    assert max(np.abs(a[0] - b[0]).max() for a, b in zip(got, want, strict=True)) <= 0.02 * scale
