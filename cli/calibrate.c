@@ -9,13 +9,39 @@
 #include <math.h>
 #include <stdlib.h>
 
-qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path)
+/* Gives the graph the shapes of --shape; it is freed where they do not fit, and NULL comes back. */
+static qonnx_graph *shaped(qonnx_ctx *cx, qonnx_graph *g, const Args *args)
+{
+    if (!g || qonnx_graph_fix_shapes(cx, g, args->shapes.text, args->shapes.count)) return g;
+    qonnx_graph_free(g);
+    return NULL;
+}
+
+qonnx_graph *shaped_load(qonnx_ctx *cx, const Args *args, const char *path)
+{
+    return shaped(cx, qonnx_model_load(cx, path), args);
+}
+
+qonnx_graph *runnable_load(qonnx_ctx *cx, const Args *args, const char *path)
 {
     const qonnx_pipeline_options o = {0};
-    qonnx_graph *g = qonnx_model_load(cx, path);
+    qonnx_graph *g = shaped_load(cx, args, path);
     if (!g || qonnx_pipeline_run(cx, g, "raise-opset", &o)) return g;
     qonnx_graph_free(g);
     return NULL;
+}
+
+qonnx_graph *shaped_copy(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
+{
+    return shaped(cx, qonnx_graph_copy(g), args);
+}
+
+bool shapes_fit(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
+{
+    if (!args->shapes.count) return true;
+    qonnx_graph *copy = shaped_copy(cx, g, args);
+    qonnx_graph_free(copy);
+    return copy != NULL;
 }
 
 bool output_spared(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs, int nspecs,
@@ -87,8 +113,8 @@ bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                                 const char *const *specs, int nspecs, const char *prefix)
 {
-    qonnx_dataset *d = samples_open(cx, g, specs, nspecs, args->limit);
-    if (!d) return NULL;
+    qonnx_graph *copy = shaped_copy(cx, g, args);
+    qonnx_dataset *d = copy ? samples_open(cx, copy, specs, nspecs, args->limit) : NULL;
     qonnx_session_options o = session_options(args);
     qonnx_stats *s = samples_classify(cx, d, g, NULL, USE_CALIBRATE)
                          ? qonnx_stats_collect(cx, g, d, &o, prefix)
@@ -126,7 +152,7 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
     const qonnx_pipeline_options o = {0};
     const char *const *specs = (const char *const *)args->operands + 1;
     int nspecs = args->noperand - 1;
-    if (!g || !output_spared(cx, g, specs, nspecs, args->output) ||
+    if (!g || !shapes_fit(cx, g, args) || !output_spared(cx, g, specs, nspecs, args->output) ||
         !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
         return report_failure(cx);
     double began = seconds_now();

@@ -6,9 +6,18 @@
 #include "samples.h"
 #include <qonnx/run.h>
 
-/* Reads a model that is to be run: one of an older operator set is raised first, since a session
- * knows the newer forms alone. NULL on failure. */
-qonnx_graph *runnable_load(qonnx_ctx *cx, const char *path);
+/* Reads a model that is not to be written: its inputs have the shapes of --shape. NULL on failure.
+ */
+qonnx_graph *shaped_load(qonnx_ctx *cx, const Args *args, const char *path);
+
+/* The same for one that is to be run: one of an older operator set is raised, since a session knows
+ * the newer forms alone. */
+qonnx_graph *runnable_load(qonnx_ctx *cx, const Args *args, const char *path);
+
+/* A copy of a graph, which must outlive it, with the shapes of --shape. NULL on failure. */
+qonnx_graph *shaped_copy(qonnx_ctx *cx, const qonnx_graph *g, const Args *args);
+/* Whether there can be one: asked before the passes run. */
+bool shapes_fit(qonnx_ctx *cx, const qonnx_graph *g, const Args *args);
 
 /* Fails when the output would replace a file that any input resolved to, samples and plugins among
  * them, or would be read as one by the next run; before any of them is read or run. */
@@ -36,7 +45,8 @@ qonnx_session_options session_options(const Args *args);
  * weights are finite or may be otherwise. */
 bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args);
 
-/* Runs the graph, which the passes `prefix` made, on the samples. NULL on failure. */
+/* Runs the graph, which the passes `prefix` made, on the samples, in the shapes of --shape. NULL on
+ * failure. */
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                                 const char *const *specs, int nspecs, const char *prefix);
 

@@ -30,7 +30,7 @@ static int compile(const Verb *verb, const Args *args)
 {
     if (!args->output) return options_misuse(verb, "compile: give the directory to write with -o");
     qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = runnable_load(cx, args->operands[0]);
+    qonnx_graph *g = runnable_load(cx, args, args->operands[0]);
     qonnx_dataset *d = NULL;
     bool good = g != NULL;
     if (good && args->data.count)
@@ -79,9 +79,12 @@ const Verb verb_compile = {
     .text =
         "Writes NAME.h, NAME.c, NAME_test.c and a Makefile: C99 that needs no library, allocates\n"
         "nothing and gives the same bytes as 'qonnx run --engine portable'. 'make -C DIR test'\n"
-        "checks them on one sample. The model's shapes must be fixed; an open batch is 1.",
+        "checks them on one sample. The model's shapes must be fixed, or given by --shape; an "
+        "open\n"
+        "batch is 1.",
     .examples = "qonnx compile model.int8.onnx --target generic -o model/\n"
                 "qonnx compile model.int8.onnx -o firmware/net --prefix net --io int8\n"
+                "qonnx compile detector.onnx -o detector/ --shape images=1,3,640,640\n"
                 "qonnx compile model.onnx -o model/ --weights bin --data photos/",
     .options = options,
     .json = true,

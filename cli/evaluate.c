@@ -235,7 +235,7 @@ static void warn_about(const Args *args, const Score *s, bool first)
 static int evaluate_model(const Args *args, FILE *reference, Score *score, bool first, int *outputs)
 {
     qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = runnable_load(cx, score->path);
+    qonnx_graph *g = runnable_load(cx, args, score->path);
     Evaluation e = {.score = score, .g = g, .reference = reference, .writing = first};
     if (first && g) *outputs = qonnx_graph_outputs(g);
     bool alike = g && qonnx_graph_outputs(g) == *outputs;

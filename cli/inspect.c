@@ -1,5 +1,6 @@
 /* cli/inspect.c - qonnx inspect: what is in a model. Nothing is computed but shapes. */
 #include "inspect.h"
+#include "calibrate.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
@@ -274,7 +275,7 @@ static int inspect(const Verb *verb, const Args *args)
     const char *path = args->operands[0];
     if (is_statistics(path)) return inspect_statistics(path, args->json);
     qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = qonnx_model_load(cx, path);
+    qonnx_graph *g = shaped_load(cx, args, path);
     int status = EXIT_DONE;
     if (g) {
         qonnx_runnable *runnable = qonnx_runnable_new(g);
@@ -305,7 +306,7 @@ const Verb verb_inspect = {
             "Of a file of calibration statistics: how often which values were counted, with the\n"
             "path of the subgraph that they are in, and between which extremes.",
     .examples = "qonnx inspect model.onnx\n"
-                "qonnx inspect model.onnx --json | jq .macs\n"
+                "qonnx inspect model.onnx --shape 1,3,640,640 --json | jq .macs\n"
                 "qonnx inspect model.int8.onnx | grep metadata\n"
                 "qonnx inspect model.qcal",
     .options = options,

@@ -35,6 +35,10 @@ static const Option plugin_options[] = {
 
 /* Every verb that takes a model has these. */
 static const Option model_options[] = {
+    {"shape", 0, OPTION_LIST, offsetof(Args, shapes), "[INPUT=]SIZES", NULL,
+     "give open dimensions of an input a size, as in\n"
+     "--shape x=1,3,640,640; INPUT= may be left out where\n"
+     "there is one; once per input"},
     {"allow-symlinks", 0, OPTION_FLAG, offsetof(Args, allow_symlinks), NULL, NULL,
      "read external data behind symbolic links, wherever\n"
      "they lead (-v tells)"},
@@ -365,7 +369,7 @@ static int take_options(const Verb *verb, Parser *p, int argc, char **argv, Args
 
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
-    List *const lists[] = {&args->data, &args->passes, &args->plugins};
+    List *const lists[] = {&args->data, &args->shapes, &args->passes, &args->plugins};
     *args = (Args){0};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         lists[i]->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
@@ -387,6 +391,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 void options_release(Args *args)
 {
     free(args->data.text);
+    free(args->shapes.text);
     free(args->passes.text);
     free(args->plugins.text);
 }

@@ -22,6 +22,7 @@ typedef struct Args {
     char **operands;         /* what is no option, in order */
     int noperand;            /* number of operands */
     List data;               /* --data */
+    List shapes;             /* --shape: SIZES or INPUT=SIZES */
     List passes;             /* --pass: PASS or PASS@AFTER */
     List plugins;            /* --plugin: files */
     const char *output;      /* -o */
@@ -42,6 +43,7 @@ typedef struct Args {
     double max_bad;          /* --max-bad, percent */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
+    bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */

@@ -150,6 +150,9 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
         (args->observer || args->weights || args->no_correct_bias || args->passes.count))
         return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
                                     "--weights, --no-correct-bias and --pass");
+    if (args->fix_shape && !args->shapes.count)
+        return options_misuse(verb,
+                              "quantize: --fix-shape writes the shapes of --shape; give them");
     if (args->dump_after && passes_find(p, args->dump_after) < 0)
         return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
                               args->dump_after);
@@ -211,6 +214,19 @@ static void record_provenance(const Job *job)
     free(observer);
 }
 
+/* --fix-shape: the written model gets the shapes. Statistics are taken of a graph whose dimensions
+ * are open, so that they fit whatever shape is given; what the shapes make constant is folded
+ * behind them, where the pipeline folds. */
+static bool fix_shapes(Job *job)
+{
+    const List *shapes = &job->args->shapes;
+    const qonnx_pipeline_options o = {.target = job->args->target};
+    bool folds = job->split < job->passes.count && passes_find(&job->passes, "fold-constants") >= 0;
+    return !job->args->fix_shape ||
+           (qonnx_graph_fix_shapes(job->cx, job->g, shapes->text, shapes->count) &&
+            (!folds || qonnx_pipeline_run(job->cx, job->g, "fold-constants", &o)));
+}
+
 static bool transform(Job *job)
 {
     const Args *args = job->args;
@@ -222,14 +238,15 @@ static bool transform(Job *job)
         job->stats = qonnx_stats_load(job->cx, args->calibration);
         good = job->stats && (args->pipeline ? plugins_fit(job) : replay_prefix(job));
     }
-    good = good &&
+    good = good && shapes_fit(job->cx, job->g, args) &&
            output_spared(job->cx, job->g, args->data.text, args->data.count, args->output);
+    if (good && !calibrates) good = fix_shapes(job);
     if (good && !job->passes.count) good = qonnx_pipeline_run(job->cx, job->g, "", &without);
     if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
     if (job->passes.count) qonnx_graph_rename_nodes(job->cx, job->g);
     good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);
     if (!stage_done(job, STAGE_PREFIX, &clock, good)) return false;
-    good = !calibrates || get_statistics(job);
+    good = !calibrates || (get_statistics(job) && fix_shapes(job));
     if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
     const qonnx_pipeline_options with = {.target = args->target, .stats = job->stats};
     good = passes_run(job->cx, job->g, &job->passes, job->split, job->passes.count, &with,
@@ -393,6 +410,9 @@ static const Option options[] = {
     {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
      "run a pass more, NAME or NAME{OPTION=VALUE}, behind\n"
      "the pass AFTER; without it, before the calibration"},
+    {"fix-shape", 0, OPTION_FLAG, offsetof(Args, fix_shape), NULL, NULL,
+     "write the model with the shapes of --shape; without\n"
+     "it what is open stays open"},
     {"dump-after", 0, OPTION_TEXT, offsetof(Args, dump_after), "PASS", NULL,
      "print the graph behind that pass on standard error"},
     {.name = NULL},
@@ -410,6 +430,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
+        "qonnx quantize model.onnx --data photos/ --shape 1,3,640,640 --fix-shape -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",
     .options = options,
     .samples = true,

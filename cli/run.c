@@ -430,7 +430,7 @@ static int run_verb(const Verb *verb, const Args *args)
     if (args->json && !args->check) return options_misuse(verb, "run: --json goes with --check");
     Run run = {.args = args, .cx = progress_ctx()};
     if (args->json) run.report = json_array();
-    qonnx_graph *g = runnable_load(run.cx, args->operands[0]);
+    qonnx_graph *g = runnable_load(run.cx, args, args->operands[0]);
     run.g = g;
     int status;
     if (!g || (args->output && !place_spared(&run))) status = report_failure(run.cx);

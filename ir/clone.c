@@ -19,6 +19,7 @@ static Value *clone_value(const Value *v, Graph *c)
     w->channel_axis = v->channel_axis;
     w->late = v->late;
     w->of_shapes = v->of_shapes;
+    w->retyped = v->retyped;
     w->ranged = v->ranged;
     w->lo = v->lo;
     w->hi = v->hi;
@@ -71,6 +72,8 @@ static Graph *clone_into(const Graph *g, Graph *c)
 static Graph *clone_model(const Graph *g)
 {
     Graph *c = graph_new(g->model->path);
+Graph *qonnx_graph_copy(const Graph *g) { return graph_clone(g); }
+
     Arena *a = c->model->arena;
     *c->model = *g->model;
     c->model->arena = a;

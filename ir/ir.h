@@ -43,6 +43,7 @@ struct qonnx_value {
     bool late;          /* it depends on a size that is data (ops/late.c): what stands in its shape
                            is no more than what the file says */
     bool of_shapes;     /* it follows from constants and the shapes of values that are not late */
+    bool retyped;       /* its type and shape are written, in place of those in the file */
     bool ranged;        /* lo and hi are set */
     float lo, hi;       /* range to quantize to */
     Node *def;          /* the node that produces it; NULL: input or constant */

@@ -511,9 +511,30 @@ bool qonnx_session_run(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, qonnx_
     return session_visit(cx, s, d, &(Visitor){.user = user, .output = fn});
 }
 
+/* Whether the inputs have the sizes that the model fixes, as samples of a data set have. */
+static bool inputs_fit(Ctx *cx, const Graph *g, const Tensor *inputs)
+{
+    for (int i = 0, k = 0; i < g->ninput; i++) {
+        if (!graph_is_fed(g, i)) continue;
+        const Value *v = g->inputs[i];
+        const Tensor *t = &inputs[k++];
+        bool fits = v->shape.rank < 0 || v->shape.rank == t->rank;
+        for (int d = 0; fits && d < v->shape.rank; d++)
+            fits = v->shape.dim[d] < 0 || v->shape.dim[d] == t->dims[d];
+        char have[SHAPE_TEXT], want[SHAPE_TEXT];
+        if (!fits)
+            return qonnx_fail(cx, NULL, "%s: input '%s' wants shape %s, the sample has %s",
+                              g->model->path, v->name,
+                              shape_text(v->shape.rank, v->shape.dim, want),
+                              shape_text(t->rank, t->dims, have));
+    }
+    return true;
+}
+
 bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonnx_output_fn *fn,
                            void *user)
 {
+    if (!inputs_fit(cx, s->graph, inputs)) return false;
     engine_thread_init(s->engine);
     Stages *stages = stages_new(s->variants);
     bool ok = stages_run(cx, stages, inputs, NULL, NULL);

@@ -99,15 +99,15 @@ static bool fix_shape(Ctx *cx, const Graph *g, const Value *v, Tensor *t)
     *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
     if (t->rank < 0)
         return qonnx_fail(cx, NULL,
-                          "%s: input '%s' has no shape; compiled code needs one: set it in "
-                          "the model",
-                          g->model->path, v->name);
+                          "%s: input '%s' has no shape; compiled code needs one: give "
+                          "it with --shape '%s=1,...'",
+                          g->model->path, v->name, v->name);
     for (int i = 0; i < t->rank; i++) {
         t->dims[i] = v->shape.dim[i] < 0 && i == 0 ? 1 : v->shape.dim[i];
         if (t->dims[i] < 0)
             return qonnx_fail(cx, NULL,
                               "%s: dimension %d of input '%s' is open%s%s%s; compiled code "
-                              "needs a size: set it in the model",
+                              "needs a size: give it with --shape",
                               g->model->path, i, v->name, v->shape.sym[i] ? " ('" : "",
                               v->shape.sym[i] ? v->shape.sym[i] : "", v->shape.sym[i] ? "')" : "");
     }

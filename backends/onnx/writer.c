@@ -157,6 +157,16 @@ static Onnx__TypeProto *write_type(Writer *w, const Value *v)
     return t;
 }
 
+/* An entry of the file with the value's type and shape, where these are others now. */
+static Onnx__ValueInfoProto *retype_info(Writer *w, const Value *v, Onnx__ValueInfoProto *entry)
+{
+    if (!v->retyped || !v->dtype) return entry;
+    Onnx__ValueInfoProto *p = arena_copy(w->arena, entry, sizeof *p);
+    p->type = write_type(w, v);
+    if (entry->type) p->type->denotation = entry->type->denotation;
+    return p;
+}
+
 /* The value's entry as it was in `entries`, else a new one. It is looked for from `*next` on, since
  * they are in the order of the values, and `*next` is then behind it. */
 static Onnx__ValueInfoProto *write_info(Writer *w, const Value *v, size_t n,
@@ -166,7 +176,7 @@ static Onnx__ValueInfoProto *write_info(Writer *w, const Value *v, size_t n,
         size_t i = *next + k < n ? *next + k : *next + k - n;
         if (!entries[i]->name || strcmp(entries[i]->name, v->name)) continue;
         *next = i + 1;
-        return entries[i];
+        return retype_info(w, v, entries[i]);
     }
     Onnx__ValueInfoProto *p = arena_alloc(w->arena, sizeof *p);
     onnx__value_info_proto__init(p);
@@ -213,8 +223,11 @@ static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
 
     p->n_value_info = 0;
     p->value_info = list(w, s.n_value_info);
-    for (size_t i = 0; i < s.n_value_info; i++)
-        if (still_there(g, s.value_info[i])) p->value_info[p->n_value_info++] = s.value_info[i];
+    for (size_t i = 0; i < s.n_value_info; i++) {
+        if (!still_there(g, s.value_info[i])) continue;
+        const Value *v = graph_own(g, s.value_info[i]->name);
+        p->value_info[p->n_value_info++] = v ? retype_info(w, v, s.value_info[i]) : s.value_info[i];
+    }
     return p;
 }
 

@@ -59,6 +59,17 @@ QONNX_API void qonnx_model_set_opset(qonnx_graph *g, int64_t version);
 /** metadata_props of the model; NULL when the key is absent. */
 QONNX_API const char *qonnx_model_metadata(const qonnx_graph *g, const char *key);
 QONNX_API void qonnx_model_set_metadata(qonnx_graph *g, const char *key, const char *value);
+/** A copy of the model, which shares the contents of its constants: `g` must outlive it. */
+QONNX_API qonnx_graph *qonnx_graph_copy(const qonnx_graph *g);
+
+/** Gives inputs a shape, "INPUT=1,3,640,640" each, and infers again what follows from it. INPUT=
+ * may be left out where the model has one input. Sizes that the model fixes already must be the
+ * same. qonnx_model_save() writes these shapes: where the file is to keep its open dimensions, take
+ * a copy, for the data set and the session. False: there is no such input, or the sizes do not fit
+ *  it; the graph is only good to be freed. */
+QONNX_API QONNX_CHECKED bool qonnx_graph_fix_shapes(qonnx_ctx *cx, qonnx_graph *g,
+                                                    const char *const *specs, int nspecs);
+
 /** The i-th entry of metadata_props: its key, and its value through `value`; NULL past the end. */
 QONNX_API const char *qonnx_model_metadata_at(const qonnx_graph *g, int i, const char **value);
 

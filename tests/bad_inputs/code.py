@@ -131,7 +131,7 @@ compile_row("integers of a float model", r"quantize", lambda folder: DIGITS, "--
 
 # ---- models and places --------------------------------------------------------------------------
 
-compile_row("open dimension", r"dimension 1 of input 'x' is open \('width'\); .* set it in the model", lambda folder: relu(
+compile_row("open dimension", r"dimension 1 of input 'x' is open \('width'\); .* give it with --shape", lambda folder: relu(
     inputs=[("x", FLOAT, [1, "width"])]))
 compile_row("operator that cannot be run", r"cannot run operator some\.where\.Mystery \(node 'n'\)",
             lambda folder: one("Mystery", domain="some.where"))
