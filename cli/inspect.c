@@ -16,6 +16,7 @@ enum {
 /* What is counted over the graph and its subgraphs. */
 typedef struct Census {
     const qonnx_runnable *runnable;
+    int functions; /* local functions, whose nodes are counted where they are called */
     Tally ops;
     long quantize, dequantize;            /* QuantizeLinear and DequantizeLinear nodes */
     double macs;                          /* multiply-accumulates */
@@ -159,6 +160,7 @@ static const char *refusal_text(char *text, size_t size, const TallyRow *row)
 
 static void print_operators(const Census *c)
 {
+    if (c->functions) printf("%-12s%d, counted where they are called\n", "functions", c->functions);
     printf("%-12s%ld\n", "operators", c->ops.total);
     for (int i = 0; i < c->ops.count; i++) {
         const TallyRow *row = &c->ops.rows[i];
@@ -258,12 +260,12 @@ static void print_json(const char *path, const qonnx_graph *g, const Census *c)
                   "sum_bytes", (json_int_t)c->sum, "unknown", (json_int_t)c->size_unknown);
     json_object_set_new(activations, "largest", json_text(c->largest_name));
     json_print(json_pack(
-        "{so sI sI sI so so so so so so sI sI so so so}", "file", json_text(path), "bytes",
+        "{so sI sI sI so so so so so si so sI sI so so so}", "file", json_text(path), "bytes",
         (json_int_t)file_size(path), "ir_version", (json_int_t)qonnx_model_ir_version(g), "opset",
         (json_int_t)qonnx_model_opset(g), "producer", json_text(producer), "producer_version",
         json_text(version), "inputs", inputs, "outputs", outputs, "parameters", parameters_json(c),
-        "operators", operators_json(c), "macs", (json_int_t)c->macs, "macs_unknown",
-        (json_int_t)c->macs_unknown, "activations", activations, "quantized",
+        "functions", c->functions, "operators", operators_json(c), "macs", (json_int_t)c->macs,
+        "macs_unknown", (json_int_t)c->macs_unknown, "activations", activations, "quantized",
         json_pack("{sI sI}", "QuantizeLinear", (json_int_t)c->quantize, "DequantizeLinear",
                   (json_int_t)c->dequantize),
         "metadata", metadata));
@@ -276,10 +278,10 @@ static int inspect(const Verb *verb, const Args *args)
     if (is_statistics(path)) return inspect_statistics(path, args->json);
     qonnx_ctx *cx = progress_ctx();
     qonnx_graph *g = shaped_load(cx, args, path);
-    int status = EXIT_DONE;
-    if (g) {
+    int status = EXIT_DONE, functions = g ? qonnx_model_functions(g) : 0;
+    if (g && qonnx_graph_inline_functions(cx, g)) {
         qonnx_runnable *runnable = qonnx_runnable_new(g);
-        Census c = {.runnable = runnable};
+        Census c = {.runnable = runnable, .functions = functions};
         count_initializers(&c, g);
         visit_nodes(g, count_node, &c);
         tally_sort(&c.ops);

@@ -2,24 +2,27 @@
  * here. The messages stay in the graph's arena, and the file stays mapped: what we do not read is
  * written back from them, and tensors are never copied.
  */
-#include "frontend/external.h"
+#include "frontend/reader.h"
 #include "frontend/file.h"
 #include "frontend/tensor.h"
 #include "frontend/wire.h"
-#include "ir/ir.h"
-#include "onnx.pb-c.h"
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Reader {
-    Ctx *cx;
-    const char *path;        /* of the model */
-    Arena *arena;            /* the graph's */
-    ExternalFiles *external; /* opened at the first external tensor */
-} Reader;
-
 static const char *text(const char *s) { return s ? s : ""; }
+
+/* The name of a value as the model has it, where it is read. */
+static const char *value_name(const Reader *r, const char *s)
+{
+    return r->call ? call_value(r, text(s)) : text(s);
+}
+
+/* The same where it is made; NULL on failure. */
+static const char *new_name(const Reader *r, const char *s)
+{
+    return r->call ? call_new_value(r, text(s)) : text(s);
+}
 
 /* ---- tensors and types ----------------------------------------------------------------------- */
 
@@ -84,13 +87,11 @@ static bool read_info(Reader *r, Value *v, const Onnx__ValueInfoProto *p)
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
-static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner);
-
 static bool read_graphs(Reader *r, Node *n, Attr *a, size_t count, Onnx__GraphProto *const *list)
 {
     Graph **graphs = arena_array(r->arena, count, sizeof *graphs);
     for (size_t i = 0; i < count; i++)
-        if (!list[i] || !(graphs[i] = read_graph(r, list[i], n->graph, n))) return false;
+        if (!list[i] || !(graphs[i] = reader_graph(r, list[i], n->graph, n))) return false;
     node_set_graphs(n, a, graphs, (int)count);
     return true;
 }
@@ -159,8 +160,37 @@ static char *read_string(Reader *r, const ProtobufCBinaryData *from)
     return s;
 }
 
+static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p);
+
+static const Onnx__AttributeProto *rename_attr(Reader *r, const Onnx__AttributeProto *from,
+                                               char *name)
+{
+    Onnx__AttributeProto *p = arena_copy(r->arena, from, sizeof *p);
+    p->name = name;
+    p->ref_attr_name = NULL;
+    return p;
+}
+
+/* An attribute of a function's body that stands for one of the call. Where the call leaves that
+ * out, and there is no default, it is left out, too. */
+static bool read_reference(Reader *r, Node *n, const Onnx__AttributeProto *p)
+{
+    const Attr *given;
+    const Onnx__AttributeProto *dflt;
+    if (!call_attr(r, n, p->ref_attr_name, &given, &dflt)) return false;
+    if (dflt) return read_attr(r, n, rename_attr(r, dflt, p->name));
+    if (!given) return true;
+    Attr *a = node_add_attr(n, text(p->name));
+    const char *name = a->name;
+    *a = *given;
+    a->name = name;
+    if (given->source) a->source = rename_attr(r, given->source, p->name);
+    return true;
+}
+
 static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
 {
+    if (r->call && *text(p->ref_attr_name)) return read_reference(r, n, p);
     Attr *a = node_add_attr(n, text(p->name));
     a->type = p->has_type && p->type ? (int)p->type : guess_type(p);
     a->source = p;
@@ -197,7 +227,8 @@ static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
 static bool read_inputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_input; i++) {
-        const char *name = text(p->input[i]->name);
+        const char *name = new_name(r, p->input[i]->name);
+        if (!name) return false;
         if (graph_own(g, name))
             return qonnx_fail(r->cx, NULL, "%s: graph input '%s' is there twice", r->path, name);
         Value *v = graph_value(g, name);
@@ -218,9 +249,10 @@ static bool read_initializers(Reader *r, Graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_initializer; i++) {
         const Onnx__TensorProto *t = p->initializer[i];
-        Value *v = graph_value(g, text(t->name));
-        const Tensor *data = read_tensor(r, NULL, t);
+        const char *name = new_name(r, t->name);
+        const Tensor *data = name ? read_tensor(r, NULL, t) : NULL;
         if (!data) return false;
+        Value *v = graph_value(g, name);
         if (v->data && !same_tensor(v->data, data))
             return qonnx_fail(r->cx, NULL, "%s: initializer '%s' is there twice", r->path, v->name);
         if (v->data) {
@@ -229,7 +261,7 @@ static bool read_initializers(Reader *r, Graph *g, const Onnx__GraphProto *p)
             continue;
         }
         graph_put_constant(g, v, data);
-        v->source = t;
+        if (!r->call) v->source = t;
     }
     return true;
 }
@@ -242,12 +274,15 @@ static bool read_outputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
         if (s->n_input > INT16_MAX || s->n_output > INT16_MAX)
             return qonnx_fail(r->cx, NULL, "%s: node '%s' has %zu inputs and %zu outputs", r->path,
                               text(s->name), s->n_input, s->n_output);
-        Node *n = graph_append(g, text(s->op_type), text(s->domain), text(s->name), (int)s->n_input,
-                               (int)s->n_output);
+        Node *n = graph_append(g, text(s->op_type), text(s->domain),
+                               r->call ? call_node(r, text(s->name)) : text(s->name),
+                               (int)s->n_input, (int)s->n_output);
         n->source = s;
         for (size_t k = 0; k < s->n_output; k++) {
             if (!s->output[k][0]) continue;
-            Value *v = graph_value(g, s->output[k]);
+            const char *name = new_name(r, s->output[k]);
+            if (!name) return false;
+            Value *v = graph_value(g, name);
             if (v->def) return qonnx_fail(r->cx, n, "'%s' is an output of two nodes", v->name);
             if (v->input_count || v->data)
                 return qonnx_fail(r->cx, n, "output '%s' is also a graph input or initializer",
@@ -275,14 +310,15 @@ static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
     for (size_t i = 0; i < p->n_node; i++, n = n->next) {
         const Onnx__NodeProto *s = p->node[i];
         for (size_t k = 0; k < s->n_input; k++) {
-            if (!s->input[k][0]) continue;
-            Value *v = qonnx_graph_find(g, s->input[k]);
+            const char *name = value_name(r, s->input[k]);
+            if (!name[0]) continue;
+            Value *v = qonnx_graph_find(g, name);
             if (!v && is_sparse(p, s->input[k]))
                 return qonnx_fail(r->cx, n,
                                   "input '%s' is a sparse initializer, which is not supported; "
                                   "store it as a dense one",
                                   s->input[k]);
-            qonnx_node_set_input(n, (int)k, v ? v : graph_value(g, s->input[k]));
+            qonnx_node_set_input(n, (int)k, v ? v : graph_value(g, name));
         }
         if (s->n_attribute > 1 && !check_names(r, n, s)) return false;
         for (size_t k = 0; k < s->n_attribute; k++)
@@ -294,22 +330,32 @@ static bool read_nodes(Reader *r, Graph *g, const Onnx__GraphProto *p)
 static bool read_results(Reader *r, Graph *g, const Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_value_info; i++) {
-        Value *v = graph_own(g, text(p->value_info[i]->name));
+        Value *v = graph_own(g, value_name(r, p->value_info[i]->name));
         if (v && !v->input_count && !read_info(r, v, p->value_info[i])) return false;
     }
     for (size_t i = 0; i < p->n_output; i++) {
-        Value *v = qonnx_graph_find(g, text(p->output[i]->name));
-        if (!v) v = graph_value(g, text(p->output[i]->name));
+        const char *name = value_name(r, p->output[i]->name);
+        Value *v = qonnx_graph_find(g, name);
+        if (!v) v = graph_value(g, name);
         graph_put_output(g, v);
         if (v->graph == g && !v->input_count && !read_info(r, v, p->output[i])) return false;
     }
     return true;
 }
 
-static Graph *read_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner)
+/* What is written again of a graph of a function's body: what names no values. */
+static const Onnx__GraphProto *without_names(Reader *r, const Onnx__GraphProto *p)
+{
+    Onnx__GraphProto *q = arena_copy(r->arena, p, sizeof *q);
+    q->n_input = q->n_output = q->n_initializer = q->n_value_info = 0;
+    q->n_sparse_initializer = q->n_quantization_annotation = 0;
+    return q;
+}
+
+Graph *reader_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner)
 {
     Graph *g = graph_new_sub(parent, owner);
-    g->source = p;
+    g->source = r->call ? without_names(r, p) : p;
     return read_inputs(r, g, p) && read_initializers(r, g, p) && read_outputs(r, g, p) &&
                    read_nodes(r, g, p) && read_results(r, g, p)
                ? g
@@ -380,7 +426,7 @@ static bool read_model(Reader *r, Graph *g, const Onnx__ModelProto *m)
     if (!m->graph->n_output)
         return qonnx_fail(r->cx, NULL, "%s: the graph has no outputs; there is nothing to compute",
                           r->path);
-    if (!read_opsets(r, model, m)) return false;
+    if (!read_opsets(r, model, m) || !functions_check(r, m)) return false;
     model->source = m;
     model->ir_version = m->ir_version;
     if (m->ir_version > NEWEST_IR)

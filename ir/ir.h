@@ -138,6 +138,7 @@ typedef struct Model {
     int64_t ir_version;
     const char *producer, *producer_version; /* "" where the file has none */
     Opset *opsets;
+    bool inlined;           /* no node calls a function of the source any more */
     int nopset;
     Property *props; /* metadata_props */
     int nprop, prop_cap;
@@ -213,6 +214,8 @@ void node_name_drop(const Node *n);
 /* attr.c */
 Attr *node_attr(const Node *n, const char *name);
 /* The strings of an attribute; returns how many. */
+/* The greatest N in names `..__N` of values and nodes of the whole model; 0: there is none. */
+int name_last_number(const Graph *g);
 int node_strings(const Node *n, const char *name, char *const **values);
 Attr *node_put_attr(Node *n, const char *name); /* found and cleared, or new */
 Attr *node_add_attr(Node *n, const char *name); /* new; there must be none of that name */

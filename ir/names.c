@@ -8,6 +8,7 @@
 #include "ir/ir.h"
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -253,6 +254,30 @@ void node_name_drop(const Node *n)
     release(n->graph->model->node_names, n->name);
     for (int i = 0; i < n->nsub; i++)
         for (const Node *m = n->subs[i]->first; m; m = m->next) node_name_drop(m);
+}
+
+/* N of a name `..__N`, below 10^9; else 0. */
+static int number_of(const char *name)
+{
+    size_t digits = 0, length = strlen(name);
+    while (digits < length && name[length - 1 - digits] >= '0' && name[length - 1 - digits] <= '9')
+        digits++;
+    if (!digits || digits > 9 || length - digits < 2 || memcmp(name + length - digits - 2, "__", 2))
+        return 0;
+    return (int)strtol(name + length - digits, NULL, 10);
+}
+
+int name_last_number(const Graph *g)
+{
+    int last = 0;
+    for (int i = 0; i < g->nvalue; i++)
+        if (number_of(g->values[i]->name) > last) last = number_of(g->values[i]->name);
+    for (const Node *n = g->first; n; n = n->next) {
+        if (number_of(n->name) > last) last = number_of(n->name);
+        for (int i = 0; i < n->nsub; i++)
+            if (name_last_number(n->subs[i]) > last) last = name_last_number(n->subs[i]);
+    }
+    return last;
 }
 
 /* Renames in a graph and its subgraphs; gives their number and the first's old name. */

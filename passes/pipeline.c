@@ -233,6 +233,6 @@ bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipelin
         graph_warn_form(cx, g);
         return true;
     }
-    return graph_has_form(cx, g) &&
+    return qonnx_graph_inline_functions(cx, g) && graph_has_form(cx, g) &&
            each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
 }

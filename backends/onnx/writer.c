@@ -283,6 +283,7 @@ static Onnx__ModelProto *write_model(Writer *w, const Graph *g)
         p->has_ir_version = 1;
         p->ir_version = m->ir_version;
     }
+    if (m->inlined) p->n_functions = 0;
     write_opsets(w, m, p);
     write_props(w, m, p);
     p->graph = write_graph(w, g);

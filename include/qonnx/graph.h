@@ -49,6 +49,14 @@ QONNX_API void qonnx_scratch_free(qonnx_scratch *s);
 /** Removes those that are not freed, for a process that ends at once. [a handler of signals] */
 QONNX_API void qonnx_scratch_remove_all(void);
 
+/** How many local functions the file has: operators that it defines by nodes. */
+QONNX_API int qonnx_model_functions(const qonnx_graph *g);
+/** Puts the nodes of the model's local functions in the place of the nodes that call them, under
+ *  names of their own, and takes the functions out of the model. What runs passes does it first, so
+ *  that passes meet none. Fails at functions that call themselves or are called in another form
+ *  than they have, and where so much would come of a small file that it was made to. */
+QONNX_API QONNX_CHECKED bool qonnx_graph_inline_functions(qonnx_ctx *cx, qonnx_graph *g);
+
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 
 /** Version of the default operator set that the model imports; 0 when it imports none. */

@@ -182,7 +182,8 @@ QONNX_API const char *qonnx_pipeline_default(void);
 
 /** Runs passes given as text: "fold-constants,calibrate{observer=entropy},insert-qdq". Before and
  *  after each pass every node must be one of the model's operator set, its attributes included;
- *  after each pass the graph is refreshed and verified, and a failure names the pass. A text of no
+ *  after each pass the graph is refreshed and verified, and a failure names the pass. Local
+ *  functions are inlined before the first (qonnx_graph_inline_functions). A text of no
  *  passes changes nothing, and warns of nodes that are none of the operator set. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, const char *text,
                                                 const qonnx_pipeline_options *o);

@@ -183,8 +183,60 @@ odd_row("branches in branches, 20 deep", lambda: nested_ifs(20))
 
 run_row("unknown operator", r"cannot run operator Mystery \(node 'n'\); export the model without it", lambda: one("Mystery"))
 run_row("unknown domain", r"cannot run operator who\.knows\.Mystery", lambda: one("Mystery", domain="who.knows"))
-run_row("function, run", r"cannot run operator local\.F", edited(lambda m: function(m, "Relu")))
-run_row("function that calls itself, run", r"cannot run operator local\.F", edited(lambda m: function(m, "F", "local")))
+run_row("function, run", "", edited(lambda m: function(m, "Relu")), status=0)
+run_row("function that calls itself, run", r"\(F\): function local\.F calls itself",
+        edited(lambda m: function(m, "F", "local")))
+
+
+def doubling(m, depth):
+    """Functions that call the next one twice: 2^depth nodes."""
+    function(m, "Relu")
+    for i in range(depth):
+        f = m.functions.add(name=f"G{i}", domain="local", input=["a"], output=["b"])
+        next_one = ("F", "local") if i == depth - 1 else (f"G{i + 1}", "local")
+        f.node.append(helper.make_node(next_one[0], ["a"], ["c"], domain="local"))
+        f.node.append(helper.make_node(next_one[0], ["c"], ["b"], domain="local"))
+        f.opset_import.append(helper.make_opsetid("local", 1))
+    m.graph.node[0].op_type = "G0"
+
+
+odd_row("functions that would be 2^40 nodes", edited(lambda m: doubling(m, 40)))
+run_row("functions that would be 2^40 nodes, run", r"functions come to more than 64 times its bytes and 256 MiB",
+        edited(lambda m: doubling(m, 40)), timeout=60)
+
+
+def chained(m, depth):
+    """Functions that call the next one."""
+    function(m, "Relu")
+    for i in range(depth):
+        f = m.functions.add(name=f"G{i}", domain="local", input=["a"], output=["b"])
+        f.node.append(helper.make_node("F" if i == depth - 1 else f"G{i + 1}", ["a"], ["b"], domain="local"))
+        f.opset_import.append(helper.make_opsetid("local", 1))
+    m.graph.node[0].op_type = "G0"
+
+
+run_row("functions 90 deep", "", edited(lambda m: chained(m, 90)), status=0)
+run_row("functions 5,000 deep", r"functions call one another more than 100 deep", edited(lambda m: chained(m, 5000)))
+for what, message, edit in [
+    ("that is there twice", r"function local\.F is there twice", lambda m: m.functions.append(m.functions[0])),
+    ("with an input twice", r"function local\.F has input 'a' twice", lambda m: m.functions[0].input.append("a")),
+    ("called with too many inputs", r"2 inputs and 1 outputs, function local\.F has 1 and 1",
+     lambda m: m.graph.node[0].input.append("x")),
+    ("called with too many outputs", r"1 inputs and 2 outputs, function local\.F has 1 and 1",
+     lambda m: m.graph.node[0].output.append("z")),
+    ("called with an attribute that it has not", r"function local\.F has no attribute 'alpha'",
+     lambda m: m.graph.node[0].attribute.append(helper.make_attribute("alpha", 1.0))),
+    ("that refers to an attribute that it has not", r"refers to attribute 'beta', which function local\.F does not have",
+     lambda m: m.functions[0].node[0].attribute.add(name="alpha", ref_attr_name="beta", type=1)),
+    ("that gives an input another value", r"gives 'a', an input of the function, another value",
+     lambda m: m.functions[0].node.append(helper.make_node("Relu", ["b"], ["a"]))),
+    ("without the output", r"'b__1'", lambda m: m.functions[0].node.pop()),
+    ("of an operator set of the future", r"function local\.F imports operator set 99, want 1 to",
+     lambda m: setattr(m.functions[0].opset_import[0], "version", 99)),
+    ("of an older operator set", r"function local\.F imports operator set 11, and the model 13; below 13",
+     lambda m: setattr(m.functions[0].opset_import[0], "version", 11)),
+]:
+    run_row(f"function {what}", message, edited(lambda m, edit=edit: (function(m, "Relu"), edit(m))))
 quantize_row("unknown operator, quantized", r"cannot run operator Mystery", lambda: one("Mystery"))
 quantize_row("operator of an old set that cannot be raised", r"operator set 8 has no Scan that can be raised to 13; "
              r"export the model with operator set 13", lambda: one("Scan", ["", "x"], opset=8))
