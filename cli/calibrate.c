@@ -100,7 +100,7 @@ bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
     for (int i = 0; i < qonnx_graph_values(g); i++) {
         const qonnx_value *v = qonnx_graph_value(g, i);
         qonnx_dtype t = qonnx_value_constant(v) ? QONNX_FLOAT : qonnx_value_dtype(v);
-        if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16 || t == QONNX_DOUBLE)
+        if (t == QONNX_DOUBLE)
             return qonnx_fail(cx, NULL,
                               "%s: '%s' is %s; models in float are quantized: export it in float "
                               "(float32)",
@@ -116,10 +116,11 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
     qonnx_graph *copy = shaped_copy(cx, g, args);
     qonnx_dataset *d = copy ? samples_open(cx, copy, specs, nspecs, args->limit) : NULL;
     qonnx_session_options o = session_options(args);
-    qonnx_stats *s = samples_classify(cx, d, g, NULL, USE_CALIBRATE)
-                         ? qonnx_stats_collect(cx, g, d, &o, prefix)
+    qonnx_stats *s = d && samples_classify(cx, d, copy, NULL, USE_CALIBRATE)
+                         ? qonnx_stats_collect(cx, copy, d, &o, prefix)
                          : NULL;
     qonnx_dataset_free(d);
+    qonnx_graph_free(copy);
     progress_clear();
     if (s && !interrupted()) warn_few(NULL, qonnx_stats_samples(s));
     return s;

@@ -49,7 +49,7 @@ static const char *const npy_types[] = {
     [QONNX_INT8] = "|i1",      [QONNX_UINT8] = "|u1",      [QONNX_INT16] = "<i2",
     [QONNX_UINT16] = "<u2",    [QONNX_INT32] = "<i4",      [QONNX_UINT32] = "<u4",
     [QONNX_INT64] = "<i8",     [QONNX_UINT64] = "<u8",     [QONNX_BOOL] = "|b1",
-    [QONNX_COMPLEX64] = "<c8", [QONNX_COMPLEX128] = "<c16"};
+    [QONNX_COMPLEX64] = "<c8", [QONNX_COMPLEX128] = "<c16", [QONNX_BFLOAT16] = "<f4"};
 
 static const char *npy_type(qonnx_dtype t)
 {
@@ -72,6 +72,24 @@ static bool npy_header(FILE *f, const char *type, const qonnx_tensor *t)
     return fwrite(magic, 1, 10, f) == 10 && fprintf(f, "%-*s\n", length - 1, text) == length;
 }
 
+/* Elements of bfloat16, which NumPy does not have, as floats, which have the same values. */
+static bool write_bfloats(FILE *f, const qonnx_tensor *t)
+{
+    int64_t count = qonnx_tensor_elements(t);
+    bool good = true;
+    for (int64_t i = 0; good && i < count; i++) {
+        float x = (float)qonnx_tensor_get(t, i);
+        good = fwrite(&x, sizeof x, 1, f) == 1;
+    }
+    return good;
+}
+
+static bool write_elements(FILE *f, const qonnx_tensor *t)
+{
+    if (t->dtype == QONNX_BFLOAT16) return write_bfloats(f, t);
+    return !t->bytes || fwrite(t->data, 1, t->bytes, f) == t->bytes;
+}
+
 bool npy_write(const char *path, const qonnx_tensor *t)
 {
     const char *type = npy_type(t->dtype);
@@ -81,8 +99,7 @@ bool npy_write(const char *path, const qonnx_tensor *t)
         return false;
     }
     FILE *f = fopen(path, "wbe");
-    bool good =
-        f && npy_header(f, type, t) && (!t->bytes || fwrite(t->data, 1, t->bytes, f) == t->bytes);
+    bool good = f && npy_header(f, type, t) && write_elements(f, t);
     if (f && fclose(f)) good = false;
     if (!good) complain("%s: can not be written: %s", path, strerror(errno));
     return good;

@@ -58,6 +58,9 @@ static Graph *clone_into(const Graph *g, Graph *c)
         m->source = n->source;
         m->row = n->row;
         m->quant = n->quant;
+        m->narrow = n->narrow;
+        m->wide_in = n->wide_in;
+        m->wide_out = n->wide_out;
         for (int i = 0; i < n->nin; i++)
             if (n->in[i]) qonnx_node_set_input(m, i, counterpart(c, n->in[i]));
         for (int i = 0; i < n->nout; i++)
@@ -72,8 +75,6 @@ static Graph *clone_into(const Graph *g, Graph *c)
 static Graph *clone_model(const Graph *g)
 {
     Graph *c = graph_new(g->model->path);
-Graph *qonnx_graph_copy(const Graph *g) { return graph_clone(g); }
-
     Arena *a = c->model->arena;
     *c->model = *g->model;
     c->model->arena = a;
@@ -85,6 +86,8 @@ Graph *qonnx_graph_copy(const Graph *g) { return graph_clone(g); }
 }
 
 Graph *graph_clone(const Graph *g) { return clone_into(g, clone_model(g)); }
+
+Graph *qonnx_graph_copy(const Graph *g) { return graph_clone(g); }
 
 Graph *graph_clone_sub(const Graph *sub)
 {

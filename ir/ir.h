@@ -102,6 +102,10 @@ struct qonnx_node {
     int nsub, sub_cap;
     Node *prev, *next;  /* order in the graph */
     const void *source; /* Onnx__NodeProto, or NULL */
+    DType narrow;      /* float16 or bfloat16: what it computed in before it was widened; else
+                          QONNX_UNDEFINED (ops/narrow.c) */
+    uint32_t wide_in, wide_out; /* bit i: its input, output i was of another type even then; the
+                                   last bit stands for all behind it, too */
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
     const char *turned; /* why its turns run one by one (runtime/turns.h); NULL: they do not, or
                            nobody has asked */

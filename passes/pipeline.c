@@ -13,9 +13,9 @@
  * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add
  * vanish. Biases are corrected while the float weights are still there. */
 #define PREFIX                                                                                     \
-    "raise-opset,split-fused,fold-constants,remove-identity,fuse-bias-add,fold-batchnorm,"         \
-    "fuse-bias-add"
-#define SUFFIX "calibrate,correct-bias,insert-qdq"
+    "raise-opset,split-fused,widen-floats,fold-constants,remove-identity,fuse-bias-add,"           \
+    "fold-batchnorm,fuse-bias-add"
+#define SUFFIX "calibrate,correct-bias,insert-qdq,narrow-floats"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
 const char *qonnx_pipeline_default(void) { return PREFIX "," SUFFIX; }

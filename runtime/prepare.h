@@ -9,7 +9,8 @@
 #include "lower/program.h"
 #include "runtime/limits.h"
 
-/* Makes a private graph ready for any input shapes: QDQ groups become integer operators, unless
+/* Makes a private graph ready for any input shapes: it computes in float where the model has
+ * float16 or bfloat16, QDQ groups become integer operators, unless
  * `fake_quant`, and what is constant is folded, dequantized weights for example. */
 void graph_prepare(Ctx *cx, Graph *g, bool fake_quant);
 

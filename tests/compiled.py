@@ -87,7 +87,8 @@ class Compiled:
         with open(self.directory / "samples.bin", "wb") as f:
             for arrays in samples:
                 for a, p in zip(arrays, self.inputs):
-                    f.write(np.ascontiguousarray(a, p.dtype).tobytes())
+                    bits = a.view(p.dtype) if a.dtype == np.float16 else a  # which C has as uint16_t
+                    f.write(np.ascontiguousarray(bits, p.dtype).tobytes())
         (self.directory / "outputs.bin").unlink(missing_ok=True)
         subprocess.run([*command, program], cwd=self.directory, check=True, timeout=timeout,
                        stdin=subprocess.DEVNULL)

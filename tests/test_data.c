@@ -183,6 +183,16 @@ static void test_npy_exact(void **state)
         {"<f8", QONNX_FLOAT, 1e300, 0, false},
         {"<f8", QONNX_FLOAT, INFINITY, 0, true},
         {"<f8", QONNX_FLOAT, NAN, 0, true},
+        {"<f8", QONNX_FLOAT16, 0.1, 0, true},
+        {"<f8", QONNX_FLOAT16, 65519, 0, true},
+        {"<f8", QONNX_FLOAT16, 65520, 0, false},
+        {"<f8", QONNX_FLOAT16, -INFINITY, 0, true},
+        {"<i8", QONNX_FLOAT16, 0, 2048, true},
+        {"<i8", QONNX_FLOAT16, 0, 2049, false},
+        {"<f8", QONNX_BFLOAT16, 1e38, 0, true},
+        {"<f8", QONNX_BFLOAT16, 3.4e38, 0, false},
+        {"<i8", QONNX_BFLOAT16, 0, 256, true},
+        {"<i8", QONNX_BFLOAT16, 0, 257, false},
         {"<f8", QONNX_INT32, 3, 0, true},
         {"<f8", QONNX_INT32, 3.5, 0, false},
         {"<f8", QONNX_INT64, 0x1p63, 0, false},
@@ -207,8 +217,8 @@ static void test_npy_exact(void **state)
         qonnx_ctx_free(cx);
         qonnx_graph_free(g);
     }
-    Graph *g = graph_with(QONNX_FLOAT16, 1, (int64_t[]){1});
-    must_fail(g, "e.npy", "has elements of type double, the model's input 'x' wants float16");
+    Graph *g = graph_with(QONNX_COMPLEX64, 1, (int64_t[]){1});
+    must_fail(g, "e.npy", "has elements of type double, the model's input 'x' wants complex64");
     qonnx_graph_free(g);
 }
 
@@ -534,14 +544,14 @@ static void test_picture_errors(void **state)
     Graph *g = graph_with(QONNX_FLOAT, 4, (int64_t[]){1, 3, H, W});
     Graph *wide = graph_with(QONNX_FLOAT, 4, (int64_t[]){1, 3, 224, -1});
     Graph *flat = graph_with(QONNX_FLOAT, 2, (int64_t[]){1, 60});
-    Graph *half = graph_with(QONNX_FLOAT16, 4, (int64_t[]){1, 3, H, W});
+    Graph *half = graph_with(QONNX_INT16, 4, (int64_t[]){1, 3, H, W});
     Graph *any = graph_with(QONNX_FLOAT, 4, (int64_t[]){1, 3, -1, -1});
     put_jpeg("a.jpg", JCS_RGB, 3, decoded);
     put_png("a.png", PNG_COLOR_TYPE_RGB, 8, 0);
     must_fail(wide, "a.jpg", "a.jpg: picture is 5x4, the model's input 'x' wants anyx224");
     must_fail(wide, "a.png", "a.png: picture is 5x4");
     must_fail(flat, "a.png", "the model's input 'x' is [1,60]");
-    must_fail(half, "a.png", "has float16");
+    must_fail(half, "a.png", "has int16");
     put_file("b.jpg", "GIF89a..", 8);
     must_fail(g, "b.jpg", "neither a JPEG nor a PNG");
     size_t n = get_file("a.jpg", file, sizeof file);

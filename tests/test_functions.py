@@ -26,8 +26,8 @@ def function(name, inputs, outputs, nodes, attributes=(), defaults=(), opset=17,
 LOCAL = helper.make_opsetid("local", 1)
 
 
-def call(name, inputs, outputs, **attributes):
-    return helper.make_node(name, inputs, outputs, domain="local", **attributes)
+def call(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs, outputs, domain="local", **attributes)
 
 
 def referring(op, inputs, outputs, refs, **attributes):
@@ -62,11 +62,14 @@ def same(got, want):
 
 
 def as_the_references(done, path, x, folder, count=1):
-    """What the command gives is what ONNX Runtime gives, and what it gives of onnx's inlined model."""
+    """What the command gives is what ONNX Runtime gives, and what it gives of onnx's inlined model, where no attribute
+    has a default, which onnx's inliner forgets."""
     got = ran(done, path, x, folder, count)
     model = onnx.load(path)
-    inlined = onnx.inliner.inline_local_functions(model)
-    for reference in (path.read_bytes(), inlined.SerializeToString()):
+    references = [path.read_bytes()]
+    if not any(f.attribute_proto for f in model.functions):
+        references.append(onnx.inliner.inline_local_functions(model).SerializeToString())
+    for reference in references:
         want = onnxruntime.InferenceSession(reference).run(None, {"x": x})
         for g, w in zip(got, want, strict=True):
             same(g, w)
@@ -117,7 +120,8 @@ def test_inputs_and_outputs_that_pass_through(done, tmp_path):
     path = save(tmp_path / "m.onnx", [helper.make_node("Exp", ["x"], ["e"]),
                                       call("Pass", ["x", "e"], ["p", "q", "r", "s"])],
                 [f], outputs=("p", "q", "r", "s"))
-    as_the_references(done, path, X, tmp_path, 4)
+    for g, want in zip(ran(done, path, X, tmp_path, 4), (np.exp(X), X, -X, np.abs(X)), strict=True):
+        same(g, want)
 
 
 def test_optional_inputs(done, tmp_path):
@@ -188,7 +192,7 @@ def test_several_operator_sets(done, run, tmp_path, model_set, function_set):
     done("quantize", path, "--pipeline", "fold-constants", "-o", tmp_path / "out.onnx")
     made = onnx.load(tmp_path / "out.onnx")
     assert {o.domain: o.version for o in made.opset_import}[""] == max(model_set, function_set)
-    onnx.checker.check_model(made, full_check=True)
+    onnxruntime.InferenceSession(tmp_path / "out.onnx")
 
 
 def test_operators_that_changed_between_the_sets(run, tmp_path):
@@ -229,7 +233,7 @@ def test_quantized_is_what_the_inlined_model_gives(done, tmp_path):
     assert made[0] == made[1]
     assert [n.op_type for n in made[0].graph.node] == [n.op_type for n in made[2].graph.node]
     assert not made[0].functions and "QuantizeLinear" in {n.op_type for n in made[0].graph.node}
-    onnx.checker.check_model(made[0], full_check=True)
+    onnxruntime.InferenceSession(tmp_path / "out0.onnx")
     names = [o for n in made[0].graph.node for o in n.output]
     assert len(names) == len(set(names))
     named = [n.name for n in made[0].graph.node if n.name]

@@ -3,6 +3,7 @@
  */
 #include "backends/atomic_file.h"
 #include "backends/c/model.h"
+#include "kernels/elements.h"
 #include "ops/op.h"
 #include "runtime/cut.h"
 #include "runtime/exec.h"
@@ -22,6 +23,11 @@
 static Value *take_quantizer(Value *v, QuantParams *params)
 {
     Node *n = qonnx_value_only_user(v);
+    bool cast = n && qonnx_node_is(n, "Cast") && n->graph == v->graph; /* from float16 */
+    if (cast && n->out[0]->dtype == QONNX_FLOAT) {
+        v = n->out[0];
+        n = qonnx_value_only_user(v);
+    }
     if (!n || n->graph != v->graph || !qonnx_node_is(n, "QuantizeLinear") || n->in[0] != v ||
         !quant_read(n->in[1], qonnx_node_input(n, 2), params))
         return NULL;
@@ -36,6 +42,9 @@ static Value *take_quantizer(Value *v, QuantParams *params)
 static Value *behind_output(const Value *v, QuantParams *params)
 {
     const Node *n = v->def;
+    bool narrow = v->dtype == QONNX_FLOAT16 || v->dtype == QONNX_BFLOAT16;
+    if (n && narrow && qonnx_node_is(n, "Cast") && n->in[0]->dtype == QONNX_FLOAT)
+        n = n->in[0]->def;
     if (!n || !qonnx_node_is(n, "DequantizeLinear") || n->in[0]->data) return NULL;
     const Value *zero = qonnx_node_input(n, 2);
     if (!quant_read(n->in[1], zero, params) || n->in[0]->dtype != params->dtype) return NULL;
@@ -198,6 +207,8 @@ static void arbitrary_input(const CPort *c, const QuantParams *seen, void *data)
             seen ? (float)(byte + (seen->dtype == QONNX_INT8 ? -128 : 0) - seen->zero) * seen->scale
                  : (float)(byte - 128) / 128;
         if (t->dtype == QONNX_FLOAT) memcpy((char *)data + i * 4, &x, 4);
+        else if (t->dtype == QONNX_FLOAT16) ((uint16_t *)data)[i] = arith_to_half((double)x);
+        else if (t->dtype == QONNX_BFLOAT16) ((uint16_t *)data)[i] = arith_to_bfloat((double)x);
         else if (qonnx_dtype_bits(t->dtype) == 8)
             ((uint8_t *)data)[i] = (uint8_t)(t->dtype == QONNX_BOOL ? byte & 1 : byte);
     }
@@ -210,7 +221,8 @@ static bool take_sample(CModel *m, const Tensor *given, const CPort *c, Tensor *
     void *data = arena_aligned(m->arena, t->bytes);
     t->data = data;
     DType want = c->quantized ? QONNX_FLOAT : t->dtype;
-    if (given->dtype != want || tensor_count(given) != tensor_count(t))
+    bool real = has_type(FLOATS, given->dtype);
+    if ((c->quantized ? !real : given->dtype != want) || tensor_count(given) != tensor_count(t))
         return qonnx_fail(m->cx, NULL,
                           "the sample for input '%s' has %lld elements of %s, the model "
                           "wants %lld of %s",

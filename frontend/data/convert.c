@@ -1,5 +1,6 @@
 /* frontend/data/convert.c - from one element type to another without changing values unseen. */
 #include "frontend/data/data.h"
+#include "kernels/elements.h"
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ static bool is_number(qonnx_dtype t)
 {
     switch (t) {
     case QONNX_FLOAT:
+    case QONNX_FLOAT16:
+    case QONNX_BFLOAT16:
     case QONNX_DOUBLE:
     case QONNX_BOOL:
     case QONNX_UINT8:
@@ -61,6 +64,12 @@ static Number decode(qonnx_dtype t, uint64_t bits)
     case QONNX_DOUBLE:
         n.kind = NUM_REAL;
         memcpy(&n.d, &bits, sizeof n.d);
+        break;
+    case QONNX_FLOAT16:
+    case QONNX_BFLOAT16:
+        n.kind = NUM_REAL;
+        n.d = t == QONNX_FLOAT16 ? arith_from_half((uint16_t)bits)
+                                 : arith_from_bfloat((uint16_t)bits);
         break;
     case QONNX_BOOL:
         n.i = bits != 0;
@@ -128,6 +137,14 @@ static bool encode(qonnx_dtype t, Number n, uint64_t *bits)
         memcpy(&low, &f, sizeof low);
         *bits = low;
         return isfinite(f) || !isfinite(d);
+    case QONNX_FLOAT16:
+        if (!to_real(n, 11, &d)) return false;
+        *bits = arith_to_half(d);
+        return (*bits & 0x7c00) != 0x7c00 || !isfinite(d);
+    case QONNX_BFLOAT16:
+        if (!to_real(n, 8, &d)) return false;
+        *bits = arith_to_bfloat(d);
+        return (*bits & 0x7f80) != 0x7f80 || !isfinite(d);
     case QONNX_DOUBLE:
         if (!to_real(n, 53, &d)) return false;
         memcpy(bits, &d, sizeof d);

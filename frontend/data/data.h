@@ -51,12 +51,12 @@ typedef struct Elements {
 } Elements;
 
 /* Whether values of `from` can be converted to the input's type: the types are the same, or both
- * are bool, integers, float or double. */
+ * are bool, integers or float types of 16 bits or more. */
 bool convert_check(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from);
 
 /* Writes n elements as `to` to dst, dense. Every value must be represented exactly, except that
- * double is rounded to float; bool takes 0 and 1. Returns n, or the index of the first element that
- * does not fit. */
+ * floats are rounded to narrower ones; bool takes 0 and 1. Returns n, or the index of the first
+ * element that does not fit. */
 size_t convert_elements(Elements from, size_t n, qonnx_dtype to, void *dst);
 
 /* Fails because element `at` of the sample does not fit the input's type. */

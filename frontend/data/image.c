@@ -1,5 +1,5 @@
-/* frontend/data/image.c - pictures as samples: values 0 to 255, as float or uint8, laid out as the
- * input's shape asks. Nothing is resized or normalised; the size must be the input's.
+/* frontend/data/image.c - pictures as samples: values 0 to 255, as a float type or uint8, laid out
+ * as the input's shape asks. Nothing is resized or normalised; the size must be the input's.
  */
 #include "frontend/data/data.h"
 #include <stdlib.h>
@@ -28,9 +28,10 @@ static bool layout_of(qonnx_ctx *cx, const Feed *f, const char *path, Layout *ou
                           "%s: a picture needs an input of shape [1,C,H,W] or [1,H,W,C] "
                           "with C = 3 or 1, the model's input '%s' is %s; use .npy",
                           path, f->name, shape_text(f->rank, f->dims, text));
-    if (f->dtype != QONNX_FLOAT && f->dtype != QONNX_UINT8)
+    if (f->dtype != QONNX_FLOAT && f->dtype != QONNX_UINT8 && f->dtype != QONNX_FLOAT16 &&
+        f->dtype != QONNX_BFLOAT16)
         return qonnx_fail(cx, NULL,
-                          "%s: a picture needs an input of type float or uint8, the "
+                          "%s: a picture needs an input of a float type or uint8, the "
                           "model's input '%s' has %s; use .npy",
                           path, f->name, qonnx_dtype_name(f->dtype));
     const int64_t *size = f->dims + (planar ? 2 : 1);
@@ -94,16 +95,16 @@ static uint8_t channel(const Picture *p, const uint8_t *pixel, int wanted, int c
 static void place(const Picture *p, const Layout *l, qonnx_tensor *t)
 {
     size_t pixels = p->width * p->height, channels = (size_t)l->channels;
+    size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    uint8_t *out = (uint8_t *)(uintptr_t)t->data;
     float *f = (float *)(uintptr_t)t->data;
-    uint8_t *u = (uint8_t *)(uintptr_t)t->data;
     for (size_t c = 0; c < channels; c++) {
         for (size_t i = 0; i < pixels; i++) {
             uint8_t v = channel(p, p->pixels + i * (size_t)p->channels, l->channels, (int)c);
+            Elements one = {&v, 1, QONNX_UINT8, false};
             size_t at = l->channels_last ? i * channels + c : c * pixels + i;
-            if (t->dtype == QONNX_FLOAT)
-                f[at] = v;
-            else
-                u[at] = v;
+            if (t->dtype == QONNX_FLOAT) f[at] = v;
+            else convert_elements(one, 1, t->dtype, out + at * size);
         }
     }
 }

@@ -101,7 +101,7 @@ static bool parse_descr(qonnx_ctx *cx, const char *path, const char *descr, Npy 
     } types[] = {{"f4", QONNX_FLOAT},  {"f8", QONNX_DOUBLE}, {"i1", QONNX_INT8},
                  {"i2", QONNX_INT16},  {"i4", QONNX_INT32},  {"i8", QONNX_INT64},
                  {"u1", QONNX_UINT8},  {"u2", QONNX_UINT16}, {"u4", QONNX_UINT32},
-                 {"u8", QONNX_UINT64}, {"b1", QONNX_BOOL}};
+                 {"u8", QONNX_UINT64}, {"b1", QONNX_BOOL},   {"f2", QONNX_FLOAT16}};
     out->damaged = false; /* the header is one */
     const char *name = descr[0] && strchr("<>|=", descr[0]) ? descr + 1 : descr;
     if (name[0] == 'O')

@@ -59,14 +59,6 @@ QONNX_API QONNX_CHECKED bool qonnx_graph_inline_functions(qonnx_ctx *cx, qonnx_g
 
 QONNX_API void qonnx_graph_free(qonnx_graph *g);
 
-/** Version of the default operator set that the model imports; 0 when it imports none. */
-QONNX_API int64_t qonnx_model_opset(const qonnx_graph *g);
-/** Raises the default operator set's version (and the IR version to what that set needs). */
-QONNX_API void qonnx_model_set_opset(qonnx_graph *g, int64_t version);
-
-/** metadata_props of the model; NULL when the key is absent. */
-QONNX_API const char *qonnx_model_metadata(const qonnx_graph *g, const char *key);
-QONNX_API void qonnx_model_set_metadata(qonnx_graph *g, const char *key, const char *value);
 /** A copy of the model, which shares the contents of its constants: `g` must outlive it. */
 QONNX_API qonnx_graph *qonnx_graph_copy(const qonnx_graph *g);
 
@@ -78,6 +70,14 @@ QONNX_API qonnx_graph *qonnx_graph_copy(const qonnx_graph *g);
 QONNX_API QONNX_CHECKED bool qonnx_graph_fix_shapes(qonnx_ctx *cx, qonnx_graph *g,
                                                     const char *const *specs, int nspecs);
 
+/** Version of the default operator set that the model imports; 0 when it imports none. */
+QONNX_API int64_t qonnx_model_opset(const qonnx_graph *g);
+/** Raises the default operator set's version (and the IR version to what that set needs). */
+QONNX_API void qonnx_model_set_opset(qonnx_graph *g, int64_t version);
+
+/** metadata_props of the model; NULL when the key is absent. */
+QONNX_API const char *qonnx_model_metadata(const qonnx_graph *g, const char *key);
+QONNX_API void qonnx_model_set_metadata(qonnx_graph *g, const char *key, const char *value);
 /** The i-th entry of metadata_props: its key, and its value through `value`; NULL past the end. */
 QONNX_API const char *qonnx_model_metadata_at(const qonnx_graph *g, int i, const char **value);
 
@@ -154,6 +154,14 @@ QONNX_API QONNX_CHECKED bool qonnx_graph_refresh(qonnx_ctx *cx, qonnx_graph *g);
 /** Infers types and shapes of this node's outputs again from those of its inputs, as the refresh
  *  does for all nodes: neither its subgraphs nor what reads its outputs is looked at. */
 QONNX_API QONNX_CHECKED bool qonnx_node_infer(qonnx_ctx *cx, qonnx_node *n);
+
+/** Makes values of float16 and bfloat16 float, constants too, so that passes meet float alone. What
+ *  the model takes and gives keeps its type, behind and in front of a Cast; a Cast to such a type
+ *  in the middle still rounds. Nodes keep in mind what they computed in. */
+QONNX_API void qonnx_graph_widen(qonnx_graph *g);
+/** Gives nodes that were widened their type again, but for those that are between QuantizeLinear
+ * and DequantizeLinear; a Cast stands where the types meet. */
+QONNX_API void qonnx_graph_narrow(qonnx_graph *g);
 
 /** Removes every node whose outputs nobody uses, and then constants nobody uses. Returns how many
  *  nodes went. Nodes with subgraphs and unknown operators count as pure, as ONNX has it. */

@@ -247,10 +247,10 @@ def _(folder):
 
 ONES = np.random.default_rng(5).random((2, 1, 8, 8)).astype(np.float32)
 for name, array in [("Fortran order", np.asfortranarray(ONES)), ("big endian", ONES.astype(">f4")),
-                    ("double", ONES.astype(np.float64)), ("integers", (ONES * 255).astype(np.int64)),
+                    ("double", ONES.astype(np.float64)), ("float16", ONES.astype(np.float16)), ("integers", (ONES * 255).astype(np.int64)),
                     ("no batch axis", ONES[0])]:
     data_row("npy of " + name, "", saved("a.npy", array), status=0)
-data_row("npy of float16", r"a\.npy: has elements of type '<f2'", saved("a.npy", ONES.astype(np.float16)))
+data_row("npy of long double", r"a\.npy: has elements of type '<f16'", saved("a.npy", ONES.astype(np.longdouble)))
 data_row("only hidden files", r"no samples in this directory", lambda f: (f / ".a.png").write_bytes(picture()))
 data_row("npz in a directory", r"no samples in this directory", lambda f: np.savez(f / "a.npz", x=ONES))
 data_row("link that leads nowhere", r"no samples in this directory", lambda f: (f / "a.png").symlink_to("nowhere"))

@@ -113,20 +113,21 @@ quantize_row("activations that are NaN", r"node 'n' \(Div\): 'b' holds NaN value
 
 # ---- other types of real numbers ----------------------------------------------------------------
 
-HALF = r"'x' is (b?float16); models in float are quantized: export it in float"
-quantize_row("float16 model", HALF, lambda: weighted(weights().astype(np.float16), dtype=FLOAT16),
-             arrays=[IMAGE.astype(np.float16)])
-quantize_row("bfloat16 model", HALF, lambda: relu(inputs=[("x", TensorProto.BFLOAT16, [1, 3, 8, 8])],
-                                                  outputs=[("y", TensorProto.BFLOAT16, None)]))
-quantize_row("float16 inside", r"'a' is float16; models in float are quantized", lambda: model(
+quantize_row("float16 model", "", lambda: weighted(weights().astype(np.float16), dtype=FLOAT16),
+             arrays=[IMAGE.astype(np.float16)], status=0)
+quantize_row("bfloat16 model", "", lambda: relu(inputs=[("x", TensorProto.BFLOAT16, [1, 3, 8, 8])],
+                                                outputs=[("y", TensorProto.BFLOAT16, None)]), status=0)
+quantize_row("float16 inside", "", lambda: model(
     [helper.make_node("Cast", ["x"], ["a"], to=10), helper.make_node("Conv", ["a", "w"], ["b"]),
-     helper.make_node("Cast", ["b"], ["y"], to=1)], constants={"w": weights().astype(np.float16)}))
+     helper.make_node("Cast", ["b"], ["y"], to=1)], constants={"w": weights().astype(np.float16)}), status=0)
+quantize_row("float16 sample that is too large", r"0\.npy: element 0, of type float, has a value that is not one of type "
+             r"float16", lambda: weighted(weights().astype(np.float16), dtype=FLOAT16), arrays=[IMAGE * 0 + 7e4])
 quantize_row("double model", r"'x' is double; models in float are quantized",
              lambda: relu(inputs=[("x", TensorProto.DOUBLE, [1, 3, 8, 8])], outputs=[("y", TensorProto.DOUBLE, None)]),
              arrays=[IMAGE.astype(np.float64)])
 
 
-@row("float16 model, compiled", r"cannot run operator Conv \(node 'n': input 0 is float16, this library runs it on float only\)")
+@row("float16 model, compiled", status=0)
 def _(folder):
     return ["compile", written(weighted(weights().astype(np.float16), dtype=FLOAT16), folder), "-o", "OUTDIR"]
 
