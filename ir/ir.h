@@ -102,8 +102,8 @@ struct qonnx_node {
     int nsub, sub_cap;
     Node *prev, *next;  /* order in the graph */
     const void *source; /* Onnx__NodeProto, or NULL */
-    DType narrow;      /* float16 or bfloat16: what it computed in before it was widened; else
-                          QONNX_UNDEFINED (ops/narrow.c) */
+    DType narrow;       /* float16 or bfloat16: what it computed in before it was widened; else
+                           QONNX_UNDEFINED (ops/narrow.c) */
     uint32_t wide_in, wide_out; /* bit i: its input, output i was of another type even then; the
                                    last bit stands for all behind it, too */
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
@@ -138,11 +138,11 @@ typedef struct Model {
     Arena *arena;         /* everything */
     const char *path;     /* of the file, for messages */
     const void *source;   /* Onnx__ModelProto, or NULL */
+    bool inlined;         /* no node calls a function of the source any more */
     const void *external; /* ExternalFiles that constants lie in, or NULL */
     int64_t ir_version;
     const char *producer, *producer_version; /* "" where the file has none */
     Opset *opsets;
-    bool inlined;           /* no node calls a function of the source any more */
     int nopset;
     Property *props; /* metadata_props */
     int nprop, prop_cap;
@@ -214,12 +214,12 @@ void names_count(Model *m);               /* of all graphs, before one of them i
 const char *node_name_choose(Graph *g, const char *name);
 /* Gives up its name, and those of its subgraphs' nodes: when it is removed. */
 void node_name_drop(const Node *n);
+/* The greatest N in names `..__N` of values and nodes of the whole model; 0: there is none. */
+int name_last_number(const Graph *g);
 
 /* attr.c */
 Attr *node_attr(const Node *n, const char *name);
 /* The strings of an attribute; returns how many. */
-/* The greatest N in names `..__N` of values and nodes of the whole model; 0: there is none. */
-int name_last_number(const Graph *g);
 int node_strings(const Node *n, const char *name, char *const **values);
 Attr *node_put_attr(Node *n, const char *name); /* found and cleared, or new */
 Attr *node_add_attr(Node *n, const char *name); /* new; there must be none of that name */
