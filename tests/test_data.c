@@ -322,7 +322,7 @@ static void test_npy_headers(void **state)
         {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }", "has 12 bytes of data"},
         {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "its shape needs 8"},
         {1, "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "Python objects"},
-        {1, "{'descr': '<f2', 'fortran_order': False, 'shape': (3,), }", "type '<f2'"},
+        {1, "{'descr': '<f16', 'fortran_order': False, 'shape': (3,), }", "type '<f16'"},
         {1, "{'descr': '<U4', 'fortran_order': False, 'shape': (3,), }", "type '<U4'"},
         {1, "{'descr': '', 'fortran_order': False, 'shape': (3,), }", "type ''"},
         {1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }", "records"},
