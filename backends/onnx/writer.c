@@ -185,11 +185,17 @@ static Onnx__ValueInfoProto *write_info(Writer *w, const Value *v, size_t n,
     return p;
 }
 
-/* Whether a value_info entry still speaks of something in the graph. */
-static bool still_there(const Graph *g, const Onnx__ValueInfoProto *p)
+/* Writes the value_info entries that still speak of something in the graph. */
+static void write_infos(Writer *w, const Graph *g, size_t n, Onnx__ValueInfoProto *const *entries,
+                        Onnx__GraphProto *p)
 {
-    const Value *v = graph_own(g, p->name ? p->name : "");
-    return !v || v->def || v->data || v->input_count;
+    p->n_value_info = 0;
+    p->value_info = list(w, n);
+    for (size_t i = 0; i < n; i++) {
+        const Value *v = graph_own(g, entries[i]->name ? entries[i]->name : "");
+        if (v && !v->def && !v->data && !v->input_count) continue;
+        p->value_info[p->n_value_info++] = v ? retype_info(w, v, entries[i]) : entries[i];
+    }
 }
 
 static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
@@ -221,13 +227,7 @@ static Onnx__GraphProto *write_graph(Writer *w, const Graph *g)
     for (int i = 0; i < g->noutput; i++)
         p->output[i] = write_info(w, g->outputs[i], s.n_output, s.output, &next);
 
-    p->n_value_info = 0;
-    p->value_info = list(w, s.n_value_info);
-    for (size_t i = 0; i < s.n_value_info; i++) {
-        if (!still_there(g, s.value_info[i])) continue;
-        const Value *v = graph_own(g, s.value_info[i]->name);
-        p->value_info[p->n_value_info++] = v ? retype_info(w, v, s.value_info[i]) : s.value_info[i];
-    }
+    write_infos(w, g, s.n_value_info, s.value_info, p);
     return p;
 }
 
