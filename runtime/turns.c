@@ -5,7 +5,7 @@
 
 /* Steps of a turn, beside what it runs; and of a byte that goes from one to the next, through
  * memory that is new. */
-enum { TURN = 1000000, BYTE = 16 };
+enum { TURN = 1000000, BYTE = 64 };
 
 /* An output that is made part by part. */
 typedef struct Whole {

@@ -18,7 +18,7 @@ enum { MOST_VARIANTS = 1000 };
 
 /* What it takes until a variant can run, as multiples of limits_making(), which is for its program
  * alone; and steps of each byte of its memory. */
-enum { READY = 4, BYTE = 16 };
+enum { READY = 4, BYTE = 64 };
 
 /* What all variants of a session share. */
 typedef struct Store {
