@@ -61,6 +61,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
         m->narrow = n->narrow;
         m->wide_in = n->wide_in;
         m->wide_out = n->wide_out;
+        m->barred = n->barred;
         for (int i = 0; i < n->nin; i++)
             if (n->in[i]) qonnx_node_set_input(m, i, counterpart(c, n->in[i]));
         for (int i = 0; i < n->nout; i++)

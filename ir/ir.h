@@ -109,6 +109,7 @@ struct qonnx_node {
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
     const char *turned; /* why its turns run one by one (runtime/turns.h); NULL: they do not, or
                            nobody has asked */
+    bool barred;        /* a branch of this If cannot run with these shapes */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 

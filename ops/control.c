@@ -89,11 +89,12 @@ static bool if_shape(Ctx *cx, Node *n)
     return true;
 }
 
-/* Whether the condition decides shapes: those of the outputs, or any inside. */
+/* Whether the condition decides shapes: those of the outputs, or any inside, or whether it runs. */
 static unsigned if_lists(const Node *n)
 {
     const Graph *yes = control_graph(n, branches[0]), *no = control_graph(n, branches[1]);
     if (!yes || !no || yes->noutput != n->nout || no->noutput != n->nout) return 0;
+    if (n->barred) return 1;
     for (int i = 0; i < n->nout; i++) {
         const Shape *a = &yes->outputs[i]->shape, *b = &no->outputs[i]->shape;
         bool same = !out_used(n, i) || (a->rank >= 0 && a->rank == b->rank);

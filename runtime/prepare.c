@@ -65,16 +65,31 @@ static bool try_turn(Ctx *cx, Node *n)
     return true;
 }
 
+/* Specializes a branch of an If. One that cannot run with these shapes is as it was again: it may be
+ * the other one that is taken, as in a model that has a branch for each of its sizes. */
+static bool try_branch(Node *n, int i)
+{
+    Ctx *quiet = ctx_quiet();
+    Graph *tried = n->subs[i], *kept = graph_clone_sub(tried);
+    bool runs = specialize_nodes(quiet, tried);
+    if (!runs) node_swap_graph(n, tried, kept);
+    graph_release(runs ? kept : tried);
+    qonnx_ctx_free(quiet);
+    return runs;
+}
+
 /* Does the node's subgraphs. Those of a cycle that runs in a later part are as they were, too. */
 static bool specialize_subgraphs(Ctx *cx, Node *n)
 {
     n->turned = NULL;
+    n->barred = false;
     if (n->nsub == 1 && n->row && n->row->flow && n->row->flow->alike)
         return node_is_late(n) || try_turn(cx, n);
     if (!node_enter(cx, n)) return false;
-    for (int i = 0; i < n->nsub; i++)
-        if (!specialize_nodes(cx, n->subs[i])) return false;
-    return true;
+    if (n->nsub != 2) return !n->nsub || specialize_nodes(cx, n->subs[0]);
+    bool first = try_branch(n, 0), second = try_branch(n, 1);
+    n->barred = !first || !second;
+    return first || second || specialize_nodes(cx, n->subs[0]);
 }
 
 /* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's

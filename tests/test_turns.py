@@ -118,6 +118,13 @@ MODELS = {
             t = If (odd) <then_branch = tb () => (float[R] a) { a = Concat <axis = 0> (s, k) },
                           else_branch = eb () => (float[S] a) { a = Sqrt(s) }> }> }""", {},
                                    [dict(x=np.abs(floats(k)), n=int64(n)) for k, n in ((2, 0), (3, 1), (1, 4), (2, 5))]),
+    "a branch for each of two lengths": ("""g (float[N] x, int64 rate) => (float[2] y) {
+        wide = Constant <value_int = 16000> ()
+        whole = Equal(rate, wide)
+        y = If (whole) <then_branch = tb () => (float[2] a) { a = MatMul(x, w) },
+                        else_branch = eb () => (float[2] b) { h = Neg(x)
+                                                              b = MatMul(h, v) }> }""", {"w": floats(8, 2), "v": floats(4, 2)},
+                                         [dict(x=floats(k), rate=int64(2000 * k)) for k in (8, 4, 4, 8)]),
     "branch that needs a part of its own": ("""g (float[3,3] x, float least) => (float[3,3] y) {
         n = Constant <value_int = 3> ()
         y = Loop (n, , x) <body = b (int64 i, bool go, float[3,3] s) => (bool go, float[3,3] t) {
