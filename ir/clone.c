@@ -82,6 +82,10 @@ static Graph *clone_model(const Graph *g)
     c->model->main = c;
     c->model->nsub = 0;
     c->model->names = c->model->node_names = NULL;
+    c->model->opsets =
+        arena_copy(a, g->model->opsets, (size_t)g->model->nopset * sizeof *g->model->opsets);
+    c->model->props =
+        arena_copy(a, g->model->props, (size_t)g->model->nprop * sizeof *g->model->props);
     c->model->prop_cap = c->model->nprop;
     return c;
 }

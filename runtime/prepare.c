@@ -65,8 +65,8 @@ static bool try_turn(Ctx *cx, Node *n)
     return true;
 }
 
-/* Specializes a branch of an If. One that cannot run with these shapes is as it was again: it may be
- * the other one that is taken, as in a model that has a branch for each of its sizes. */
+/* Specializes a branch of an If. One that cannot run with these shapes is as it was again: it may
+ * be the other one that is taken, as in a model that has a branch for each of its sizes. */
 static bool try_branch(Node *n, int i)
 {
     Ctx *quiet = ctx_quiet();

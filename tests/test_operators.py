@@ -29,7 +29,7 @@ PASSING = """
 Abs:2 Acos:2 Acosh:2 Add:32 And:8 ArgMax:16 ArgMin:16 Asin:2 Asinh:2 Atan:2 Atanh:2 AveragePool:20
 BatchNormalization:7 BitShift:8 Cast:41 CastLike:6 Ceil:2 Celu:1 Clip:15 Compress:4 Concat:32
 Constant:65 ConstantOfShape:22 Conv:33 ConvInteger:2 ConvTranspose:13 Cos:2 Cosh:2 CumSum:7
-DepthToSpace:4 DequantizeLinear:2 Div:43 Dropout:6 DynamicQuantizeLinear:3 Einsum:5 Elu:5 Equal:13
+DepthToSpace:2 DequantizeLinear:2 Div:43 Dropout:6 DynamicQuantizeLinear:3 Einsum:5 Elu:5 Equal:13
 Erf:1 Exp:18 Expand:6 EyeLike:3 Flatten:30 Floor:2 GRU:4 Gather:15 GatherElements:21 GatherND:3
 Gemm:14 GlobalAveragePool:2 GlobalMaxPool:2 Greater:4 GreaterOrEqual:2 GridSample:8 HardSigmoid:4
 HardSwish:1 Hardmax:7 Identity:4 If:1 InstanceNormalization:3 IsInf:3 IsNaN:1 LRN:2 LSTM:4

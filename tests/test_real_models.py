@@ -48,6 +48,7 @@ def bytes_of(length):
 class Case(NamedTuple):
     path: Path
     samples: list[Callable]  # each makes the inputs of one sample: more than the model has, or {"": its only one}
+    decides: bool = False    # an input decides which branch can run, so that there is no one program of it
 
 
 def pictures(*sizes, name="x"):
@@ -88,7 +89,7 @@ CASES = {
        (("alexa", 16), ("hey_jarvis", 16), ("hey_mycroft", 16), ("hey_rhasspy", 16), ("timer", 34), ("weather", 22))},
     "melspectrogram": Case(WAKE / "melspectrogram.onnx", [lambda n=n: {"": normal(1, n, scale=1000)} for n in (1280, 1760)]),
     "older silero": Case(WAKE / "silero_vad.onnx", [lambda: older_speech(512, 16000), lambda: older_speech(256, 8000)]),
-    "silero both": Case(SILERO / "silero_vad.onnx", [lambda: speech(576), lambda: speech(288, rate=8000)]),
+    "silero both": Case(SILERO / "silero_vad.onnx", [lambda: speech(576), lambda: speech(288, rate=8000)], decides=True),
     **{f"silero {name}": Case(SILERO / f"silero_vad_{name}.onnx", [lambda: speech(576)] * 2)
        for name in ("16k_op15", "half", "op18_ifless", "openvino_16k")},
     "silero sequence": Case(SILERO / "silero_vad_16k_sequence.onnx", [
@@ -101,6 +102,7 @@ CASES = {
 
 class Model(NamedTuple):
     path: Path
+    decides: bool
     runtime: object   # ONNX Runtime's session
     samples: list     # of dicts of arrays
     data: list[str]   # --data options
@@ -132,7 +134,7 @@ def model(request, tmp_path):
         for i, sample in enumerate(samples):
             x = sample[name]
             np.save(folder / f"{i:03}.npy", x[None] if x.ndim else x)  # an axis more: it is one sample
-    return Model(case.path, runtime, samples, data)
+    return Model(case.path, case.decides, runtime, samples, data)
 
 
 def ours(done, path, model, out, *options):
@@ -185,22 +187,31 @@ def test_float(model, done, tmp_path):
 
 
 def test_quantized(model, done, tmp_path):
+    """What evaluate says of it is what the user gets: it is as near to float here as in the runtime. (Parts in float
+    round otherwise now and then, which a transformer or a detector blows up.)"""
     int8 = tmp_path / "q.onnx"
     done("calibrate", "-q", model.path, *model.data[1::2], "-o", tmp_path / "m.qcal", timeout=600)
     done("quantize", "-q", model.path, "--calibration", tmp_path / "m.qcal", "-o", int8, timeout=600)
     session(int8)
     # without VNNI the sums of its integer kernels saturate, in subgraphs also where it is told to avoid that
     want = model.outputs(session(int8, "ort-x86", optimized=has_vnni()))
-    assert sqnr(want, ours(done, int8, model, tmp_path / "out")) > 40
+    got, exact = ours(done, int8, model, tmp_path / "out"), model.outputs()
+    here, there = sqnr(exact, got), sqnr(exact, want)
+    nothing = all(np.max(np.abs(y), initial=0) < 1e-3 for sample in [*exact, *got, *want] for y in sample)
+    assert nothing or sqnr(want, got) > 40 or abs(here - there) < 1.5, (here, there)
     done("evaluate", "-q", model.path, int8, *model.data, timeout=600)
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
-def test_compiled(model, qonnx, done, tmp_path, quantized):
+def test_compiled(model, qonnx, run, done, tmp_path, quantized):
     path = model.path
     if path.stat().st_size < 10_000 and not os.environ.get("QONNX_LONG"):
         pytest.skip("weights of up to 575 MB: QONNX_LONG=1 runs it")
     if quantized:
         path = tmp_path / "q.onnx"
         done("quantize", "-q", model.path, *model.data, "-o", path, timeout=600)
+    if model.decides:
+        result = run("compile", path, "--target", "generic", "-o", tmp_path / "c", *shapes(model, model.samples[0]))
+        assert result.rc == 1 and "If_0" in result.stderr
+        return
     compiles(qonnx, done, model, path, tmp_path)

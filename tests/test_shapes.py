@@ -223,3 +223,13 @@ def test_fix_shape_wants_a_shape(run, tmp_path):
 def test_help_has_an_example(done):
     for verb in ("inspect", "calibrate", "quantize", "evaluate", "run", "compile"):
         assert "--shape x=1,3,640,640" in done(verb, "--help")
+
+
+def test_old_operator_set(done, tmp_path):
+    """What is tried on a copy leaves the operator set of the model alone: Squeeze-11 has its axes as an attribute."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Squeeze", ["x"], ["s"], axes=[0]), onnx.helper.make_node("Relu", ["s"], ["y"])], "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, "n"])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 11)], ir_version=6), tmp_path / "m.onnx")
+    done("compile", "-q", tmp_path / "m.onnx", "--shape", "1,5", "--target", "generic", "-o", tmp_path / "c")
