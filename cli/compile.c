@@ -79,9 +79,8 @@ const Verb verb_compile = {
     .text =
         "Writes NAME.h, NAME.c, NAME_test.c and a Makefile: C99 that needs no library, allocates\n"
         "nothing and gives the same bytes as 'qonnx run --engine portable'. 'make -C DIR test'\n"
-        "checks them on one sample. The model's shapes must be fixed, or given by --shape; an "
-        "open\n"
-        "batch is 1.",
+        "checks them on one sample. The model's shapes must be fixed, or given by --shape;\n"
+        "an open batch is 1.",
     .examples = "qonnx compile model.int8.onnx --target generic -o model/\n"
                 "qonnx compile model.int8.onnx -o firmware/net --prefix net --io int8\n"
                 "qonnx compile detector.onnx -o detector/ --shape images=1,3,640,640\n"

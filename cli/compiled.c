@@ -23,7 +23,7 @@ typedef struct Compiled {
                                      size of an axis of it, -1 for none, and the axis */
     void *arena;                  /* working memory */
     const void **in;              /* fed inputs */
-    qonnx_tensor *out;            /* one an output of the model */
+    qonnx_tensor *out;            /* one per output of the model */
     void **memory;                /* [nout] of each output */
     int nout;                     /* outputs of its function: behind the model's are sizes */
 } Compiled;

@@ -25,7 +25,7 @@ typedef struct Score {
     int64_t length;       /* elements of the output: the model's classes */
     bool *seen;           /* [length] which of them samples have; owned */
     size_t classes;       /* how many these are */
-    bool no_vector;       /* a sample has a class, and the output is no vector with one a class */
+    bool no_vector;       /* a sample has a class, and the output is no vector of one per class */
     bool five;            /* the output has more than five classes */
     size_t paired;        /* samples whose first output is a vector, as the reference's is */
     size_t agreeing;      /* of these, with the same largest element */

@@ -109,6 +109,13 @@ static struct Crash {
                {.number = SIGBUS, .what = ": crashed (bus error)"}};
 enum { CRASHES = sizeof crashes / sizeof *crashes };
 
+/* The end, from a handler: what lies half written goes. */
+static _Noreturn void leave(void)
+{
+    qonnx_scratch_remove_all();
+    _exit(EXIT_BAD);
+}
+
 /* oneDNN has crashed: where it gets no memory, it throws what C cannot catch, or goes on without.
  * Memory is as short now as it was then, but for what a single piece asked for. */
 static _Noreturn void onednn_crashed(int number, const char *what)
@@ -120,8 +127,7 @@ static _Noreturn void onednn_crashed(int number, const char *what)
         say_in_handler("out of memory", "");
     else
         say_in_handler("oneDNN", what);
-    qonnx_scratch_remove_all();
-    _exit(EXIT_BAD);
+    leave();
 }
 
 /* C++ has no handler for an exception. Its library tells of it in words of its own: right for a
@@ -162,10 +168,7 @@ static void crashed(int number, siginfo_t *info, void *context)
             onednn_crashed(number, crashes[i].what);
         if (!running && number == SIGBUS)
             say_in_handler(cut ? cut : "a file", ": was cut short while it was read; try again");
-        if (running || number == SIGBUS) {
-            qonnx_scratch_remove_all();
-            _exit(EXIT_BAD);
-        }
+        if (running || number == SIGBUS) leave();
         sigaction(number, &crashes[i].before, NULL); /* and it comes again */
     }
 }

@@ -399,7 +399,7 @@ static const Option options[] = {
      "how ranges are chosen: minmax, entropy, ..., or\n"
      "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
     {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
-     "scales of weights: one a channel, or one in all"},
+     "scales of weights: one per channel, or one in all"},
     OPTION_ALLOW_NONFINITE,
     OPTION_MAX_BAD,
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,

@@ -22,9 +22,9 @@ typedef struct Run {
     const qonnx_graph *g;
     const qonnx_dataset *d; /* NULL: one set of inputs */
     size_t samples;         /* how many there are */
-    qonnx_tensor *want;     /* --check: one a graph output */
+    qonnx_tensor *want;     /* --check: one per graph output */
     int different;          /* --check: outputs that are not as wanted */
-    json_t *report;         /* --check --json: one object an output */
+    json_t *report;         /* --check --json: one object per output */
     size_t written;         /* -o: samples whose outputs were written, or begun */
     bool made;              /* -o: the directory was not there */
     qonnx_scratch *stage;   /* -o: where they are until all are there; NULL: nowhere */

@@ -267,15 +267,14 @@ static int number_of(const char *name)
     return (int)strtol(name + length - digits, NULL, 10);
 }
 
+static int larger(int a, int b) { return a > b ? a : b; }
+
 int name_last_number(const Graph *g)
 {
     int last = 0;
-    for (int i = 0; i < g->nvalue; i++)
-        if (number_of(g->values[i]->name) > last) last = number_of(g->values[i]->name);
-    for (const Node *n = g->first; n; n = n->next) {
-        if (number_of(n->name) > last) last = number_of(n->name);
-        for (int i = 0; i < n->nsub; i++)
-            if (name_last_number(n->subs[i]) > last) last = name_last_number(n->subs[i]);
+    for (; g; g = qonnx_graph_next(g)) {
+        for (int i = 0; i < g->nvalue; i++) last = larger(last, number_of(g->values[i]->name));
+        for (const Node *n = g->first; n; n = n->next) last = larger(last, number_of(n->name));
     }
     return last;
 }

@@ -11,7 +11,8 @@ typedef struct q_range_p {
     int32_t steps, batch, size; /* x is [steps][batch][size] */
 } q_range_p;
 /* q_range(p, x, lengths or NULL, scale, zero): ONNX's DynamicQuantizeLinear, scale one float and
- * zero one uint8. Steps behind the longest of the lengths, one a row of the batch, do not count. */
+ * zero one uint8. Steps behind the longest of the lengths do not count; there is a length for each
+ * row of the batch. */
 
 typedef struct q_to_float_p {
     int32_t batch, m, n;  /* x is int32 [batch][m][n] */

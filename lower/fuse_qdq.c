@@ -64,7 +64,7 @@ static Node *quantizer(const Value *v, QuantParams *p)
     return quant_read(n->in[1], qonnx_node_input(n, 2), p) && n->out[0] ? n : NULL;
 }
 
-/* A constant int8 weight behind its DequantizeLinear: zero points 0, scales one or one a channel */
+/* A constant int8 weight behind its DequantizeLinear: zero points 0, any number of scales */
 static Value *weight_of(const Node *reader, const Value *v, int axis, QuantNode *q, Arena *a)
 {
     const Node *n = dequantizer(reader, v);

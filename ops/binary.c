@@ -189,7 +189,7 @@ static int64_t binary_work(const Node *n)
                    : binary_code(n) != F_POW ? 1
                    : whole_power(n)          ? 2
                                              : 1000;
-    return count < 0 ? -1 : count_work(count, each);
+    return count_work(count, each);
 }
 
 /* Two operands a call: the result of a call is the first one of the next. A power has its base for

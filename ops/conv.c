@@ -123,7 +123,7 @@ static bool fused_shape(Ctx *cx, Node *n)
 static int64_t fused_work(const Node *n)
 {
     int64_t count = shape_open_elements(n->out[0] ? &n->out[0]->shape : NULL);
-    return count < 0 ? -1 : count_work(count, 64);
+    return count_work(count, 64);
 }
 
 static bool fused_lower(Lower *l, Node *n)

@@ -190,7 +190,7 @@ static int64_t unique_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0)), steps = 4;
     for (int64_t k = count; k > 1; k /= 2) steps += 4;
-    return count < 0 ? -1 : count_work(count, steps);
+    return count_work(count, steps);
 }
 
 static const Counted unique_counted = {UNIQUE_SIZE, unique_axis, part_count};

@@ -91,7 +91,7 @@ static bool softmax_lower(Lower *l, Node *n)
 static int64_t function_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0));
-    return count < 0 ? -1 : count_work(count, 64);
+    return count_work(count, 64);
 }
 
 #define MICROSOFT(name, least, most, kind)                                                         \

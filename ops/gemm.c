@@ -129,7 +129,7 @@ static void gemm_refine(const Node *n, qonnx_rule *r)
 static int64_t inner_macs(const Node *n, int64_t k)
 {
     int64_t out = n->out[0] ? shape_open_elements(&n->out[0]->shape) : -1;
-    return out < 0 ? -1 : count_work(out, k < 0 ? 1 : k);
+    return count_work(out, k < 0 ? 1 : k);
 }
 
 static int64_t gemm_macs(const Node *n)

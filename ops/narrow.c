@@ -241,11 +241,9 @@ static void widen_values(Graph *g)
 
 static bool has_narrow(const Graph *g)
 {
-    for (int i = 0; i < g->nvalue; i++)
-        if (is_narrow(g->values[i]->dtype)) return true;
-    for (const Node *n = g->first; n; n = n->next)
-        for (int i = 0; i < n->nsub; i++)
-            if (has_narrow(n->subs[i])) return true;
+    for (; g; g = qonnx_graph_next(g))
+        for (int i = 0; i < g->nvalue; i++)
+            if (is_narrow(g->values[i]->dtype)) return true;
     return false;
 }
 
@@ -374,11 +372,9 @@ static void drop_cast(Node *n)
 
 static bool any_remembers(const Graph *g)
 {
-    for (const Node *n = g->first; n; n = n->next) {
-        if (n->narrow) return true;
-        for (int i = 0; i < n->nsub; i++)
-            if (any_remembers(n->subs[i])) return true;
-    }
+    for (; g; g = qonnx_graph_next(g))
+        for (const Node *n = g->first; n; n = n->next)
+            if (n->narrow) return true;
     return false;
 }
 

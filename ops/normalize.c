@@ -30,7 +30,7 @@ static bool norm_takes(Why *why, const Node *n)
 static int64_t norm_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0));
-    return count < 0 ? -1 : count_work(count, 32);
+    return count_work(count, 32);
 }
 
 /* ---- rows of trailing axes: LayerNormalization and the like ---------------------------------- */

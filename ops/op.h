@@ -209,7 +209,7 @@ Shape open_shape(const Shape *x);
 /* Elements for counting work: every size that is open taken as 1; -1 when the rank is unknown
  * (s NULL or not), or the number does not fit. */
 int64_t shape_open_elements(const Shape *s);
-/* a * b, or -1 when it does not fit. */
+/* a * b; -1 when one is not known (-1), or it does not fit. */
 int64_t count_work(int64_t a, int64_t b);
 /* Work of operators that take the elements of input 0 one by one, in any order. */
 int64_t single_work(const Node *n);

@@ -112,7 +112,7 @@ static int64_t reduce_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0));
     bool slow = in_dtype(n, 0) != QONNX_FLOAT || qonnx_node_is(n, "ReduceLogSumExp");
-    return count < 0 ? -1 : count_work(count, slow ? 64 : 4);
+    return count_work(count, slow ? 64 : 4);
 }
 
 /* ---- ArgMax, ArgMin -------------------------------------------------------------------------- */

@@ -198,7 +198,7 @@ static int64_t roi_macs(const Node *n)
     int64_t out = n->out[0] ? shape_open_elements(&n->out[0]->shape) : -1;
     int64_t samples = qonnx_node_int(n, "sampling_ratio", 0);
     if (samples < 1 || samples > MOST_SAMPLES) samples = 2;
-    return out < 0 ? -1 : count_work(out, 4 * samples * samples);
+    return count_work(out, 4 * samples * samples);
 }
 
 const Op ops_sample[] = {

@@ -41,13 +41,13 @@ int64_t shape_open_elements(const Shape *s)
 int64_t count_work(int64_t a, int64_t b)
 {
     int64_t product;
-    return __builtin_mul_overflow(a, b, &product) ? -1 : product;
+    return a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product) ? -1 : product;
 }
 
 int64_t single_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0));
-    return count < 0 ? -1 : count_work(count, 256);
+    return count_work(count, 256);
 }
 
 bool out_shape(Ctx *cx, Node *n, int i, DType dtype, const Shape *s)

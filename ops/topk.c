@@ -62,7 +62,7 @@ static int64_t topk_work(const Node *n)
 {
     int64_t count = shape_open_elements(in_shape(n, 0)), steps = 8;
     for (int64_t k = read_k(n); k > 1; k /= 2) steps += 8;
-    return count < 0 ? -1 : count_work(count, steps);
+    return count_work(count, steps);
 }
 
 const Op ops_topk[] = {

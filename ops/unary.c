@@ -102,7 +102,7 @@ static int64_t unary_work(const Node *n)
     int code = unary_find(n)->code;
     int64_t count = shape_open_elements(in_shape(n, 0));
     bool slow = in_dtype(n, 0) != QONNX_FLOAT || (code >= F_SIN && code <= F_ATANH);
-    return count < 0 ? -1 : count_work(count, slow ? 1024 : 48);
+    return count_work(count, slow ? 1024 : 48);
 }
 
 /* The rules that a row may name. */

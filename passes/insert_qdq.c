@@ -87,7 +87,7 @@ static const char *join(const Insert *in, const char *base, const char *suffix)
     return text;
 }
 
-/* Scales and zero points: one (a scalar, axis < 0) or one a channel; all zero points alike. */
+/* Scales and zero points: one (a scalar, axis < 0) or one per channel; all zero points alike. */
 typedef struct Params {
     const float *scales;
     int count, axis;

@@ -8,6 +8,9 @@
 
 #include "lower/program.h"
 
+/* Steps of a byte that is written to memory that is new, as measured. */
+enum { NEW_BYTE = 64 };
+
 typedef struct Limits {
     size_t memory;      /* bytes that a thread may take for one run */
     bool asked;         /* the user has said so */

@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Steps of a turn, beside what it runs; and of a byte that goes from one to the next, through
- * memory that is new. */
-enum { TURN = 1000000, BYTE = 64 };
+/* Steps of a turn, beside what it runs and the bytes that go from one to the next. */
+enum { TURN = 1000000 };
 
 /* An output that is made part by part. */
 typedef struct Whole {
@@ -34,7 +33,7 @@ typedef struct Turns {
 static bool keep(const Turns *s, size_t bytes)
 {
     const TurnsRun *r = s->run;
-    int64_t steps = bytes > INT64_MAX / BYTE ? INT64_MAX : BYTE * (int64_t)bytes;
+    int64_t steps = bytes > INT64_MAX / NEW_BYTE ? INT64_MAX : NEW_BYTE * (int64_t)bytes;
     return limits_keep(r->cx, r->limits, r->used, bytes) &&
            limits_spend(r->cx, r->limits, r->used, steps);
 }

@@ -17,8 +17,8 @@ enum { MOST_VARIANTS = 1000 };
 #endif
 
 /* What it takes until a variant can run, as multiples of limits_making(), which is for its program
- * alone; and steps of each byte of its memory. */
-enum { READY = 4, BYTE = 64 };
+ * alone. */
+enum { READY = 4 };
 
 /* What all variants of a session share. */
 typedef struct Store {
@@ -170,7 +170,7 @@ static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g)
     v->bytes = image_bytes(v->image) + arena_bytes(g->model->arena) + sizeof *v;
     size_t memory = p->memory;
     for (int i = 0; i < p->noutput; i++) memory += p->outputs[i].buf->bytes;
-    v->making = size_plus(v->making, size_times(BYTE, (int64_t)memory));
+    v->making = size_plus(v->making, size_times(NEW_BYTE, (int64_t)memory));
     return true;
 }
 

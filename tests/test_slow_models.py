@@ -173,7 +173,29 @@ def ranks_one_by_one(count=4000):
     return model(nodes, [value("x", [2, 3])], [value(x)], opset=11)
 
 
-INSPECT, EMPTY, DEFAULT, COMPILE = "inspect", "empty", "default", "compile"
+def branches(depth=28):
+    """Ifs within Ifs, of which no branch can run."""
+    nodes = [node("MatMul", ["x", "t"], [f"y{depth}"], name=f"n_{depth}")]
+    for i in reversed(range(depth)):
+        then = helper.make_graph([node("MatMul", ["x", "t"], [f"z{i}"], name=f"z_{i}")], f"t_{i}", [], [value(f"z{i}")])
+        other = helper.make_graph(nodes, f"e_{i}", [], [value(f"y{i + 1}")])
+        nodes = [node("If", ["c"], [f"y{i}"], then_branch=then, else_branch=other, name=f"n_{i}")]
+    nodes = [node("ReduceMax", ["x"], ["m"], keepdims=0), node("Cast", ["m"], ["c"], to=TensorProto.BOOL), *nodes]
+    return model(nodes, [value("x", ["a", "b"])], [value("y0")], [constant("t", np.ones((4, 5), np.float32))])
+
+
+def branches_beside_functions():
+    """Names of every depth are counted before functions are inlined."""
+    made = branches()
+    made.opset_import.add(domain="local", version=1)
+    made.functions.append(helper.make_function("local", "F", ["a"], ["b"], [node("Relu", ["a"], ["b"])],
+                                               [helper.make_opsetid("", 13)]))
+    made.graph.node.append(node("F", ["x"], ["z"], "local"))
+    made.graph.output.append(value("z"))
+    return made
+
+
+INSPECT, EMPTY, DEFAULT, COMPILE, RUN = "inspect", "empty", "default", "compile", "run"
 CASES = [
     (many_results, [DEFAULT, COMPILE]),
     (many_products, [DEFAULT, COMPILE]),
@@ -191,6 +213,8 @@ CASES = [
     (one_name_and_subgraphs, [DEFAULT]),
     (one_name_deep_inside, [DEFAULT]),
     (ranks_one_by_one, [DEFAULT]),
+    (branches, [RUN]),
+    (branches_beside_functions, [RUN]),
 ]
 
 
@@ -213,13 +237,15 @@ def limited(command, seconds):
 def test_takes_no_longer_than_its_size(make, how, qonnx, tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(make(), path)
+    np.save(tmp_path / "x.npy", np.ones((2, 3), np.float32))
     command = {
         INSPECT: ["inspect", path],
         EMPTY: ["quantize", path, "--pipeline", "", "-o", tmp_path / "out.onnx"],
         DEFAULT: ["quantize", path, "--pipeline", PREFIX, "-o", tmp_path / "out.onnx"],
         COMPILE: ["compile", path, "-o", tmp_path / "c", "--prefix", "m"],
+        RUN: ["run", path, "--data", tmp_path / "x.npy"],
     }[how]
     status, stderr, kilobytes = limited([str(a) for a in [qonnx, *command]], SECONDS)
     assert status in (0, 1), f"status {status}\n{stderr}"
     assert kilobytes < 1 << 20, f"{kilobytes} kB"
-    assert status == 0 or how == COMPILE, stderr
+    assert status == 0 or how in (COMPILE, RUN), stderr

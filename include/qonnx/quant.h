@@ -58,8 +58,8 @@ typedef struct qonnx_rule {
 /** The rule of this node; kind FLOAT for operators without one. [any thread] */
 QONNX_API qonnx_rule qonnx_node_rule(const qonnx_node *n);
 
-/** How a node with a weight is quantized: the weight's scales (one, or one a channel) and, where it
- *  has a bias, room for the int32 bias at scale sx*sw: a scale is raised where
+/** How a node with a weight is quantized: the weight's scales (one, or one per channel) and, where
+ *  it has a bias, room for the int32 bias at scale sx*sw: a scale is raised where
  *  |bias| / (sx * scale) would pass 2^31 (ONNX Runtime's rule). */
 typedef struct qonnx_weight_params {
     int axis;      /* axis of the channels; -1: one scale for all */
