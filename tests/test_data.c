@@ -392,7 +392,7 @@ static int pixel(int i, int c)
     return 7 * i + 50 * c;
 }
 
-/* Writes a W x H PNG. 16-bit samples have a low byte of 255. */
+/* Writes a W x H PNG. 16-bit samples have a low byte of 255, in grey as much as the high one. */
 static void put_png(const char *path, int type, int depth, int interlace)
 {
     FILE *f = fopen(path, "wb");
@@ -415,6 +415,7 @@ static void put_png(const char *path, int type, int depth, int interlace)
         for (int x = 0; x < W; x++) {
             uint8_t *p = pixels[y] + (size_t)x * channels * bytes;
             memset(p, 255, channels * bytes);
+            if (type == PNG_COLOR_TYPE_GRAY) memset(p, pixel(y * W + x, 0), bytes); /* scaled */
             for (size_t c = 0; c < channels; c++)
                 p[c * bytes] = (uint8_t)(type == PNG_COLOR_TYPE_PALETTE ? y * W + x
                                                                         : pixel(y * W + x, (int)c));
@@ -531,10 +532,6 @@ static void test_jpeg(void **state)
     check_picture("b.JPEG", decoded, 1);
     put_jpeg("really-a-jpeg.png", JCS_RGB, 3, decoded);
     check_picture("really-a-jpeg.png", decoded, 3);
-    Graph *g = graph_with(QONNX_FLOAT, 4, (int64_t[]){1, 3, H, W});
-    put_jpeg("c.jpg", JCS_CMYK, 4, decoded);
-    must_fail(g, "c.jpg", "c.jpg: CMYK JPEG");
-    qonnx_graph_free(g);
 }
 
 static void test_picture_errors(void **state)
@@ -553,7 +550,7 @@ static void test_picture_errors(void **state)
     must_fail(flat, "a.png", "the model's input 'x' is [1,60]");
     must_fail(half, "a.png", "has int16");
     put_file("b.jpg", "GIF89a..", 8);
-    must_fail(g, "b.jpg", "neither a JPEG nor a PNG");
+    must_fail(g, "b.jpg", "b.jpg: is no picture that is read");
     size_t n = get_file("a.jpg", file, sizeof file);
     for (size_t i = 1; i + 2 < n;
          i++) { /* without the end marker's two bytes all pixels are there */
@@ -573,7 +570,7 @@ static void test_picture_errors(void **state)
     for (size_t i = 0; i + 9 < n; i++)
         if (file[i] == 0xff && file[i + 1] == 0xc0) memcpy(file + i + 5, "\xff\xdc\xff\xdc", 4);
     put_file("b.jpg", file, n);
-    must_fail(any, "b.jpg", "picture is 65500x65500, more than 2^28 pixels");
+    must_fail(any, "b.jpg", "picture is 65500x65500; more than 178956970 pixels");
     Graph *graphs[] = {g, wide, flat, half, any};
     for (int i = 0; i < 5; i++) qonnx_graph_free(graphs[i]);
 }
@@ -867,12 +864,12 @@ static void test_missing(void **state)
     Graph *g = graph_with(QONNX_FLOAT, 2, (int64_t[]){1, 1});
     mkdir("empty", 0777);
     mkdir("fotos", 0777);
-    must_fail(g, "empty", "empty: no samples in this directory; .npy, .jpg, .jpeg, .png and .pb");
+    must_fail(g, "empty", "empty: no samples in this directory; .npy, .pb, .jpg, .jpeg, .png");
     must_fail(g, "photos", "photos: no such file; did you mean 'fotos'?");
     must_fail(g, "nowhere/at/all", "no such file or directory; check the path");
     must_fail(g, "z=empty", "no such file");
     put_file("a.npz", "PK", 2);
-    must_fail(g, "a.npz", "a.npz: no sample file; .npy, .jpg, .jpeg, .png and .pb are read");
+    must_fail(g, "a.npz", "a.npz: no sample file; .npy, .pb, .jpg, .jpeg, .png");
     assert_int_equal(mkfifo("pipe.npy", 0600), 0);
     must_fail(g, "pipe.npy", "pipe.npy: is a device or a pipe");
     must_fail_specs(g, NULL, 0, "no samples are given");

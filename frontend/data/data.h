@@ -101,26 +101,6 @@ bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path);
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out);
 
-/* ---- pictures -------------------------------------------------------------------------------- */
-
-/* A decoded picture: 8 bits a channel, row-major, channels last. */
-typedef struct Picture {
-    size_t width, height; /* pixels */
-    int channels;         /* 1: gray, 3: RGB */
-    uint8_t *pixels;      /* [height][width][channels], malloc'd */
-    bool damaged;         /* why there are none: the file's contents make no picture */
-} Picture;
-
-/* Called with the size from the header before anything is allocated; false refuses the picture. */
-typedef bool PictureCheck(qonnx_ctx *cx, void *user, const char *path, size_t width, size_t height);
-
-/* Decode a file that begins as a JPEG (jpeg.c) or PNG (png.c) does. On failure pixels is NULL, and
- * `damaged` says whether the file is to blame. */
-bool jpeg_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
-                 void *user, Picture *out);
-bool png_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
-                void *user, Picture *out);
-
 /* ---- listing (list.c) ------------------------------------------------------------------------ */
 
 /* One file of samples. */

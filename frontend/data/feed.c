@@ -2,6 +2,7 @@
  * reader by the file's name.
  */
 #include "frontend/data/data.h"
+#include "frontend/data/picture.h"
 #include "ir/ir.h"
 #include "ir/size.h"
 #include <stdio.h>
@@ -92,21 +93,19 @@ Kind kind_of(const char *name)
         const char *extension;
         Kind kind;
     } kinds[] = {{".npy", KIND_NPY},
-                 {".jpg", KIND_IMAGE},
-                 {".jpeg", KIND_IMAGE},
-                 {".png", KIND_IMAGE},
                  {".pb", KIND_PB}};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot && i < sizeof kinds / sizeof *kinds; i++)
         if (!strcasecmp(dot, kinds[i].extension)) return kinds[i].kind;
-    return KIND_OTHER;
+    return picture_named(name) ? KIND_IMAGE : KIND_OTHER;
 }
 
 static bool unknown_kind(qonnx_ctx *cx, const char *path)
 {
     const char *dot = strrchr(path, '.');
-    return qonnx_fail(cx, NULL, "%s: no sample file; .npy, .jpg, .jpeg, .png and .pb are read%s",
-                      path, dot && !strcasecmp(dot, ".npz") ? ": unpack the archive (unzip)" : "");
+    return qonnx_fail(cx, NULL, "%s: no sample file; .npy, .pb, %s are read%s", path,
+                      picture_extensions(),
+                      dot && !strcasecmp(dot, ".npz") ? ": unpack the archive (unzip)" : "");
 }
 
 bool sample_damaged(const char *path)

@@ -2,12 +2,19 @@
  * as the input's shape asks. Nothing is resized or normalised; the size must be the input's.
  */
 #include "frontend/data/data.h"
+#include "frontend/data/picture.h"
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include "ir/size.h"
 
-/* No larger picture is decoded. */
-#define PIXELS_MAX ((size_t)1 << 28)
+/* A decoded picture: row-major, channels last. */
+typedef struct Picture {
+    size_t width, height; /* pixels */
+    int channels;         /* 1: gray, 3: RGB */
+    uint8_t *pixels;      /* [height][width][channels], malloc'd */
+    bool damaged;         /* why there are none: the file's contents make no picture */
+} Picture;
 
 /* What the input's shape asks for. */
 typedef struct Layout {
@@ -53,33 +60,45 @@ static const char *size_text(int64_t n, char text[24])
     return text;
 }
 
-static bool check_size(qonnx_ctx *cx, void *user, const char *path, size_t width, size_t height)
+static bool check_size(qonnx_ctx *cx, const Layout *l, const char *path, const Rows *r)
 {
-    const Layout *l = user;
     char w[24], h[24];
-    if ((l->width >= 0 && (uint64_t)l->width != width) ||
-        (l->height >= 0 && (uint64_t)l->height != height))
+    if ((l->width >= 0 && (uint64_t)l->width != r->width) ||
+        (l->height >= 0 && (uint64_t)l->height != r->height))
         return qonnx_fail(cx, NULL,
                           "%s: picture is %zux%zu, the model's input '%s' wants %sx%s; "
                           "resize it first",
-                          path, width, height, l->feed->name, size_text(l->width, w),
+                          path, r->width, r->height, l->feed->name, size_text(l->width, w),
                           size_text(l->height, h));
-    if (width == 0 || height > PIXELS_MAX / width)
-        return qonnx_fail(cx, NULL, "%s: picture is %zux%zu, more than 2^28 pixels are not read",
-                          path, width, height);
     return true;
 }
 
-/* Decodes by what the file is, not by what it is called. */
-static bool decode(qonnx_ctx *cx, const char *path, const FileMap *m, Layout *l, Picture *out)
+static bool read_rows(qonnx_ctx *cx, const char *path, Rows *r, Picture *out)
 {
-    if (m->bytes >= 3 && !memcmp(m->data, "\xff\xd8\xff", 3))
-        return jpeg_decode(cx, path, m, check_size, l, out);
-    if (m->bytes >= 8 && !memcmp(m->data, "\x89PNG\r\n\x1a\n", 8))
-        return png_decode(cx, path, m, check_size, l, out);
-    *out = (Picture){.damaged = true};
-    return qonnx_fail(cx, NULL, "%s: is neither a JPEG nor a PNG file, whatever its name says",
-                      path);
+    size_t bytes;
+    if (!size_mul(r->width, r->height, &bytes) || !size_mul(bytes, (size_t)r->channels, &bytes) ||
+        !(out->pixels = malloc(bytes)))
+        return qonnx_fail(cx, NULL, "%s: no memory for the picture", path);
+    for (size_t y = 0; y < r->height; y++) {
+        if (r->next(r, out->pixels + y * r->width * (size_t)r->channels)) continue;
+        free(out->pixels);
+        return false;
+    }
+    return true;
+}
+
+static bool decode(qonnx_ctx *cx, const char *path, const FileMap *m, const Layout *l, Picture *out)
+{
+    *out = (Picture){0};
+    Rows *r = picture_open(cx, path, m, &(PictureOptions){0}, &out->damaged);
+    if (!r) return false;
+    out->width = r->width;
+    out->height = r->height;
+    out->channels = r->channels;
+    bool ok = check_size(cx, l, path, r) && read_rows(cx, path, r, out);
+    out->damaged = r->damaged;
+    r->close(r);
+    return ok;
 }
 
 /* Channel c of a pixel. RGB becomes gray by ITU-R BT.601's luma in 16-bit fixed point, rounded:
@@ -111,7 +130,7 @@ static void place(const Picture *p, const Layout *l, qonnx_tensor *t)
 
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
 {
-    Layout l;
+    Layout l = {0};
     FileMap m;
     Picture p;
     if (!layout_of(cx, f, path, &l) || !file_map(cx, path, &m)) return false;

@@ -1,39 +1,49 @@
-/* frontend/data/jpeg.c - JPEG files by libjpeg: accurate integer DCT and smooth upsampling, its
- * defaults, so that the pixels are those of other programs on the same library. Orientation tags
- * are not applied. CMYK files are refused, damaged ones too.
+/* frontend/data/jpeg.c - JPEG files by libjpeg-turbo: accurate integer DCT and smooth upsampling,
+ * its defaults, so that the pixels are those of other programs on the same library. CMYK becomes
+ * RGB as in Pillow. Damaged files are refused.
  */
-#include "frontend/data/data.h"
-#include "ir/size.h"
+#include "frontend/data/format.h"
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <jpeglib.h>
 #include <jerror.h>
+#include "ir/arena.h"
 
 /* More scans than any real progressive file has: each costs time, whatever its size. */
 enum { SCANS_MAX = 500 };
 
 /* The library's state; outlives the jump out of it. */
-typedef struct Decoder {
+typedef struct Jpeg {
+    Decoder d;                          /* first */
     struct jpeg_decompress_struct jpeg; /* client_data points back to this */
     struct jpeg_error_mgr errors;       /* with on_error and on_message */
     struct jpeg_progress_mgr progress;  /* with on_progress */
     jmp_buf out;                        /* where errors go */
-    qonnx_ctx *cx;                      /* takes the message */
-    const char *path;                   /* for messages */
-    bool damaged;                       /* an error was met */
-} Decoder;
+    bool started;                       /* rows have been asked for */
+    size_t passed;                      /* rows that are to be passed over before the next */
+    uint8_t *cmyk;                      /* a row of four channels; NULL: not needed */
+} Jpeg;
+
+/* Whether the file is a JPEG, but of a kind that the library does not decode. */
+static bool is_other_kind(int code)
+{
+    return code == JERR_SOF_UNSUPPORTED || code == JERR_BAD_PRECISION ||
+           code == JERR_ARITH_NOTIMPL || code == JERR_CONVERSION_NOTIMPL;
+}
 
 static void on_error(j_common_ptr jpeg)
 {
-    Decoder *d = jpeg->client_data;
+    Jpeg *j = jpeg->client_data;
     char text[JMSG_LENGTH_MAX];
     if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
         qonnx_out_of_memory(); /* not damaged: it must not be left out of the samples */
     jpeg->err->format_message(jpeg, text);
-    d->damaged = true;
-    qonnx_fail(d->cx, NULL, "%s: damaged JPEG: %s", d->path, text);
-    longjmp(d->out, 1);
+    if (is_other_kind(jpeg->err->msg_code))
+        qonnx_fail(j->d.cx, NULL, "%s: JPEG of a kind that is not read: %s", j->d.path, text);
+    else decoder_damaged(&j->d, "%s", text);
+    longjmp(j->out, 1);
 }
 
 /* Warnings about missing or wrong pixels are errors; the rest (stray bytes, odd markers) is not
@@ -48,64 +58,102 @@ static void on_message(j_common_ptr jpeg, int level)
 
 static void on_progress(j_common_ptr jpeg)
 {
-    Decoder *d = jpeg->client_data;
+    Jpeg *j = jpeg->client_data;
     if (((j_decompress_ptr)jpeg)->input_scan_number <= SCANS_MAX) return;
-    qonnx_fail(d->cx, NULL, "%s: JPEG with more than %d scans", d->path, SCANS_MAX);
-    longjmp(d->out, 1);
+    qonnx_fail(j->d.cx, NULL, "%s: JPEG with more than %d scans", j->d.path, SCANS_MAX);
+    longjmp(j->out, 1);
 }
 
-/* The header, and memory for the pixels. */
-static bool read_header(Decoder *d, PictureCheck *check, void *user, Picture *out)
+/* Four channels, inverted as Adobe's programs write them, whatever the file says of it. */
+static void from_cmyk(const uint8_t *cmyk, size_t n, uint8_t *rgb)
 {
-    struct jpeg_decompress_struct *j = &d->jpeg;
-    size_t bytes;
-    jpeg_read_header(j, TRUE);
-    if (j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK)
-        return qonnx_fail(d->cx, NULL, "%s: CMYK JPEG; convert it to RGB first", d->path);
-    if (!check(d->cx, user, d->path, j->image_width, j->image_height)) return false;
-    j->out_color_space = j->jpeg_color_space == JCS_GRAYSCALE ? JCS_GRAYSCALE : JCS_RGB;
-    j->dct_method = JDCT_ISLOW;
-    out->channels = j->out_color_space == JCS_GRAYSCALE ? 1 : 3;
-    out->width = j->image_width;
-    out->height = j->image_height;
-    if (!size_mul(out->width, out->height, &bytes) ||
-        !size_mul(bytes, (size_t)out->channels, &bytes) || !(out->pixels = malloc(bytes)))
-        return qonnx_fail(d->cx, NULL, "%s: no memory for the picture", d->path);
+    for (size_t i = 0; i < n; i++, cmyk += 4, rgb += 3) {
+        int light = cmyk[3];
+        for (int c = 0; c < 3; c++) {
+            int ink = (255 - cmyk[c]) * light + 128;
+            rgb[c] = (uint8_t)(light - ((ink + (ink >> 8)) >> 8));
+        }
+    }
+}
+
+static bool read_row(Decoder *d, uint8_t *row)
+{
+    Jpeg *j = (Jpeg *)d;
+    if (!row) return j->passed++, true;
+    if (setjmp(j->out)) return false;
+    if (!j->started) jpeg_start_decompress(&j->jpeg);
+    j->started = true;
+    if (j->passed) jpeg_skip_scanlines(&j->jpeg, (JDIMENSION)j->passed);
+    j->passed = 0;
+    JSAMPROW to = j->cmyk ? j->cmyk : row;
+    jpeg_read_scanlines(&j->jpeg, &to, 1);
+    if (j->cmyk) from_cmyk(j->cmyk, d->width, row);
+    if (j->jpeg.output_scanline == j->jpeg.output_height) jpeg_finish_decompress(&j->jpeg);
     return true;
 }
 
-static bool decode(Decoder *d, const FileMap *file, PictureCheck *check, void *user, Picture *out)
+static bool open_jpeg(Decoder *d)
 {
-    if (setjmp(d->out)) return false;
-    jpeg_create_decompress(&d->jpeg);
-    d->jpeg.progress = &d->progress;
-    jpeg_mem_src(&d->jpeg, file->data, file->bytes);
-    if (!read_header(d, check, user, out)) return false;
-    jpeg_start_decompress(&d->jpeg);
-    size_t stride = out->width * (size_t)out->channels;
-    while (d->jpeg.output_scanline < d->jpeg.output_height) {
-        JSAMPROW row = out->pixels + d->jpeg.output_scanline * stride;
-        jpeg_read_scanlines(&d->jpeg, &row, 1);
-    }
-    jpeg_finish_decompress(&d->jpeg);
+    Jpeg *j = (Jpeg *)d;
+    j->jpeg.client_data = j;
+    j->jpeg.err = jpeg_std_error(&j->errors);
+    j->errors.error_exit = on_error;
+    j->errors.emit_message = on_message;
+    j->progress.progress_monitor = on_progress;
+    if (setjmp(j->out)) return false;
+    jpeg_create_decompress(&j->jpeg);
+    j->jpeg.progress = &j->progress;
+    jpeg_mem_src(&j->jpeg, d->file->data, d->file->bytes);
+    jpeg_read_header(&j->jpeg, TRUE);
+    int channels = j->jpeg.num_components;
+    if (channels != 1 && channels != 3 && channels != 4)
+        return qonnx_fail(d->cx, NULL, "%s: JPEG with %d channels; 1, 3 and 4 are read", d->path,
+                          channels);
+    if (!decoder_size(d, j->jpeg.image_width, j->jpeg.image_height, channels == 1 ? 1 : 3))
+        return false;
+    j->jpeg.out_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
+    j->jpeg.dct_method = d->options.fast_dct ? JDCT_IFAST : JDCT_ISLOW;
+    if (channels == 4) j->cmyk = xmalloc_array(d->width, 4);
+    d->row = read_row;
     return true;
 }
 
-bool jpeg_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
-                 void *user, Picture *out)
+static void close_jpeg(Decoder *d)
 {
-    *out = (Picture){0};
-    Decoder d = {.cx = cx, .path = path, .progress = {.progress_monitor = on_progress}};
-    d.jpeg.client_data = &d;
-    d.jpeg.err = jpeg_std_error(&d.errors);
-    d.errors.error_exit = on_error;
-    d.errors.emit_message = on_message;
-    bool ok = decode(&d, file, check, user, out);
-    jpeg_destroy_decompress(&d.jpeg);
-    if (!ok) {
-        free(out->pixels);
-        out->pixels = NULL;
-        out->damaged = d.damaged;
-    }
-    return ok;
+    Jpeg *j = (Jpeg *)d;
+    jpeg_destroy_decompress(&j->jpeg);
+    free(j->cmyk);
 }
+
+/* The first APP1 segment with EXIF data, in front of the first scan. */
+static bool find_exif(const FileMap *file, FileMap *exif)
+{
+    const uint8_t *p = file->data + 2, *end = file->data + file->bytes;
+    while (end - p >= 4) {
+        if (*p != 0xff || p[1] == 0xff || p[1] == 0) { /* filling, or stray bytes */
+            p++;
+            continue;
+        }
+        int marker = p[1];
+        if (marker == 0xda || marker == 0xd9) return false; /* a scan, the end */
+        p += 2;
+        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue; /* have no length */
+        ptrdiff_t length = p[0] << 8 | p[1];
+        if (length < 2 || length > end - p) return false;
+        if (marker == 0xe1 && length >= 8 && !memcmp(p + 2, "Exif\0\0", 6)) {
+            *exif = (FileMap){p + 2, (size_t)length - 2};
+            return true;
+        }
+        p += length;
+    }
+    return false;
+}
+
+const Format format_jpeg = {.name = "JPEG",
+                            .extensions = ".jpg .jpeg",
+                            .magic = "\xff\xd8\xff",
+                            .nmagic = 3,
+                            .bytes = sizeof(Jpeg),
+                            .open = open_jpeg,
+                            .close = close_jpeg,
+                            .exif = find_exif};

@@ -2,6 +2,7 @@
  * system: by class, then by name without extension, then by name, bytewise.
  */
 #include "frontend/data/data.h"
+#include "frontend/data/picture.h"
 #include "ir/arena.h"
 #include <dirent.h>
 #include <errno.h>
@@ -265,9 +266,9 @@ bool listing_read(qonnx_ctx *cx, const char *path, Listing *out)
     if (!ok) return false;
     if (!out->nfiles)
         return qonnx_fail(cx, NULL,
-                          "%s: no samples in this directory; .npy, .jpg, .jpeg, .png and "
-                          ".pb files are looked for, or one folder of them a class",
-                          path);
+                          "%s: no samples in this directory; .npy, .pb, %s files are looked for, "
+                          "or one folder of them a class",
+                          path, picture_extensions());
     qsort(out->files, out->nfiles, sizeof *out->files, by_stem);
     return true;
 }

@@ -1,30 +1,25 @@
-/* frontend/data/png.c - PNG files by libpng. Palettes and gray of less than 8 bits are expanded,
- * of 16 bits the upper 8 are kept, alpha is dropped, gamma is not applied.
+/* frontend/data/png.c - PNG files by libpng. Palettes and gray of less than 8 bits are expanded; of
+ * 16 bits gray is scaled, of colours the upper 8 are kept, as Pillow does it; gamma is not applied.
  */
-#include "frontend/data/data.h"
-#include "ir/size.h"
-#include <stdlib.h>
+#include "frontend/data/format.h"
 #include <string.h>
 #include <png.h>
 
 /* The library's state; outlives the jump out of it. */
-typedef struct Decoder {
-    png_structp png;     /* its error and io pointers point back to this */
-    png_infop info;      /* the header */
-    qonnx_ctx *cx;       /* takes the message */
-    const char *path;    /* for messages */
-    const FileMap *file; /* what is decoded */
-    size_t at;           /* bytes of the file that have been read */
-    bool damaged;        /* an error was met */
-} Decoder;
+typedef struct Png {
+    Decoder d;       /* first */
+    png_structp png; /* its error and io pointers point back to this */
+    png_infop info;  /* the header */
+    size_t at;       /* bytes of the file that have been read */
+    size_t y;        /* rows that have been read */
+} Png;
 
 static void on_error(png_structp png, png_const_charp text)
 {
-    Decoder *d = png_get_error_ptr(png);
+    Png *p = png_get_error_ptr(png);
     if (strcasestr(text, "out of memory") || strcasestr(text, "insufficient memory"))
         qonnx_out_of_memory(); /* not damaged: it must not be left out of the samples */
-    qonnx_fail(d->cx, NULL, "%s: damaged PNG: %s", d->path, text);
-    d->damaged = true;
+    decoder_damaged(&p->d, "%s", text);
     png_longjmp(png, 1);
 }
 
@@ -36,61 +31,94 @@ static void on_warning(png_structp png, png_const_charp text)
 
 static void on_read(png_structp png, png_bytep data, size_t bytes)
 {
-    Decoder *d = png_get_io_ptr(png);
-    if (bytes > d->file->bytes - d->at) png_error(png, "the file is cut short");
-    memcpy(data, d->file->data + d->at, bytes);
-    d->at += bytes;
+    Png *p = png_get_io_ptr(png);
+    if (bytes > p->d.file->bytes - p->at) png_error(png, "the file is cut short");
+    memcpy(data, p->d.file->data + p->at, bytes);
+    p->at += bytes;
 }
 
-/* The header, the transformations, and memory for the pixels. */
-static bool read_header(Decoder *d, PictureCheck *check, void *user, Picture *out)
+static bool read_row(Decoder *d, uint8_t *row)
 {
-    size_t bytes;
-    png_read_info(d->png, d->info);
-    out->width = png_get_image_width(d->png, d->info);
-    out->height = png_get_image_height(d->png, d->info);
-    if (!check(d->cx, user, d->path, out->width, out->height)) return false;
-    png_set_expand(d->png);
-    png_set_strip_16(d->png);
-    png_set_strip_alpha(d->png);
-    png_set_interlace_handling(d->png);
-    png_read_update_info(d->png, d->info);
-    out->channels = png_get_channels(d->png, d->info);
-    if (!size_mul(out->width, (size_t)out->channels, &bytes) ||
-        bytes != png_get_rowbytes(d->png, d->info) || !size_mul(bytes, out->height, &bytes) ||
-        !(out->pixels = malloc(bytes)))
-        return qonnx_fail(d->cx, NULL, "%s: no memory for the picture", d->path);
+    Png *p = (Png *)d;
+    if (setjmp(png_jmpbuf(p->png))) return false;
+    png_read_row(p->png, row, NULL);
+    if (++p->y == d->height) png_read_end(p->png, NULL);
     return true;
 }
 
-static bool decode(Decoder *d, PictureCheck *check, void *user, Picture *out)
+/* The seven passes of an interlaced picture. */
+static bool read_whole(Decoder *d, uint8_t *pixels)
 {
-    if (setjmp(png_jmpbuf(d->png))) return false;
-    png_set_read_fn(d->png, d, on_read);
-    if (!read_header(d, check, user, out)) return false;
-    int passes = png_get_interlace_type(d->png, d->info) == PNG_INTERLACE_ADAM7 ? 7 : 1;
-    size_t stride = out->width * (size_t)out->channels;
-    for (int pass = 0; pass < passes; pass++)
-        for (size_t y = 0; y < out->height; y++)
-            png_read_row(d->png, out->pixels + y * stride, NULL);
-    png_read_end(d->png, NULL);
+    Png *p = (Png *)d;
+    if (setjmp(png_jmpbuf(p->png))) return false;
+    size_t stride = d->width * (size_t)d->channels;
+    memset(pixels, 0, stride * d->height);
+    for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++)
+        for (size_t y = 0; y < d->height; y++) png_read_row(p->png, pixels + y * stride, NULL);
+    png_read_end(p->png, NULL);
     return true;
 }
 
-bool png_decode(qonnx_ctx *cx, const char *path, const FileMap *file, PictureCheck *check,
-                void *user, Picture *out)
+/* Asks for 8 bits a channel, and alpha only where it is composited. */
+static void set_transformations(Png *p)
 {
-    *out = (Picture){0};
-    Decoder d = {.cx = cx, .path = path, .file = file};
-    d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
-    d.info = d.png ? png_create_info_struct(d.png) : NULL;
-    bool ok = d.info ? decode(&d, check, user, out)
-                     : qonnx_fail(cx, NULL, "%s: libpng cannot be used here", path);
-    png_destroy_read_struct(&d.png, &d.info, NULL);
-    if (!ok) {
-        free(out->pixels);
-        out->pixels = NULL;
-        out->damaged = d.damaged;
+    int type = png_get_color_type(p->png, p->info);
+    png_set_expand(p->png);
+    if (type == PNG_COLOR_TYPE_GRAY) png_set_scale_16(p->png);
+    else png_set_strip_16(p->png);
+    if (!p->d.options.composite) png_set_strip_alpha(p->png);
+    png_set_interlace_handling(p->png);
+    png_read_update_info(p->png, p->info);
+}
+
+static bool open_png(Decoder *d)
+{
+    Png *p = (Png *)d;
+    p->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, p, on_error, on_warning);
+    p->info = p->png ? png_create_info_struct(p->png) : NULL;
+    if (!p->info) return qonnx_fail(d->cx, NULL, "%s: libpng cannot be used here", d->path);
+    if (setjmp(png_jmpbuf(p->png))) return false;
+    png_set_read_fn(p->png, p, on_read);
+    png_set_user_limits(p->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* decoder_size has its own */
+    png_read_info(p->png, p->info);
+    size_t width = png_get_image_width(p->png, p->info);
+    size_t height = png_get_image_height(p->png, p->info);
+    if (!decoder_size(d, width, height, 1)) return false;
+    set_transformations(p);
+    d->channels = png_get_channels(p->png, p->info);
+    if (png_get_interlace_type(p->png, p->info) == PNG_INTERLACE_ADAM7) d->whole = read_whole;
+    else d->row = read_row;
+    return true;
+}
+
+static void close_png(Decoder *d)
+{
+    Png *p = (Png *)d;
+    png_destroy_read_struct(&p->png, &p->info, NULL);
+}
+
+/* The chunk eXIf, which may stand anywhere. */
+static bool find_exif(const FileMap *file, FileMap *exif)
+{
+    size_t at = 8;
+    while (file->bytes - at >= 12) {
+        const uint8_t *p = file->data + at;
+        size_t length = png_get_uint_32(p);
+        if (length > file->bytes - at - 12) return false;
+        if (!memcmp(p + 4, "eXIf", 4)) {
+            *exif = (FileMap){p + 8, length};
+            return true;
+        }
+        at += length + 12;
     }
-    return ok;
+    return false;
 }
+
+const Format format_png = {.name = "PNG",
+                           .extensions = ".png",
+                           .magic = "\x89PNG\r\n\x1a\n",
+                           .nmagic = 8,
+                           .bytes = sizeof(Png),
+                           .open = open_png,
+                           .close = close_png,
+                           .exif = find_exif};
