@@ -4,6 +4,7 @@
 #include "output.h"
 #include "pipeline.h"
 #include "progress.h"
+#include "statistics.h"
 #include "tally.h"
 #include <qonnx/qonnx.h>
 #include <math.h>
@@ -116,35 +117,26 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
     qonnx_graph *copy = shaped_copy(cx, g, args);
     qonnx_dataset *d = copy ? samples_open(cx, copy, specs, nspecs, args->limit) : NULL;
     qonnx_session_options o = session_options(args);
+    qonnx_collect_options part = {.shard = (uint32_t)args->shard.index,
+                                  .shards = (uint32_t)args->shard.of};
     qonnx_stats *s = d && samples_classify(cx, d, copy, NULL, USE_CALIBRATE)
-                         ? qonnx_stats_collect(cx, copy, d, &o, prefix)
+                         ? qonnx_stats_collect(cx, copy, d, &o, &part, prefix)
                          : NULL;
     qonnx_dataset_free(d);
     qonnx_graph_free(copy);
     progress_clear();
-    if (s && !interrupted()) warn_few(NULL, qonnx_stats_samples(s));
+    bool whole = !args->shard.of; /* else there are others, and the whole may be many */
+    if (s && whole && !interrupted()) warn_few(NULL, qonnx_stats_samples(s));
     return s;
 }
 
 static void print_summary(const Args *args, const qonnx_stats *s, double seconds)
 {
-    double samples = (double)qonnx_stats_samples(s), bytes = file_size(args->output);
-    double rate = seconds > 0 ? samples / seconds : 0;
-    if (args->json) {
-        json_print(json_pack("{so sI si ss ss sf sf sI}", "file", json_text(args->output),
-                             "samples", (json_int_t)samples, "activations", qonnx_stats_count(s),
-                             "engine", qonnx_stats_engine(s), "data", qonnx_stats_data_hash(s),
-                             "seconds", seconds, "samples_per_second", rate, "bytes",
-                             (json_int_t)bytes));
-        return;
-    }
-    if (args->quiet) return;
-    char size[SIZE_ROOM];
-    printf("samples      %.0f\n", samples);
-    printf("activations  %d\n", qonnx_stats_count(s));
-    printf("engine       %s\n", qonnx_stats_engine(s));
-    printf("time         %.2f s, %.1f samples/s\n", seconds, rate);
-    print_line("written      %s, %s", args->output, size_text(size, bytes));
+    double rate = seconds > 0 ? (double)qonnx_stats_samples(s) / seconds : 0;
+    char lines[80];
+    snprintf(lines, sizeof lines, "time         %.2f s, %.1f samples/s\n", seconds, rate);
+    statistics_summary(args, s, lines,
+                       json_pack("{sf sf}", "seconds", seconds, "samples_per_second", rate));
 }
 
 /* The work between reading the command line and printing. Returns the exit status. */
@@ -153,13 +145,14 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
     const qonnx_pipeline_options o = {0};
     const char *const *specs = (const char *const *)args->operands + 1;
     int nspecs = args->noperand - 1;
-    if (!g || !shapes_fit(cx, g, args) || !output_spared(cx, g, specs, nspecs, args->output) ||
+    if (!g || !shapes_fit(cx, g, args) ||
+        !(to_stdout(args) || output_spared(cx, g, specs, nspecs, args->output)) ||
         !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
         return report_failure(cx);
     double began = seconds_now();
     qonnx_stats *s = statistics_collect(cx, g, args, specs, nspecs, prefix);
     double seconds = seconds_now() - began;
-    bool good = s && !interrupted() && qonnx_stats_save(cx, s, args->output);
+    bool good = s && !interrupted() && statistics_save(cx, args, s);
     if (good) print_summary(args, s, seconds);
     qonnx_stats_free(s);
     return good ? EXIT_DONE : report_failure(cx);
@@ -167,13 +160,14 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
 
 static int calibrate(const Verb *verb, const Args *args)
 {
-    if (!args->output) return options_misuse(verb, "calibrate: name the output with -o M.qcal");
+    int status = statistics_usage(verb, args);
+    if (status >= 0) return status;
     Passes passes = passes_split(qonnx_pipeline_prefix());
-    int status = passes_insert_all(verb, args, &passes);
+    status = passes_insert_all(verb, args, &passes);
     char *prefix = passes_join(&passes, 0, passes.count);
     if (status < 0) {
         qonnx_ctx *cx = progress_ctx();
-        bool good = qonnx_output_check(cx, args->output) && passes_check(cx, &passes);
+        bool good = statistics_check(cx, args) && passes_check(cx, &passes);
         qonnx_graph *g = good ? qonnx_model_load(cx, args->operands[0]) : NULL;
         status = collect_and_save(cx, args, g, prefix);
         qonnx_graph_free(g);
@@ -186,7 +180,11 @@ static int calibrate(const Verb *verb, const Args *args)
 
 static const Option options[] = {
     {"output", 'o', OPTION_TEXT, offsetof(Args, output), "M.qcal", NULL,
-     "the file of statistics to write; required"},
+     "the file of statistics to write, - for standard\n"
+     "output; required"},
+    {"shard", 0, OPTION_SHARD, offsetof(Args, shard), "I/N", NULL,
+     "take every N-th sample from the I-th on, I from 1 to\n"
+     "N; 'qonnx merge' makes the N files one"},
     {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
      "run a pass more before, NAME or NAME{OPTION=VALUE},\n"
      "behind the pass AFTER; without it, as the last one"},
@@ -206,11 +204,13 @@ const Verb verb_calibrate = {
         "file; for a model of several inputs NAME=PATH, once per input. Give 20 samples at least.",
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
                 "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
-                "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100",
+                "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100\n"
+                "qonnx calibrate model.onnx photos/ -o part1.qcal --shard 1/4",
     .options = options,
     .samples = true,
     .json = true,
     .plugins = true,
+    .streams = true,
     .least = 2,
     .most = -1,
     .run = calibrate,

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 const Verb *const verbs[] = {
-    &verb_inspect, &verb_calibrate, &verb_quantize, &verb_compile,
-    &verb_run,     &verb_evaluate,  &verb_passes,   NULL};
+    &verb_inspect, &verb_calibrate, &verb_merge,  &verb_quantize, &verb_compile,
+    &verb_run,     &verb_evaluate,  &verb_passes, NULL};
 
 static const Verb *find_verb(const char *name)
 {

@@ -1,6 +1,7 @@
 /* cli/options.c - see options.h. */
 #include "options.h"
 #include "progress.h"
+#include <qonnx/run.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -60,7 +61,7 @@ static const Option **rows_of(const Verb *verb, int *count)
 {
     const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
                                     verb->plugins ? plugin_options : NULL,
-                                    verb->most ? model_options : NULL,
+                                    verb->most && !verb->modelless ? model_options : NULL,
                                     verb->json ? json_options : NULL, common_options};
     enum { TABLES = sizeof tables / sizeof *tables };
     size_t room = 1;
@@ -223,6 +224,17 @@ static bool read_real(const char *text, double *out)
     return true;
 }
 
+/* "2/7": the second of seven. */
+static bool read_shard(const char *text, ShardArg *out)
+{
+    const char *slash = strchr(text, '/');
+    char first[16];
+    if (!slash || (size_t)(slash - text) >= sizeof first) return false;
+    snprintf(first, sizeof first, "%.*s", (int)(slash - text), text);
+    return read_count(first, &out->index) && read_count(slash + 1, &out->of) && out->index >= 1 &&
+           out->index <= out->of && out->of <= QONNX_MOST_SHARDS;
+}
+
 /* Puts one option's text into its field. */
 static bool assign(Args *args, const Option *o, const char *text)
 {
@@ -245,6 +257,8 @@ static bool assign(Args *args, const Option *o, const char *text)
         return read_count(text, (long *)field);
     case OPTION_SIZE:
         return read_size(text, (size_t *)field);
+    case OPTION_SHARD:
+        return read_shard(text, (ShardArg *)field);
     case OPTION_REAL:
         return read_real(text, (double *)field);
     }
@@ -342,7 +356,7 @@ static int take_option(const Verb *verb, Parser *p, int i, const char *text, Arg
                                     "value",
                               o->name, p->given[i], text);
     p->given[i] = text;
-    if (o->field == offsetof(Args, output) && !strcmp(text, "-"))
+    if (o->field == offsetof(Args, output) && !strcmp(text, "-") && !verb->streams)
         return options_misuse(verb, "option '--%s' wants %s, not '-': nothing is written to "
                                     "standard output; './-' is a file of that name",
                               o->name, wants);
@@ -369,7 +383,8 @@ static int take_options(const Verb *verb, Parser *p, int argc, char **argv, Args
 
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
-    List *const lists[] = {&args->data, &args->shapes, &args->passes, &args->plugins};
+    List *const lists[] = {&args->data, &args->shapes, &args->passes, &args->plugins,
+                           &args->calibrations};
     *args = (Args){0};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         lists[i]->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
@@ -394,4 +409,5 @@ void options_release(Args *args)
     free(args->shapes.text);
     free(args->passes.text);
     free(args->plugins.text);
+    free(args->calibrations.text);
 }

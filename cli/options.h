@@ -17,6 +17,12 @@ typedef struct List {
     int count;         /* times it was given */
 } List;
 
+/* --shard I/N. */
+typedef struct ShardArg {
+    long index; /* from 1 */
+    long of;    /* how many there are; 0: not given */
+} ShardArg;
+
 /* What the command line says, for all verbs; a verb reads the fields its options name. */
 typedef struct Args {
     char **operands;         /* what is no option, in order */
@@ -25,8 +31,9 @@ typedef struct Args {
     List shapes;             /* --shape: SIZES or INPUT=SIZES */
     List passes;             /* --pass: PASS or PASS@AFTER */
     List plugins;            /* --plugin: files */
+    List calibrations;       /* --calibration: .qcal files */
+    ShardArg shard;          /* --shard */
     const char *output;      /* -o */
-    const char *calibration; /* --calibration: a .qcal file */
     const char *labels;      /* --labels */
     const char *engine;      /* --engine */
     const char *target;      /* --target */
@@ -45,6 +52,7 @@ typedef struct Args {
     bool no_correct_bias;    /* --no-correct-bias */
     bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */
+    bool force;              /* --force */
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */
     bool allow_symlinks;     /* --allow-symlinks */
@@ -61,6 +69,7 @@ typedef enum OptionKind {
     OPTION_LIST,   /* List: may be given again */
     OPTION_COUNT,  /* long, >= 0 */
     OPTION_SIZE,   /* size_t, bytes: a number, or one with K, M, G or T behind it */
+    OPTION_SHARD,  /* ShardArg: I/N */
     OPTION_REAL    /* double, >= 0 */
 } OptionKind;
 
@@ -83,6 +92,14 @@ typedef struct Option {
             "times the bytes of the model and of one sample"                                       \
     }
 
+/* The row of --force, for verbs that add statistics. */
+#define OPTION_FORCE                                                                               \
+    {                                                                                              \
+        "force", 0, OPTION_FLAG, offsetof(Args, force), NULL, NULL,                                \
+            "add statistics that differ in model, passes or engine,\n"                             \
+            "or count samples twice; a warning says in what"                                       \
+    }
+
 typedef struct Verb {
     const char *name;      /* "quantize" */
     const char *brief;     /* one line for `qonnx --help` */
@@ -93,11 +110,13 @@ typedef struct Verb {
     bool samples;          /* has those of verbs that run samples: -j, --engine, --limit */
     bool json;             /* has --json */
     bool plugins;          /* has --plugin */
+    bool modelless;        /* its operands are no models: it has none of their options */
+    bool streams;          /* -o - is standard output */
     int least, most;       /* operands; most -1: any number */
     int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
 } Verb;
 
-extern const Verb verb_inspect, verb_calibrate, verb_quantize, verb_compile, verb_run,
+extern const Verb verb_inspect, verb_calibrate, verb_merge, verb_quantize, verb_compile, verb_run,
     verb_evaluate, verb_passes;
 
 /* The verbs in the order of the help; ends with NULL. */

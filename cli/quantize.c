@@ -7,6 +7,7 @@
 #include "output.h"
 #include "pipeline.h"
 #include "progress.h"
+#include "statistics.h"
 #include "tally.h"
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
@@ -58,7 +59,7 @@ static bool prefix_fits(const Job *job)
                    "%s: its statistics were taken behind '%s', and --pass makes that "
                    "'%s'; give 'qonnx calibrate' the same --pass, or say where else it goes: "
                    "PASS@AFTER",
-                   job->args->calibration, taken, wanted);
+                   job->args->calibrations.text[0], taken, wanted);
     free(wanted);
     return fits;
 }
@@ -142,9 +143,9 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 {
     bool needs = passes_find(p, "calibrate") >= 0;
     if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
-    if (args->calibration && args->data.count)
+    if (args->calibrations.count && args->data.count)
         return options_misuse(verb, "quantize: give --calibration or --data, not both");
-    if (needs && !args->calibration && !args->data.count)
+    if (needs && !args->calibrations.count && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
     if (args->pipeline &&
         (args->observer || args->weights || args->no_correct_bias || args->passes.count))
@@ -166,8 +167,9 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 static bool get_statistics(Job *job)
 {
     if (!calibratable(job->cx, job->g, job->args)) return false;
-    if (job->args->calibration) {
-        warn_few(job->args->calibration, qonnx_stats_samples(job->stats));
+    const List *files = &job->args->calibrations;
+    if (files->count) {
+        warn_few(files->count == 1 ? files->text[0] : NULL, qonnx_stats_samples(job->stats));
         return qonnx_stats_match(job->cx, job->stats, job->g);
     }
     char *prefix = passes_join(&job->passes, 0, job->split);
@@ -234,8 +236,9 @@ static bool transform(Job *job)
     double clock = seconds_now();
     bool calibrates = job->split < job->passes.count;
     bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
-    if (good && calibrates && args->calibration) {
-        job->stats = qonnx_stats_load(job->cx, args->calibration);
+    const List *files = &args->calibrations;
+    if (good && calibrates && files->count) {
+        job->stats = statistics_read(job->cx, args, files->text, files->count);
         good = job->stats && (args->pipeline ? plugins_fit(job) : replay_prefix(job));
     }
     good = good && shapes_fit(job->cx, job->g, args) &&
@@ -391,8 +394,10 @@ static const Option options[] = {
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
      "samples to calibrate with: PATH, or NAME=PATH\n"
      "once per input"},
-    {"calibration", 0, OPTION_TEXT, offsetof(Args, calibration), "M.qcal", NULL,
-     "statistics of 'qonnx calibrate', instead of --data"},
+    {"calibration", 0, OPTION_LIST, offsetof(Args, calibrations), "M.qcal", NULL,
+     "statistics of 'qonnx calibrate', instead of --data;\n"
+     "again to add several"},
+    OPTION_FORCE,
     {"target", 0, OPTION_TEXT, offsetof(Args, target), "T", "ort-x86",
      "what the model is for; 'qonnx passes' lists them"},
     {"observer", 0, OPTION_TEXT, offsetof(Args, observer), "NAME", NULL,

@@ -1,6 +1,7 @@
 /* runtime/collect.c - statistics over a data set: which activations, and counting them. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "frontend/data/data.h"
 #include "runtime/session.h"
 #include "runtime/stats.h"
 #include <math.h>
@@ -236,8 +237,35 @@ static bool check_inputs(Ctx *cx, const Collector *c)
     return true;
 }
 
-qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d,
-                                 const qonnx_session_options *o, const char *pipeline)
+/* What a list of samples is known by: which they are, and how many run together. */
+static void hash_list(const qonnx_dataset *d, const Tour *tour, uint8_t hash[16])
+{
+    XXH3_state_t h;
+    uint64_t group = tour->group;
+    XXH3_128bits_reset(&h);
+    dataset_hash(d, hash);
+    XXH3_128bits_update(&h, hash, 16);
+    XXH3_128bits_update(&h, &group, sizeof group);
+    XXH128_canonical_t out;
+    XXH128_canonicalFromHash(&out, XXH3_128bits_digest(&h));
+    memcpy(hash, out.digest, sizeof out.digest);
+}
+
+/* Notes which shard of the list was seen, where it is not all. */
+static void cover(Ctx *cx, qonnx_stats *s, const qonnx_dataset *d, const Tour *tour)
+{
+    uint8_t hash[16];
+    uint64_t parts = shard_parts(tour->shard, tour->parts);
+    if (!parts)
+        qonnx_warn(cx, NULL, "shard %u/%u has no samples: there are %zu in all",
+                   tour->shard.index + 1, tour->shard.of, qonnx_dataset_count(d));
+    if (!parts || parts == tour->parts) return;
+    hash_list(d, tour, hash);
+    coverages_add_shard(&s->coverage, hash, tour->parts, tour->shard);
+}
+
+static qonnx_session *open_session(Ctx *cx, const Graph *g, const qonnx_session_options *o,
+                                   Collector *c)
 {
     if (is_quantized(g)) {
         qonnx_fail(cx, NULL, "%s: the model is quantized already; calibrate the float model",
@@ -245,21 +273,33 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
         return NULL;
     }
     Graph *copy = graph_clone(g);
-    Collector c = {.graph = g, .stats = observe_model(copy)};
-    qonnx_session *s = session_new(cx, copy, o);
+    *c = (Collector){.graph = g, .stats = observe_model(copy)};
+    return session_new(cx, copy, o);
+}
+
+qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d,
+                                 const qonnx_session_options *o, const qonnx_collect_options *part,
+                                 const char *pipeline)
+{
+    static const qonnx_session_options defaults;
+    Tour tour = {.shard = {0, 1}};
+    if (part && part->shards) tour.shard = (Shard){part->shard - 1, part->shards};
+    Collector c = {.stats = NULL};
+    qonnx_session *s = open_session(cx, g, o, &c);
     if (!s) {
         qonnx_stats_free(c.stats);
         return NULL;
     }
     uint8_t hash[16];
     graph_hash(g, hash);
-    static const qonnx_session_options defaults;
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
     c.stats->parts = parts_of(pipeline);
     Visitor v = {&c, counter_begin, counter_end, counter_sample, counter_tap, NULL};
-    bool good = session_visit(cx, s, d, &v);
+    bool good = session_visit(cx, s, d, &v, &tour);
     if (good) tell_odd(cx, &c, d);
-    if (!good || !check_inputs(cx, &c)) {
+    if (good && check_inputs(cx, &c)) {
+        cover(cx, c.stats, d, &tour);
+    } else {
         qonnx_stats_free(c.stats);
         c.stats = NULL;
     }

@@ -24,6 +24,7 @@ typedef Qonnx__Qcal__Calibration PbCalibration;
 typedef Qonnx__Qcal__Activation PbActivation;
 typedef Qonnx__Qcal__Channels PbChannels;
 typedef Qonnx__Qcal__Part PbPart;
+typedef Qonnx__Qcal__Coverage PbCoverage;
 
 #define KIND "qonnx calibration"
 
@@ -120,6 +121,23 @@ static PbPart *put_part(Arena *a, const Part *part)
     return m;
 }
 
+static PbCoverage *put_coverage(Arena *a, const Coverage *c)
+{
+    size_t n = (size_t)c->count;
+    PbCoverage *m = arena_alloc(a, sizeof *m);
+    qonnx__qcal__coverage__init(m);
+    m->list = (ProtobufCBinaryData){HASH, arena_copy(a, c->list, HASH)};
+    m->total = c->total;
+    m->n_indices = m->n_of = n;
+    m->indices = arena_array(a, n, sizeof *m->indices);
+    m->of = arena_array(a, n, sizeof *m->of);
+    for (size_t i = 0; i < n; i++) {
+        m->indices[i] = c->shards[i].index;
+        m->of[i] = c->shards[i].of;
+    }
+    return m;
+}
+
 static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
 {
     qonnx__qcal__calibration__init(m);
@@ -135,6 +153,10 @@ static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
     m->n_parts = (size_t)s->parts.count;
     m->parts = arena_array(a, m->n_parts, sizeof *m->parts);
     for (int i = 0; i < s->parts.count; i++) m->parts[i] = put_part(a, &s->parts.part[i]);
+    m->coverage = arena_array(a, (size_t)s->coverage.count, sizeof *m->coverage);
+    for (int i = 0; i < s->coverage.count; i++)
+        if (!coverage_whole(&s->coverage.list[i]))
+            m->coverage[m->n_coverage++] = put_coverage(a, &s->coverage.list[i]);
 }
 
 static bool write_bytes(qonnx_ctx *cx, const char *path, const uint8_t *data, size_t bytes)
@@ -146,7 +168,8 @@ static bool write_bytes(qonnx_ctx *cx, const char *path, const uint8_t *data, si
     return false;
 }
 
-bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
+/* The whole file, malloc'd. */
+static uint8_t *pack(const qonnx_stats *s, size_t *bytes)
 {
     Arena *a = arena_new();
     PbCalibration m;
@@ -162,14 +185,30 @@ bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
     XXH128_canonicalFromHash(&sum, XXH3_128bits(file.payload.data, file.payload.len));
     file.checksum = (ProtobufCBinaryData){sizeof sum.digest, sum.digest};
 
-    size_t bytes = qonnx__qcal__file__get_packed_size(&file);
-    uint8_t *packed = xmalloc(bytes);
+    *bytes = qonnx__qcal__file__get_packed_size(&file);
+    uint8_t *packed = xmalloc(*bytes);
     qonnx__qcal__file__pack(&file, packed);
-    bool ok = write_bytes(cx, path, packed, bytes);
-    free(packed);
     free(file.payload.data);
     arena_free(a);
+    return packed;
+}
+
+bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
+{
+    size_t bytes;
+    uint8_t *packed = pack(s, &bytes);
+    bool ok = write_bytes(cx, path, packed, bytes);
+    free(packed);
     return ok;
+}
+
+bool qonnx_stats_write(qonnx_ctx *cx, const qonnx_stats *s, FILE *f)
+{
+    size_t bytes;
+    uint8_t *packed = pack(s, &bytes);
+    bool ok = fwrite(packed, 1, bytes, f) == bytes && !fflush(f);
+    free(packed);
+    return ok || qonnx_fail(cx, NULL, "the statistics can not be written: %s", strerror(errno));
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -338,6 +377,26 @@ static bool get_activation(const Reader *r, size_t index, const PbActivation *m,
     return true;
 }
 
+static bool get_coverage(const Reader *r, const PbCalibration *m, Coverages *all)
+{
+    static const char what[] = "the shards that it names are none";
+    all->list = xcalloc(m->n_coverage + 1, sizeof *all->list);
+    for (size_t i = 0; i < m->n_coverage; i++) {
+        const PbCoverage *from = m->coverage[i];
+        Coverage *c = &all->list[i];
+        size_t n = from->n_of;
+        if (from->list.len != HASH || from->n_indices != n || n > MOST_SHARDS || i == MOST_SHARDS)
+            return damaged(r, what);
+        all->count++;
+        c->total = from->total;
+        c->count = (int)n;
+        c->shards = xcalloc(n + 1, sizeof *c->shards);
+        memcpy(c->list, from->list.data, HASH);
+        for (size_t k = 0; k < n; k++) c->shards[k] = (Shard){from->indices[k], from->of[k]};
+    }
+    return coverages_ok(all) || damaged(r, what);
+}
+
 /* Fills `s`, which the caller frees, failure or not. */
 static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats *s)
 {
@@ -357,6 +416,7 @@ static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats
         if (!get_activation(r, i, m->activations[i], &s->seen[i])) return false;
     }
     if (!stats_index(s)) return damaged(r, "two activations of a graph have the same name");
+    if (!get_coverage(r, m, &s->coverage)) return false;
     stats_hex(s);
     return true;
 }

@@ -97,7 +97,9 @@ typedef struct Job {
     qonnx_session *s;
     const qonnx_dataset *d;
     const Visitor *v;
-    size_t count;         /* samples */
+    Shard shard;          /* of the data set's samples: what is run */
+    size_t all;           /* samples in the data set */
+    size_t count;         /* of these, those of the shard */
     size_t group;         /* samples that run together: the model's batch, or 1 where each sample
                              fills a batch by itself */
     size_t spare;         /* samples that may be damaged; they are left out */
@@ -105,7 +107,7 @@ typedef struct Job {
     Damage *damaged;      /* [ndamaged], in the order they were met */
     size_t ndamaged;
     pthread_cond_t turn; /* `delivered` or `running` changed */
-    size_t next;         /* first sample that nobody has taken */
+    size_t next;         /* parts of the shard that somebody has taken */
     size_t delivered;    /* samples whose outputs were handed on: they go in order */
     int running;         /* workers */
     bool stop;           /* a failure, or the visitor has seen enough */
@@ -293,14 +295,19 @@ static bool run_batch(Worker *w, size_t first)
     return ok;
 }
 
-/* Takes the next samples, at most a group. False: there are none left. */
+/* The samples of part `i` of the shard: from *first on, how many. */
+static size_t part_samples(const Job *j, size_t i, size_t *first)
+{
+    *first = (j->shard.index + i * j->shard.of) * j->group;
+    return *first >= j->all ? 0 : j->all - *first < j->group ? j->all - *first : j->group;
+}
+
+/* Takes the samples of the next part. False: there are none left. */
 static bool take(Job *j, size_t *first, size_t *count)
 {
     pthread_mutex_lock(&j->lock);
-    *first = j->next;
-    *count = j->count - j->next < j->group ? j->count - j->next : j->group;
-    if (j->stop) *count = 0;
-    j->next += *count;
+    *count = j->stop ? 0 : part_samples(j, j->next, first);
+    j->next += *count > 0;
     pthread_mutex_unlock(&j->lock);
     return *count > 0;
 }
@@ -343,7 +350,7 @@ static void *work(void *user)
                 .index = xcalloc(j->group, sizeof *w.index)};
     engine_thread_init(j->s->engine);
     if (j->v->begin) w.state = j->v->begin(j->v->user);
-    for (size_t first; take(j, &first, &w.taken);) {
+    for (size_t first = 0; take(j, &first, &w.taken);) {
         bool ok = run_batch(&w, first);
         finish(&w, first, ok);
     }
@@ -414,7 +421,7 @@ static bool tell_damaged(Ctx *cx, Job *j)
 static bool fail_sample(Ctx *cx, const Job *j, size_t sample, const Ctx *why)
 {
     bool damaged = false, may = j->v->tap && j->count > 1;
-    for (size_t k = sample; may && !damaged && k < sample + j->group && k < j->count; k++)
+    for (size_t k = sample; may && !damaged && k < sample + j->group && k < j->all; k++)
         damaged = dataset_damaged(j->d, k);
     if (!damaged) {
         ctx_take_error(cx, why);
@@ -440,7 +447,7 @@ static bool check_known(Ctx *cx, const Job *j)
 {
     size_t i;
     Tensor *t;
-    if (j->spare || !dataset_known_damaged(j->d, &i)) return true;
+    if (j->spare || j->count < j->all || !dataset_known_damaged(j->d, &i)) return true;
     bool ok = read_ahead(cx, j, i, &t);
     free_sample(j, t);
     return ok;
@@ -450,7 +457,7 @@ static bool check_known(Ctx *cx, const Job *j)
  * samples that fill it. */
 static bool find_group(Ctx *cx, Job *j)
 {
-    if (j->s->batch == 1 || !j->count) return true;
+    if (j->s->batch == 1 || !j->all) return true;
     Tensor *t;
     size_t i = 0;
     while (i < j->spare && dataset_damaged(j->d, i)) i++;
@@ -470,14 +477,34 @@ static void condition_init(pthread_cond_t *c)
     pthread_condattr_destroy(&a);
 }
 
-bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v)
+/* How many of `count` samples may be damaged; not all. */
+static size_t spare_samples(size_t count, double share)
 {
-    Job j = {.s = s, .d = d, .v = v, .count = qonnx_dataset_count(d), .group = 1};
-    if (s->damaged > 0) j.spare = (size_t)((double)j.count * s->damaged + 1e-9);
-    if (j.spare >= j.count && j.spare) j.spare = j.count - 1;
-    if (!check_known(cx, &j) || !find_group(cx, &j)) return false;
-    size_t groups = (j.count + j.group - 1) / j.group;
-    int threads = (size_t)s->threads < groups ? s->threads : (int)groups;
+    size_t spare = share > 0 ? (size_t)((double)count * share + 1e-9) : 0;
+    return spare && spare >= count ? count - 1 : spare;
+}
+
+/* Finds the parts of the data set and those of the shard; returns how many the latter are. */
+static bool plan_tour(Ctx *cx, Job *j, Tour *tour, size_t *parts)
+{
+    size_t first;
+    j->spare = spare_samples(j->all, j->s->damaged);
+    if (!find_group(cx, j)) return false;
+    tour->group = j->group;
+    tour->parts = (j->all + j->group - 1) / j->group;
+    *parts = shard_parts(j->shard, tour->parts);
+    j->count = *parts ? (*parts - 1) * j->group + part_samples(j, *parts - 1, &first) : 0;
+    j->spare = spare_samples(j->count, j->s->damaged);
+    return check_known(cx, j);
+}
+
+bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v, Tour *tour)
+{
+    size_t parts;
+    Job j = {.s = s, .d = d, .v = v, .shard = tour->shard, .group = 1};
+    j.all = qonnx_dataset_count(d);
+    if (!plan_tour(cx, &j, tour, &parts)) return false;
+    int threads = (size_t)s->threads < parts ? s->threads : (int)parts;
     pthread_mutex_init(&j.lock, NULL);
     condition_init(&j.turn);
     pthread_t *ids = xcalloc((size_t)threads, sizeof *ids);
@@ -508,7 +535,8 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
 bool qonnx_session_run(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, qonnx_output_fn *fn,
                        void *user)
 {
-    return session_visit(cx, s, d, &(Visitor){.user = user, .output = fn});
+    Tour all = {.shard = {0, 1}};
+    return session_visit(cx, s, d, &(Visitor){.user = user, .output = fn}, &all);
 }
 
 /* Whether the inputs have the sizes that the model fixes, as samples of a data set have. */

@@ -3,6 +3,7 @@
 #define RUNTIME_SESSION_H
 
 #include <qonnx/run.h>
+#include "runtime/coverage.h"
 #include "runtime/exec.h"
 
 /* What is done with each sample beside running it; one of the two may be NULL. */
@@ -24,6 +25,14 @@ typedef struct Visitor {
  * values of the copy that are observed. */
 qonnx_session *session_new(Ctx *cx, Graph *copy, const qonnx_session_options *o);
 
-bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v);
+/* Which samples are visited: those of a shard. The parts of the list that are dealt out to shards
+ * are what runs together: samples, or where the model fixes a batch as many as fill it. */
+typedef struct Tour {
+    Shard shard;  /* {0, 1}: all samples */
+    size_t parts; /* set by session_visit: how many parts the list has */
+    size_t group; /* set by session_visit: samples in a part; fewer in the last one */
+} Tour;
+
+bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v, Tour *tour);
 
 #endif

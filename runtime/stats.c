@@ -185,7 +185,7 @@ void seen_free(Seen *seen)
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static int compare_key(const Seen *a, const char *graph, const char *name)
+int seen_compare(const Seen *a, const char *graph, const char *name)
 {
     int order = strcmp(a->graph, graph);
     return order ? order : strcmp(a->name, name);
@@ -194,7 +194,7 @@ static int compare_key(const Seen *a, const char *graph, const char *name)
 static int compare_names(const void *a, const void *b, void *seen)
 {
     const Seen *all = seen, *other = &all[*(const int *)b];
-    return compare_key(&all[*(const int *)a], other->graph, other->name);
+    return seen_compare(&all[*(const int *)a], other->graph, other->name);
 }
 
 bool stats_index(qonnx_stats *s)
@@ -247,6 +247,8 @@ void qonnx_stats_free(qonnx_stats *s)
     free(s->pipeline);
     free(s->engine);
     free(s->path);
+    free(s->merged);
+    coverages_free(&s->coverage);
     parts_free(&s->parts);
     free(s);
 }
@@ -259,32 +261,6 @@ void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,
     s->pipeline = xstrdup(pipeline);
     s->engine = xstrdup(engine);
     memcpy(s->graph_hash, graph_hash, sizeof s->graph_hash);
-}
-
-bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
-{
-    bool same = s->count == from->count && strcmp(s->pipeline, from->pipeline) == 0 &&
-                memcmp(s->graph_hash, from->graph_hash, sizeof s->graph_hash) == 0;
-    for (int i = 0; same && i < s->count; i++)
-        same = compare_key(&s->seen[i], from->seen[i].graph, from->seen[i].name) == 0 &&
-               s->seen[i].axis == from->seen[i].axis;
-    if (!same)
-        return qonnx_fail(cx, NULL,
-                          "the statistics were taken on different graphs (behind '%s' and '%s'); "
-                          "run `qonnx calibrate` with the same model for each",
-                          s->pipeline, from->pipeline);
-    if (!parts_same(&s->parts, &from->parts))
-        return qonnx_fail(cx, NULL,
-                          "the statistics were taken with different plugins, or versions of them; "
-                          "run `qonnx calibrate` with the same ones for each");
-    for (int i = 0; i < s->count; i++) {
-        seen_add(&s->seen[i], &from->seen[i]);
-        seen_view(&s->seen[i]);
-    }
-    s->samples += from->samples;
-    s->data_hash += from->data_hash;
-    stats_hex(s);
-    return true;
 }
 
 /* ---- public views ---------------------------------------------------------------------------- */
@@ -349,7 +325,7 @@ int qonnx_stats_find(const qonnx_stats *s, const char *graph, const char *name)
 {
     int lo = 0, hi = s->count;
     while (lo < hi) {
-        int mid = lo + (hi - lo) / 2, order = compare_key(&s->seen[s->by_name[mid]], graph, name);
+        int mid = lo + (hi - lo) / 2, order = seen_compare(&s->seen[s->by_name[mid]], graph, name);
         if (order == 0) return s->by_name[mid];
         if (order > 0) hi = mid;
         else lo = mid + 1;

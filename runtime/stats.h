@@ -7,6 +7,7 @@
 #define RUNTIME_STATS_H
 
 #include "passes/parts.h"
+#include "runtime/coverage.h"
 #include <qonnx/stats.h>
 
 /* One activation to observe. */
@@ -50,11 +51,7 @@ void stats_absorb(qonnx_stats *s, StatsWorker *w);
 void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,
                     const uint8_t graph_hash[16]);
 
-/* Adds shards: everything that was counted into `from`, taken on the same graph behind the same
- * pipeline (checked) by the same engine (the caller's to check). */
-QONNX_CHECKED bool stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from);
-
-/* ---- inside: shared by stats.c (storage), count.c (workers) and qcal.c (files) --------------- */
+/* ---- inside: shared by stats.c (storage), count.c (workers), merge.c, qcal.c ------- */
 
 __extension__ typedef __int128 Int128;
 
@@ -90,6 +87,12 @@ typedef struct Seen {
     qonnx_channels channels; /* the public view of `ch`; its mean and mean_square are owned */
 } Seen;
 
+/* Statistics that were added to others, by what tells whether they are the same. */
+typedef struct Merged {
+    uint64_t samples;
+    unsigned __int128 data_hash;
+} Merged;
+
 struct qonnx_stats {
     Seen *seen;              /* [count] in order of the graph */
     int *by_name;            /* [count] indices, sorted by graph and name */
@@ -101,6 +104,9 @@ struct qonnx_stats {
     uint64_t samples;                     /* samples counted */
     unsigned __int128 data_hash;          /* sum of the samples' hashes, read little endian */
     char data_hex[33];                    /* the same as text, high digits first */
+    Coverages coverage;                   /* of lists that were seen in part */
+    Merged *merged;                       /* [nmerged] what was added, that has no coverage */
+    size_t nmerged, merged_room;          /* used, and room */
 };
 
 /* The edges of the bin of `key` (count.h); not for keys whose exponent is all ones. */
@@ -119,6 +125,8 @@ void channels_add(ChannelSums *ch, const ChannelSums *from);
 
 /* Adds `from` to `seen`, bins and channels. Names are not compared. */
 void seen_add(Seen *seen, const Seen *from);
+/* Whether the order of an activation's graph and name is before, at or behind these. */
+int seen_compare(const Seen *a, const char *graph, const char *name);
 void seen_free(Seen *seen);
 /* Derives the public view of the channels; after the last change. */
 void seen_view(Seen *seen);

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
 NODE_MODELS = Path("/usr/share/libonnx-testdata/data")
-VERBS = ["inspect", "calibrate", "quantize", "run", "evaluate", "compile", "passes"]
+VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "compile", "passes"]
 
 
 def refused(result, *words):
@@ -119,6 +119,7 @@ def test_bad_model(verb, kind, run, tmp_path):
     arguments = {
         "inspect": [model],
         "calibrate": [model, CALIBRATION, "-o", out],
+        "merge": [model, "-o", out],
         "quantize": [model, "--data", CALIBRATION, "-o", out],
         "run": [model, "--data", CALIBRATION],
         "evaluate": [model, "--data", CALIBRATION],

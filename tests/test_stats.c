@@ -199,7 +199,8 @@ static void test_order(void **state)
             count_sample(w[random_bits() % (unsigned)workers], order[i]);
         for (int k = 0; k < workers; k++) stats_absorb(k % 2 ? shard : s, w[k]);
         qonnx_ctx *cx = qonnx_ctx_new();
-        assert_true(round % 3 ? stats_merge(cx, s, shard) : stats_merge(cx, shard, s));
+        assert_true(round % 3 ? qonnx_stats_merge(cx, s, shard, false)
+                             : qonnx_stats_merge(cx, shard, s, false));
         assert_same_bytes(want, round % 3 ? s : shard);
         qonnx_ctx_free(cx);
         qonnx_stats_free(s);
@@ -432,7 +433,9 @@ static void test_round_trip(void **state)
     }
     assert_same_bytes(s, t);
     qonnx_ctx *cx = qonnx_ctx_new();
-    assert_true(stats_merge(cx, t, s)); /* what was loaded still adds */
+    assert_false(qonnx_stats_merge(cx, t, s, false)); /* the same samples again */
+    assert_contains(qonnx_error(cx), "holds the same samples");
+    assert_true(qonnx_stats_merge(cx, t, s, true)); /* what was loaded still adds */
     assert_int_equal(qonnx_stats_samples(t), 2 * SAMPLES);
     qonnx_ctx_free(cx);
     qonnx_stats_free(s);
@@ -466,8 +469,8 @@ static void test_graphs(void **state)
     specs[2].graph = "z>else_branch";
     t = stats_new(specs, 3);
     qonnx_ctx *cx = qonnx_ctx_new();
-    assert_false(stats_merge(cx, t, s));
-    assert_contains(qonnx_error(cx), "different graphs");
+    assert_false(qonnx_stats_merge(cx, t, s, false));
+    assert_contains(qonnx_error(cx), "different values");
     qonnx_ctx_free(cx);
     qonnx_stats_free(s);
     qonnx_stats_free(t);
@@ -536,6 +539,34 @@ static void test_damaged(void **state)
     assert_refused(".", "cannot be read");
     free(data);
     qonnx_stats_free(s);
+}
+
+/* Shards that cannot be. */
+static void spoil_coverage(Coverages *all, int how)
+{
+    static const struct {
+        uint64_t total;
+        int count, lists;
+        Shard shards[3];
+    } bad[] = {{9, 0, 1, {{0, 1}}},                   /* none */
+               {9, 1, 1, {{3, 3}}},                   /* index too large */
+               {9, 1, 1, {{0, MOST_SHARDS + 1}}},     /* too many */
+               {9, 2, 1, {{1, 3}, {0, 3}}},           /* out of order */
+               {9, 2, 1, {{1, 3}, {1, 3}}},           /* twice */
+               {9, 2, 1, {{0, 2}, {2, 4}}},           /* one in the other */
+               {9, 2, 1, {{0, 2}, {0, 3}}},           /* every sixth in both */
+               {9, 1, 2, {{0, 2}}},                   /* a list twice */
+               {9, 1, MOST_SHARDS + 1, {{0, 2}}}};    /* too many lists */
+    enum { BAD = sizeof bad / sizeof *bad };
+    assert_in_range(how, 0, BAD - 1);
+    all->list = calloc(MOST_SHARDS + 1, sizeof *all->list);
+    all->count = bad[how].lists;
+    for (int i = 0; i < all->count; i++) {
+        Shard *shards = calloc(3, sizeof *shards);
+        memcpy(shards, bad[how].shards, 3 * sizeof *shards);
+        all->list[i] = (Coverage){
+            .total = bad[how].total, .shards = shards, .count = bad[how].count};
+    }
 }
 
 /* Contradictions under a right checksum. */
@@ -613,14 +644,14 @@ static void spoil(qonnx_stats *s, int how)
         s->seen[1].ch.count = 0;
         break;
     default:
-        fail();
+        spoil_coverage(&s->coverage, how - 22);
     }
 }
 
 static void test_hostile(void **state)
 {
     (void)state;
-    for (int how = 0; how < 22; how++) {
+    for (int how = 0; how < 22 + 9; how++) {
         qonnx_stats *s = small();
         int b_channels = s->seen[1].ch.count;
         spoil(s, how);
@@ -630,6 +661,83 @@ static void test_hostile(void **state)
         s->seen[1].ch.count = b_channels;
         qonnx_stats_free(s);
     }
+}
+
+static void cover(qonnx_stats *s, uint32_t index, uint32_t of, uint64_t total)
+{
+    static const uint8_t list[16] = "some samples";
+    coverages_add_shard(&s->coverage, list, total, (Shard){index, of});
+}
+
+/* Shards of one list add in any order, also where one of them is in shards itself, until it is
+ * whole. */
+static void test_coverage(void **state)
+{
+    (void)state;
+    static const Shard shards[] = {{1, 2}, {0, 6}, {4, 6}, {2, 12}, {8, 12}};
+    enum { SHARDS = sizeof shards / sizeof *shards };
+    qonnx_ctx *cx = qonnx_ctx_new();
+    for (int turn = 0; turn < SHARDS; turn++) {
+        qonnx_stats *s = fresh();
+        cover(s, shards[turn].index, shards[turn].of, 100);
+        for (int i = 1; i < SHARDS; i++) {
+            qonnx_stats *part = fresh();
+            Shard next = shards[(turn + i) % SHARDS];
+            cover(part, next.index, next.of, 100);
+            assert_true(coverages_ok(&s->coverage));
+            assert_int_equal(s->coverage.list[0].count, i);
+            assert_true(qonnx_stats_merge(cx, s, part, false));
+            assert_false(qonnx_stats_merge(cx, s, part, false));
+            assert_int_equal(coverage_whole(&s->coverage.list[0]), i == SHARDS - 1);
+            qonnx_stats_free(part);
+        }
+        size_t n;
+        free(saved(s, &n));
+        qonnx_stats *t = loaded("saved"), *one = fresh();
+        assert_int_equal(t->coverage.count, 0);
+        assert_same_bytes(s, one);
+        qonnx_stats_free(one);
+        qonnx_stats_free(t);
+        qonnx_stats_free(s);
+    }
+    qonnx_ctx_free(cx);
+}
+
+/* What cannot be added leaves the statistics as they were. */
+static void test_overlap(void **state)
+{
+    (void)state;
+    qonnx_stats *s = small(), *other = small(), *before = small();
+    cover(s, 1, 4, 100);
+    cover(before, 1, 4, 100);
+    cover(other, 2, 3, 100);
+    qonnx_ctx *cx = qonnx_ctx_new();
+    assert_false(qonnx_stats_merge(cx, s, other, false));
+    assert_contains(qonnx_error(cx), "shard 3/3");
+    assert_contains(qonnx_error(cx), "shard 2/4");
+    assert_same_bytes(s, before);
+    assert_true(qonnx_stats_merge(cx, s, other, true));
+    assert_int_equal(s->coverage.count, 0);
+    qonnx_ctx_free(cx);
+    cx = qonnx_ctx_new();
+    qonnx_stats_free(other);
+    other = small();
+    cover(other, 2, 3, 99); /* another list */
+    other->seen[1].hist.count = UINT64_MAX;
+    assert_false(qonnx_stats_merge(cx, before, other, true));
+    assert_contains(qonnx_error(cx), "2^64");
+    other->seen[1].hist.count = 5;
+    assert_true(qonnx_stats_merge(cx, before, other, false));
+    assert_int_equal(before->coverage.count, 2);
+    size_t n;
+    free(saved(before, &n));
+    qonnx_stats *t = loaded("saved");
+    assert_same_bytes(before, t);
+    qonnx_ctx_free(cx);
+    qonnx_stats_free(s);
+    qonnx_stats_free(t);
+    qonnx_stats_free(before);
+    qonnx_stats_free(other);
 }
 
 /* Parts of plugins are in the file, and statistics with others are not added. */
@@ -650,8 +758,8 @@ static void test_parts(void **state)
     uint8_t *second = saved(t, &m);
     assert_int_equal(n, m);
     assert_memory_equal(first, second, n);
-    assert_true(stats_merge(cx, t, s));
-    assert_false(stats_merge(cx, t, other));
+    assert_true(qonnx_stats_merge(cx, t, s, false));
+    assert_false(qonnx_stats_merge(cx, t, other, false));
     assert_contains(qonnx_error(cx), "different plugins");
     qonnx_ctx_free(cx);
     free(first);
@@ -782,6 +890,8 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_match),
         cmocka_unit_test(test_atomic),

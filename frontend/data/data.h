@@ -166,6 +166,9 @@ char *string_copy(const char *s);
 
 /* Whether sample i, which could not be read, has a file that is damaged. */
 bool dataset_damaged(const qonnx_dataset *d, size_t i);
+/* A hash of the list of samples, in order: names below the paths that were given, and sizes of
+ * files. It is the same wherever the samples lie. */
+void dataset_hash(const qonnx_dataset *d, uint8_t hash[16]);
 /* The first sample that is known to be damaged before it is read. False: there is none. */
 bool dataset_known_damaged(const qonnx_dataset *d, size_t *i);
 

@@ -1,6 +1,9 @@
 /* frontend/data/dataset.c - data sets: the samples of all inputs, joined. After it has been opened
  * a data set is read only, so that any number of threads may read samples.
  */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "frontend/data/data.h"
 #include "ir/arena.h"
 #include "ir/ir.h"
@@ -8,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
@@ -373,4 +377,31 @@ bool dataset_known_damaged(const qonnx_dataset *d, size_t *i)
         for (int k = 0; k < d->nfeeds; k++)
             if (file_of(d, k, row_of(d, *i))->damaged) return true;
     return false;
+}
+
+/* The size of a file, -1 where it is gone. */
+static int64_t size_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) ? -1 : (int64_t)st.st_size;
+}
+
+void dataset_hash(const qonnx_dataset *d, uint8_t hash[16])
+{
+    XXH3_state_t h;
+    XXH3_128bits_reset(&h);
+    for (int k = 0; k < d->nfeeds; k++) {
+        const SampleFile *last = NULL;
+        for (size_t i = 0; i < d->count; i++) {
+            const SampleFile *f = file_of(d, k, row_of(d, i));
+            int64_t numbers[2] = {(int64_t)(f->count == 1 ? 0 : row_of(d, i) - f->first), 0};
+            if (f != last) numbers[1] = size_of(f->path);
+            XXH3_128bits_update(&h, numbers, sizeof numbers);
+            if (f != last) XXH3_128bits_update(&h, f->name, strlen(f->name) + 1);
+            last = f;
+        }
+    }
+    XXH128_canonical_t out;
+    XXH128_canonicalFromHash(&out, XXH3_128bits_digest(&h));
+    memcpy(hash, out.digest, sizeof out.digest);
 }

@@ -108,10 +108,23 @@ QONNX_API bool qonnx_runnable_node(const qonnx_runnable *r, const qonnx_node *n,
 /** Name of the engine and instruction set that a session of these options would use. */
 QONNX_API const char *qonnx_engine_name(const qonnx_session_options *o);
 
+/** A list of samples has at most so many shards. */
+#define QONNX_MOST_SHARDS 16384
+
+/** How statistics are collected; zero is a default everywhere. */
+typedef struct qonnx_collect_options {
+    uint32_t shard, shards; /* shard 1 to `shards` of the samples: every shards-th of them, from the
+                               shard-th on. Where the model fixes a batch, what fills it stays
+                               together. 0, 0: all samples */
+} qonnx_collect_options;
+
 /** Runs every sample and collects the statistics of every activation that a target could quantize.
- *  `pipeline` is the text of the passes that made `g`. NULL on failure. */
+ *  `pipeline` is the text of the passes that made `g`; `part` may be NULL. Statistics of all
+ *  shards, added by qonnx_stats_merge(), are those of all samples, byte for byte. NULL on failure.
+ */
 QONNX_API qonnx_stats *qonnx_stats_collect(qonnx_ctx *cx, const qonnx_graph *g,
                                            const qonnx_dataset *d, const qonnx_session_options *o,
+                                           const qonnx_collect_options *part,
                                            const char *pipeline);
 
 /* ---- standalone C -----------------------------------------------------------------------------

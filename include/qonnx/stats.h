@@ -7,6 +7,7 @@
 #define QONNX_STATS_H
 
 #include <qonnx/quant.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,6 +47,16 @@ QONNX_API QONNX_CHECKED bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *
                                               const char *path);
 QONNX_API qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path);
 QONNX_API void qonnx_stats_free(qonnx_stats *s);
+/** Writes what qonnx_stats_save() puts into a file to an open stream. */
+QONNX_API QONNX_CHECKED bool qonnx_stats_write(qonnx_ctx *cx, const qonnx_stats *s, FILE *f);
+
+/** Adds everything that was counted into `from` to `s`, in any order to the same bytes. Fails, and
+ *  changes nothing, where they were taken on different models, behind different passes, by
+ *  different engines, or where samples would count twice: shards of one list that overlap, or the
+ *  very same samples. With `force` that is a warning; values that are not those of one model are a
+ *  failure still. */
+QONNX_API QONNX_CHECKED bool qonnx_stats_merge(qonnx_ctx *cx, qonnx_stats *s,
+                                               const qonnx_stats *from, bool force);
 
 /** Pipeline prefix the statistics were taken behind, as text. */
 QONNX_API const char *qonnx_stats_pipeline(const qonnx_stats *s);
