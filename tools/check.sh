@@ -6,8 +6,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==13.0.0 scikit-learn==1.9.1
-          pytest==9.2.0 pytest-xdist==3.8.0"
+packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==12.1.1 opencv-python-headless==4.14.0.94
+          scikit-learn==1.9.1 pytest==9.2.0 pytest-xdist==3.8.0"
 logs=build/check
 
 # build DIRECTORY [MESON-OPTION...]: warnings are errors here, not where users build
