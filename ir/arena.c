@@ -1,5 +1,6 @@
 /* ir/arena.c - blocks in a list; big allocations get a block of their own. */
 #include "ir/arena.h"
+#include "ir/pages.h"
 #include "ir/size.h"
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,9 +12,17 @@
 
 enum { FIRST_BLOCK = 16 << 10, LARGEST_BLOCK = 1 << 20 };
 
+/* From this size on a block has whole pages. Sanitizers only see around what malloc gives. */
+#ifdef HARD
+static const size_t IN_PAGES = SIZE_MAX;
+#else
+static const size_t IN_PAGES = LARGEST_BLOCK / 4;
+#endif
+
 typedef struct Block {
     struct Block *next; /* older block */
     size_t used, size;  /* bytes behind this header */
+    bool pages;         /* memory of pages_new */
 } Block;
 
 typedef struct Release {
@@ -97,7 +106,8 @@ void arena_free(Arena *a)
 #ifdef HARD
         memset(b, 0xa5, sizeof *b + b->size); /* what still points here is found */
 #endif
-        free(b);
+        if (b->pages) pages_free(b, sizeof *b + b->size);
+        else free(b);
     }
     free(a);
 }
@@ -113,8 +123,11 @@ static Block *block_new(size_t size)
 {
     size_t bytes;
     if (!size_add(size, sizeof(Block), &bytes)) qonnx_out_of_memory();
-    Block *b = xcalloc(1, bytes);
+    bool pages = bytes >= IN_PAGES;
+    Block *b = pages ? pages_new(bytes) : xcalloc(1, bytes);
+    if (!b) qonnx_out_of_memory();
     b->size = size;
+    b->pages = pages;
     return b;
 }
 

@@ -2,6 +2,7 @@
  * through qonnx_node_set_input, so that uses are always right.
  */
 #include "ir/ir.h"
+#include "ir/pages.h"
 #include "ops/op.h"
 #include <stdio.h>
 #include <string.h>

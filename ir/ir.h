@@ -291,7 +291,6 @@ bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* fals
 int64_t tensor_count(const Tensor *t);
 bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count); /* int32 or int64, 1-D */
 Tensor *tensor_copy(Arena *a, const Tensor *t);
-void pages_give_back(const void *data, size_t bytes); /* that will hardly be read again */
 Shape shape_of(const Tensor *t);
 bool shape_known(const Shape *s);
 int64_t shape_elements(const Shape *s); /* -1: unknown or more than 2^31 - 1 */

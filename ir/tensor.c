@@ -113,14 +113,6 @@ Tensor *tensor_copy(Arena *a, const Tensor *t)
     return c;
 }
 
-/* What lies in a mapped file leaves memory: it can be read again. */
-void pages_give_back(const void *data, size_t bytes)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
-    uintptr_t from = (at + page - 1) / page * page, to = (at + bytes) / page * page;
-    if (from < to && qonnx_file_at(data)) madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
 Shape shape_make(int rank, const int64_t *dims)
 {
     Shape s = {.rank = rank};

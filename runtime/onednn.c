@@ -15,6 +15,7 @@
 #include "kernels/f_sum.h"
 #include "kernels/f_norm.h"
 #include "kernels/params.h"
+#include "ir/pages.h"
 #include "runtime/onednn.h"
 #include "runtime/onednn_api.h"
 #include "runtime/onednn_product.h"

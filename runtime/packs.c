@@ -1,5 +1,6 @@
 /* runtime/packs.c - see packs.h. */
 #include "runtime/packs.h"
+#include "ir/pages.h"
 #include "qonnx/base.h"
 #ifdef HAVE_ONEDNN
 #include "runtime/onednn.h"

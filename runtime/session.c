@@ -354,12 +354,12 @@ static void *work(void *user)
         bool ok = run_batch(&w, first);
         finish(&w, first, ok);
     }
+    stages_free(w.stages); /* before memory is taken to add up what was seen */
     pthread_mutex_lock(&j->lock);
     if (j->v->end) j->v->end(j->v->user, w.state);
     j->running--;
     pthread_cond_broadcast(&j->turn);
     pthread_mutex_unlock(&j->lock);
-    stages_free(w.stages);
     free(w.index);
     qonnx_ctx_free(w.cx);
     return NULL;

@@ -1,12 +1,18 @@
 """Where memory is out, whoever finds it, the command ends as for any other trouble: one message,
-status 1, no file written."""
+status 1, no file written. And weights are in memory once."""
 
 import os
+import re
 import resource
 import shutil
+import subprocess
+from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
-from conftest import TESTDATA, run_command
+from conftest import COMMAND, TESTDATA, run_command
+from onnx import TensorProto, helper, numpy_helper
 
 MODEL = TESTDATA / "digits.onnx"
 DATA = TESTDATA / "digits" / "calibration"
@@ -61,3 +67,47 @@ def test_out_of_memory(verb, least, tmp_path):
         assert any(why in result.stderr for why in WHYS), f"{space} kB: {result}"
         assert not left, f"{space} kB"
     assert failed
+
+
+def normalized(path, layers=8, width=512):
+    """Convolutions with BatchNormalization, 75 MB; returns the bytes of the weights."""
+    random, nodes, constants, x = np.random.default_rng(0), [], [], "x"
+    for i in range(layers):
+        tables = {"w": random.normal(size=(width, width, 3, 3)) / 68, "s": random.uniform(0.5, 1.5, width),
+                  "b": random.normal(size=width), "m": random.normal(size=width), "v": random.uniform(0.5, 1.5, width)}
+        constants += [numpy_helper.from_array(t.astype(np.float32), f"{n}{i}") for n, t in tables.items()]
+        nodes += [helper.make_node("Conv", [x, f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]),
+                  helper.make_node("BatchNormalization", [f"c{i}", *(f"{n}{i}" for n in "sbmv")], [f"n{i}"])]
+        x = f"n{i}"
+    shape = [1, width, 4, 4]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info(x, TensorProto.FLOAT, shape)], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    np.save(path.parent / "x.npy", random.normal(size=shape).astype(np.float32))
+    return layers * width * width * 9 * 4
+
+
+def most_anonymous(command):
+    """The most memory of its own, in bytes, that the process was seen with."""
+    process, most = subprocess.Popen([str(a) for a in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), 0
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        found = re.search(r"RssAnon:\s+(\d+)", status.read_text())
+        most = max(most, int(found[1]) * 1024 if found else 0)
+    assert process.returncode == 0
+    return most
+
+
+@pytest.mark.parametrize("engine", ["auto", "portable"])
+def test_folded_weights_are_there_once(engine, tmp_path):
+    """As kernels want them; what they were made from is in files."""
+    if limited(400_000, ["--version"], tmp_path).rc:
+        pytest.skip("sanitizers have memory of their own")
+    folder = os.environ.get("TMPDIR") or "/var/tmp"
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
+    if kind in ("tmpfs", "ramfs"):
+        pytest.skip(f"{folder} is in memory")
+    weights = normalized(tmp_path / "m.onnx")
+    most = most_anonymous([COMMAND, "calibrate", tmp_path / "m.onnx", tmp_path / "x.npy", "-o", tmp_path / "m.qcal",
+                           "--engine", engine, "-j", 1])
+    assert weights < most < 1.3 * weights

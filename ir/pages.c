@@ -1,0 +1,94 @@
+/* ir/pages.c - see pages.h. A constant that a pass has made, a folded weight for instance, is read
+ * once to be packed; then it would lie in memory beside its packed form for as long as the model.
+ */
+#include "ir/pages.h"
+#include "ir/arena.h"
+#include "qonnx/base.h"
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* Less is not worth a file. */
+enum { LEAST = 64 << 10 };
+
+/* Memory of pages_new. */
+typedef struct Pages {
+    struct Pages *next; /* made before */
+    uintptr_t data;     /* first byte */
+    size_t bytes;       /* of all */
+} Pages;
+
+static Pages *all;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the list */
+
+void *pages_new(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    Pages *m = xcalloc(1, sizeof *m);
+    pthread_mutex_lock(&lock);
+    *m = (Pages){all, (uintptr_t)p, bytes};
+    all = m;
+    pthread_mutex_unlock(&lock);
+    return p;
+}
+
+void pages_free(void *p, size_t bytes)
+{
+    pthread_mutex_lock(&lock);
+    Pages **at = &all;
+    while ((*at)->data != (uintptr_t)p) at = &(*at)->next;
+    Pages *m = *at;
+    *at = m->next;
+    pthread_mutex_unlock(&lock);
+    free(m);
+    munmap(p, bytes);
+}
+
+static bool is_pages(uintptr_t from, uintptr_t to)
+{
+    pthread_mutex_lock(&lock);
+    const Pages *m = all;
+    while (m && (from < m->data || to > m->data + m->bytes)) m = m->next;
+    pthread_mutex_unlock(&lock);
+    return m;
+}
+
+/* A file without a name, gone when nobody maps it; -1: nowhere, or in memory as this is. */
+static int unnamed_file(void)
+{
+    struct statfs s;
+    const char *folder = getenv("TMPDIR");
+    int fd = open(folder && *folder ? folder : "/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) return -1;
+    if (!fstatfs(fd, &s) && s.f_type != TMPFS_MAGIC && s.f_type != RAMFS_MAGIC) return fd;
+    close(fd);
+    return -1;
+}
+
+/* Moves whole pages to a file that is mapped in their place; where a step fails they stay. */
+static void put_away(char *data, size_t bytes)
+{
+    int fd = unnamed_file();
+    size_t done = 0;
+    for (ssize_t n = 1; fd >= 0 && done < bytes && n > 0; done += n > 0 ? (size_t)n : 0)
+        n = write(fd, data + done, bytes - done);
+    if (fd >= 0 && done == bytes)
+        mmap(data, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+    if (fd >= 0) close(fd);
+}
+
+void pages_give_back(const void *data, size_t bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t from = (at + page - 1) / page * page, to = (at + bytes) / page * page;
+    if (from >= to) return;
+    if (qonnx_file_at(data)) madvise((void *)from, to - from, MADV_DONTNEED);
+    else if (to - from >= LEAST && is_pages(from, to)) put_away((char *)from, to - from);
+}
