@@ -52,6 +52,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
         graph_put_constant(c, v, g->constants[i]->data);
         v->shared = g->constants[i]->shared;
     }
+    c->barred = g->barred;
     for (int i = 0; i < g->ninput; i++) graph_put_input(c, counterpart(c, g->inputs[i]));
     for (const Node *n = g->first; n; n = n->next) {
         Node *m = graph_append(c, n->op, n->domain, n->name, n->nin, n->nout);
@@ -61,7 +62,6 @@ static Graph *clone_into(const Graph *g, Graph *c)
         m->narrow = n->narrow;
         m->wide_in = n->wide_in;
         m->wide_out = n->wide_out;
-        m->barred = n->barred;
         for (int i = 0; i < n->nin; i++)
             if (n->in[i]) qonnx_node_set_input(m, i, counterpart(c, n->in[i]));
         for (int i = 0; i < n->nout; i++)

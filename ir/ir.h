@@ -109,7 +109,6 @@ struct qonnx_node {
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
     const char *turned; /* why its turns run one by one (runtime/turns.h); NULL: they do not, or
                            nobody has asked */
-    bool barred;        /* a branch of this If cannot run with these shapes */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 
@@ -152,6 +151,7 @@ typedef struct Model {
     AllNames *names;      /* of all graphs' values; NULL before one is asked for */
     AllNames *node_names; /* of all graphs' nodes; NULL before one is chosen */
     size_t bytes;         /* of the file and its external data; 0 when it came from none */
+    bool whole;           /* runs as one program: branches that cannot run are left out of it */
     Budget folding;       /* what qonnx_node_fold has spent on it */
 } Model;
 
@@ -166,6 +166,7 @@ struct qonnx_graph {
     Model *model;
     Graph *parent;      /* NULL: the main graph */
     Node *owner;        /* the node of the parent that this graph is an attribute of */
+    bool barred;        /* a branch of an If that cannot run with these shapes */
     Node *first, *last; /* nodes in order */
     Value **values;     /* all, in order of creation */
     int nvalue, value_cap;

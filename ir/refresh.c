@@ -164,12 +164,28 @@ static void forget(Graph *g)
     }
 }
 
+/* One of the two branches of an If may be wrong: with these shapes the other one is taken. */
+static bool infer_branches(const Infer *in, Node *n)
+{
+    Ctx *quiet[] = {ctx_quiet(), ctx_quiet()};
+    bool right[2];
+    for (int i = 0; i < 2; i++) {
+        Infer one = *in;
+        one.cx = quiet[i];
+        right[i] = infer_graph(&one, n->subs[i]);
+    }
+    if (!right[0] && !right[1]) ctx_take_error(in->cx, quiet[0]);
+    for (int i = 0; i < 2; i++) qonnx_ctx_free(quiet[i]);
+    return right[0] || right[1];
+}
+
 /* What goes round in a cycle is tried with the shapes it begins with; then with those sizes open
  * that a turn changes; then with all of them open. */
 static bool infer_subgraphs(const Infer *in, Node *n, const Flow *flow)
 {
     enum { ROUNDS = 3 };
     if (flow && !flow->enter(in->quiet ? in->quiet : in->cx, n) && !in->quiet) return false;
+    if (flow && !flow->alike && n->nsub == 2) return infer_branches(in, n);
     for (int round = 1;; round++) {
         for (int i = 0; i < n->nsub; i++)
             if (!infer_graph(in, n->subs[i])) return false;

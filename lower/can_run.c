@@ -73,7 +73,8 @@ static void collect(Missing *m, const Graph *g, bool specialized)
         bool folds = follows_from_shapes(n) && !specialized;
         if (!folds && !op_takes(&why, n)) add(m, n, &why);
         if (chooses_by_shapes(n) && !specialized) continue; /* only one branch will be there */
-        for (int i = 0; i < n->nsub; i++) collect(m, n->subs[i], specialized);
+        for (int i = 0; i < n->nsub; i++)
+            if (!n->subs[i]->barred) collect(m, n->subs[i], specialized);
     }
 }
 

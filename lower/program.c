@@ -57,7 +57,7 @@ static bool check_sizes(Ctx *cx, const Graph *g)
 {
     for (const Node *n = g->first; n; n = n->next) {
         for (int i = 0; i < n->nsub; i++)
-            if (!check_subgraph(cx, n, n->subs[i])) return false;
+            if (!n->subs[i]->barred && !check_subgraph(cx, n, n->subs[i])) return false;
         if (!n->out[0])
             return qonnx_fail(cx, n, "its first output is left out, so it cannot be run");
         for (int i = 0; i < n->nin; i++)

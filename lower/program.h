@@ -55,7 +55,7 @@ typedef struct BodyCopy {
  */
 struct Body {
     bool chooses; /* one of two programs runs, once */
-    struct Program *program[2];
+    struct Program *program[2]; /* [1] NULL but with `chooses`; then NULL: one that cannot run */
     BodyPort *in[2];   /* [program->ninput] */
     BodyPort *out[2];  /* [program->noutput] */
     Buf *test;         /* a boolean; NULL: true */

@@ -80,10 +80,21 @@ static bool if_enter(Ctx *cx, Node *n)
     return !n->nin || !n->in[0] || is_condition(cx, n, "the condition", n->in[0]);
 }
 
+/* The branches that may be taken, in the order of then and else; both are one where the other is
+ * left out. NULL: the node has none. */
+static void taken_branches(const Node *n, const Graph *taken[2])
+{
+    for (int i = 0; i < 2; i++) taken[i] = control_graph(n, branches[i]);
+    for (int i = 0; i < 2 && n->graph->model->whole; i++)
+        if (taken[i] && taken[i]->barred) taken[i] = taken[1 - i];
+}
+
 static bool if_shape(Ctx *cx, Node *n)
 {
+    const Graph *taken[2];
     if (!if_enter(cx, n)) return false;
-    const Graph *yes = control_graph(n, branches[0]), *no = control_graph(n, branches[1]);
+    taken_branches(n, taken);
+    const Graph *yes = taken[0], *no = taken[1];
     for (int i = 0; i < n->nout; i++)
         if (!join_output(cx, n, i, yes->outputs[i], no->outputs[i])) return false;
     return true;
@@ -92,9 +103,11 @@ static bool if_shape(Ctx *cx, Node *n)
 /* Whether the condition decides shapes: those of the outputs, or any inside, or whether it runs. */
 static unsigned if_lists(const Node *n)
 {
-    const Graph *yes = control_graph(n, branches[0]), *no = control_graph(n, branches[1]);
+    const Graph *taken[2];
+    taken_branches(n, taken);
+    const Graph *yes = taken[0], *no = taken[1];
     if (!yes || !no || yes->noutput != n->nout || no->noutput != n->nout) return 0;
-    if (n->barred) return 1;
+    if (yes->barred || no->barred) return 1;
     for (int i = 0; i < n->nout; i++) {
         const Shape *a = &yes->outputs[i]->shape, *b = &no->outputs[i]->shape;
         bool same = !out_used(n, i) || (a->rank >= 0 && a->rank == b->rank);

@@ -11,14 +11,17 @@ bool if_lower(Lower *l, Node *n)
 {
     Body b = {.turns = 1, .test = lower_in(l, n, 0, PLAIN), .chooses = true};
     static const char *const names[2] = {"then_branch", "else_branch"};
-    for (int k = 0; k < 2; k++)
-        if (!lower_branch(l, n, control_graph(n, names[k]), &b, k)) return false;
+    for (int k = 0; k < 2; k++) {
+        Graph *g = control_graph(n, names[k]);
+        if (!g->barred && !lower_branch(l, n, g, &b, k)) return false;
+    }
     for (int i = 0; i < n->nout; i++) {
-        Buf *to = out_used(n, i) ? lower_out(l, n->out[i], PLAIN)
-                                 : lower_temp(l, bytes_of(b.program[0], i));
-        if (to->bytes < bytes_of(b.program[0], i)) to->bytes = bytes_of(b.program[0], i);
-        if (to->bytes < bytes_of(b.program[1], i)) to->bytes = bytes_of(b.program[1], i);
-        b.out[0][i].buf = b.out[1][i].buf = to;
+        Buf *to = out_used(n, i) ? lower_out(l, n->out[i], PLAIN) : lower_temp(l, 0);
+        for (int k = 0; k < 2; k++) {
+            if (!b.program[k]) continue;
+            if (to->bytes < bytes_of(b.program[k], i)) to->bytes = bytes_of(b.program[k], i);
+            b.out[k][i].buf = to;
+        }
     }
     lower_body(l, n, &b);
     return true;

@@ -37,10 +37,6 @@ bool graph_is_whole(Ctx *cx, const Graph *g)
                               "compiled code cannot run it, for its turns are not all alike: %s; "
                               "make shapes and trip count constant in the model",
                               turned->turned);
-        if (n->barred)
-            return qonnx_fail(cx, n,
-                              "compiled code cannot run it, for one of its branches cannot run "
-                              "with these shapes: make its condition constant in the model");
         const Node *from = node_is_late(n) ? sizing(n) : NULL;
         if (from)
             return qonnx_fail(cx, from,

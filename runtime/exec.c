@@ -303,8 +303,15 @@ static bool is_true(const Exec *x, const Buf *test)
 
 static bool run_body(Exec *x, int call, Run *run)
 {
-    const Body *b = x->image->program->calls[call].body;
-    if (b->chooses) return run_branch(x, call, is_true(x, b->test) ? 0 : 1, 0, run);
+    const Call *c = &x->image->program->calls[call];
+    const Body *b = c->body;
+    int which = is_true(x, b->test) ? 0 : 1;
+    if (b->chooses && !b->program[which])
+        return qonnx_fail(run->cx, c->node,
+                          "its condition is %s, and that branch cannot run with the shapes of the "
+                          "inputs; give a sample that chooses the other one (--data)",
+                          which ? "false" : "true");
+    if (b->chooses) return run_branch(x, call, which, 0, run);
     int64_t turns = b->turns, trip = turns;
     if (b->trip) memcpy(&trip, at(x, b->trip), sizeof trip);
     if (trip < turns) turns = trip;

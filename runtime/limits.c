@@ -82,7 +82,7 @@ static int64_t subgraph_work(const Node *n)
     const Flow *flow = n->row ? n->row->flow : NULL;
     int64_t most = 0;
     for (int i = 0; i < n->nsub; i++) {
-        int64_t work = turn_work(n->subs[i]);
+        int64_t work = n->subs[i]->barred ? 0 : turn_work(n->subs[i]);
         if (work > most) most = work;
     }
     int64_t turns = flow && flow->turns ? flow->turns(n) : 1;

@@ -72,6 +72,7 @@ static bool try_branch(Ctx *quiet, Node *n, int i)
     Graph *tried = n->subs[i], *kept = graph_clone_sub(tried);
     bool runs = specialize_nodes(quiet, tried);
     if (!runs) node_swap_graph(n, tried, kept);
+    n->subs[i]->barred = !runs;
     graph_release(runs ? kept : tried);
     return runs;
 }
@@ -81,7 +82,6 @@ static bool try_branches(Ctx *cx, Node *n)
 {
     Ctx *quiet[] = {ctx_quiet(), ctx_quiet()};
     bool first = try_branch(quiet[0], n, 0), second = try_branch(quiet[1], n, 1);
-    n->barred = !first || !second;
     if (!first && !second) ctx_take_error(cx, quiet[0]);
     qonnx_ctx_free(quiet[0]);
     qonnx_ctx_free(quiet[1]);
@@ -92,7 +92,6 @@ static bool try_branches(Ctx *cx, Node *n)
 static bool specialize_subgraphs(Ctx *cx, Node *n)
 {
     n->turned = NULL;
-    n->barred = false;
     if (n->nsub == 1 && n->row && n->row->flow && n->row->flow->alike)
         return node_is_late(n) || try_turn(cx, n);
     if (!node_enter(cx, n)) return false;

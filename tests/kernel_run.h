@@ -39,7 +39,7 @@ static inline uint32_t rnd(void)
 
 static inline int32_t between(int32_t lo, int32_t hi)
 {
-    return lo + (int32_t)(rnd() % (uint32_t)(hi - lo + 1));
+    return (int32_t)((uint32_t)lo + rnd() % ((uint32_t)hi - (uint32_t)lo + 1));
 }
 
 static inline void *alloc(size_t bytes)

@@ -48,7 +48,6 @@ def bytes_of(length):
 class Case(NamedTuple):
     path: Path
     samples: list[Callable]  # each makes the inputs of one sample: more than the model has, or {"": its only one}
-    refused: tuple = ("", "")  # why there is no C of it: of the float model, of the quantized one
 
 
 def pictures(*sizes, name="x"):
@@ -71,11 +70,8 @@ def features(frames):
 
 
 def light():
-    """Models whose weights are made by nodes. What takes more than 64 MiB in all is not folded to constants."""
-    large = {"light_resnet50", "light_vgg19"}
-    return {path.stem: Case(path, pictures((224, 224), name=""),
-                            ("its weights are computed while the model runs", "") if path.stem in large else ("", ""))
-            for path in sorted(LIGHT.glob("*.onnx"))}
+    """Models whose weights are made by nodes."""
+    return {path.stem: Case(path, pictures((224, 224), name="")) for path in sorted(LIGHT.glob("*.onnx"))}
 
 
 MODELS = SHARED / "models"
@@ -93,8 +89,7 @@ CASES = {
        (("alexa", 16), ("hey_jarvis", 16), ("hey_mycroft", 16), ("hey_rhasspy", 16), ("timer", 34), ("weather", 22))},
     "melspectrogram": Case(WAKE / "melspectrogram.onnx", [lambda n=n: {"": normal(1, n, scale=1000)} for n in (1280, 1760)]),
     "older silero": Case(WAKE / "silero_vad.onnx", [lambda: older_speech(512, 16000), lambda: older_speech(256, 8000)]),
-    "silero both": Case(SILERO / "silero_vad.onnx", [lambda: speech(576), lambda: speech(288, rate=8000)],
-                        ("If_0", "If_0")),  # which branch can run is decided by an input
+    "silero both": Case(SILERO / "silero_vad.onnx", [lambda: speech(576), lambda: speech(288, rate=8000)]),
     **{f"silero {name}": Case(SILERO / f"silero_vad_{name}.onnx", [lambda: speech(576)] * 2)
        for name in ("16k_op15", "half", "op18_ifless", "openvino_16k")},
     "silero sequence": Case(SILERO / "silero_vad_16k_sequence.onnx", [
@@ -107,7 +102,6 @@ CASES = {
 
 class Model(NamedTuple):
     path: Path
-    refused: tuple    # see Case
     runtime: object   # ONNX Runtime's session
     samples: list     # of dicts of arrays
     data: list[str]   # --data options
@@ -139,7 +133,7 @@ def model(request, tmp_path):
         for i, sample in enumerate(samples):
             x = sample[name]
             np.save(folder / f"{i:03}.npy", x[None] if x.ndim else x)  # an axis more: it is one sample
-    return Model(case.path, case.refused, runtime, samples, data)
+    return Model(case.path, runtime, samples, data)
 
 
 def ours(done, path, model, out, *options):
@@ -174,11 +168,12 @@ def shapes(model, sample):
 
 
 def compiles(qonnx, done, model, path, folder):
-    """Compiled for the first sample's shapes, the executor's bytes."""
+    """Compiled for the first sample, whose shapes decide what can run: the executor's bytes."""
     first = [i for i, s in enumerate(model.samples)
              if all(s[k].shape == model.samples[0][k].shape for k in s)]
     want = ours(done, path, model, folder / "run", "--engine", "portable")
-    made = compile_model(qonnx, path, folder / "c", *shapes(model, model.samples[0]))
+    made = compile_model(qonnx, path, folder / "c", "--weights", "bin", *shapes(model, model.samples[0]),
+                         *[o for path in model.data[1::2] for o in ("--data", f"{path}/000.npy")])
     made.build(["gcc"], ["-O1"], ["-lm"])
     inputs = [[model.samples[i][name] for name in model.names()] for i in first]
     assert same_bytes(made.run(inputs), [want[i] for i in first])
@@ -208,15 +203,11 @@ def test_quantized(model, done, tmp_path):
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
-def test_compiled(model, qonnx, run, done, tmp_path, quantized):
+def test_compiled(model, qonnx, done, tmp_path, quantized):
     path = model.path
     if path.stat().st_size < 10_000 and not os.environ.get("QONNX_LONG"):
         pytest.skip("weights of up to 575 MB: QONNX_LONG=1 runs it")
     if quantized:
         path = tmp_path / "q.onnx"
         done("quantize", "-q", model.path, *model.data, "-o", path, timeout=600)
-    if model.refused[quantized]:
-        result = run("compile", path, "--target", "generic", "-o", tmp_path / "c", *shapes(model, model.samples[0]))
-        assert result.rc == 1 and model.refused[quantized] in result.stderr
-        return
     compiles(qonnx, done, model, path, tmp_path)

@@ -3,10 +3,12 @@ data, as many parts as a condition allows. Their turns run one by one. Outputs a
 differ in the sizes and in the number of turns; calibrated and quantized, too.
 """
 import re
+import subprocess
 
 import numpy as np
 import onnx
 import pytest
+from compiled import WARNINGS, compile_model, same_bytes
 from test_control import model
 from test_rest import ENGINES, command, compare, runtime, saved
 
@@ -252,6 +254,26 @@ def test_compiled_code_refuses(run, tmp_path, name, why):
     end = run("compile", tmp_path / "m.onnx", "-o", tmp_path / "c")
     assert end.rc == 1
     assert re.search(rf"\(Loop\): compiled code cannot run it, for its turns are not all alike: {re.escape(why)}; make", end.stderr)
+
+
+@pytest.mark.parametrize("length", [8, 4])
+def test_a_branch_that_cannot_run_is_not_compiled(qonnx, run, done, tmp_path, length):
+    """Whoever chooses it is told so by what the function returns."""
+    m, samples = made("a branch for each of two lengths")
+    sample = next(s for s in samples if len(s["x"]) == length)
+    path, data = saved(tmp_path, m, [sample])
+    shape = ["--shape", f"x={length}"]
+    if length == 4:  # what it is tried on, without a sample, does not choose a branch
+        compile_model(qonnx, path, tmp_path / "d", *shape)
+    else:
+        end = run("compile", path, "-o", tmp_path / "d", *shape)
+        assert end.rc == 1 and "give a sample that chooses the other" in end.stderr
+    made_c = compile_model(qonnx, path, tmp_path / "c", *shape, *data)
+    made_c.build(["gcc"], ["-O1", *WARNINGS])
+    want = command(done, path, data, 1, "--engine", "portable")
+    assert same_bytes(made_c.run([[sample["x"], sample["rate"]]]), want)
+    with pytest.raises(subprocess.CalledProcessError):
+        made_c.run([[sample["x"], int64(24000 - int(sample["rate"]))]])
 
 
 def test_turns_behind_a_quantized_layer(done, tmp_path):

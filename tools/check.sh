@@ -45,7 +45,8 @@ venv() {
 tools/setup.sh build test
 tools/lint.sh
 build build
-build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dhard=true
+build build-asan -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all -Dbuildtype=debugoptimized \
+    -Dhard=true
 venv
 
 rm -rf "$logs"

@@ -162,6 +162,7 @@ static bool specialize(CModel *m, Graph *g)
     Tensor *shapes = arena_array(m->arena, (size_t)g->ninput, sizeof *shapes);
     for (int i = 0, k = 0; i < g->ninput; i++)
         if (graph_is_fed(g, i) && !fix_shape(m->cx, g, g->inputs[i], &shapes[k++])) return false;
+    g->model->whole = true;
     if (!graph_specialize(m->cx, g, shapes) || !graph_is_whole(m->cx, g)) return false;
     put_sizes(g);
     return true;

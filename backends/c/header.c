@@ -64,13 +64,26 @@ static void print_port(const CModel *m, const CPort *c, const char *kind, int nu
     putc('\n', f);
 }
 
+/* Whether a branch is left out, since it cannot run. */
+static bool leaves_out(const CModel *m)
+{
+    for (int i = 0; i < m->ncall; i++) {
+        const Body *b = m->calls[i]->body;
+        if (b && b->chooses && (!b->program[0] || !b->program[1])) return true;
+    }
+    return false;
+}
+
 static void print_promise(const CModel *m, FILE *f)
 {
     fprintf(f,
             "/* Runs the model once and returns 0; 1, having done nothing, where arena%s is NULL\n"
-            " * or not aligned%s.\n",
+            " * or not aligned%s%s.\n",
             m->weights_apart ? " or weights" : "",
-            m->nprogram > 1 ? "; 2 where a loop goes on without end" : "");
+            m->nprogram > 1 ? "; 2 where a loop goes on without end" : "",
+            leaves_out(m)
+                ? ",\n * or the inputs choose a branch that cannot run with their shapes"
+                : "");
     fputs(
         " *\n * Inputs and outputs are arrays in row-major order, as the model has them. They must "
         "be "

@@ -228,6 +228,11 @@ static void print_branch(const CModel *m, const CProgram *p, int call, int which
 {
     const Body *b = m->calls[call]->body;
     const Program *inner = b->program[which];
+    if (!inner) {
+        fprintf(f, "%*sreturn 2; /* this branch cannot run with the shapes of the inputs */\n",
+                indent, "");
+        return;
+    }
     print_ports(m, p, call, b->in[which], inner->ninput, "from", "const ", indent, f);
     print_ports(m, p, call, b->out[which], inner->noutput, "to", "", indent, f);
     fprintf(f, "%*sif (body%d(%s, %s, %sARENA(%zu))) return 2;\n", indent, "", number_of(m, inner),
