@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import shutil
 import struct
 import zlib
 
@@ -37,6 +38,7 @@ def decode(models, done, tmp_path):
 
     def run(files, channels=RGB):
         data, out = tmp_path / "data", tmp_path / "out"
+        shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
         for i, content in enumerate(files.values()):
             (data / f"{i:06}.png").write_bytes(content)  # whatever it is: the contents count
@@ -252,3 +254,228 @@ def test_odd_exif(same):
               "another segment in front": jpeg_with(b"http://ns.adobe.com/xap/1.0/\0<x/>", b"Exif\0\0" + tiff(5)),
               "no EXIF": jpeg_with(b"Exif\0\xff" + tiff(6)), "prefix": png_with(chunk(b"eXIf", b"Exif\0\0" + tiff(6)))}
     same(files)
+
+
+# ---- WebP ---------------------------------------------------------------------------------------
+
+
+def riff(*chunks):
+    """A WebP file of these chunks, pairs of name and content."""
+    body = b"WEBP" + b"".join(k + struct.pack("<I", len(c)) + c + b"\0" * (len(c) % 2) for k, c in chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webps():
+    files = {}
+    for (w, h), mode in itertools.product(SIZES, ("L", "RGB", "RGBA")):
+        for more in ({"lossless": True, "exact": True}, {"lossless": True}, {"quality": 80}, {"quality": 10, "method": 6}):
+            files[f"{mode} {w}x{h} {more}"] = saved(picture(mode, w, h), "WEBP", **more)
+    frames = [picture("RGBA", seed=i) for i in range(3)]
+    for more in ({"lossless": True}, {"quality": 50}, {"minimize_size": True}):
+        files[f"animation {more}"] = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=10, **more)
+    part = picture("RGBA")
+    part.paste((0, 0, 0, 0), (20, 0, 37, 23))
+    files["animation of small frames"] = saved(part, "WEBP", save_all=True, append_images=frames, lossless=True, minimize_size=True)
+    for o in range(10):
+        files[f"orientation {o}"] = saved(picture(), "WEBP", exif=tiff(o))
+        files[f"orientation {o}, prefix"] = saved(picture(), "WEBP", exif=b"Exif\0\0" + tiff(o, ">"))
+    return files
+
+
+def test_frame_on_a_canvas(same):
+    """The first frame of an animation, which leaves a border."""
+    still = saved(picture("RGB", 9, 5), "WEBP", lossless=True)
+    frame = struct.pack("<I", 2)[:3] + struct.pack("<I", 1)[:3] + struct.pack("<I", 8)[:3] + struct.pack("<I", 4)[:3] + bytes(4)
+    content = riff((b"VP8X", bytes([2, 0, 0, 0]) + struct.pack("<I", 19)[:3] + struct.pack("<I", 11)[:3]),
+                   (b"ANIM", bytes(6)), (b"ANMF", frame + still[12:]))
+    same({"frame": content})
+
+
+@pytest.mark.parametrize("channels", [RGB, GRAY])
+def test_webp(same, channels):
+    same(webps(), channels)
+
+
+# ---- BMP ----------------------------------------------------------------------------------------
+
+
+def bmp(width, height, bits, pixels, *, header=40, compression=0, palette=b"", masks=b"", colors=0, offset=None, size=0):
+    """A BMP of these bytes. Masks stand behind a header of 40 bytes, or inside a longer one."""
+    if header == 12:
+        head = struct.pack("<IHHHH", 12, width, height, 1, bits)
+    else:
+        head = struct.pack("<IIiHHIIIIII", header, width, height, 1, bits, compression, size, 0, 0, colors, 0)
+        head = (head + masks).ljust(header, b"\0")
+    at = 14 + len(head) + len(palette) if offset is None else offset
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, at) + head + palette + pixels
+
+
+def bmp_rows(samples, bits):
+    """Numbers [H, W] as a BMP packs them, from the bottom."""
+    out = b""
+    for row in samples[::-1]:
+        if bits < 8:
+            n = int("".join(f"{v:0{bits}b}" for v in row).ljust(-(-len(row) * bits // 8) * 8, "0"), 2)
+            line = n.to_bytes(-(-len(row) * bits // 8), "big")
+        else:
+            line = b"".join(int(v).to_bytes(bits // 8, "little") for v in row)
+        out += line + b"\0" * (-len(line) % 4)
+    return out
+
+
+def numbers(width, height, high, seed=0):
+    return np.random.default_rng([seed, width, height]).integers(0, high, (height, width))
+
+
+def words(*values):
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+def palette_of(n, entry=4):
+    return np.random.default_rng(n).integers(0, 256, n * entry, np.uint8).tobytes()
+
+
+LAYOUTS = {32: [(0xFF0000, 0xFF00, 0xFF, 0), (0xFF000000, 0xFF0000, 0xFF00, 0), (0xFF000000, 0xFF00, 0xFF, 0), (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+                (0xFF, 0xFF00, 0xFF0000, 0xFF000000), (0xFF0000, 0xFF00, 0xFF, 0xFF000000), (0xFF000000, 0xFF00, 0xFF, 0xFF0000), (0, 0, 0, 0)],
+           24: [(0xFF0000, 0xFF00, 0xFF, 0)], 16: [(0xF800, 0x7E0, 0x1F, 0), (0x7C00, 0x3E0, 0x1F, 0)]}
+
+
+def bmps():
+    files = {f"Pillow's {mode} {w}x{h}": saved(picture(mode, w, h), "BMP")
+             for mode, (w, h) in itertools.product(("1", "L", "P", "RGB", "RGBA"), SIZES)}
+    for (w, h), header in itertools.product(SIZES, (12, 40, 52, 56, 64, 108, 124)):
+        entry = 3 if header == 12 else 4
+        for bits in (1, 4, 8):
+            rows = bmp_rows(numbers(w, h, 1 << bits), bits)
+            files[f"{bits} bits {w}x{h} {header}"] = bmp(w, h, bits, rows, header=header, palette=palette_of(1 << bits, entry))
+        for bits in (16, 24, 32):
+            rows = bmp_rows(numbers(w, h, 1 << bits), bits)
+            files[f"{bits} bits {w}x{h} {header}"] = bmp(w, h, bits, rows, header=header)
+            for masks in LAYOUTS[bits] if header not in (12, 64) else []:
+                if masks[3] and header < 56 or not any(masks) and header == 40:
+                    continue
+                tail = words(*masks[:3]) if header == 40 else b""
+                files[f"{bits} bits {w}x{h} {header} {masks}"] = bmp(
+                    w, h, bits, tail + rows, header=header, compression=3, masks=words(*masks) if header > 40 else b"",
+                    offset=14 + header + len(tail))
+    rows = bmp_rows(numbers(37, 23, 1 << 24), 24)
+    files["top-down"] = bmp(37, -23, 24, rows)
+    files["wrong sizes of the pixels"] = bmp(37, 23, 24, rows, size=7)
+    files["pixels further on"] = bmp(37, 23, 24, bytes(50) + rows, offset=104)
+    files["no offset"] = bmp(37, 23, 24, rows, offset=0)
+    files["last row without filling"] = bmp(37, 23, 24, rows[:-1])
+    files["offset of the palette"] = bmp(8, 8, 8, bmp_rows(numbers(8, 8, 256), 8), palette=palette_of(256), offset=54)
+    files["few colors"] = bmp(8, 8, 8, bmp_rows(numbers(8, 8, 9), 8), palette=palette_of(9), colors=9)
+    ramp = bytes(v for i in range(256) for v in (i, i, i, 0))
+    files["palette of grays"] = bmp(37, 23, 8, bmp_rows(numbers(37, 23, 256), 8), palette=ramp)
+    files["white and black"] = bmp(37, 23, 1, bmp_rows(numbers(37, 23, 2), 1), palette=words(0xFFFFFF, 0))
+    files["black and white"] = bmp(37, 23, 1, bmp_rows(numbers(37, 23, 2), 1), palette=words(0, 0xFFFFFF))
+    files["all of 16 bits"] = bmp(256, 256, 16, bmp_rows(np.arange(65536).reshape(256, 256), 16))
+    return files
+
+
+@pytest.mark.parametrize("channels", [RGB, GRAY])
+def test_bmp(same, channels):
+    same(bmps(), channels)
+
+
+def runs(samples, bits, rng):
+    """Rows of numbers as runs and literals of random lengths, each row ended, from the bottom."""
+    out = b""
+    for row in samples[::-1]:
+        at = 0
+        while at < len(row):
+            n = min(int(rng.integers(1, 9)), len(row) - at)
+            part = row[at:at + n]
+            if n > 2 and rng.random() < 0.5:
+                pairs = np.append(part, 0)[:n + n % 2].reshape(-1, 2)
+                data = (part if bits == 8 else pairs @ [16, 1]).astype(np.uint8).tobytes()
+                out += bytes([0, n]) + data + b"\0" * (len(data) % 2)
+            else:
+                n = next((i for i in range(1, n) if part[i] != part[0]), n)
+                out += bytes([n, int(part[0]) * (1 if bits == 8 else 17)])
+            at += n
+        out += b"\0\0"
+    return out + b"\0\1"
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_runs(decode, same, bits):
+    """What was packed comes back; Pillow agrees, but on literals of an odd number of 4 bits before version 13."""
+    rng = np.random.default_rng(bits)
+    files, wanted, palette = {}, {}, palette_of(1 << bits)
+    colors = np.frombuffer(palette, np.uint8).reshape(-1, 4)[:, 2::-1]
+    for w, h in SIZES:
+        samples = np.repeat(numbers(w, h, 1 << bits), 3, axis=1)
+        content = bmp(3 * w, h, bits, runs(samples, bits, rng), compression=3 - bits // 4, palette=palette)
+        files[content], wanted[content] = content, colors[samples]
+    same(files, want=lambda content, _: wanted[content] if bits == 4 else pillow(content, RGB))
+    assert all((pixels == wanted[content]).all() for content, pixels in decode(files).items())
+
+
+def test_run_of_two_values(same):
+    same({"two values": bmp(7, 1, 4, b"\x07\x1e\0\0\0\1", compression=2, palette=palette_of(16))})
+
+
+def test_gaps_in_runs(decode):
+    """Steps, short rows and an early end, which Pillow refuses: what is not drawn has the first color."""
+    palette = palette_of(256)
+    colors = np.frombuffer(palette, np.uint8).reshape(256, 4)[:, 2::-1]
+    data = b"\3\5" b"\0\2\2\1" b"\2\7" b"\0\0" b"\0\0" b"\x09\6\0\0" b"\0\4\1\2\3\4\0\1"
+    wanted = np.zeros((6, 8), int)
+    wanted[5, :3], wanted[4, 5:7], wanted[2, :], wanted[1, :4] = 5, 7, 6, (1, 2, 3, 4)
+    got = decode({h: bmp(8, h, 8, data, compression=1, palette=palette) for h in (6, -6)})
+    assert (got[6] == colors[wanted]).all() and (got[-6] == colors[wanted[::-1]]).all()
+
+
+@pytest.mark.parametrize("masks", [(0xF00, 0xF0, 0xF), (0x3FF00000, 0xFFC00, 0x3FF)])
+def test_masks_that_pillow_refuses(same, masks):
+    bits = 16 if masks[0] < 65536 else 32
+    values = numbers(37, 23, 1 << bits)
+    content = bmp(37, 23, bits, words(*masks) + bmp_rows(values, bits), compression=3, offset=66)
+    parts = [(values & m) // (m & -m) * 255 // (m // (m & -m)) for m in masks]
+    same({"masks": content}, want=lambda *_: np.stack(parts, axis=-1))
+
+
+# ---- PNM ----------------------------------------------------------------------------------------
+
+
+def pnms():
+    files = {f"Pillow's {mode} {w}x{h}": saved(picture(mode, w, h), "PPM")
+             for mode, (w, h) in itertools.product(("1", "L", "RGB"), SIZES)}
+    for (w, h), maxval in itertools.product(SIZES, (1, 2, 15, 100, 254, 255, 256, 1000, 65535)):
+        kind = ">u2" if maxval > 255 else "u1"
+        for planes, text, binary in ((1, "P2", "P5"), (3, "P3", "P6")):
+            values = numbers(w * planes, h, maxval + 1)
+            head = f" {w} {h}\n{maxval}\n"
+            if planes == 3 or maxval < 256:
+                files[f"{binary} {w}x{h} {maxval}"] = (binary + head).encode() + values.astype(kind).tobytes()
+                files[f"{text} {w}x{h} {maxval}"] = (text + head + " ".join(map(str, values.flatten()))).encode()
+    bits = "".join(map(str, numbers(9, 5, 2).flatten()))
+    files |= {"P1": b"P1\n9 5\n" + " ".join(bits).encode(), "P1 without spaces": b"P1 9 5 " + bits.encode(),
+              "comments": b"P2 # a\n# b\n#\n3# 1\n 1\n#c\n255 #d\n1 2# e\n 3",
+              "comment behind the last number of a header": b"P5 3 1 255 # x",
+              "two pictures": b"P5 2 1 255 ab" b"P5 2 1 255 cd", "CR and LF": b"P5\r\n2\r\n1\r\n255\nab",
+              "values above the highest": b"P5 6 1 100 \0\x32\x64\x65\xc8\xff",
+              "values above the highest, of two bytes": b"P6 1 1 256 \0\x7f\x01\x00\xff\xff",
+              "noise behind it": b"P6 1 1 255 abcdef"}
+    return files
+
+
+@pytest.mark.parametrize("channels", [RGB, GRAY])
+def test_pnm(same, channels):
+    same(pnms(), channels)
+
+
+@pytest.mark.parametrize("maxval", [256, 1000, 65535])
+def test_gray_above_255_is_scaled(same, maxval):
+    """Pillow has it white from 255 on."""
+    values = numbers(37, 23, maxval + 1)
+    head = f"37 23 {maxval}\n"
+    files = {"P5": ("P5 " + head).encode() + values.astype(">u2").tobytes(),
+             "P2": ("P2 " + head + " ".join(map(str, values.flatten()))).encode()}
+    same(files, GRAY, lambda *_: np.rint(values / maxval * 255)[..., None])
+
+
+def test_comment_behind_the_magic(decode):
+    assert decode({"a": b"P5#a\n1 1 255 x"})["a"].flatten().tolist() == [ord("x")] * 3

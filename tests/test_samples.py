@@ -226,10 +226,10 @@ def test_files_beside_a_set_of_inputs(tmp_path):
 @pytest.mark.parametrize("verb", VERBS)
 def test_pictures_of_other_kinds_are_named(verb, tmp_path):
     flat(tmp_path / "data", each=3)
-    for name in ("a.webp", "b.GIF", "readme.txt"):
+    for name in ("a.avif", "b.GIF", "readme.txt"):
         (tmp_path / "data" / name).write_bytes(b"x")
     said, = warnings(verb, DIGITS, tmp_path / "data", tmp_path)
-    assert "2 files are left out (the first: 'a.webp')" in said and ".png" in said
+    assert "2 files are left out (the first: 'a.avif')" in said and ".png" in said
 
 
 @mends("files of several kinds")

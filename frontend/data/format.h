@@ -25,7 +25,7 @@ typedef struct Format {
     bool (*exif)(const FileMap *file, FileMap *exif);
 } Format;
 
-extern const Format format_jpeg, format_png;
+extern const Format format_bmp, format_jpeg, format_png, format_pnm, format_webp;
 
 /* A picture that is being decoded. The struct of a form begins with it. */
 struct Decoder {
@@ -53,6 +53,9 @@ struct Decoder {
 
 /* Fails because the file's contents make no picture: "PATH: damaged FORM: why". */
 QONNX_PRINTF(2, 3) bool decoder_damaged(Decoder *d, const char *why, ...);
+
+/* Fails because the file is whole, but of a kind that this program does not know. */
+QONNX_PRINTF(2, 3) bool decoder_refuse(Decoder *d, const char *why, ...);
 
 /* Takes the picture's size and channels. One without pixels, or with too many, is refused: to be
  * called before anything is allocated for them. */

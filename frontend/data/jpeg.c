@@ -40,8 +40,7 @@ static void on_error(j_common_ptr jpeg)
     if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
         qonnx_out_of_memory(); /* not damaged: it must not be left out of the samples */
     jpeg->err->format_message(jpeg, text);
-    if (is_other_kind(jpeg->err->msg_code))
-        qonnx_fail(j->d.cx, NULL, "%s: JPEG of a kind that is not read: %s", j->d.path, text);
+    if (is_other_kind(jpeg->err->msg_code)) decoder_refuse(&j->d, "%s", text);
     else decoder_damaged(&j->d, "%s", text);
     longjmp(j->out, 1);
 }
@@ -107,8 +106,7 @@ static bool open_jpeg(Decoder *d)
     jpeg_read_header(&j->jpeg, TRUE);
     int channels = j->jpeg.num_components;
     if (channels != 1 && channels != 3 && channels != 4)
-        return qonnx_fail(d->cx, NULL, "%s: JPEG with %d channels; 1, 3 and 4 are read", d->path,
-                          channels);
+        return decoder_refuse(d, "%d channels", channels);
     if (!decoder_size(d, j->jpeg.image_width, j->jpeg.image_height, channels == 1 ? 1 : 3))
         return false;
     j->jpeg.out_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;

@@ -13,7 +13,8 @@
 /* No larger picture is decoded: Pillow's limit. */
 #define PIXELS_MAX 178956970u
 
-static const Format *const formats[] = {&format_jpeg, &format_png};
+static const Format *const formats[] = {&format_jpeg, &format_png, &format_webp, &format_bmp,
+                                        &format_pnm};
 enum { NFORMATS = sizeof formats / sizeof *formats };
 
 /* ---- forms by name and by contents ----------------------------------------------------------- */
@@ -63,6 +64,17 @@ bool decoder_damaged(Decoder *d, const char *why, ...)
     va_end(args);
     d->rows.damaged = true;
     return qonnx_fail(d->cx, NULL, "%s: damaged %s: %s", d->path, d->format->name, text);
+}
+
+bool decoder_refuse(Decoder *d, const char *why, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, why);
+    vsnprintf(text, sizeof text, why, args);
+    va_end(args);
+    return qonnx_fail(d->cx, NULL, "%s: %s of a kind that is not read: %s", d->path,
+                      d->format->name, text);
 }
 
 bool decoder_size(Decoder *d, uint64_t width, uint64_t height, int channels)

@@ -45,7 +45,7 @@ static long setting(const char *name)
 static bool is_ours(const void *caller)
 {
     static const char *const names[] = {"qonnx", "libprotobuf-c.", "libjansson.", "libjpeg.",
-                                        "libpng"};
+                                        "libpng", "libwebp"};
     static _Thread_local bool busy;
     Dl_info info;
     if (busy) return false;
