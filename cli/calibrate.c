@@ -9,6 +9,7 @@
 #include <qonnx/qonnx.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Gives the graph the shapes of --shape; it is freed where they do not fit, and NULL comes back. */
 static qonnx_graph *shaped(qonnx_ctx *cx, qonnx_graph *g, const Args *args)
@@ -111,6 +112,27 @@ bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
     return c.good;
 }
 
+/* The file of checkpoints, beside the output; malloc'd. NULL: there is none. */
+static char *checkpoint_path(const Args *args)
+{
+    char *path = NULL;
+    bool wanted = args->checkpoint > 0 || args->resume;
+    if (wanted && !to_stdout(args) && asprintf(&path, "%s.part", args->output) < 0) needed(NULL);
+    return path;
+}
+
+/* Looks for the checkpoint of an earlier run. Returns whether to go on from it. */
+static bool find_checkpoint(const Args *args, const char *path)
+{
+    bool there = path && file_size(path) >= 0;
+    if (args->resume && !there) warn("%s: is not there; starting with the first sample", path);
+    if (!args->resume && there)
+        warn("%s: is the checkpoint of a run that did not end; it is replaced, for --resume is not "
+             "given",
+             path);
+    return args->resume && there;
+}
+
 qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                                 const char *const *specs, int nspecs, const char *prefix)
 {
@@ -118,10 +140,15 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
     qonnx_dataset *d = copy ? samples_open(cx, copy, specs, nspecs, args->limit) : NULL;
     qonnx_session_options o = session_options(args);
     qonnx_collect_options part = {.shard = (uint32_t)args->shard.index,
-                                  .shards = (uint32_t)args->shard.of};
+                                  .shards = (uint32_t)args->shard.of,
+                                  .interval = args->checkpoint};
+    char *checkpoint = checkpoint_path(args);
+    part.checkpoint = checkpoint;
+    part.resume = d && find_checkpoint(args, checkpoint);
     qonnx_stats *s = d && samples_classify(cx, d, copy, NULL, USE_CALIBRATE)
                          ? qonnx_stats_collect(cx, copy, d, &o, &part, prefix)
                          : NULL;
+    free(checkpoint);
     qonnx_dataset_free(d);
     qonnx_graph_free(copy);
     progress_clear();
@@ -153,6 +180,9 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
     qonnx_stats *s = statistics_collect(cx, g, args, specs, nspecs, prefix);
     double seconds = seconds_now() - began;
     bool good = s && !interrupted() && statistics_save(cx, args, s);
+    char *checkpoint = good ? checkpoint_path(args) : NULL;
+    if (checkpoint) unlink(checkpoint); /* most often there is none */
+    free(checkpoint);
     if (good) print_summary(args, s, seconds);
     qonnx_stats_free(s);
     return good ? EXIT_DONE : report_failure(cx);
@@ -161,6 +191,9 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
 static int calibrate(const Verb *verb, const Args *args)
 {
     int status = statistics_usage(verb, args);
+    if (status < 0 && args->resume && to_stdout(args))
+        status = options_misuse(verb, "calibrate: --resume wants a file as the output, which has "
+                                      "its checkpoint beside it");
     if (status >= 0) return status;
     Passes passes = passes_split(qonnx_pipeline_prefix());
     status = passes_insert_all(verb, args, &passes);
@@ -188,6 +221,12 @@ static const Option options[] = {
     {"pass", 0, OPTION_LIST, offsetof(Args, passes), "PASS[@AFTER]", NULL,
      "run a pass more before, NAME or NAME{OPTION=VALUE},\n"
      "behind the pass AFTER; without it, as the last one"},
+    {"checkpoint", 0, OPTION_REAL, offsetof(Args, checkpoint), "SECONDS", "60",
+     "write what was counted so far to M.qcal.part, every\n"
+     "so many seconds until all is done; 0: never"},
+    {"resume", 0, OPTION_FLAG, offsetof(Args, resume), NULL, NULL,
+     "go on from M.qcal.part, which a run left that was\n"
+     "ended; without it, start at the first sample"},
     OPTION_ALLOW_NONFINITE,
     OPTION_MAX_BAD,
     {.name = NULL},
@@ -205,7 +244,8 @@ const Verb verb_calibrate = {
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
                 "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
                 "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100\n"
-                "qonnx calibrate model.onnx photos/ -o part1.qcal --shard 1/4",
+                "qonnx calibrate model.onnx photos/ -o part1.qcal --shard 1/4\n"
+                "qonnx calibrate model.onnx photos/ -o model.qcal --resume",
     .options = options,
     .samples = true,
     .json = true,

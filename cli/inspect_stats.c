@@ -8,9 +8,13 @@
 
 bool is_statistics(const char *path)
 {
-    static const char ending[] = ".qcal";
-    size_t n = strlen(path), e = sizeof ending - 1;
-    return n > e && !strcmp(path + n - e, ending);
+    static const char *const endings[] = {".qcal", ".qcal.part"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t e = strlen(endings[i]);
+        if (n > e && !strcmp(path + n - e, endings[i])) return true;
+    }
+    return false;
 }
 
 static void print_text(const char *path, const qonnx_stats *s)

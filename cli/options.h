@@ -48,11 +48,13 @@ typedef struct Args {
     size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */
+    double checkpoint;       /* --checkpoint, seconds; 0: none is written */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
     bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */
     bool force;              /* --force */
+    bool resume;             /* --resume */
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */
     bool allow_symlinks;     /* --allow-symlinks */

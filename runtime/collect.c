@@ -45,19 +45,17 @@ static bool observed(const Value *v, int *axis)
 
 /* ---- what to collect ------------------------------------------------------------------------- */
 
-/* The first NaN or +infinite activation; minus infinity is what masks are made of. */
-typedef struct Odd {
-    bool any;      /* there is one */
-    bool more;     /* in other samples too */
-    bool nan;      /* it is NaN somewhere */
-    size_t sample; /* the first sample that has some */
-    int index;     /* the first such activation of it: its number in the statistics */
-} Odd;
-
 typedef struct Collector {
+    Ctx *cx;
     const Graph *graph;
+    const qonnx_dataset *data;
     qonnx_stats *stats;
     Odd odd; /* of all workers */
+    Tour tour;
+    const qonnx_collect_options *options;
+    uint8_t list[16]; /* hash of the list of samples, where `hashed` */
+    bool hashed;
+    bool kept; /* there is a checkpoint of this run */
 } Collector;
 
 /* What is observed of a model, in the order in which it is computed. */
@@ -237,44 +235,121 @@ static bool check_inputs(Ctx *cx, const Collector *c)
     return true;
 }
 
-/* What a list of samples is known by: which they are, and how many run together. */
-static void hash_list(const qonnx_dataset *d, const Tour *tour, uint8_t hash[16])
+/* ---- shards and checkpoints ------------------------------------------------------------------ */
+
+/* What the list of samples is known by: which they are, how many run together, and the sizes that
+ * the model's inputs have. */
+static const uint8_t *list_hash(Collector *c)
 {
+    if (c->hashed) return c->list;
     XXH3_state_t h;
-    uint64_t group = tour->group;
+    uint64_t group = c->tour.group;
     XXH3_128bits_reset(&h);
-    dataset_hash(d, hash);
-    XXH3_128bits_update(&h, hash, 16);
+    dataset_hash(c->data, c->list);
+    XXH3_128bits_update(&h, c->list, sizeof c->list);
     XXH3_128bits_update(&h, &group, sizeof group);
+    for (int i = 0; i < c->graph->ninput; i++) {
+        const Shape *s = &c->graph->inputs[i]->shape;
+        XXH3_128bits_update(&h, s->dim, s->rank > 0 ? (size_t)s->rank * sizeof *s->dim : 0);
+    }
     XXH128_canonical_t out;
     XXH128_canonicalFromHash(&out, XXH3_128bits_digest(&h));
-    memcpy(hash, out.digest, sizeof out.digest);
+    memcpy(c->list, out.digest, sizeof out.digest);
+    c->hashed = true;
+    return c->list;
 }
 
 /* Notes which shard of the list was seen, where it is not all. */
-static void cover(Ctx *cx, qonnx_stats *s, const qonnx_dataset *d, const Tour *tour)
+static void cover(Collector *c)
 {
-    uint8_t hash[16];
-    uint64_t parts = shard_parts(tour->shard, tour->parts);
+    Shard shard = c->tour.shard;
+    uint64_t parts = shard_parts(shard, c->tour.parts);
     if (!parts)
-        qonnx_warn(cx, NULL, "shard %u/%u has no samples: there are %zu in all",
-                   tour->shard.index + 1, tour->shard.of, qonnx_dataset_count(d));
-    if (!parts || parts == tour->parts) return;
-    hash_list(d, tour, hash);
-    coverages_add_shard(&s->coverage, hash, tour->parts, tour->shard);
+        qonnx_warn(c->cx, NULL, "shard %u/%u has no samples: there are %zu in all",
+                   shard.index + 1, shard.of, qonnx_dataset_count(c->data));
+    if (parts && parts < c->tour.parts)
+        coverages_add_shard(&c->stats->coverage, list_hash(c), c->tour.parts, shard);
 }
 
-static qonnx_session *open_session(Ctx *cx, const Graph *g, const qonnx_session_options *o,
-                                   Collector *c)
+/* Writes what was counted so far. Where that cannot be, the run goes on, and tries again. */
+static void write_checkpoint(void *user)
 {
-    if (is_quantized(g)) {
-        qonnx_fail(cx, NULL, "%s: the model is quantized already; calibrate the float model",
-                   g->model->path);
-        return NULL;
+    Collector *c = user;
+    qonnx_stats *s = c->stats;
+    Checkpoint now = {.parts = c->tour.parts,
+                      .shard = c->tour.shard,
+                      .done = c->tour.done,
+                      .lost = c->tour.lost,
+                      .odd = c->odd};
+    memcpy(now.list, list_hash(c), sizeof now.list);
+    qonnx_ctx *own = qonnx_ctx_new(); /* a failure is none of the run's */
+    s->checkpoint = &now;
+    bool good = qonnx_stats_save(own, s, c->options->checkpoint);
+    s->checkpoint = NULL;
+    c->kept |= good;
+    if (!good) qonnx_warn(c->cx, NULL, "%s; going on without a checkpoint", qonnx_error(own));
+    qonnx_ctx_free(own);
+}
+
+/* Whether a checkpoint is one of this run over this list. */
+static bool same_run(Collector *c, const Checkpoint *from)
+{
+    bool same = !memcmp(from->list, list_hash(c), sizeof from->list) &&
+                from->parts == c->tour.parts && from->shard.index == c->tour.shard.index &&
+                from->shard.of == c->tour.shard.of;
+    for (size_t i = 0; same && i < from->lost.count; i++)
+        same = from->lost.lost[i].sample < qonnx_dataset_count(c->data);
+    if (same && (!from->odd.any || from->odd.sample < qonnx_dataset_count(c->data))) return true;
+    return qonnx_fail(c->cx, NULL,
+                      "%s: is the checkpoint of a run over other samples (their names, sizes, "
+                      "order or number), another shard or other shapes; give what it began with, "
+                      "or begin again, without --resume",
+                      c->options->checkpoint);
+}
+
+/* Goes on from the checkpoint. */
+static bool take_checkpoint(Collector *c)
+{
+    qonnx_ctx *own = ctx_quiet(); /* what is read is written again */
+    qonnx_stats *s = stats_load_checkpoint(own, c->options->checkpoint);
+    if (!s) ctx_take_error(c->cx, own);
+    qonnx_ctx_free(own);
+    bool good = s && stats_resume(c->cx, c->stats, s) && same_run(c, s->checkpoint);
+    if (good) {
+        Checkpoint *from = s->checkpoint;
+        c->tour.done = from->done;
+        c->tour.lost = from->lost;
+        from->lost = (LostList){0};
+        c->odd = from->odd;
+        c->kept = true;
     }
-    Graph *copy = graph_clone(g);
-    *c = (Collector){.graph = g, .stats = observe_model(copy)};
-    return session_new(cx, copy, o);
+    qonnx_stats_free(s);
+    return good;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+/* Runs the samples, from the checkpoint on where that is wanted. */
+static bool collect(Collector *c, qonnx_session *s)
+{
+    const qonnx_collect_options *o = c->options;
+    Visitor v = {.user = c,
+                 .begin = counter_begin,
+                 .end = counter_end,
+                 .sample = counter_sample,
+                 .tap = counter_tap,
+                 .rest = o->checkpoint && o->interval > 0 ? write_checkpoint : NULL};
+    if (o->shards) c->tour.shard = (Shard){o->shard - 1, o->shards};
+    c->tour.interval = o->interval;
+    if (!session_plan(c->cx, s, c->data, &v, &c->tour)) return false;
+    if (o->resume && !take_checkpoint(c)) return false;
+    bool good = session_visit(c->cx, s, c->data, &v, &c->tour);
+    if (c->tour.stopped && c->kept && v.rest) write_checkpoint(c);
+    if (!good) return false;
+    tell_odd(c->cx, c, c->data);
+    if (!check_inputs(c->cx, c)) return false;
+    cover(c);
+    return true;
 }
 
 qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d,
@@ -282,27 +357,26 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
                                  const char *pipeline)
 {
     static const qonnx_session_options defaults;
-    Tour tour = {.shard = {0, 1}};
-    if (part && part->shards) tour.shard = (Shard){part->shard - 1, part->shards};
-    Collector c = {.stats = NULL};
-    qonnx_session *s = open_session(cx, g, o, &c);
-    if (!s) {
-        qonnx_stats_free(c.stats);
+    static const qonnx_collect_options all;
+    if (is_quantized(g)) {
+        qonnx_fail(cx, NULL, "%s: the model is quantized already; calibrate the float model",
+                   g->model->path);
         return NULL;
     }
+    Graph *copy = graph_clone(g);
+    Collector c = {.cx = cx, .graph = g, .data = d, .tour = {.shard = {0, 1}}};
+    c.options = part ? part : &all;
+    c.stats = observe_model(copy);
     uint8_t hash[16];
     graph_hash(g, hash);
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
     c.stats->parts = parts_of(pipeline);
-    Visitor v = {&c, counter_begin, counter_end, counter_sample, counter_tap, NULL};
-    bool good = session_visit(cx, s, d, &v, &tour);
-    if (good) tell_odd(cx, &c, d);
-    if (good && check_inputs(cx, &c)) {
-        cover(cx, c.stats, d, &tour);
-    } else {
+    qonnx_session *s = session_new(cx, copy, o);
+    if (!s || !collect(&c, s)) {
         qonnx_stats_free(c.stats);
         c.stats = NULL;
     }
+    lost_free(&c.tour.lost);
     qonnx_session_free(s);
     return c.stats;
 }

@@ -17,6 +17,7 @@ typedef struct Pair {
     const qonnx_stats *into, *from;
     const char *here, *there; /* their files, for messages */
     bool force;               /* what speaks against it is only warned of */
+    const char *remedy;       /* what else can be done about it */
 } Pair;
 
 /* What speaks against adding them: a failure, or where it is forced a warning. */
@@ -28,7 +29,7 @@ static QONNX_PRINTF(2, 3) bool object(const Pair *p, const char *fmt, ...)
     if (vasprintf(&text, fmt, list) < 0) qonnx_out_of_memory();
     va_end(list);
     if (p->force) qonnx_warn(p->cx, NULL, "%s; merged all the same", text);
-    else qonnx_fail(p->cx, NULL, "%s, or merge them all the same: --force", text);
+    else qonnx_fail(p->cx, NULL, "%s, or %s", text, p->remedy);
     free(text);
     return p->force;
 }
@@ -147,6 +148,17 @@ static void remember(qonnx_stats *s, Merged m)
     s->merged[s->nmerged++] = m;
 }
 
+static void add(qonnx_stats *s, const qonnx_stats *from)
+{
+    for (int i = 0; i < s->count; i++) {
+        seen_add(&s->seen[i], &from->seen[i]);
+        seen_view(&s->seen[i]);
+    }
+    s->samples += from->samples;
+    s->data_hash += from->data_hash;
+    stats_hex(s);
+}
+
 bool qonnx_stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from, bool force)
 {
     static const char unnamed[] = "the statistics";
@@ -155,19 +167,27 @@ bool qonnx_stats_merge(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from, b
                     .from = from,
                     .here = s->path ? s->path : unnamed,
                     .there = from->path ? from->path : unnamed,
-                    .force = force};
+                    .force = force,
+                    .remedy = "merge them all the same: --force"};
     if (!facts_agree(&p) || !same_values(&p) || !seen_once(&p) || !counts_fit(&p)) return false;
     if (!s->nmerged && !s->coverage.count) remember(s, (Merged){s->samples, s->data_hash});
     if (!from->coverage.count) remember(s, (Merged){from->samples, from->data_hash});
     if (!coverages_add(&s->coverage, &from->coverage))
         return qonnx_fail(cx, NULL, "%s: makes more than %d shards; merge them in another order",
                           p.there, MOST_SHARDS);
-    for (int i = 0; i < s->count; i++) {
-        seen_add(&s->seen[i], &from->seen[i]);
-        seen_view(&s->seen[i]);
-    }
-    s->samples += from->samples;
-    s->data_hash += from->data_hash;
-    stats_hex(s);
+    add(s, from);
+    return true;
+}
+
+bool stats_resume(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from)
+{
+    const Pair p = {.cx = cx,
+                    .into = s,
+                    .from = from,
+                    .here = "this run",
+                    .there = from->path,
+                    .remedy = "begin again, without --resume"};
+    if (!facts_agree(&p) || !same_values(&p) || !counts_fit(&p)) return false;
+    add(s, from);
     return true;
 }

@@ -1,4 +1,4 @@
-/* runtime/qcal.c - calibration files: writes statistics, and reads them back without trust.
+/* runtime/qcal.c - reads calibration files back, without trust.
  *
  * A checksum tells a damaged file apart; every number is checked all the same, because a file can
  * be made to have the right checksum.
@@ -12,206 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/atomic_file.h"
 #include "ir/arena.h"
 #include "ir/ir.h"
-#include "qcal.pb-c.h"
-#include "runtime/count.h"
-#include "runtime/stats.h"
-
-typedef Qonnx__Qcal__File PbFile;
-typedef Qonnx__Qcal__Calibration PbCalibration;
-typedef Qonnx__Qcal__Activation PbActivation;
-typedef Qonnx__Qcal__Channels PbChannels;
-typedef Qonnx__Qcal__Part PbPart;
-typedef Qonnx__Qcal__Coverage PbCoverage;
-
-#define KIND "qonnx calibration"
+#include "runtime/qcal.h"
 
 /* How every file begins: field 1, its length, its text. */
-static const char prefix[] = "\x0a\x11" KIND;
+static const char prefix[] = "\x0a\x11" QCAL_KIND;
 
-enum { VERSION = 1, HASH = 16, MAX_PARTS = 4096 };
+enum { MAX_PARTS = 4096 };
 
 /* Larger files are refused: real ones take some kilobytes an activation. */
 static const size_t max_file = (size_t)1 << 30;
-
-/* Keys in ascending order of their values: negative ones run backwards. */
-static uint32_t rank_of_key(uint32_t key)
-{
-    const uint32_t half = COUNT_KEYS / 2;
-    return key < half ? half + key : COUNT_KEYS - 1 - key;
-}
-
-static uint32_t key_of_rank(uint32_t rank)
-{
-    const uint32_t half = COUNT_KEYS / 2;
-    return rank >= half ? rank - half : COUNT_KEYS - 1 - rank;
-}
-
-/* ---- writing --------------------------------------------------------------------------------- */
-
-static void put_sums(Arena *a, const Int128 *sums, size_t n, uint64_t **low, uint64_t **high)
-{
-    *low = arena_array(a, n, sizeof **low);
-    *high = arena_array(a, n, sizeof **high);
-    for (size_t i = 0; i < n; i++) {
-        unsigned __int128 bits = (unsigned __int128)sums[i];
-        (*low)[i] = (uint64_t)bits;
-        (*high)[i] = (uint64_t)(bits >> 64);
-    }
-}
-
-static PbChannels *put_channels(Arena *a, const ChannelSums *ch)
-{
-    size_t n = (size_t)ch->count;
-    PbChannels *m = arena_alloc(a, sizeof *m);
-    qonnx__qcal__channels__init(m);
-    m->values = ch->values;
-    m->min = ch->min;
-    m->max = ch->max;
-    put_sums(a, ch->sum, n, &m->sum_low, &m->sum_high);
-    put_sums(a, ch->square, n, &m->square_low, &m->square_high);
-    m->n_min = m->n_max = m->n_sum_low = m->n_sum_high = m->n_square_low = m->n_square_high = n;
-    m->mass_low = (uint64_t)ch->mass;
-    m->mass_high = (uint64_t)(ch->mass >> 64);
-    m->not_finite = ch->bad;
-    for (size_t c = 0; c < n; c++)
-        if (ch->bad[c]) m->n_not_finite = n;
-    return m;
-}
-
-static PbActivation *put_activation(Arena *a, const Seen *seen)
-{
-    const qonnx_histogram *h = &seen->hist;
-    PbActivation *m = arena_alloc(a, sizeof *m);
-    qonnx__qcal__activation__init(m);
-    m->name = seen->name;
-    m->graph = seen->graph;
-    m->axis = seen->axis;
-    m->count = h->count;
-    m->nan = h->nan;
-    m->inf = h->inf;
-    m->zero = h->zero;
-    m->min = h->min;
-    m->max = h->max;
-    m->ranks = arena_array(a, (size_t)h->nbins, sizeof *m->ranks);
-    m->counts = arena_array(a, (size_t)h->nbins, sizeof *m->counts);
-    uint32_t last = 0;
-    for (int i = 0; i < h->nbins; i++) {
-        if (h->bins[i].lo == 0) continue; /* the zero bin */
-        uint32_t rank = rank_of_key(stats_bin_key(&h->bins[i]));
-        m->ranks[m->n_ranks++] = rank - last;
-        m->counts[m->n_counts++] = h->bins[i].count;
-        last = rank;
-    }
-    m->dropped = seen->ch.dropped;
-    if (seen->ch.count > 0) m->channels = put_channels(a, &seen->ch);
-    return m;
-}
-
-static PbPart *put_part(Arena *a, const Part *part)
-{
-    PbPart *m = arena_alloc(a, sizeof *m);
-    qonnx__qcal__part__init(m);
-    m->name = part->name;
-    m->observer = part->observer;
-    m->plugin = part->plugin;
-    m->version = part->version;
-    return m;
-}
-
-static PbCoverage *put_coverage(Arena *a, const Coverage *c)
-{
-    size_t n = (size_t)c->count;
-    PbCoverage *m = arena_alloc(a, sizeof *m);
-    qonnx__qcal__coverage__init(m);
-    m->list = (ProtobufCBinaryData){HASH, arena_copy(a, c->list, HASH)};
-    m->total = c->total;
-    m->n_indices = m->n_of = n;
-    m->indices = arena_array(a, n, sizeof *m->indices);
-    m->of = arena_array(a, n, sizeof *m->of);
-    for (size_t i = 0; i < n; i++) {
-        m->indices[i] = c->shards[i].index;
-        m->of[i] = c->shards[i].of;
-    }
-    return m;
-}
-
-static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
-{
-    qonnx__qcal__calibration__init(m);
-    m->pipeline = s->pipeline;
-    m->engine = s->engine;
-    m->graph_hash = (ProtobufCBinaryData){HASH, arena_copy(a, s->graph_hash, HASH)};
-    m->data_hash = (ProtobufCBinaryData){HASH, arena_alloc(a, HASH)};
-    for (int i = 0; i < HASH; i++) m->data_hash.data[i] = (uint8_t)(s->data_hash >> (8 * i));
-    m->samples = s->samples;
-    m->n_activations = (size_t)s->count;
-    m->activations = arena_array(a, (size_t)s->count, sizeof *m->activations);
-    for (int i = 0; i < s->count; i++) m->activations[i] = put_activation(a, &s->seen[i]);
-    m->n_parts = (size_t)s->parts.count;
-    m->parts = arena_array(a, m->n_parts, sizeof *m->parts);
-    for (int i = 0; i < s->parts.count; i++) m->parts[i] = put_part(a, &s->parts.part[i]);
-    m->coverage = arena_array(a, (size_t)s->coverage.count, sizeof *m->coverage);
-    for (int i = 0; i < s->coverage.count; i++)
-        if (!coverage_whole(&s->coverage.list[i]))
-            m->coverage[m->n_coverage++] = put_coverage(a, &s->coverage.list[i]);
-}
-
-static bool write_bytes(qonnx_ctx *cx, const char *path, const uint8_t *data, size_t bytes)
-{
-    AtomicFile *f = atomic_open(cx, path);
-    if (!f) return false;
-    if (atomic_write(f, data, bytes)) return atomic_commit(f);
-    atomic_abort(f);
-    return false;
-}
-
-/* The whole file, malloc'd. */
-static uint8_t *pack(const qonnx_stats *s, size_t *bytes)
-{
-    Arena *a = arena_new();
-    PbCalibration m;
-    put_calibration(a, s, &m);
-    PbFile file;
-    qonnx__qcal__file__init(&file);
-    file.kind = (char *)(uintptr_t)KIND;
-    file.version = VERSION;
-    file.payload.len = qonnx__qcal__calibration__get_packed_size(&m);
-    file.payload.data = xmalloc(file.payload.len);
-    qonnx__qcal__calibration__pack(&m, file.payload.data);
-    XXH128_canonical_t sum;
-    XXH128_canonicalFromHash(&sum, XXH3_128bits(file.payload.data, file.payload.len));
-    file.checksum = (ProtobufCBinaryData){sizeof sum.digest, sum.digest};
-
-    *bytes = qonnx__qcal__file__get_packed_size(&file);
-    uint8_t *packed = xmalloc(*bytes);
-    qonnx__qcal__file__pack(&file, packed);
-    free(file.payload.data);
-    arena_free(a);
-    return packed;
-}
-
-bool qonnx_stats_save(qonnx_ctx *cx, const qonnx_stats *s, const char *path)
-{
-    size_t bytes;
-    uint8_t *packed = pack(s, &bytes);
-    bool ok = write_bytes(cx, path, packed, bytes);
-    free(packed);
-    return ok;
-}
-
-bool qonnx_stats_write(qonnx_ctx *cx, const qonnx_stats *s, FILE *f)
-{
-    size_t bytes;
-    uint8_t *packed = pack(s, &bytes);
-    bool ok = fwrite(packed, 1, bytes, f) == bytes && !fflush(f);
-    free(packed);
-    return ok || qonnx_fail(cx, NULL, "the statistics can not be written: %s", strerror(errno));
-}
-
-/* ---- reading --------------------------------------------------------------------------------- */
 
 /* What every reading function is given. */
 typedef struct Reader {
@@ -385,26 +196,46 @@ static bool get_coverage(const Reader *r, const PbCalibration *m, Coverages *all
         const PbCoverage *from = m->coverage[i];
         Coverage *c = &all->list[i];
         size_t n = from->n_of;
-        if (from->list.len != HASH || from->n_indices != n || n > MOST_SHARDS || i == MOST_SHARDS)
+        if (from->list.len != QCAL_HASH || from->n_indices != n || n > MOST_SHARDS ||
+            i == MOST_SHARDS)
             return damaged(r, what);
         all->count++;
         c->total = from->total;
         c->count = (int)n;
         c->shards = xcalloc(n + 1, sizeof *c->shards);
-        memcpy(c->list, from->list.data, HASH);
+        memcpy(c->list, from->list.data, QCAL_HASH);
         for (size_t k = 0; k < n; k++) c->shards[k] = (Shard){from->indices[k], from->of[k]};
     }
     return coverages_ok(all) || damaged(r, what);
 }
 
+static bool get_checkpoint(const Reader *r, const PbCheckpoint *m, qonnx_stats *s)
+{
+    Checkpoint *c = s->checkpoint = xcalloc(1, sizeof *c);
+    if (m->list.len != QCAL_HASH) return damaged(r, "a hash has the wrong length");
+    memcpy(c->list, m->list.data, QCAL_HASH);
+    c->parts = m->parts;
+    c->shard = (Shard){m->shard, m->shards};
+    c->done = m->done;
+    c->odd = (Odd){m->odd, m->odd_more, m->odd_nan, m->odd_sample, 0};
+    if (m->odd && m->odd_activation < (uint32_t)s->count) c->odd.index = (int)m->odd_activation;
+    else if (m->odd) return damaged(r, "it names an activation that it does not hold");
+    for (size_t i = 0; i < m->n_lost; i++) lost_add(&c->lost, m->lost[i]->sample, m->lost[i]->why);
+    bool ok = c->shard.of >= 1 && c->shard.of <= MOST_SHARDS && c->shard.index < c->shard.of &&
+              c->done <= shard_parts(c->shard, c->parts);
+    return ok || damaged(r, "it has more done than there is");
+}
+
 /* Fills `s`, which the caller frees, failure or not. */
 static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats *s)
 {
-    if (m->graph_hash.len != HASH || m->data_hash.len != HASH || m->n_activations > INT32_MAX)
+    if (m->graph_hash.len != QCAL_HASH || m->data_hash.len != QCAL_HASH ||
+        m->n_activations > INT32_MAX)
         return damaged(r, "a hash has the wrong length");
     if (m->n_parts > MAX_PARTS) return damaged(r, "it names too many passes");
     stats_describe(s, m->pipeline, m->engine, m->graph_hash.data);
-    for (int i = HASH - 1; i >= 0; i--) s->data_hash = s->data_hash << 8 | m->data_hash.data[i];
+    for (int i = QCAL_HASH - 1; i >= 0; i--)
+        s->data_hash = s->data_hash << 8 | m->data_hash.data[i];
     s->samples = m->samples;
     for (size_t i = 0; i < m->n_parts; i++) {
         const PbPart *part = m->parts[i];
@@ -417,6 +248,7 @@ static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats
     }
     if (!stats_index(s)) return damaged(r, "two activations of a graph have the same name");
     if (!get_coverage(r, m, &s->coverage)) return false;
+    if (m->checkpoint && !get_checkpoint(r, m->checkpoint, s)) return false;
     stats_hex(s);
     return true;
 }
@@ -442,10 +274,10 @@ static qonnx_stats *read_payload(Reader *r, const ProtobufCBinaryData *payload)
 static bool file_ok(const Reader *r, const PbFile *file)
 {
     if (!file || file->version == 0) return damaged(r, "it is cut short or garbled");
-    if (file->version != VERSION)
+    if (file->version != QCAL_VERSION)
         return qonnx_fail(r->cx, NULL,
                           "%s: is of format %u, this program reads format %d; calibrate again",
-                          r->path, file->version, VERSION);
+                          r->path, file->version, QCAL_VERSION);
     XXH128_canonical_t sum;
     XXH128_canonicalFromHash(&sum, XXH3_128bits(file->payload.data, file->payload.len));
     if (file->base.n_unknown_fields != 0 || file->checksum.len != sizeof sum.digest ||
@@ -454,13 +286,12 @@ static bool file_ok(const Reader *r, const PbFile *file)
     return true;
 }
 
-qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path)
+static qonnx_stats *load(qonnx_ctx *cx, const char *path)
 {
     Reader r = {cx, path, 0};
     size_t bytes;
     uint8_t *data = read_file(&r, &bytes);
     if (!data) return NULL;
-    input_add(cx, path, "the statistics");
     if (bytes < sizeof prefix - 1 || memcmp(data, prefix, sizeof prefix - 1) != 0) {
         qonnx_fail(cx, NULL, "%s: not a qonnx calibration file; `qonnx calibrate` makes one", path);
         free(data);
@@ -474,4 +305,26 @@ qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path)
     qonnx_stats *s = file_ok(&r, file) ? read_payload(&r, &file->payload) : NULL;
     if (file) qonnx__qcal__file__free_unpacked(file, &alloc);
     return s;
+}
+
+qonnx_stats *qonnx_stats_load(qonnx_ctx *cx, const char *path)
+{
+    qonnx_stats *s = load(cx, path);
+    input_add(cx, path, "the statistics");
+    if (!s || !s->checkpoint) return s;
+    qonnx_fail(cx, NULL,
+               "%s: is the checkpoint of a run that did not end; 'qonnx calibrate' goes on from it "
+               "with --resume",
+               path);
+    qonnx_stats_free(s);
+    return NULL;
+}
+
+qonnx_stats *stats_load_checkpoint(qonnx_ctx *cx, const char *path)
+{
+    qonnx_stats *s = load(cx, path);
+    if (!s || s->checkpoint) return s;
+    qonnx_fail(cx, NULL, "%s: is no checkpoint, but the statistics of a whole run", path);
+    qonnx_stats_free(s);
+    return NULL;
 }

@@ -86,30 +86,24 @@ void qonnx_session_free(qonnx_session *s)
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-/* A sample that is damaged. */
-typedef struct Damage {
-    size_t sample;
-    Ctx *why;
-} Damage;
-
 /* One run over a data set, shared by its workers. */
 typedef struct Job {
     qonnx_session *s;
     const qonnx_dataset *d;
     const Visitor *v;
-    Shard shard;          /* of the data set's samples: what is run */
+    Tour *tour;           /* which parts of the data set are run; with what is lost of them */
     size_t all;           /* samples in the data set */
     size_t count;         /* of these, those of the shard */
     size_t group;         /* samples that run together: the model's batch, or 1 where each sample
                              fills a batch by itself */
     size_t spare;         /* samples that may be damaged; they are left out */
     pthread_mutex_t lock; /* guards what follows */
-    Damage *damaged;      /* [ndamaged], in the order they were met */
-    size_t ndamaged;
-    pthread_cond_t turn; /* `delivered` or `running` changed */
+    pthread_cond_t turn;  /* one of what follows changed */
     size_t next;         /* parts of the shard that somebody has taken */
     size_t delivered;    /* samples whose outputs were handed on: they go in order */
     int running;         /* workers */
+    int resting;         /* of these, those that wait while all rest */
+    bool rest;           /* all are to rest */
     bool stop;           /* a failure, or the visitor has seen enough */
     bool failed;         /* a sample could not be read or run */
     Ctx *error;          /* failure of the earliest sample that failed, or NULL */
@@ -263,10 +257,10 @@ static bool leave_out(Worker *w, size_t i)
     Job *j = w->job;
     if (!j->spare || !dataset_damaged(j->d, i)) return false;
     pthread_mutex_lock(&j->lock);
-    j->damaged = xrealloc_array(j->damaged, j->ndamaged + 1, sizeof *j->damaged);
-    j->damaged[j->ndamaged++] = (Damage){i, w->cx};
+    lost_add(&j->tour->lost, i, qonnx_error(w->cx));
+    qonnx_ctx_free(w->cx);
     w->cx = qonnx_ctx_new();
-    bool may = j->ndamaged <= j->spare;
+    bool may = j->tour->lost.count <= j->spare;
     pthread_mutex_unlock(&j->lock);
     return may;
 }
@@ -298,18 +292,32 @@ static bool run_batch(Worker *w, size_t first)
 /* The samples of part `i` of the shard: from *first on, how many. */
 static size_t part_samples(const Job *j, size_t i, size_t *first)
 {
-    *first = (j->shard.index + i * j->shard.of) * j->group;
+    *first = (j->tour->shard.index + i * j->tour->shard.of) * j->group;
     return *first >= j->all ? 0 : j->all - *first < j->group ? j->all - *first : j->group;
 }
 
-/* Takes the samples of the next part. False: there are none left. */
-static bool take(Job *j, size_t *first, size_t *count)
+/* Rests until nobody wants it any more, without a state meanwhile. [the job is locked] */
+static void rest(Worker *w)
 {
+    Job *j = w->job;
+    j->v->end(j->v->user, w->state);
+    j->resting++;
+    pthread_cond_broadcast(&j->turn);
+    while (j->rest && !j->stop) pthread_cond_wait(&j->turn, &j->lock);
+    j->resting--;
+    w->state = j->v->begin(j->v->user);
+}
+
+/* Takes the samples of the next part. False: there are none left. */
+static bool take(Worker *w, size_t *first)
+{
+    Job *j = w->job;
     pthread_mutex_lock(&j->lock);
-    *count = j->stop ? 0 : part_samples(j, j->next, first);
-    j->next += *count > 0;
+    if (j->rest && !j->stop) rest(w);
+    w->taken = j->stop ? 0 : part_samples(j, j->next, first);
+    j->next += w->taken > 0;
     pthread_mutex_unlock(&j->lock);
-    return *count > 0;
+    return w->taken > 0;
 }
 
 /* Notes a failure: the earliest sample's is the one that is told. */
@@ -350,7 +358,7 @@ static void *work(void *user)
                 .index = xcalloc(j->group, sizeof *w.index)};
     engine_thread_init(j->s->engine);
     if (j->v->begin) w.state = j->v->begin(j->v->user);
-    for (size_t first = 0; take(j, &first, &w.taken);) {
+    for (size_t first = 0; take(&w, &first);) {
         bool ok = run_batch(&w, first);
         finish(&w, first, ok);
     }
@@ -365,17 +373,46 @@ static void *work(void *user)
     return NULL;
 }
 
+/* Waits for a change, or a tenth of a second. [the job is locked] */
+static void wait_a_while(Job *j)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += 100000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    pthread_cond_timedwait(&j->turn, &j->lock, &t);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Has the workers rest when it is time, and lets them go on when all did: what was taken is done
+ * then, so that another tour could go on behind it. [the job is locked] */
+static void rest_when_due(Job *j, double *last)
+{
+    if (!j->v->rest || j->stop) return;
+    if (!j->rest) j->rest = seconds_now() - *last >= j->tour->interval;
+    if (!j->rest || !j->running || j->resting < j->running) return;
+    j->tour->done = j->next;
+    j->v->rest(j->v->user);
+    j->rest = false;
+    pthread_cond_broadcast(&j->turn);
+    *last = seconds_now();
+}
+
 /* Waits for the workers, telling progress now and then. False: the user wants to stop. */
 static bool watch(Ctx *cx, Job *j)
 {
     bool go = true;
+    double last = seconds_now();
     pthread_mutex_lock(&j->lock);
     while (j->running) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_nsec += 100000000;
-        if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
-        pthread_cond_timedwait(&j->turn, &j->lock, &t);
+        wait_a_while(j);
+        rest_when_due(j, &last);
         size_t done = j->delivered;
         pthread_mutex_unlock(&j->lock);
         if (go && !ctx_progress(cx, "samples", done, j->count)) go = false;
@@ -388,7 +425,7 @@ static bool watch(Ctx *cx, Job *j)
 
 static int by_sample(const void *a, const void *b)
 {
-    const Damage *x = a, *y = b;
+    const Lost *x = a, *y = b;
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
@@ -397,22 +434,22 @@ static int by_sample(const void *a, const void *b)
 static bool tell_damaged(Ctx *cx, Job *j)
 {
     enum { LISTED = 5 };
-    if (!j->ndamaged) return true;
-    qsort(j->damaged, j->ndamaged, sizeof *j->damaged, by_sample);
-    const char *first = qonnx_error(j->damaged[0].why);
-    if (j->ndamaged > j->spare && (!j->error || j->error_sample > j->damaged[j->spare].sample)) {
+    const LostList *l = &j->tour->lost;
+    if (!l->count) return true;
+    qsort(l->lost, l->count, sizeof *l->lost, by_sample);
+    if (l->count > j->spare && (!j->error || j->error_sample > l->lost[j->spare].sample)) {
         qonnx_ctx_free(j->error);
         j->error = NULL;
         return qonnx_fail(cx, NULL,
                           "more than %zu of %zu samples are damaged; the first: %s; to leave more "
                           "of them out, give a larger --max-bad PERCENT",
-                          j->spare, j->count, first);
+                          j->spare, j->count, l->lost[0].why);
     }
     if (j->error) return true;
-    for (size_t i = 0; i < j->ndamaged && i < LISTED; i++)
-        qonnx_warn(cx, NULL, "%s; it is left out", qonnx_error(j->damaged[i].why));
+    for (size_t i = 0; i < l->count && i < LISTED; i++)
+        qonnx_warn(cx, NULL, "%s; it is left out", l->lost[i].why);
     qonnx_warn(cx, NULL, "%zu of %zu samples are damaged and left out, as --max-bad allows",
-               j->ndamaged, j->count);
+               l->count, j->count);
     return true;
 }
 
@@ -484,27 +521,34 @@ static size_t spare_samples(size_t count, double share)
     return spare && spare >= count ? count - 1 : spare;
 }
 
-/* Finds the parts of the data set and those of the shard; returns how many the latter are. */
-static bool plan_tour(Ctx *cx, Job *j, Tour *tour, size_t *parts)
+bool session_plan(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v, Tour *tour)
+{
+    Job j = {.s = s, .d = d, .v = v, .all = qonnx_dataset_count(d), .group = 1};
+    j.count = j.all;
+    j.spare = spare_samples(j.all, s->damaged);
+    if (!find_group(cx, &j)) return false;
+    tour->group = j.group;
+    tour->parts = (j.all + j.group - 1) / j.group;
+    return true;
+}
+
+/* How many samples the first parts of the shard have. */
+static size_t samples_of(const Job *j, size_t parts)
 {
     size_t first;
-    j->spare = spare_samples(j->all, j->s->damaged);
-    if (!find_group(cx, j)) return false;
-    tour->group = j->group;
-    tour->parts = (j->all + j->group - 1) / j->group;
-    *parts = shard_parts(j->shard, tour->parts);
-    j->count = *parts ? (*parts - 1) * j->group + part_samples(j, *parts - 1, &first) : 0;
-    j->spare = spare_samples(j->count, j->s->damaged);
-    return check_known(cx, j);
+    return parts ? (parts - 1) * j->group + part_samples(j, parts - 1, &first) : 0;
 }
 
 bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visitor *v, Tour *tour)
 {
-    size_t parts;
-    Job j = {.s = s, .d = d, .v = v, .shard = tour->shard, .group = 1};
+    Job j = {.s = s, .d = d, .v = v, .tour = tour, .group = tour->group, .next = tour->done};
+    size_t parts = shard_parts(tour->shard, tour->parts), left = parts - tour->done;
     j.all = qonnx_dataset_count(d);
-    if (!plan_tour(cx, &j, tour, &parts)) return false;
-    int threads = (size_t)s->threads < parts ? s->threads : (int)parts;
+    j.count = samples_of(&j, parts);
+    j.spare = spare_samples(j.count, s->damaged);
+    j.delivered = samples_of(&j, tour->done);
+    if (!check_known(cx, &j)) return false;
+    int threads = (size_t)s->threads < left ? s->threads : (int)left;
     pthread_mutex_init(&j.lock, NULL);
     condition_init(&j.turn);
     pthread_t *ids = xcalloc((size_t)threads, sizeof *ids);
@@ -517,6 +561,8 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
     bool ok = started || !threads || qonnx_fail(cx, NULL, "cannot start a thread");
     if (started) ok = watch(cx, &j);
     for (int i = 0; i < started; i++) pthread_join(ids[i], NULL);
+    tour->stopped = !ok && started && !j.failed;
+    tour->done = j.next;
     if (ok) ok = tell_damaged(cx, &j);
     if (ok && j.error) ok = fail_sample(cx, &j, j.error_sample, j.error);
     if (ok && j.failed)
@@ -524,8 +570,6 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
                         "%s: cannot be run, and the library does not say why: please report it",
                         s->graph->model->path);
     qonnx_ctx_free(j.error);
-    for (size_t i = 0; i < j.ndamaged; i++) qonnx_ctx_free(j.damaged[i].why);
-    free(j.damaged);
     free(ids);
     pthread_cond_destroy(&j.turn);
     pthread_mutex_destroy(&j.lock);
@@ -535,8 +579,11 @@ bool session_visit(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, const Visi
 bool qonnx_session_run(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, qonnx_output_fn *fn,
                        void *user)
 {
+    const Visitor v = {.user = user, .output = fn};
     Tour all = {.shard = {0, 1}};
-    return session_visit(cx, s, d, &(Visitor){.user = user, .output = fn}, &all);
+    bool ok = session_plan(cx, s, d, &v, &all) && session_visit(cx, s, d, &v, &all);
+    lost_free(&all.lost);
+    return ok;
 }
 
 /* Whether the inputs have the sizes that the model fixes, as samples of a data set have. */

@@ -249,8 +249,31 @@ void qonnx_stats_free(qonnx_stats *s)
     free(s->path);
     free(s->merged);
     coverages_free(&s->coverage);
+    checkpoint_free(s->checkpoint);
     parts_free(&s->parts);
     free(s);
+}
+
+void lost_add(LostList *l, uint64_t sample, const char *why)
+{
+    if (l->count == l->room) {
+        l->room = 2 * l->room + 16;
+        l->lost = xrealloc_array(l->lost, l->room, sizeof *l->lost);
+    }
+    l->lost[l->count++] = (Lost){sample, xstrdup(why)};
+}
+
+void lost_free(LostList *l)
+{
+    for (size_t i = 0; i < l->count; i++) free(l->lost[i].why);
+    free(l->lost);
+    *l = (LostList){0};
+}
+
+void checkpoint_free(Checkpoint *c)
+{
+    if (c) lost_free(&c->lost);
+    free(c);
 }
 
 void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,

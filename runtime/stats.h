@@ -7,7 +7,7 @@
 #define RUNTIME_STATS_H
 
 #include "passes/parts.h"
-#include "runtime/coverage.h"
+#include "runtime/checkpoint.h"
 #include <qonnx/stats.h>
 
 /* One activation to observe. */
@@ -107,7 +107,14 @@ struct qonnx_stats {
     Coverages coverage;                   /* of lists that were seen in part */
     Merged *merged;                       /* [nmerged] what was added, that has no coverage */
     size_t nmerged, merged_room;          /* used, and room */
+    Checkpoint *checkpoint;               /* of a run that goes on; NULL: it has ended */
 };
+
+/* Reads the file of a checkpoint, which qonnx_stats_load() refuses. */
+qonnx_stats *stats_load_checkpoint(qonnx_ctx *cx, const char *path);
+/* Adds what was counted up to a checkpoint to the empty statistics of the run that goes on; fails
+ * where that would count something else. */
+QONNX_CHECKED bool stats_resume(qonnx_ctx *cx, qonnx_stats *s, const qonnx_stats *from);
 
 /* The edges of the bin of `key` (count.h); not for keys whose exponent is all ones. */
 void stats_bin_edges(uint32_t key, float *lo, float *hi);

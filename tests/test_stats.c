@@ -663,6 +663,53 @@ static void test_hostile(void **state)
     }
 }
 
+/* How far a run has come is in the file, which is then none of statistics. */
+static void test_checkpoint(void **state)
+{
+    (void)state;
+    static const Checkpoint good = {.list = "a list",
+                                    .parts = 100,
+                                    .shard = {2, 7},
+                                    .done = 13,
+                                    .odd = {true, true, false, 55, 1}};
+    qonnx_stats *s = small();
+    Checkpoint c = good;
+    lost_add(&c.lost, 9, "9.png: is damaged");
+    s->checkpoint = &c;
+    size_t n, m;
+    uint8_t *first = saved(s, &n);
+    assert_refused("saved", "is the checkpoint of a run that did not end");
+    qonnx_ctx *cx = qonnx_ctx_new();
+    qonnx_stats *t = stats_load_checkpoint(cx, "saved");
+    assert_non_null(t);
+    assert_string_equal(t->checkpoint->lost.lost[0].why, "9.png: is damaged");
+    uint8_t *second = saved(t, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(first, second, n);
+    qonnx_stats_free(t);
+    for (int how = 0; how < 5; how++) {
+        LostList lost = c.lost;
+        c = good;
+        c.lost = lost;
+        if (how == 0) c.shard.of = 2;
+        if (how == 1) c.shard.of = MOST_SHARDS + 1;
+        if (how == 2) c.done = 15; /* 2, 9, ... 93 are 14 */
+        if (how == 3) c.odd.index = 2;
+        if (how == 4) c.parts = 80;
+        free(saved(s, &n));
+        assert_refused("saved", "damaged");
+        assert_null(stats_load_checkpoint(cx, "saved"));
+    }
+    s->checkpoint = NULL;
+    free(saved(s, &n));
+    assert_null(stats_load_checkpoint(cx, "saved"));
+    free(first);
+    free(second);
+    lost_free(&c.lost);
+    qonnx_ctx_free(cx);
+    qonnx_stats_free(s);
+}
+
 static void cover(qonnx_stats *s, uint32_t index, uint32_t of, uint64_t total)
 {
     static const uint8_t list[16] = "some samples";
@@ -890,6 +937,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_coverage),
         cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_parts),

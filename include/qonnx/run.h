@@ -116,6 +116,12 @@ typedef struct qonnx_collect_options {
     uint32_t shard, shards; /* shard 1 to `shards` of the samples: every shards-th of them, from the
                                shard-th on. Where the model fixes a batch, what fills it stays
                                together. 0, 0: all samples */
+    const char *checkpoint; /* file that what was counted so far is written to, whole each time, and
+                               once more where the user stops a run that has one; NULL: none. It
+                               stays there. One that cannot be written is a warning */
+    double interval;        /* seconds from one checkpoint to the next; 0: none is written */
+    bool resume;            /* go on from `checkpoint`: a failure where it is not there, or of
+                               another model, engine, list of samples or shard */
 } qonnx_collect_options;
 
 /** Runs every sample and collects the statistics of every activation that a target could quantize.

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "qcal.pb-c.h"
+#include "runtime/stats.h"
 #include "tests/fuzz/fuzz.h"
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
@@ -31,7 +32,14 @@ static uint8_t *sign(const uint8_t *data, size_t size, size_t *bytes)
 static void load(const uint8_t *data, size_t size)
 {
     qonnx_ctx *cx = qonnx_ctx_new();
-    qonnx_stats *s = qonnx_stats_load(cx, fuzz_file(data, size));
+    const char *path = fuzz_file(data, size);
+    qonnx_stats *s = qonnx_stats_load(cx, path), *again = s ? qonnx_stats_load(cx, path) : NULL;
+    if (s && !qonnx_stats_save(cx, s, "/dev/null")) abort();
+    if (s && qonnx_stats_merge(cx, s, again, true) && !qonnx_stats_save(cx, s, "/dev/null"))
+        abort();
+    qonnx_stats_free(s);
+    qonnx_stats_free(again);
+    s = stats_load_checkpoint(cx, path);
     if (s && !qonnx_stats_save(cx, s, "/dev/null")) abort();
     qonnx_stats_free(s);
     qonnx_ctx_free(cx);
