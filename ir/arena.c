@@ -103,10 +103,12 @@ void arena_free(Arena *a)
     for (Release *r = a->releases; r; r = r->next) r->release(r->what);
     for (Block *b = a->blocks, *next; b; b = next) {
         next = b->next;
+        size_t bytes = sizeof *b + b->size;
+        bool pages = b->pages;
 #ifdef HARD
-        memset(b, 0xa5, sizeof *b + b->size); /* what still points here is found */
+        memset(b, 0xa5, bytes); /* what still points here is found */
 #endif
-        if (b->pages) pages_free(b, sizeof *b + b->size);
+        if (pages) pages_free(b, bytes);
         else free(b);
     }
     free(a);
