@@ -2,6 +2,7 @@
 NumPy, which were compared with these libraries byte for byte when they were written down: they are too large to be
 installed for a test."""
 import math
+import resource
 import subprocess
 
 import cv2
@@ -28,7 +29,7 @@ def case(picture, size, crop=None, portable=False):
     return picture, size, crop or (0, 0, *size), portable
 
 
-def resize(engine, name, cases):
+def resize(engine, name, cases, **popen):
     """The results: arrays, or the messages of what was refused; and the rows that were read and passed over."""
     out, real = [], engine in ("tf", "tf1") and name == "bilinear"
     data = b""
@@ -38,7 +39,7 @@ def resize(engine, name, cases):
                  shape[0], *size, *crop]
         data += np.array(words, np.uint64).tobytes()
         data += b"" if isinstance(picture, tuple) else picture.tobytes()
-    done = subprocess.run([TOOL], input=data, capture_output=True, check=True).stdout
+    done = subprocess.run([TOOL], input=data, capture_output=True, check=True, **popen).stdout
     at = 0
     for picture, _, (_, _, columns, rows), _ in cases:
         ok, read, passed, n = np.frombuffer(done, np.uint64, 4, at).tolist()
@@ -127,7 +128,7 @@ def test_opencv_cubic():
         assert np.abs(got.astype(int) - want).max() <= 1
         equal, total = equal + (got == want).sum(), total + want.size
     print(f"{100 * equal / total:.3f} % of {total} bytes equal")
-    assert equal / total >= 0.999
+    assert equal / total >= 0.9995
 
 
 # ---- against models of what the others do ----------------------------------------------------------
@@ -246,3 +247,13 @@ def test_hostile_sizes():
     for engine, name in (("pillow", "lanczos"), ("opencv", "area"), ("opencv", "bicubic"), ("tf", "bilinear")):
         for array, _, _ in resize(engine, name, done):
             assert not np.any(array)
+
+
+def test_memory():
+    """A picture of 300 MB goes through a few rows of it."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_DATA, (32 << 20, 32 << 20))
+
+    for engine, name in (("pillow", "bilinear"), ("opencv", "area"), ("tf", "bilinear")):
+        (array, read, passed), = resize(engine, name, [case((5000, 20000, 3), (256, 256))], preexec_fn=limit)
+        assert not np.any(array) and read + passed > 4900

@@ -235,12 +235,20 @@ static void cubic(float x, float w[4])
     w[3] = 1 - w[0] - w[1] - w[2];
 }
 
+/* As place_centre, but it is rounded to float last. */
+static float place_precise(const Axis *a, size_t i, ptrdiff_t *first)
+{
+    double at = ((double)i + 0.5) * scale_of(a) - 0.5, whole = floor(at);
+    *first = (ptrdiff_t)whole;
+    return (float)(at - whole);
+}
+
 static bool fill_cubic(Plan *p, Axis *a, bool real)
 {
     if (!plan_axis(p, a, 4, real)) return false;
     for (size_t i = 0; i < a->n; i++) {
         float w[4];
-        cubic(place_centre(a, a->start + i, &a->first[i]), w);
+        cubic((real ? place_precise : place_centre)(a, a->start + i, &a->first[i]), w);
         a->first[i]--;
         for (size_t j = 0; j < 4; j++) {
             if (real) a->real[i * a->most + j] = w[j];
