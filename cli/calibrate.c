@@ -137,7 +137,7 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
                                 const char *const *specs, int nspecs, const char *prefix)
 {
     qonnx_graph *copy = shaped_copy(cx, g, args);
-    qonnx_dataset *d = copy ? samples_open(cx, copy, specs, nspecs, args->limit) : NULL;
+    qonnx_dataset *d = copy ? samples_open(cx, copy, args, specs, nspecs) : NULL;
     qonnx_session_options o = session_options(args);
     qonnx_collect_options part = {.shard = (uint32_t)args->shard.index,
                                   .shards = (uint32_t)args->shard.of,
@@ -170,8 +170,8 @@ static void print_summary(const Args *args, const qonnx_stats *s, double seconds
 static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, const char *prefix)
 {
     const qonnx_pipeline_options o = {0};
-    const char *const *specs = (const char *const *)args->operands + 1;
-    int nspecs = args->noperand - 1;
+    const char *const *specs = args->data.text;
+    int nspecs = args->data.count;
     if (!g || !shapes_fit(cx, g, args) ||
         !(to_stdout(args) || output_spared(cx, g, specs, nspecs, args->output)) ||
         !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
@@ -190,6 +190,8 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
 
 static int calibrate(const Verb *verb, const Args *args)
 {
+    if (!args->data.count)
+        return options_misuse(verb, "calibrate: too few operands: wants %s", verb->forms);
     int status = statistics_usage(verb, args);
     if (status < 0 && args->resume && to_stdout(args))
         status = options_misuse(verb, "calibrate: --resume wants a file as the output, which has "
@@ -212,6 +214,8 @@ static int calibrate(const Verb *verb, const Args *args)
 }
 
 static const Option options[] = {
+    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
+     "the same as an operand DATA"},
     {"output", 'o', OPTION_TEXT, offsetof(Args, output), "M.qcal", NULL,
      "the file of statistics to write, - for standard\n"
      "output; required"},
@@ -239,19 +243,22 @@ const Verb verb_calibrate = {
     .text =
         "Runs the float model on the samples once and keeps what every observer needs, so that\n"
         "'qonnx quantize --calibration' can choose ranges without running it again.\n"
-        "DATA is a directory of .npy, .jpg, .png or .pb files, or of one folder per class, or one\n"
-        "file; for a model of several inputs NAME=PATH, once per input. Give 20 samples at least.",
+        "DATA is a directory of pictures, .npy or .pb files, read with all below it, such a file,\n"
+        "or @LIST, a text file with a path a line (@-: standard input); any number of them. For a\n"
+        "model of several inputs it is NAME=PATH, once per input. Give 20 samples at least.",
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"
                 "qonnx calibrate bert.onnx input_ids=ids/ attention_mask=mask/ -o bert.qcal -j 4\n"
                 "qonnx calibrate model.onnx photos/ -o model.qcal --engine portable --limit 100\n"
                 "qonnx calibrate model.onnx photos/ -o part1.qcal --shard 1/4\n"
-                "qonnx calibrate model.onnx photos/ -o model.qcal --resume",
+                "qonnx calibrate model.onnx photos/ -o model.qcal --resume\n"
+                "find /photos -name '*.jpg' | qonnx calibrate model.onnx @- -o model.qcal",
     .options = options,
     .samples = true,
     .json = true,
     .plugins = true,
     .streams = true,
-    .least = 2,
+    .data_operands = true,
+    .least = 1,
     .most = -1,
     .run = calibrate,
 };

@@ -34,7 +34,7 @@ static int compile(const Verb *verb, const Args *args)
     qonnx_dataset *d = NULL;
     bool good = g != NULL;
     if (good && args->data.count)
-        good = (d = samples_open(cx, g, args->data.text, args->data.count, 1)) != NULL;
+        good = (d = samples_open(cx, g, args, args->data.text, args->data.count)) != NULL;
     if (good) qonnx_plugin_inputs(cx);
     qonnx_compile_options o = {.target = args->target,
                                .prefix = args->prefix,

@@ -184,7 +184,7 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 /* Runs the model on the samples. A message is in the context when it fails. */
 static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
 {
-    qonnx_dataset *d = samples_open(cx, e->g, args->data.text, args->data.count, args->limit);
+    qonnx_dataset *d = samples_open(cx, e->g, args, args->data.text, args->data.count);
     qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
     bool good = d && samples_classify(cx, d, e->g, args->labels, USE_EVALUATE) &&

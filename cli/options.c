@@ -18,6 +18,12 @@ static const Option sample_options[] = {
      "bytes on every machine, `auto` is oneDNN if built in"},
     {"limit", 0, OPTION_COUNT, offsetof(Args, limit), "N", "0",
      "take N samples, spread evenly; 0: all"},
+    {"random", 0, OPTION_COUNT, offsetof(Args, random), "SEED", NULL,
+     "take those of --limit at random instead; the same ones\n"
+     "for a seed on every machine"},
+    {"npy", 0, OPTION_CHOICE, offsetof(Args, npy), "shape|sample|batch", "shape",
+     "what an array in a .npy or .npz file is: as its shape\n"
+     "says, one sample, or samples along its first axis"},
     MAX_MEMORY_OPTION,
     {.name = NULL},
 };
@@ -385,7 +391,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
     List *const lists[] = {&args->data, &args->shapes, &args->passes, &args->plugins,
                            &args->calibrations};
-    *args = (Args){0};
+    *args = (Args){.random = -1};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         lists[i]->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
     Parser p = parser_of(verb);
@@ -396,6 +402,8 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
     if (status >= 0) return status;
     args->operands = argv + optind;
     args->noperand = argc - optind;
+    for (int i = 1; verb->data_operands && i < args->noperand; i++)
+        args->data.text[args->data.count++] = args->operands[i];
     if (args->help) {
         options_help(verb, stdout);
         return EXIT_DONE;

@@ -45,6 +45,8 @@ typedef struct Args {
     const char *dump_after;  /* --dump-after: name of a pass */
     long jobs;               /* -j; 0: one per core */
     long limit;              /* --limit; 0: all samples */
+    long random;             /* --random: the seed; -1: not given */
+    const char *npy;         /* --npy: "shape", "sample" or "batch" */
     size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */
@@ -114,6 +116,7 @@ typedef struct Verb {
     bool plugins;          /* has --plugin */
     bool modelless;        /* its operands are no models: it has none of their options */
     bool streams;          /* -o - is standard output */
+    bool data_operands;    /* its operands from the second on are as good as --data */
     int least, most;       /* operands; most -1: any number */
     int (*run)(const struct Verb *verb, const Args *args); /* returns the exit status */
 } Verb;

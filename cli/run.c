@@ -377,8 +377,8 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
 
 static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
 {
-    qonnx_dataset *d = samples_open(run->cx, run->g, run->args->data.text, run->args->data.count,
-                                    run->args->limit);
+    qonnx_dataset *d = samples_open(run->cx, run->g, run->args, run->args->data.text,
+                                    run->args->data.count);
     if (!d) return false;
     run->d = d;
     run->samples = qonnx_dataset_count(d);

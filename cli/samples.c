@@ -6,14 +6,26 @@
 
 enum { FEW = 20 }; /* fewer samples than this say little about the values that come */
 
-qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                            int nspecs, long limit)
+/* Thins the samples out to those of --limit. */
+static void limit_samples(qonnx_dataset *d, const Args *args)
 {
-    qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs);
-    if (!d || !limit) return d;
-    if (qonnx_dataset_count(d) < (size_t)limit)
-        warn("%ld samples are asked for, there are %zu", limit, qonnx_dataset_count(d));
-    qonnx_dataset_limit(d, (size_t)limit);
+    size_t limit = (size_t)args->limit, count = qonnx_dataset_count(d);
+    if (!limit && args->random >= 0) warn("--random chooses those of --limit, which is not given");
+    if (!limit) return;
+    if (count < limit) warn("%zu samples are asked for, there are %zu", limit, count);
+    if (args->random < 0) qonnx_dataset_limit(d, limit);
+    else qonnx_dataset_choose(d, limit, (uint64_t)args->random);
+}
+
+qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
+                            const char *const *specs, int nspecs)
+{
+    const qonnx_data_options o = {.arrays = !args->npy             ? QONNX_ARRAYS_BY_SHAPE
+                                            : args->npy[0] == 'b' ? QONNX_ARRAYS_BATCH
+                                            : args->npy[1] == 'a' ? QONNX_ARRAYS_SAMPLE
+                                                                  : QONNX_ARRAYS_BY_SHAPE};
+    qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);
+    if (d) limit_samples(d, args);
     return d;
 }
 

@@ -8,9 +8,9 @@
 /* What samples are for. */
 typedef enum Use { USE_RUN, USE_CALIBRATE, USE_EVALUATE } Use;
 
-/* Opens the samples of DATA arguments, thinned to `limit` when that is not 0. NULL on failure. */
-qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                            int nspecs, long limit);
+/* Opens the samples of DATA arguments, as the options say. NULL on failure. */
+qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
+                            const char *const *specs, int nspecs);
 
 /* Gives the samples their classes: from `labels`, or where that is NULL from the labels.txt that
  * stands with them, else from their folders. Warns where folders or classes may not be the model's.

@@ -380,7 +380,10 @@ static const char *sniff(const uint8_t *b, size_t n)
         {"GGUF", 0, 4, "a GGUF file; export the model to ONNX"},
         {"\x80\x02", 0, 2, "a Python pickle; export the model to ONNX"},
         {"\x89HDF", 0, 4, "an HDF5 (Keras) file; export the model to ONNX"},
-        {"\x93NUMPY", 0, 6, "a NumPy array, not a model"},
+        {"\x93NUMPY", 0, 6, "a NumPy array; name the model first, and the samples behind it"},
+        {"\xff\xd8\xff", 0, 3, "a picture; name the model first, and the samples behind it"},
+        {"\x89PNG", 0, 4, "a picture; name the model first, and the samples behind it"},
+        {"WEBP", 8, 4, "a picture; name the model first, and the samples behind it"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (n >= kinds[i].at + kinds[i].len &&

@@ -19,7 +19,24 @@ typedef struct Input {
     struct timespec modified; /* its time then */
 } Input;
 
+/* A file of a set, by its identity. */
+typedef struct Member {
+    dev_t device; /* with `inode`: which file it is */
+    ino_t inode;
+    size_t index; /* in the set */
+} Member;
+
+/* Files that were added together. */
+typedef struct Set {
+    InputSet in;
+    char *key;       /* that they are dropped by; owned */
+    Member *members; /* [nmember] sorted by device and inode; NULL: not asked for yet; owned */
+    size_t nmember;  /* those that are there */
+} Set;
+
 struct Inputs {
+    Set *sets;                    /* [nset] */
+    size_t nset;                  /* used */
     Input *files, *folders;       /* [nfile], [nfolder] */
     size_t nfile, nfolder;        /* used */
     size_t file_room, folder_room; /* allocated */
@@ -72,6 +89,30 @@ void input_add_plugin(const char *path)
     pthread_mutex_unlock(&process_lock);
 }
 
+void input_add_set(Ctx *cx, const char *key, InputSet set)
+{
+    Inputs *all = ctx_inputs(cx);
+    all->sets = xrealloc_array(all->sets, all->nset + 1, sizeof *all->sets);
+    all->sets[all->nset++] = (Set){.in = set, .key = xstrdup(key)};
+}
+
+static void set_free(Set *s)
+{
+    s->in.release(s->in.set);
+    free(s->key);
+    free(s->members);
+}
+
+void input_drop_sets(Ctx *cx, const char *key)
+{
+    Inputs *all = ctx_inputs(cx);
+    size_t kept = 0;
+    for (size_t i = 0; i < all->nset; i++)
+        if (strcmp(all->sets[i].key, key) != 0) all->sets[kept++] = all->sets[i];
+        else set_free(&all->sets[i]);
+    all->nset = kept;
+}
+
 Inputs *inputs_new(void) { return xcalloc(1, sizeof(Inputs)); }
 
 void inputs_free(Inputs *all)
@@ -79,8 +120,10 @@ void inputs_free(Inputs *all)
     if (!all) return;
     for (size_t i = 0; i < all->nfile; i++) free(all->files[i].path);
     for (size_t i = 0; i < all->nfolder; i++) free(all->folders[i].path);
+    for (size_t i = 0; i < all->nset; i++) set_free(&all->sets[i]);
     free(all->files);
     free(all->folders);
+    free(all->sets);
     free(all);
 }
 
@@ -99,6 +142,44 @@ static const Input *find_file(Inputs *all, const struct stat *s)
     all->sorted = true;
     Input key = {.device = s->st_dev, .inode = s->st_ino};
     return all->nfile ? bsearch(&key, all->files, all->nfile, sizeof key, by_identity) : NULL;
+}
+
+static int by_member(const void *a, const void *b)
+{
+    const Member *x = a, *y = b;
+    if (x->device != y->device) return x->device < y->device ? -1 : 1;
+    return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+/* Finds out which files a set's paths lead to. */
+static void find_members(Set *set)
+{
+    size_t count = 0;
+    while (set->in.path(set->in.set, count)) count++;
+    set->members = xmalloc_array(count, sizeof *set->members);
+    for (size_t i = 0; i < count; i++) {
+        struct stat s;
+        if (!stat(set->in.path(set->in.set, i), &s))
+            set->members[set->nmember++] = (Member){s.st_dev, s.st_ino, i};
+    }
+    if (set->nmember) qsort(set->members, set->nmember, sizeof *set->members, by_member);
+}
+
+/* Whether no set holds the file. */
+static bool spares_sets(Ctx *cx, const char *path, const struct stat *s)
+{
+    Inputs *all = ctx_inputs(cx);
+    const Member key = {.device = s->st_dev, .inode = s->st_ino};
+    for (size_t i = 0; i < all->nset; i++) {
+        Set *set = &all->sets[i];
+        if (!set->members) find_members(set);
+        const Member *m = bsearch(&key, set->members, set->nmember, sizeof key, by_member);
+        if (m)
+            return qonnx_fail(cx, NULL,
+                              "%s: is an input as well, %s ('%s'); name another place to write to",
+                              path, set->in.what, set->in.path(set->in.set, m->index));
+    }
+    return true;
 }
 
 static bool spares_file(Ctx *cx, const char *path, const struct stat *s)
@@ -164,7 +245,8 @@ static bool spares_folders(Ctx *cx, const char *path)
 bool input_spared(Ctx *cx, const char *path)
 {
     struct stat s;
-    return (stat(path, &s) || spares_file(cx, path, &s)) && spares_folders(cx, path);
+    return (stat(path, &s) || (spares_file(cx, path, &s) && spares_sets(cx, path, &s))) &&
+           spares_folders(cx, path);
 }
 
 bool inputs_unchanged(Ctx *cx)

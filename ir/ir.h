@@ -273,6 +273,16 @@ void inputs_free(Inputs *all);
 void input_add(Ctx *cx, const char *path, const char *what);
 void input_keep(Ctx *cx, const char *path, const char *what); /* one that stays mapped */
 void input_add_folder(Ctx *cx, const char *path, const char *what, input_takes_fn *takes);
+/* Files that are too many to be kept here one by one. */
+typedef struct InputSet {
+    const char *what;                             /* "a sample" */
+    void *set;                                    /* who knows them */
+    const char *(*path)(const void *set, size_t); /* of each; NULL past the end */
+    void (*release)(void *set);                   /* with the context, or when it is dropped */
+} InputSet;
+/* Counts them among the inputs; and takes away again all that were added under that key. */
+void input_add_set(Ctx *cx, const char *key, InputSet set);
+void input_drop_sets(Ctx *cx, const char *key);
 void input_add_plugin(const char *path); /* of every context, as long as the process lives */
 /* Fails when a file `path` would replace an input, or would be one for the next run: it lies
  * anywhere in a folder of inputs that takes its name. */

@@ -186,16 +186,19 @@ def test_number_of_folders(verb, count, tmp_path):
 def test_folders_beside_pictures(verb, tmp_path):
     flat(tmp_path / "data", each=3)
     classes(tmp_path / "data", ["more", "and"])
-    said, = warnings(verb, DIGITS, tmp_path / "data", tmp_path)
-    assert f"{tmp_path / 'data'}: 2 folders are left out (the first: 'and')" in said
+    said, count = warnings(verb, DIGITS, tmp_path / "data", tmp_path)
+    assert f"{tmp_path / 'data'}: folders are classes, and 30 samples stand beside them (the first: 'img_00.png')" in said
+    assert "has 2 class folders" in count
 
 
 @mends("folders beside samples")
 def test_folders_in_class_folders(tmp_path):
+    """What lies deeper belongs to the class."""
     data = classes(tmp_path / "data", map(str, range(10)))
-    (data / "3" / "old").mkdir()
-    said, = warnings("evaluate", DIGITS, data, tmp_path)
-    assert f"{data}: 1 folder is left out (the first: '3/old')" in said
+    (data / "3" / "old" / "er").mkdir(parents=True)
+    shutil.copy(digit(3, 5), data / "3" / "old" / "er" / "x.png")
+    assert warnings("evaluate", DIGITS, data, tmp_path) == []
+    assert scores(DIGITS, data)["labelled"] == 31 and scores(DIGITS, data)["models"][0]["top1"] == 1
 
 
 @mends("folders beside samples")
@@ -229,7 +232,7 @@ def test_pictures_of_other_kinds_are_named(verb, tmp_path):
     for name in ("a.avif", "b.GIF", "readme.txt"):
         (tmp_path / "data" / name).write_bytes(b"x")
     said, = warnings(verb, DIGITS, tmp_path / "data", tmp_path)
-    assert "2 files are left out (the first: 'a.avif')" in said and ".png" in said
+    assert "skipped 1 .avif, 1 .gif, 1 .txt: " in said and "'a.avif'" in said and ".png" in said
 
 
 @mends("files of several kinds")
@@ -238,7 +241,7 @@ def test_arrays_beside_pictures(verb, tmp_path):
     flat(tmp_path / "data", each=3)
     flat(tmp_path / "data", each=1, ending="npy")
     said, = warnings(verb, DIGITS, tmp_path / "data", tmp_path)
-    assert "holds 30 pictures, 10 .npy and 0 .pb files, and all are taken as samples" in said
+    assert "holds 10 .npy, 30 pictures, and all are taken as samples" in said
 
 
 # ---- labels --------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
  * order, and what is odd about them.
  */
 #include "frontend/data/data.h"
-#include "ir/arena.h"
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,17 +25,15 @@ static int by_number(const void *a, const void *b)
     return order ? order : strcmp(x, y);
 }
 
-void class_folder_free(ClassFolder *c)
+int class_folder(Listing *l, const char *name)
 {
-    names_free(&c->names);
-    free(c->name);
-}
-
-static bool holds_samples(const Names *n)
-{
-    for (size_t i = 0; i < n->nfiles; i++)
-        if (kind_of(n->files[i]) != KIND_OTHER) return true;
-    return false;
+    int k = 0;
+    while (k < l->nclasses && strcmp(l->classes[k].name, name) != 0) k++;
+    if (k == l->nclasses) {
+        l->classes = xrealloc_array(l->classes, (size_t)k + 1, sizeof *l->classes);
+        l->classes[l->nclasses++] = (ClassFolder){.name = string_copy(name), .place = k};
+    }
+    return CLASS_PLACE - k;
 }
 
 /* Takes folders without samples and without a number out of the classes, where all others are
@@ -47,8 +43,8 @@ static void drop_others(qonnx_ctx *cx, Listing *l)
     int numbers = 0, kept = 0;
     for (int i = 0; i < l->nclasses; i++) {
         const ClassFolder *c = &l->classes[i];
-        if (!is_number(c->name) && holds_samples(&c->names)) return;
-        numbers += is_number(c->name) && holds_samples(&c->names);
+        if (!is_number(c->name) && c->nfiles) return;
+        numbers += is_number(c->name) && c->nfiles;
     }
     for (int i = 0; numbers && i < l->nclasses; i++) {
         ClassFolder *c = &l->classes[i];
@@ -60,26 +56,34 @@ static void drop_others(qonnx_ctx *cx, Listing *l)
                    "%s: the folder '%s' holds no samples, and is no class, since all"
                    " others are numbers",
                    l->root, c->name);
-        class_folder_free(c);
+        free(c->name);
     }
     if (numbers) l->nclasses = kept;
 }
 
-bool classes_read(qonnx_ctx *cx, const Names *root, Listing *l)
+void classes_finish(qonnx_ctx *cx, Listing *l)
 {
-    l->classes = xcalloc(root->nfolders + 1, sizeof *l->classes);
-    for (size_t i = 0; i < root->nfolders && i < INT_MAX; i++) {
-        bool is_file;
-        ClassFolder *c = &l->classes[l->nclasses++];
-        c->name = string_copy(root->folders[i]);
-        char *path = path_join(l->root, c->name);
-        bool ok = names_read(cx, path, &is_file, &c->names);
-        free(path);
-        if (!ok) return false;
+    size_t inside = 0, places = (size_t)l->nclasses;
+    for (size_t i = 0; places && i < l->nfiles; i++) {
+        int class_index = l->files[i].class_index;
+        if (class_index > CLASS_PLACE) continue;
+        l->classes[CLASS_PLACE - class_index].nfiles++;
+        inside++;
+    }
+    if (!inside) {
+        for (int i = 0; i < l->nclasses; i++) free(l->classes[i].name);
+        l->nclasses = 0;
+        return;
     }
     drop_others(cx, l);
-    if (l->nclasses) qsort(l->classes, (size_t)l->nclasses, sizeof *l->classes, by_number);
-    return true;
+    qsort(l->classes, (size_t)l->nclasses, sizeof *l->classes, by_number);
+    int *number = xcalloc(places, sizeof *number); /* of the class of each place */
+    for (int i = 0; i < l->nclasses; i++) number[l->classes[i].place] = i;
+    for (size_t i = 0; i < l->nfiles; i++) {
+        int32_t *c = &l->files[i].class_index;
+        if (*c <= CLASS_PLACE) *c = number[CLASS_PLACE - *c];
+    }
+    free(number);
 }
 
 /* ---- what is odd ----------------------------------------------------------------------------- */
@@ -124,13 +128,31 @@ static void warn_empty(qonnx_ctx *cx, const Listing *l)
                first);
 }
 
+/* Warns where samples stand beside the folders that are classes. */
+static void warn_beside(qonnx_ctx *cx, const Listing *l)
+{
+    size_t beside = 0;
+    const SampleFile *first = NULL;
+    for (size_t i = 0; i < l->nfiles; i++) {
+        if (l->files[i].class_index >= 0) continue;
+        if (!beside++) first = &l->files[i];
+    }
+    if (beside)
+        qonnx_warn(cx, NULL,
+                   "%s: folders are classes, and %zu %s beside them (the first: '%s'), without a "
+                   "class",
+                   l->root, beside, beside == 1 ? "sample stands" : "samples stand",
+                   file_name(first));
+}
+
 void qonnx_dataset_check_classes(qonnx_ctx *cx, const qonnx_dataset *d, int64_t classes,
                                  const char *output)
 {
-    const Listing *l = &d->listings[d->lead];
+    const Listing *l = d->listings[d->lead];
     if (d->labelled || !l->nclasses) return;
     warn_numbers(cx, l);
     warn_empty(cx, l);
+    warn_beside(cx, l);
     if (classes && classes != l->nclasses)
         qonnx_warn(cx, NULL,
                    "%s: has %d class folders, the model's output '%s' has %lld classes; check "

@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include "frontend/data/data.h"
-#include "ir/arena.h"
 #include "ir/ir.h"
 #include <qonnx/graph.h>
 #include <stdio.h>
@@ -15,15 +14,18 @@
 
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
-static void feed_init(Feed *f, const qonnx_value *v, int slot)
+static void feed_init(Feed *f, const qonnx_value *v, int slot, const qonnx_data_options *o)
 {
-    *f = (Feed){
-        string_copy(qonnx_value_name(v)), slot, qonnx_value_dtype(v), qonnx_value_rank(v), {0}};
+    *f = (Feed){.name = string_copy(qonnx_value_name(v)),
+                .slot = slot,
+                .dtype = qonnx_value_dtype(v),
+                .rank = qonnx_value_rank(v),
+                .arrays = o ? o->arrays : QONNX_ARRAYS_BY_SHAPE};
     for (int i = 0; i < f->rank; i++) f->dims[i] = qonnx_value_dim(v, i);
 }
 
 /* The data set of a graph, without files: one feed for every input that is no constant. */
-static qonnx_dataset *dataset_new(const qonnx_graph *g)
+static qonnx_dataset *dataset_new(const qonnx_graph *g, const qonnx_data_options *o)
 {
     qonnx_dataset *d = xcalloc(1, sizeof *d);
     d->ninputs = qonnx_graph_inputs(g);
@@ -31,7 +33,9 @@ static qonnx_dataset *dataset_new(const qonnx_graph *g)
     d->listings = xcalloc((size_t)d->ninputs, sizeof *d->listings);
     for (int i = 0; i < d->ninputs; i++) {
         const qonnx_value *v = qonnx_graph_input(g, i);
-        if (!qonnx_value_constant(v)) feed_init(&d->feeds[d->nfeeds++], v, i);
+        if (qonnx_value_constant(v)) continue;
+        d->listings[d->nfeeds] = listing_new();
+        feed_init(&d->feeds[d->nfeeds++], v, i, o);
     }
     return d;
 }
@@ -41,9 +45,10 @@ void qonnx_dataset_free(qonnx_dataset *d)
     if (!d) return;
     for (int k = 0; k < d->nfeeds; k++) {
         free(d->feeds[k].name);
-        listing_free(&d->listings[k]);
+        listing_free(d->listings[k]);
     }
     free(d->labels);
+    free(d->chosen);
     free(d->feeds);
     free(d->listings);
     free(d);
@@ -53,21 +58,29 @@ void qonnx_dataset_free(qonnx_dataset *d)
 
 static bool same_stem(const SampleFile *a, const SampleFile *b)
 {
-    return a->stem == b->stem && !memcmp(a->name, b->name, a->stem);
+    size_t n = file_stem(a);
+    return n == file_stem(b) && !memcmp(file_name(a), file_name(b), n);
 }
 
 static bool no_partner(qonnx_ctx *cx, const SampleFile *f, const Listing *other, const Feed *feed)
 {
+    if (f->by_place)
+        return qonnx_fail(cx, NULL, "%s: has no partner in %s, which holds %zu, for the model's "
+                                    "input '%s'",
+                          f->path, other->root, other->nfiles, feed->name);
     return qonnx_fail(cx, NULL, "%s: has no partner '%.*s.*' in %s for the model's input '%s'",
-                      f->path, (int)f->stem, f->name, other->root, feed->name);
+                      f->path, (int)file_stem(f), file_name(f), other->root, feed->name);
 }
 
-/* Two listings must hold the same stems; both are sorted by them. */
+/* Two listings must hold the same stems in the same order, or go by their places. */
 static bool join(qonnx_ctx *cx, const qonnx_dataset *d, int ka, int kb)
 {
-    const Listing *a = &d->listings[ka], *b = &d->listings[kb];
+    const Listing *a = d->listings[ka], *b = d->listings[kb];
     for (size_t i = 0; i < a->nfiles || i < b->nfiles; i++) {
-        if (i < a->nfiles && i < b->nfiles && same_stem(&a->files[i], &b->files[i])) continue;
+        if (i < a->nfiles && i < b->nfiles &&
+            (a->files[i].by_place || b->files[i].by_place ||
+             same_stem(&a->files[i], &b->files[i])))
+            continue;
         for (size_t j = 0; i < a->nfiles; j++) {
             if (j == b->nfiles) return no_partner(cx, &a->files[i], b, &d->feeds[kb]);
             if (same_stem(&a->files[i], &b->files[j])) break;
@@ -81,23 +94,39 @@ bool dataset_join(qonnx_ctx *cx, const qonnx_dataset *d)
 {
     int first = -1;
     for (int k = 0; k < d->nfeeds; k++) {
-        if (d->listings[k].single) continue;
+        if (d->listings[k]->single) continue;
         if (first >= 0 && !join(cx, d, first, k)) return false;
         if (first < 0) first = k;
     }
     return true;
 }
 
-/* Counts the samples of one input's files. A damaged one is found out when it is read, so that it
- * can be left out; not where it is the only one. */
+/* Whether the input can be fed from files of the forms that the listing holds. */
+static bool check_forms(qonnx_ctx *cx, const Feed *f, const Listing *l)
+{
+    const Form *checked = NULL; /* the form of the file before: most listings have one */
+    for (size_t i = 0; i < l->nfiles; i++) {
+        const Form *form = form_of(l->files[i].path);
+        if (form == checked) continue;
+        if (form && form->check && !form->check(cx, f, l->files[i].path)) return false;
+        checked = form;
+    }
+    return true;
+}
+
+/* Counts the samples of one input's files, into `first` for now. A damaged one is found out when it
+ * is read, so that it can be left out; not where it is the only one. */
 static bool count_files(qonnx_ctx *cx, qonnx_dataset *d, int k)
 {
-    Listing *l = &d->listings[k];
+    Listing *l = d->listings[k];
+    if (!check_forms(cx, &d->feeds[k], l)) return false;
     for (size_t i = 0; i < l->nfiles; i++) {
         SampleFile *f = &l->files[i];
-        bool *damaged = l->single ? NULL : &f->damaged;
-        if (!sample_count(cx, &d->feeds[k], f->path, &f->count, damaged)) return false;
-        d->ndamaged += f->damaged;
+        bool damaged = false;
+        if (!sample_count(cx, &d->feeds[k], f->path, &f->first, l->single ? NULL : &damaged))
+            return false;
+        f->damaged = damaged;
+        d->ndamaged += damaged;
     }
     return true;
 }
@@ -106,22 +135,22 @@ static bool count_files(qonnx_ctx *cx, qonnx_dataset *d, int k)
 static void lend_counts(qonnx_dataset *d, const Listing *from)
 {
     for (int k = 0; k < d->nfeeds; k++) {
-        Listing *l = &d->listings[k];
+        Listing *l = d->listings[k];
         for (size_t i = 0; !l->single && !from->single && i < l->nfiles; i++)
             if (l->files[i].damaged && !from->files[i].damaged)
-                l->files[i].count = from->files[i].count;
+                l->files[i].first = from->files[i].first;
     }
 }
 
-/* Numbers the samples of a listing, and returns how many there are. */
-static size_t number_samples(Listing *l)
+/* Numbers the samples of a listing: each file's `first`, which was its count. */
+static void number_samples(Listing *l)
 {
-    size_t total = 0;
+    l->nsamples = 0;
     for (size_t i = 0; i < l->nfiles; i++) {
-        l->files[i].first = total;
-        total += l->files[i].count;
+        size_t count = l->files[i].first;
+        l->files[i].first = l->nsamples;
+        l->nsamples += count;
     }
-    return total;
 }
 
 /* ---- one sample or several ------------------------------------------------------------------- */
@@ -129,9 +158,9 @@ static size_t number_samples(Listing *l)
 /* Room for the texts of means_one. */
 enum { MEANT = 2 * SHAPE_TEXT + 96 };
 
-/* Whether a file that counts as several samples might be meant as one, because the input's first
+/* Whether file i, which counts as several samples, might be meant as one, because the input's first
  * axis is open: "[8,576]" into `shape`, and into `how` what makes one sample of it. */
-static bool means_one(const Feed *f, const SampleFile *file, char shape[SHAPE_TEXT],
+static bool means_one(const Feed *f, const Listing *l, size_t i, char shape[SHAPE_TEXT],
                       char how[MEANT])
 {
     int64_t dims[QONNX_MAX_RANK + 1] = {1};
@@ -139,10 +168,11 @@ static bool means_one(const Feed *f, const SampleFile *file, char shape[SHAPE_TE
     Fit fit;
     char wanted[SHAPE_TEXT];
     how[0] = 0;
-    if (file->count < 2 || !npy_shape(file->path, &rank, dims + 1) || rank == QONNX_MAX_RANK)
+    if (f->arrays != QONNX_ARRAYS_BY_SHAPE || listing_count(l, i) < 2 ||
+        !npy_shape(l->files[i].path, &rank, dims + 1) || rank == QONNX_MAX_RANK)
         return false;
     qonnx_ctx *cx = qonnx_ctx_new();
-    bool fits = feed_fit(cx, f, file->path, dims, rank + 1, true, &fit) && fit.count == 1;
+    bool fits = feed_fit(cx, f, "", dims, rank + 1, true, &fit) && fit.count == 1;
     qonnx_ctx_free(cx);
     if (!fits) return false;
     shape_text(rank, dims + 1, shape);
@@ -155,42 +185,42 @@ static bool means_one(const Feed *f, const SampleFile *file, char shape[SHAPE_TE
 static void warn_mixed(qonnx_ctx *cx, const Feed *f, const Listing *l)
 {
     char shape[SHAPE_TEXT], how[MEANT];
-    const SampleFile *one = NULL, *several = NULL;
+    size_t one = l->nfiles, several = l->nfiles;
     for (size_t i = 0; i < l->nfiles; i++) {
-        const SampleFile *file = &l->files[i];
-        if (file->damaged) continue;
-        if (file->count > 1 && !several) several = file;
-        if (file->count == 1 && !one) one = file;
+        if (l->files[i].damaged) continue;
+        if (listing_count(l, i) > 1 && several == l->nfiles) several = i;
+        if (listing_count(l, i) == 1 && one == l->nfiles) one = i;
     }
-    if (one && several && means_one(f, several, shape, how))
-        qonnx_warn(cx, NULL, "%s: counts as %zu samples, %s as one%s", several->path,
-                   several->count, one->path, how);
+    if (one < l->nfiles && several < l->nfiles && means_one(f, l, several, shape, how))
+        qonnx_warn(cx, NULL, "%s: counts as %zu samples, %s as one%s", l->files[several].path,
+                   listing_count(l, several), l->files[one].path, how);
 }
 
 /* Says so where the one sample of a file goes with each of several in another file. */
 static void warn_shared(qonnx_ctx *cx, const qonnx_dataset *d)
 {
     char shape[SHAPE_TEXT], how[MEANT];
-    const Listing *lead = &d->listings[d->lead];
-    if (!lead->single || !means_one(&d->feeds[d->lead], &lead->files[0], shape, how)) return;
+    const Listing *lead = d->listings[d->lead];
+    if (!lead->single || !means_one(&d->feeds[d->lead], lead, 0, shape, how)) return;
     for (int k = 0; k < d->nfeeds; k++) {
-        const Listing *l = &d->listings[k];
-        if (!l->single || l->files[0].count != 1) continue;
+        const Listing *l = d->listings[k];
+        if (!l->single || l->nsamples != 1) continue;
         qonnx_warn(cx, NULL, "%s: counts as %zu samples, and %s goes with each of them%s",
-                   lead->root, d->count, l->root, how);
+                   lead->root, d->all, l->root, how);
         return;
     }
 }
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-/* What to do about two files that hold other numbers of samples: the text of means_one. */
-static const char *advice(const Feed *fa, const SampleFile *a, const Feed *fb, const SampleFile *b,
-                          char how[MEANT])
+/* What to do about two files, the i-th of feeds a and b, that hold other numbers of samples: the
+ * text of means_one. */
+static const char *advice(const qonnx_dataset *d, int a, int b, size_t i, char how[MEANT])
 {
     char shape[SHAPE_TEXT];
-    if (b->count == 1 && means_one(fa, a, shape, how)) return how;
-    if (a->count == 1) means_one(fb, b, shape, how);
+    const Listing *la = d->listings[a], *lb = d->listings[b];
+    if (listing_count(lb, i) == 1 && means_one(&d->feeds[a], la, i, shape, how)) return how;
+    if (listing_count(la, i) == 1) means_one(&d->feeds[b], lb, i, shape, how);
     else how[0] = 0;
     return how;
 }
@@ -199,32 +229,30 @@ static const char *advice(const Feed *fa, const SampleFile *a, const Feed *fb, c
 static bool check_counts(qonnx_ctx *cx, const qonnx_dataset *d, int ka, int kb)
 {
     char how[MEANT];
-    const Listing *a = &d->listings[ka], *b = &d->listings[kb];
-    for (size_t i = 0; i < a->nfiles; i++) {
-        const SampleFile *x = &a->files[i], *y = &b->files[i];
-        if (x->count != y->count)
+    const Listing *a = d->listings[ka], *b = d->listings[kb];
+    for (size_t i = 0; i < a->nfiles; i++)
+        if (listing_count(a, i) != listing_count(b, i))
             return qonnx_fail(cx, NULL, "%s: holds %zu samples, its partner %s holds %zu%s",
-                              x->path, x->count, y->path, y->count,
-                              advice(&d->feeds[ka], x, &d->feeds[kb], y, how));
-    }
+                              a->files[i].path, listing_count(a, i), b->files[i].path,
+                              listing_count(b, i), advice(d, ka, kb, i, how));
     return true;
 }
 
 /* Whether the numbers of samples go together. A single file of one sample serves all of them. */
-static bool check_totals(qonnx_ctx *cx, const qonnx_dataset *d, const size_t *totals)
+static bool check_totals(qonnx_ctx *cx, const qonnx_dataset *d)
 {
     char shape[SHAPE_TEXT], how[MEANT] = "";
-    const Listing *lead = &d->listings[d->lead];
+    const Listing *lead = d->listings[d->lead];
     for (int k = 0; k < d->nfeeds; k++) {
-        const Listing *l = &d->listings[k];
-        if (l->single && totals[k] == 1) continue;
+        const Listing *l = d->listings[k];
+        if (l->single && l->nsamples == 1) continue;
         if (!l->single && !lead->single) {
             if (!check_counts(cx, d, d->lead, k)) return false;
-        } else if (totals[k] != d->count) {
-            if (l->single) means_one(&d->feeds[k], &l->files[0], shape, how);
-            else if (lead->single) means_one(&d->feeds[d->lead], &lead->files[0], shape, how);
-            return qonnx_fail(cx, NULL, "%s: holds %zu samples, %s holds %zu%s", l->root, totals[k],
-                              lead->root, d->count, how);
+        } else if (l->nsamples != d->all) {
+            if (l->single) means_one(&d->feeds[k], l, 0, shape, how);
+            else if (lead->single) means_one(&d->feeds[d->lead], lead, 0, shape, how);
+            return qonnx_fail(cx, NULL, "%s: holds %zu samples, %s holds %zu%s", l->root,
+                              l->nsamples, lead->root, d->all, how);
         }
     }
     return true;
@@ -235,19 +263,17 @@ static bool count_all(qonnx_ctx *cx, qonnx_dataset *d)
 {
     for (int k = 0; k < d->nfeeds; k++)
         if (!count_files(cx, d, k)) return false;
-    for (int k = 0; d->ndamaged && k < d->nfeeds; k++) lend_counts(d, &d->listings[k]);
-    size_t *totals = xcalloc((size_t)d->nfeeds, sizeof *totals);
+    for (int k = 0; d->ndamaged && k < d->nfeeds; k++) lend_counts(d, d->listings[k]);
     for (int k = 0; k < d->nfeeds; k++) {
-        totals[k] = number_samples(&d->listings[k]);
-        if (k && totals[k] <= d->count) continue;
-        d->count = totals[k];
+        number_samples(d->listings[k]);
+        if (k && d->listings[k]->nsamples <= d->all) continue;
+        d->all = d->listings[k]->nsamples;
         d->lead = k;
     }
-    bool ok = check_totals(cx, d, totals);
-    for (int k = 0; ok && k < d->nfeeds; k++) warn_mixed(cx, &d->feeds[k], &d->listings[k]);
-    if (ok) warn_shared(cx, d);
-    free(totals);
-    return ok;
+    if (!check_totals(cx, d)) return false;
+    for (int k = 0; k < d->nfeeds; k++) warn_mixed(cx, &d->feeds[k], d->listings[k]);
+    warn_shared(cx, d);
+    return true;
 }
 
 /* ---- which files they are -------------------------------------------------------------------- */
@@ -255,48 +281,75 @@ static bool count_all(qonnx_ctx *cx, qonnx_dataset *d)
 /* Whether a file of that name in a directory of samples is read. */
 static bool takes_name(const char *name)
 {
-    return *name != '.' && (kind_of(name) != KIND_OTHER || !strcmp(name, "labels.txt"));
+    return *name != '.' && (form_of(name) || !strcmp(name, "labels.txt"));
+}
+
+static const char *path_at(const void *listing, size_t i)
+{
+    const Listing *l = listing;
+    return i < l->nfiles ? l->files[i].path : NULL;
+}
+
+static void release_listing(void *listing)
+{
+    listing_free(listing);
+}
+
+/* What tells the data sets of a context apart: its specs, a line each. malloc'd. */
+static char *specs_text(const char *const *specs, int nspecs)
+{
+    size_t bytes = 1, at = 0;
+    for (int i = 0; i < nspecs; i++) bytes += strlen(specs[i]) + 1;
+    char *text = xmalloc(bytes);
+    for (int i = 0; i < nspecs; i++) {
+        size_t n = strlen(specs[i]);
+        memcpy(text + at, specs[i], n);
+        text[at + n] = '\n';
+        at += n + 1;
+    }
+    text[at] = 0;
+    return text;
 }
 
 /* Counts the files, and the directories that they were found in, among the context's inputs. */
-static void add_inputs(qonnx_ctx *cx, const qonnx_dataset *d)
+static void add_inputs(qonnx_ctx *cx, const qonnx_dataset *d, const char *specs)
 {
     for (int k = 0; k < d->nfeeds; k++) {
-        const Listing *l = &d->listings[k];
-        size_t known = 0; /* length of the directory that was added last */
-        if (l->root) input_add_folder(cx, l->root, "a sample", takes_name);
-        for (size_t i = 0; i < l->nfiles; i++) {
-            const char *path = l->files[i].path, *slash = strrchr(path, '/');
-            size_t n = slash && !l->single ? (size_t)(slash - path) : 0;
-            input_add(cx, path, "a sample");
-            if (!n || (i && n == known && !memcmp(path, l->files[i - 1].path, n))) continue;
-            char *folder = string_copy(path);
-            folder[n] = 0;
-            input_add_folder(cx, folder, "a sample", takes_name);
-            free(folder);
-            known = n;
-        }
+        Listing *l = d->listings[k];
+        for (size_t i = 0; i < l->nfolders; i++)
+            input_add_folder(cx, l->folders[i], "a sample", takes_name);
+        const InputSet set = {"a sample", listing_share(l), path_at, release_listing};
+        input_add_set(cx, specs, set);
     }
 }
 
-void qonnx_data_inputs(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                             int nspecs)
+/* Finds the files of the specs. What an earlier data set of the same specs had found makes way. */
+static bool find_files(qonnx_ctx *cx, qonnx_ctx *told, qonnx_dataset *d, const char *const *specs,
+                       int nspecs)
+{
+    char *text = specs_text(specs, nspecs);
+    input_drop_sets(cx, text);
+    bool ok = dataset_find(told, d, specs, nspecs);
+    add_inputs(cx, d, text);
+    free(text);
+    return ok;
+}
+
+void qonnx_data_inputs(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs, int nspecs)
 {
     qonnx_ctx *quiet = ctx_quiet();
-    qonnx_dataset *d = dataset_new(g);
-    (void)!dataset_find(quiet, d, specs, nspecs);
-    add_inputs(cx, d);
+    qonnx_dataset *d = dataset_new(g, NULL);
+    (void)!find_files(cx, quiet, d, specs, nspecs);
     qonnx_dataset_free(d);
     qonnx_ctx_free(quiet);
 }
 
 qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g, const char *const *specs,
-                                  int nspecs)
+                                  int nspecs, const qonnx_data_options *o)
 {
-    qonnx_dataset *d = dataset_new(g);
-    if (dataset_find(cx, d, specs, nspecs) && count_all(cx, d)) {
-        add_inputs(cx, d);
-        d->all = d->count;
+    qonnx_dataset *d = dataset_new(g, o);
+    if (find_files(cx, cx, d, specs, nspecs) && count_all(cx, d)) {
+        d->count = d->all;
         return d;
     }
     qonnx_dataset_free(d);
@@ -315,21 +368,45 @@ int qonnx_dataset_inputs(const qonnx_dataset *d)
     return d->ninputs;
 }
 
+/* Where sample i stands among all that the files hold. */
+static size_t row_of(const qonnx_dataset *d, size_t i)
+{
+    if (d->chosen) return d->chosen[i];
+    if (d->count == d->all) return i;
+    return (size_t)((unsigned __int128)i * d->all / d->count);
+}
+
 void qonnx_dataset_limit(qonnx_dataset *d, size_t count)
 {
     if (count < d->count) d->count = count;
 }
 
-/* Where sample i stands among all that the files hold: a limited set is spread evenly. */
-static size_t row_of(const qonnx_dataset *d, size_t i)
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t random_next(uint64_t *state)
 {
-    return d->count == d->all ? i : (size_t)((unsigned __int128)i * d->all / d->count);
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
 }
 
-/* The file that holds sample i of feed k; i counts all that the files hold. */
-static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i)
+void qonnx_dataset_choose(qonnx_dataset *d, size_t count, uint64_t seed)
 {
-    const Listing *l = &d->listings[k];
+    if (count >= d->count) return;
+    size_t taken = 0, *chosen = xmalloc_array(count, sizeof *chosen);
+    for (size_t i = 0; taken < count; i++) {
+        unsigned __int128 draw = (unsigned __int128)random_next(&seed) * (d->count - i);
+        if ((uint64_t)(draw >> 64) < count - taken) chosen[taken++] = i;
+    }
+    d->chosen = chosen;
+    d->count = count;
+}
+
+/* The file that holds sample i of feed k, and which of its samples that is; i counts all that the
+ * files hold. */
+static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i, size_t *row)
+{
+    const Listing *l = d->listings[k];
     size_t low = 0, high = l->nfiles; /* files[low].first <= i, files[high].first > i */
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
@@ -338,25 +415,26 @@ static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i)
         else
             high = middle;
     }
+    if (row) *row = l->nsamples == 1 ? 0 : i - l->files[low].first;
     return &l->files[low];
 }
 
 const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, row_of(d, i))->path;
+    return file_of(d, d->lead, row_of(d, i), NULL)->path;
 }
 
 int qonnx_dataset_class(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, row_of(d, i))->class_index;
+    return file_of(d, d->lead, row_of(d, i), NULL)->class_index;
 }
 
 bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_tensor *tensors)
 {
     for (int k = 0; k < d->ninputs; k++) tensors[k] = (qonnx_tensor){0};
     for (int k = 0; k < d->nfeeds; k++) {
-        const SampleFile *f = file_of(d, k, row_of(d, i));
-        size_t row = f->count == 1 ? 0 : row_of(d, i) - f->first;
+        size_t row;
+        const SampleFile *f = file_of(d, k, row_of(d, i), &row);
         if (sample_read(cx, &d->feeds[k], f->path, row, &tensors[d->feeds[k].slot])) continue;
         qonnx_sample_free(tensors, d->ninputs);
         return false;
@@ -367,7 +445,7 @@ bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_t
 bool dataset_damaged(const qonnx_dataset *d, size_t i)
 {
     for (int k = 0; k < d->nfeeds; k++)
-        if (sample_damaged(file_of(d, k, row_of(d, i))->path)) return true;
+        if (sample_damaged(file_of(d, k, row_of(d, i), NULL)->path)) return true;
     return false;
 }
 
@@ -375,7 +453,7 @@ bool dataset_known_damaged(const qonnx_dataset *d, size_t *i)
 {
     for (*i = 0; d->ndamaged && *i < d->count; ++*i)
         for (int k = 0; k < d->nfeeds; k++)
-            if (file_of(d, k, row_of(d, *i))->damaged) return true;
+            if (file_of(d, k, row_of(d, *i), NULL)->damaged) return true;
     return false;
 }
 
@@ -393,11 +471,12 @@ void dataset_hash(const qonnx_dataset *d, uint8_t hash[16])
     for (int k = 0; k < d->nfeeds; k++) {
         const SampleFile *last = NULL;
         for (size_t i = 0; i < d->count; i++) {
-            const SampleFile *f = file_of(d, k, row_of(d, i));
-            int64_t numbers[2] = {(int64_t)(f->count == 1 ? 0 : row_of(d, i) - f->first), 0};
+            size_t row;
+            const SampleFile *f = file_of(d, k, row_of(d, i), &row);
+            int64_t numbers[2] = {(int64_t)row, 0};
             if (f != last) numbers[1] = size_of(f->path);
             XXH3_128bits_update(&h, numbers, sizeof numbers);
-            if (f != last) XXH3_128bits_update(&h, f->name, strlen(f->name) + 1);
+            if (f != last) XXH3_128bits_update(&h, file_name(f), strlen(file_name(f)) + 1);
             last = f;
         }
     }

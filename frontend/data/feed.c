@@ -1,15 +1,10 @@
-/* frontend/data/feed.c - fitting what a file holds to what a graph input wants, and choosing the
- * reader by the file's name.
+/* frontend/data/feed.c - fitting what a file holds to what a graph input wants.
  */
 #include "frontend/data/data.h"
-#include "frontend/data/picture.h"
-#include "ir/ir.h"
 #include "ir/size.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
 const char *shape_text(int rank, const int64_t *dims, char text[SHAPE_TEXT])
 {
@@ -53,15 +48,18 @@ static void fit_shape(Fit *out, int64_t axis, const int64_t *dims, int rank)
 static bool fit_rules(const Feed *f, const int64_t *dims, int rank, bool rows, Fit *out)
 {
     int want = f->rank;
-    bool same = want < 0 || (rank == want && fits(dims, f->dims, rank));
+    bool batch = rows && f->arrays == QONNX_ARRAYS_BATCH;
+    bool same = !batch && (want < 0 || (rank == want && fits(dims, f->dims, rank)));
     bool tail = want > 0 && rank == want && fits(dims + 1, f->dims + 1, rank - 1);
+    if (f->arrays == QONNX_ARRAYS_SAMPLE) rows = false;
     *out = (Fit){.count = 1};
-    if (rows && tail && (has_batch(f) || (!same && rank > 1))) {
+    if (rows && ((tail && (has_batch(f) || (!same && (rank > 1 || (batch && f->dims[0] < 0))))) ||
+                 (batch && want < 0 && rank > 0))) {
         out->split = true;
         fit_shape(out, 1, dims + 1, rank - 1);
     } else if (same) {
         fit_shape(out, -1, dims, rank);
-    } else if (want == rank + 1 && fits(dims, f->dims + 1, rank)) {
+    } else if (!batch && want == rank + 1 && fits(dims, f->dims + 1, rank)) {
         fit_shape(out, 1, dims, rank);
     } else if (rows && rank == want + 1 && fits(dims + 1, f->dims, want)) {
         out->split = true;
@@ -73,100 +71,31 @@ static bool fit_rules(const Feed *f, const int64_t *dims, int rank, bool rows, F
     return true;
 }
 
+/* What was asked for beyond the shapes, behind a message. */
+static const char *asked(const Feed *f)
+{
+    switch (f->arrays) {
+    case QONNX_ARRAYS_SAMPLE:
+        return " (--npy sample: an array is one)";
+    case QONNX_ARRAYS_BATCH:
+        return " (--npy batch: the first axis counts samples)";
+    default:
+        return "";
+    }
+}
+
 bool feed_fit(qonnx_ctx *cx, const Feed *f, const char *path, const int64_t *dims, int rank,
               bool rows, Fit *out)
 {
     char have[SHAPE_TEXT], want[SHAPE_TEXT];
     if (!fit_rules(f, dims, rank, rows, out))
-        return qonnx_fail(cx, NULL, "%s: shape is %s, the model's input '%s' wants %s", path,
+        return qonnx_fail(cx, NULL, "%s: shape is %s, the model's input '%s' wants %s%s", path,
                           shape_text(rank, dims, have), f->name,
-                          shape_text(f->rank, f->dims, want));
+                          shape_text(f->rank, f->dims, want), rows ? asked(f) : "");
     if (!out->count)
         return qonnx_fail(cx, NULL, "%s: shape is %s: there is no sample in it", path,
                           shape_text(rank, dims, have));
     return true;
-}
-
-Kind kind_of(const char *name)
-{
-    static const struct {
-        const char *extension;
-        Kind kind;
-    } kinds[] = {{".npy", KIND_NPY},
-                 {".pb", KIND_PB}};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcasecmp(dot, kinds[i].extension)) return kinds[i].kind;
-    return picture_named(name) ? KIND_IMAGE : KIND_OTHER;
-}
-
-static bool unknown_kind(qonnx_ctx *cx, const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return qonnx_fail(cx, NULL, "%s: no sample file; .npy, .pb, %s are read%s", path,
-                      picture_extensions(),
-                      dot && !strcasecmp(dot, ".npz") ? ": unpack the archive (unzip)" : "");
-}
-
-bool sample_damaged(const char *path)
-{
-    struct stat st;
-    if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size) return true;
-    qonnx_ctx *cx = qonnx_ctx_new();
-    FileMap m;
-    bool damaged = false;
-    if (file_map(cx, path, &m)) {
-        Kind kind = kind_of(path);
-        damaged = kind == KIND_NPY     ? npy_damaged(cx, path, &m)
-                  : kind == KIND_IMAGE ? image_damaged(cx, path, &m)
-                  : kind == KIND_PB    ? pb_damaged(cx, path, &m)
-                                       : false;
-        file_unmap(&m);
-    }
-    qonnx_ctx_free(cx);
-    return damaged;
-}
-
-/* The count of an .npy file, which stands in its header. */
-static bool count_npy(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count, bool *damaged)
-{
-    qonnx_ctx *own = qonnx_ctx_new(); /* damage is no failure yet */
-    bool ok = npy_count(own, f, path, count);
-    if (!ok && damaged) *damaged = sample_damaged(path);
-    if (!ok && damaged && *damaged) ok = true;
-    else if (!ok) ctx_take_error(cx, own);
-    qonnx_ctx_free(own);
-    return ok;
-}
-
-bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count, bool *damaged)
-{
-    *count = 1;
-    if (damaged) *damaged = false;
-    switch (kind_of(path)) {
-    case KIND_NPY:
-        return count_npy(cx, f, path, count, damaged);
-    case KIND_IMAGE:
-        return image_check(cx, f, path);
-    case KIND_PB:
-        return true;
-    default:
-        return unknown_kind(cx, path);
-    }
-}
-
-bool sample_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
-{
-    switch (kind_of(path)) {
-    case KIND_NPY:
-        return npy_read(cx, f, path, row, out);
-    case KIND_IMAGE:
-        return image_read(cx, f, path, out);
-    case KIND_PB:
-        return pb_read(cx, f, path, out);
-    default:
-        return unknown_kind(cx, path);
-    }
 }
 
 bool sample_new(qonnx_ctx *cx, const Feed *f, const char *path, const Fit *fit, qonnx_tensor *out)
@@ -181,20 +110,6 @@ bool sample_new(qonnx_ctx *cx, const Feed *f, const char *path, const Fit *fit, 
     out->data = data;
     out->bytes = bytes;
     return true;
-}
-
-bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t)
-{
-    *t = (qonnx_tensor){0};
-    input_add(cx, path, "a sample");
-    switch (kind_of(path)) {
-    case KIND_NPY:
-        return npy_load(cx, path, t);
-    case KIND_PB:
-        return pb_load(cx, path, t);
-    default:
-        return qonnx_fail(cx, NULL, "%s: no tensor file; .npy and .pb are read", path);
-    }
 }
 
 void qonnx_sample_free(qonnx_tensor *tensors, int count)

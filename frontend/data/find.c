@@ -1,10 +1,14 @@
-/* frontend/data/find.c - which files a data set's specs mean: one path in one of several forms, or
- * NAME=PATH for every input.
+/* frontend/data/find.c - which files a data set's specs mean: paths, each in one of several forms,
+ * or NAME=PATH for every input. A directory is tried as, in this order: samples in the form of
+ * ONNX's backend tests; a folder of files for every input; a folder for every sample, with a file
+ * for every input; and files, or folders of them that are classes.
  */
 #include "frontend/data/data.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* "a, b, c": the names of the inputs, cut short where there are many. */
 static const char *input_names(const qonnx_dataset *d, char text[256])
@@ -18,6 +22,15 @@ static const char *input_names(const qonnx_dataset *d, char text[256])
     if (at >= 200) memcpy(text + 200, "...", 4);
     return text;
 }
+
+/* Notes the path among the roots of every input. */
+static void add_root(qonnx_dataset *d, const char *path)
+{
+    for (int k = 0; k < d->nfeeds; k++) listing_root(d->listings[k], path);
+    listing_folder(d->listings[0], path);
+}
+
+/* ---- the form of ONNX's backend tests -------------------------------------------------------- */
 
 /* Whether the files are one sample in the form of ONNX's backend tests: input_0.pb, input_1.pb,
  * and none beyond the model's inputs. */
@@ -36,7 +49,8 @@ static void warn_beside(qonnx_ctx *cx, const char *root, const char *sub, const 
     for (size_t i = 0; i < n->nfiles; i++) {
         const char *file = n->files[i];
         bool own = !strncmp(file, "input_", 6) || !strncmp(file, "output_", 7);
-        if (kind_of(file) == KIND_OTHER || (own && kind_of(file) == KIND_PB)) continue;
+        const char *dot = strrchr(file, '.');
+        if (!form_of(file) || (own && !strcmp(dot, ".pb"))) continue;
         if (!files++) first = file;
     }
     if (n->nfolders && !first) first = n->folders[0];
@@ -69,35 +83,57 @@ static bool add_test_form(qonnx_ctx *cx, qonnx_dataset *d, const char *root, con
         if (!has_name(n->files, n->nfiles, file))
             return qonnx_fail(cx, NULL, "%s%s%s: has no %s for the model's input '%s'", root,
                               *sub ? "/" : "", sub, file, d->feeds[k].name);
-        char *name = *sub ? path_join(sub, file) : string_copy(file);
-        if (!d->listings[k].root) d->listings[k].root = string_copy(root);
-        listing_add(&d->listings[k], root, name, -1);
+        char *name = path_join(sub, file);
+        listing_add(d->listings[k], root, name, -1)->by_place = true;
         free(name);
     }
     warn_beside(cx, root, sub, n);
     return true;
 }
 
+/* Whether root/sub/input_0.pb is there. */
+static bool has_test_input(const char *root, const char *sub)
+{
+    char *folder = path_join(root, sub), *path = path_join(folder, "input_0.pb");
+    bool there = !access(path, F_OK);
+    free(folder);
+    free(path);
+    return there;
+}
+
+/* Reads the folder `sub` of `root`. */
+static bool read_folder(qonnx_ctx *cx, const char *root, const char *sub, Names *out)
+{
+    bool is_file;
+    char *path = path_join(root, sub);
+    bool ok = names_read(cx, path, &is_file, out);
+    free(path);
+    return ok;
+}
+
 /* Adds every folder of the root that is one sample in the tests' form; other folders stay out. */
 static bool add_test_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, const Names *n)
 {
     bool ok = true;
-    size_t left = 0;
+    size_t left = 0, taken = 0;
     const char *first = NULL;
     for (size_t i = 0; ok && i < n->nfolders; i++) {
-        Names sub;
-        bool is_file;
-        char *path = path_join(root, n->folders[i]);
-        ok = names_read(cx, path, &is_file, &sub);
-        free(path);
-        if (ok && is_test_form(d, &sub)) ok = add_test_form(cx, d, root, n->folders[i], &sub);
-        else if (!left++) first = n->folders[i];
+        Names sub = {0};
+        bool test = has_test_input(root, n->folders[i]);
+        if (test) ok = read_folder(cx, root, n->folders[i], &sub);
+        if (ok && test && is_test_form(d, &sub)) {
+            ok = add_test_form(cx, d, root, n->folders[i], &sub);
+            taken++;
+        } else if (!left++) {
+            first = n->folders[i];
+        }
         names_free(&sub);
     }
-    if (ok && d->listings[0].nfiles)
-        warn_unused(cx, root, left, first, "sample with an input_0.pb");
+    if (ok && taken) warn_unused(cx, root, left, first, "sample with an input_0.pb");
     return ok;
 }
+
+/* ---- a folder of files for every input ------------------------------------------------------- */
 
 /* The folder that holds the samples of feed k: named as the input is, or input_K; NULL if there is
  * none. */
@@ -125,7 +161,7 @@ static bool add_feed_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, 
     bool ok = true;
     for (int k = 0; ok && k < d->nfeeds; k++) {
         char *path = path_join(root, feed_folder(d, k, by_name, n));
-        ok = listing_read(cx, path, &d->listings[k]);
+        ok = listing_read(cx, path, d->listings[k]);
         free(path);
     }
     size_t left = 0;
@@ -137,46 +173,153 @@ static bool add_feed_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, 
         if (!taken && !left++) first = n->folders[i];
     }
     if (ok) warn_unused(cx, root, left, first, "input of the model");
-    return ok && dataset_join(cx, d);
+    return ok;
+}
+
+/* ---- a folder for every sample --------------------------------------------------------------- */
+
+/* The file of feed k: "NAME.npy", or "input_K.npy", with any ending that is read; NULL: there is
+ * none. */
+static const char *feed_file(const qonnx_dataset *d, int k, bool by_name, const Names *n)
+{
+    char number[32];
+    snprintf(number, sizeof number, "input_%d", k);
+    const char *wanted = by_name ? d->feeds[k].name : number;
+    size_t length = strlen(wanted);
+    for (size_t i = 0; i < n->nfiles; i++) {
+        const char *file = n->files[i], *dot = strrchr(file, '.');
+        if (form_of(file) && (size_t)(dot - file) == length && !memcmp(file, wanted, length))
+            return file;
+    }
+    return NULL;
+}
+
+/* Whether the files of samples in a folder are one for each input. */
+static bool is_sample_folder(const qonnx_dataset *d, bool by_name, const Names *n)
+{
+    int files = 0;
+    for (size_t i = 0; i < n->nfiles && files <= d->nfeeds; i++) files += !!form_of(n->files[i]);
+    for (int k = 0; k < d->nfeeds; k++)
+        if (!feed_file(d, k, by_name, n)) return false;
+    return files == d->nfeeds;
+}
+
+/* Adds the sample in the folder `sub` of `root` ("": the root itself). */
+static bool add_sample_folder(qonnx_ctx *cx, qonnx_dataset *d, const char *root, const char *sub,
+                              bool by_name, const Names *n)
+{
+    for (int k = 0; k < d->nfeeds; k++) {
+        const char *file = feed_file(d, k, by_name, n);
+        if (!file)
+            return qonnx_fail(cx, NULL,
+                              "%s/%s: has no file for the model's input '%s', as the other folders "
+                              "have",
+                              root, sub, d->feeds[k].name);
+        char *name = path_join(sub, file);
+        listing_add(d->listings[k], root, name, -1)->by_place = true;
+        free(name);
+    }
+    return true;
+}
+
+/* Adds the folders of the root where the first is a sample; *taken: it is. */
+static bool add_sample_folders(qonnx_ctx *cx, qonnx_dataset *d, const char *root, bool by_name,
+                               const Names *n, bool *taken)
+{
+    bool ok = true;
+    *taken = false;
+    for (size_t i = 0; ok && i < n->nfolders && (!i || *taken); i++) {
+        Names sub;
+        ok = read_folder(cx, root, n->folders[i], &sub);
+        if (ok && !i) *taken = is_sample_folder(d, by_name, &sub);
+        if (ok && *taken) ok = add_sample_folder(cx, d, root, n->folders[i], by_name, &sub);
+        names_free(&sub);
+    }
+    return ok;
+}
+
+/* ---- any path -------------------------------------------------------------------------------- */
+
+/* Adds a folder that holds all inputs' samples in a form of its own; *taken: it does. */
+static bool add_joined(qonnx_ctx *cx, qonnx_dataset *d, const char *path, const Names *n,
+                       bool *taken)
+{
+    bool flat = false;
+    size_t before = d->listings[0]->nfiles;
+    *taken = true;
+    for (size_t i = 0; i < n->nfiles; i++) flat |= form_of(n->files[i]) != NULL;
+    if (is_test_form(d, n)) return add_test_form(cx, d, path, "", n);
+    for (int named = 1; d->nfeeds > 1 && named >= 0; named--)
+        if (is_sample_folder(d, named, n)) return add_sample_folder(cx, d, path, "", named, n);
+    *taken = false;
+    if (flat) return true;
+    if (!add_test_folders(cx, d, path, n)) return false;
+    *taken = d->listings[0]->nfiles > before;
+    for (int named = 1; !*taken && named >= 0; named--) {
+        *taken = has_feed_folders(d, named, n);
+        if (*taken) return add_feed_folders(cx, d, path, named, n);
+    }
+    for (int named = 1; !*taken && named >= 0; named--)
+        if (!add_sample_folders(cx, d, path, named, n, taken)) return false;
+    return true;
+}
+
+/* Fails because the path does not say which input's the samples are. */
+static bool fail_inputs(qonnx_ctx *cx, const qonnx_dataset *d, const char *path, bool is_file)
+{
+    char text[256];
+    return qonnx_fail(cx, NULL, "%s: the model has %d inputs (%s); give NAME=%s for each%s", path,
+                      d->nfeeds, input_names(d, text), is_file ? "FILE" : "PATH",
+                      is_file ? "" : ", or a directory with a folder of that name for each");
 }
 
 /* A directory of samples, for all inputs. */
 static bool add_directory(qonnx_ctx *cx, qonnx_dataset *d, const char *path, const Names *n)
 {
-    char text[256];
-    bool flat = false;
-    if (has_name(n->files, n->nfiles, "labels.txt")) d->labels = path_join(path, "labels.txt");
-    for (size_t i = 0; i < n->nfiles; i++) flat |= kind_of(n->files[i]) != KIND_OTHER;
-    if (is_test_form(d, n)) return add_test_form(cx, d, path, "", n);
-    if (!flat && has_feed_folders(d, true, n)) return add_feed_folders(cx, d, path, true, n);
-    if (!flat && has_feed_folders(d, false, n)) return add_feed_folders(cx, d, path, false, n);
-    if (!flat && !add_test_folders(cx, d, path, n)) return false;
-    if (d->listings[0].nfiles) return true;
-    if (d->nfeeds == 1) return listing_read(cx, path, &d->listings[0]);
-    return qonnx_fail(cx, NULL,
-                      "%s: the model has %d inputs (%s); give NAME=PATH for each, or a "
-                      "directory with a folder of that name for each",
-                      path, d->nfeeds, input_names(d, text));
+    bool taken;
+    if (!d->labels && has_name(n->files, n->nfiles, "labels.txt"))
+        d->labels = path_join(path, "labels.txt");
+    if (!add_joined(cx, d, path, n, &taken)) return false;
+    if (taken) return add_root(d, path), true;
+    if (d->nfeeds == 1) return listing_walk(cx, path, n, d->listings[0]);
+    return fail_inputs(cx, d, path, false);
 }
 
-/* A spec that is a path. */
-static bool add_path(qonnx_ctx *cx, qonnx_dataset *d, const char *path)
+/* Adds a path, one of several if `skipped` is not NULL: files of forms that are not read go there
+ * then. */
+static bool add_path(qonnx_ctx *cx, qonnx_dataset *d, const char *path, Skipped *skipped)
 {
     Names names;
     bool is_file;
-    char text[256];
+    if (*path == '@' && d->nfeeds == 1) return listing_read(cx, path, d->listings[0]);
+    if (*path == '@') return fail_inputs(cx, d, path, true);
     if (!names_read(cx, path, &is_file, &names)) return false;
-    bool ok;
-    if (!is_file)
-        ok = add_directory(cx, d, path, &names);
-    else if (d->nfeeds == 1)
-        ok = listing_read(cx, path, &d->listings[0]);
-    else
-        ok = qonnx_fail(cx, NULL, "%s: the model has %d inputs (%s); give NAME=FILE for each", path,
-                        d->nfeeds, input_names(d, text));
+    bool ok = true;
+    if (!is_file) ok = add_directory(cx, d, path, &names);
+    else if (skipped && !form_of(path)) skip_file(skipped, path);
+    else if (d->nfeeds == 1) ok = listing_read(cx, path, d->listings[0]);
+    else ok = fail_inputs(cx, d, path, true);
     names_free(&names);
     return ok;
 }
+
+/* Adds one path or more. */
+static bool add_paths(qonnx_ctx *cx, qonnx_dataset *d, const char *const *specs, int nspecs)
+{
+    Skipped skipped = {0};
+    char endings[ENDINGS_TEXT];
+    bool ok = true;
+    for (int i = 0; ok && i < nspecs; i++)
+        ok = add_path(cx, d, specs[i], nspecs > 1 ? &skipped : NULL);
+    if (ok && !d->listings[0]->nfiles)
+        ok = qonnx_fail(cx, NULL, "%s: no sample file, nor is one of the %d behind it; %s are read",
+                        specs[0], nspecs - 1, form_endings(endings));
+    if (ok) skipped_tell(cx, "samples", &skipped);
+    free(skipped.data);
+    return ok;
+}
+
+/* ---- NAME=PATH ------------------------------------------------------------------------------- */
 
 /* The feed whose name and '=' the spec begins with; the longest such name wins. -1 if none. */
 static int spec_feed(const qonnx_dataset *d, const char *spec)
@@ -203,23 +346,26 @@ static bool add_named(qonnx_ctx *cx, qonnx_dataset *d, const char *const *specs,
                               "data '%s': does not name an input of the model; give "
                               "NAME=PATH for each of: %s",
                               specs[i], input_names(d, text));
-        if (d->listings[k].root)
+        if (d->listings[k]->root)
             return qonnx_fail(cx, NULL, "data '%s': the input '%s' has its samples already",
                               specs[i], d->feeds[k].name);
-        if (!listing_read(cx, specs[i] + strlen(d->feeds[k].name) + 1, &d->listings[k]))
+        if (!listing_read(cx, specs[i] + strlen(d->feeds[k].name) + 1, d->listings[k]))
             return false;
     }
     for (int k = 0; k < d->nfeeds; k++)
-        if (!d->listings[k].root)
+        if (!d->listings[k]->root)
             return qonnx_fail(cx, NULL, "the model's input '%s' has no samples; give %s=PATH",
                               d->feeds[k].name, d->feeds[k].name);
-    return dataset_join(cx, d);
+    return true;
 }
 
 bool dataset_find(qonnx_ctx *cx, qonnx_dataset *d, const char *const *specs, int nspecs)
 {
+    bool named = false;
     if (nspecs < 1) return qonnx_fail(cx, NULL, "no samples are given");
     if (!d->nfeeds) return qonnx_fail(cx, NULL, "%s: the model has no inputs to feed", specs[0]);
-    if (nspecs > 1 || spec_feed(d, specs[0]) >= 0) return add_named(cx, d, specs, nspecs);
-    return add_path(cx, d, specs[0]);
+    for (int i = 0; i < nspecs; i++) named |= spec_feed(d, specs[i]) >= 0;
+    if (!(named ? add_named : add_paths)(cx, d, specs, nspecs)) return false;
+    for (int k = 0; k < d->nfeeds; k++) listing_finish(cx, d->listings[k]);
+    return dataset_join(cx, d);
 }

@@ -128,8 +128,9 @@ static void place(const Picture *p, const Layout *l, qonnx_tensor *t)
     }
 }
 
-bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
+bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
+    (void)row; /* there is one */
     Layout l = {0};
     FileMap m;
     Picture p;

@@ -3,17 +3,9 @@
  * labels are often made for pictures that became arrays later.
  */
 #include "frontend/data/data.h"
-#include "ir/arena.h"
 #include "ir/ir.h"
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A piece of the text. */
-typedef struct Slice {
-    const char *at; /* not ended by a NUL */
-    size_t n;       /* bytes */
-} Slice;
 
 /* One line. */
 typedef struct Label {
@@ -36,51 +28,12 @@ typedef struct Labelling {
     int *before;          /* [l->nfiles] the classes that the files of l->files had */
 } Labelling;
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static Slice trim(Slice s)
-{
-    while (s.n && is_space(s.at[0])) s.at++, s.n--;
-    while (s.n && is_space(s.at[s.n - 1])) s.n--;
-    return s;
-}
-
-/* Cuts the next line off the text. */
-static Slice take_line(Slice *text)
-{
-    const char *end = memchr(text->at, '\n', text->n);
-    Slice line = {text->at, end ? (size_t)(end - text->at) : text->n};
-    size_t used = line.n + (end != NULL);
-    text->at += used;
-    text->n -= used;
-    return trim(line);
-}
-
-/* Splits a line at its last white space: names may hold some. */
-static bool parse_line(Slice line, Label *out)
-{
-    size_t cut = line.n;
-    while (cut && !is_space(line.at[cut - 1])) cut--;
-    out->file = trim((Slice){line.at, cut});
-    int64_t v = 0;
-    for (size_t i = cut; i < line.n; i++) {
-        if (line.at[i] < '0' || line.at[i] > '9') return false;
-        v = v * 10 + (line.at[i] - '0');
-        if (v > INT_MAX) return false;
-    }
-    out->class_index = (int)v;
-    return out->file.n > 0;
-}
-
 /* ---- reading --------------------------------------------------------------------------------- */
 
 /* Reads all lines. */
 static bool parse(Labelling *b, Slice text)
 {
-    if (text.n >= 3 && !memcmp(text.at, "\xef\xbb\xbf", 3)) text.at += 3, text.n -= 3;
+    skip_mark(&text);
     for (int number = 1; text.n; number++) {
         Slice line = take_line(&text);
         if (!line.n) continue;
@@ -90,7 +43,8 @@ static bool parse(Labelling *b, Slice text)
         }
         Label *label = &b->labels[b->nlabels++];
         *label = (Label){.line = number};
-        if (!parse_line(line, label))
+        if (!split_class(line, " \t\r", &label->file, &label->class_index) ||
+            label->class_index < 0)
             return qonnx_fail(b->cx, NULL,
                               "%s: line %d is '%.*s', want 'FILE CLASS' with a number "
                               "from 0 for the class",
@@ -109,8 +63,15 @@ static int compare_slices(Slice a, Slice b)
     return order ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-static Slice name_of(const SampleFile *f) { return (Slice){f->name, strlen(f->name)}; }
-static Slice stem_of(const SampleFile *f) { return (Slice){f->name, f->stem}; }
+static Slice name_of(const SampleFile *f)
+{
+    return (Slice){file_name(f), strlen(file_name(f))};
+}
+
+static Slice stem_of(const SampleFile *f)
+{
+    return (Slice){file_name(f), file_stem(f)};
+}
 
 static int by_name(const void *a, const void *b)
 {
@@ -148,7 +109,7 @@ static bool give(Labelling *b, Label *label, SampleFile *f)
 {
     if (f->class_index >= 0 && f->class_index != label->class_index)
         return qonnx_fail(b->cx, NULL, "%s: line %d gives '%s' the class %d, an earlier one %d",
-                          b->path, label->line, f->name, label->class_index, f->class_index);
+                          b->path, label->line, file_name(f), label->class_index, f->class_index);
     f->class_index = label->class_index;
     label->used = true;
     return true;
@@ -183,7 +144,7 @@ static bool apply_stem(Labelling *b, Label *label, Slice stem)
                               "%s: line %d names '%.*s', which may be '%s' or '%s'; name each of "
                               "them with its ending",
                               b->path, label->line, (int)(label->file.n < 80 ? label->file.n : 80),
-                              label->file.at, found->name, f->name);
+                              label->file.at, file_name(found), file_name(f));
         found = f;
     }
     return !found || give(b, label, found);
@@ -220,11 +181,11 @@ static bool check_fit(const Labelling *b)
     }
     if (!labelled)
         return qonnx_fail(b->cx, NULL, "%s: names none of the samples in %s; want lines as '%s 0'",
-                          b->path, l->root, l->files[0].name);
+                          b->path, l->root, file_name(&l->files[0]));
     if (without)
         qonnx_warn(b->cx, NULL,
                    "%s: gives a class to %zu of the %zu files in %s; the first without is '%s'",
-                   b->path, labelled, l->nfiles, l->root, without->name);
+                   b->path, labelled, l->nfiles, l->root, file_name(without));
     if (stray)
         qonnx_warn(b->cx, NULL,
                    "%s: %zu of %zu lines name no sample in %s; the first is line %d, '%.*s'",
@@ -271,7 +232,7 @@ static bool apply(Labelling *b, Slice text)
 static bool labels_read(qonnx_ctx *cx, qonnx_dataset *d, const char *path, bool found)
 {
     FileMap map;
-    Labelling b = {.cx = cx, .path = path, .l = &d->listings[d->lead]};
+    Labelling b = {.cx = cx, .path = path, .l = d->listings[d->lead]};
     if (!file_map(cx, path, &map)) return false;
     input_add(cx, path, "labels");
     bool ok = apply(&b, (Slice){(const char *)map.data, map.bytes});
@@ -299,7 +260,7 @@ static void pass_on(void *user, qonnx_level level, const char *text)
 
 void qonnx_dataset_find_labels(qonnx_ctx *cx, qonnx_dataset *d)
 {
-    const Listing *l = &d->listings[d->lead];
+    const Listing *l = d->listings[d->lead];
     if (!d->labels && !l->has_labels) return;
     char *path = d->labels ? string_copy(d->labels) : path_join(l->root, "labels.txt");
     qonnx_ctx *own = qonnx_ctx_new(); /* a file of another use is no failure */

@@ -1,7 +1,7 @@
 /* frontend/data/npy.c - NumPy's .npy files, versions 1 to 3: numbers and bools, either byte order,
  * C or Fortran order. Nothing in them is ever executed: object arrays (pickles) are refused.
  *
- * Format: "\x93NUMPY", major, minor, the header's length (2 bytes in version 1, else 4, little
+ * Form: "\x93NUMPY", major, minor, the header's length (2 bytes in version 1, else 4, little
  * endian), the header, which is a Python dict literal, and the array.
  */
 #include "frontend/data/data.h"
@@ -201,7 +201,7 @@ bool npy_shape(const char *path, int *rank, int64_t dims[QONNX_MAX_RANK])
     FileMap m;
     Npy a;
     qonnx_ctx *cx = qonnx_ctx_new();
-    bool ok = kind_of(path) == KIND_NPY && file_map(cx, path, &m);
+    bool ok = file_map(cx, path, &m);
     if (ok) {
         ok = npy_parse(cx, path, &m, &a);
         file_unmap(&m);

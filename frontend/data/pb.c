@@ -55,8 +55,9 @@ static bool message_take(qonnx_ctx *cx, const Feed *f, const char *path, const M
     return convert_fail(cx, f, path, t->dtype, done);
 }
 
-bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_tensor *out)
+bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
+    (void)row; /* there is one */
     Message m;
     Fit fit;
     if (!message_read(cx, path, &m)) return false;

@@ -13,11 +13,26 @@ extern "C" {
 
 typedef struct qonnx_dataset qonnx_dataset;
 
-/** Opens the samples for a graph's inputs. A spec is "PATH" (a directory of .npy, .jpg, .png, .pb
- *  files, or of one folder a class; or one file), or "NAME=PATH" once for every input. Files are
- *  listed and sorted by name, not read. NULL on failure. The graph must outlive it. */
+/** What an array in a file is, where its shape allows both. */
+typedef enum qonnx_arrays {
+    QONNX_ARRAYS_BY_SHAPE, /* the shapes decide: an input [1, rest] takes [N, rest] as N samples */
+    QONNX_ARRAYS_SAMPLE,   /* one sample */
+    QONNX_ARRAYS_BATCH     /* its first axis counts samples */
+} qonnx_arrays;
+
+/** How files become samples; zero is a default everywhere. */
+typedef struct qonnx_data_options {
+    qonnx_arrays arrays; /* in .npy and .npz files */
+} qonnx_data_options;
+
+/** Opens the samples for a graph's inputs. A spec is "NAME=PATH", once for every input; or PATH,
+ *  any number of them: a file; a directory, read with all below it; or "@LIST", a text file of a
+ *  line "PATH" or "PATH CLASS" for every sample ("@-": standard input). Files are listed, not read:
+ *  those of a directory sorted by class and name, others as they were given. `o` may be NULL. NULL
+ *  on failure. The graph must outlive it. */
 QONNX_API qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g,
-                                            const char *const *specs, int nspecs);
+                                            const char *const *specs, int nspecs,
+                                            const qonnx_data_options *o);
 QONNX_API void qonnx_dataset_free(qonnx_dataset *d);
 /** Lists the files of the samples, so that qonnx_output_check() knows them before anything is read
  *  or run. What is wrong with the specs is left for qonnx_dataset_open() to say. */
@@ -41,6 +56,10 @@ QONNX_API void qonnx_dataset_check_classes(qonnx_ctx *cx, const qonnx_dataset *d
 /** Keeps at most `count` samples, spread evenly over the sorted list, so that every class stays:
  *  sample i becomes sample i * all / count. */
 QONNX_API void qonnx_dataset_limit(qonnx_dataset *d, size_t count);
+/** Keeps `count` samples at random, in their order; the same ones for a seed on every machine. The
+ *  i-th of n is taken when floor(r (n - i) / 2^64) < count - taken so far, where r is the next
+ *  number of SplitMix64, whose state begins as the seed (Knuth's algorithm S). */
+QONNX_API void qonnx_dataset_choose(qonnx_dataset *d, size_t count, uint64_t seed);
 QONNX_API size_t qonnx_dataset_count(const qonnx_dataset *d);
 /** How many tensors a sample has room for: the inputs of the graph it was opened for, those that
  *  are initializers included (their tensors stay empty). */

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof feeds / sizeof *feeds; i++) {
         qonnx_ctx *cx = qonnx_ctx_new();
         qonnx_tensor t = {0};
-        if (image_check(cx, &feeds[i], path) && image_read(cx, &feeds[i], path, &t))
+        if (image_check(cx, &feeds[i], path) && image_read(cx, &feeds[i], path, 0, &t))
             qonnx_sample_free(&t, 1);
         qonnx_ctx_free(cx);
     }

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (pb_load(cx, path, &t)) qonnx_sample_free(&t, 1);
     qonnx_ctx_free(cx);
     cx = qonnx_ctx_new();
-    if (pb_read(cx, &feed, path, &t)) qonnx_sample_free(&t, 1);
+    if (pb_read(cx, &feed, path, 0, &t)) qonnx_sample_free(&t, 1);
     qonnx_ctx_free(cx);
     return 0;
 }
