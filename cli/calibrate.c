@@ -243,7 +243,7 @@ const Verb verb_calibrate = {
     .text =
         "Runs the float model on the samples once and keeps what every observer needs, so that\n"
         "'qonnx quantize --calibration' can choose ranges without running it again.\n"
-        "DATA is a directory of pictures, .npy or .pb files, read with all below it, such a file,\n"
+        "DATA is a directory of pictures, .npy, .npz or .bin files, with all below it, a file,\n"
         "or @LIST, a text file with a path a line (@-: standard input); any number of them. For a\n"
         "model of several inputs it is NAME=PATH, once per input. Give 20 samples at least.",
     .examples = "qonnx calibrate model.onnx photos/ -o model.qcal\n"

@@ -869,7 +869,9 @@ static void test_missing(void **state)
     must_fail(g, "nowhere/at/all", "no such file or directory; check the path");
     must_fail(g, "z=empty", "no such file");
     put_file("a.npz", "PK", 2);
-    must_fail(g, "a.npz", "a.npz: no sample file; .npy, ");
+    must_fail(g, "a.npz", "a.npz: is no archive: it does not begin as one");
+    put_file("a.tar", "x", 1);
+    must_fail(g, "a.tar", "a.tar: no sample file; .npy, ");
     assert_int_equal(mkfifo("pipe.npy", 0600), 0);
     must_fail(g, "pipe.npy", "pipe.npy: is a device or a pipe");
     must_fail_specs(g, NULL, 0, "no samples are given");

@@ -1,11 +1,18 @@
 """Where samples come from: directories in all their forms, lists, links, several paths, arrays and archives of them."""
 
+import io
 import itertools
 import json
 import os
+import pathlib
 import re
 import shutil
+import struct
 import subprocess
+import tempfile
+import warnings
+import zipfile
+import zlib
 
 import numpy as np
 import onnx
@@ -362,3 +369,281 @@ def test_npy_of_samples_or_batches(tmp_path, shape, array, how, wanted):
     made, said = samples(model, tmp_path / "a.npy", options=["--npy", how])
     assert not said and [y.shape for y, in made] == wanted
     assert np.array_equal(np.concatenate([y.reshape(-1) for y, in made]), x.reshape(-1))
+
+
+@pytest.mark.parametrize("shape, dtype, bytes_, wanted", [
+    ([1, 2, 3], FLOAT, 24, (1, 2, 3)), ([1, 2, 3], FLOAT, 96, (1, 2, 3)), (["N", 3], FLOAT, 24, (1, 3)), ([4], FLOAT, 32, (4,)),
+    ([2, 3], FLOAT, 48, (2, 3)), ([5], TensorProto.UINT8, 15, (5,)), ([1, 2], TensorProto.INT64, 32, (1, 2))])
+def test_raw_files(tmp_path, shape, dtype, bytes_, wanted):
+    model = identity(tmp_path / "model", {"x": (shape, dtype)})
+    x = np.arange(bytes_ // helper.tensor_dtype_to_np_dtype(dtype).itemsize).astype(helper.tensor_dtype_to_np_dtype(dtype))
+    x.tofile(tmp_path / "a.bin")
+    made, said = samples(model, tmp_path / "a.bin")
+    assert not said and np.array_equal(np.stack([y for y, in made]), x.reshape(-1, *wanted))
+
+
+@pytest.mark.parametrize("shape, bytes_, message", [
+    ([1, 2], 12, "has 12 bytes, the model's input 'x' wants 8 (float [1,2]), or a multiple"), ([1, 2], 7, "has 7 bytes"),
+    ([1, 2], 0, "the file is empty"), ([1, "T"], 8, "needs an input of fixed sizes, the model's input 'x' is float [1,?]")])
+def test_bad_raw_files(tmp_path, shape, bytes_, message):
+    (tmp_path / "a.bin").write_bytes(bytes(bytes_))
+    assert message in samples(identity(tmp_path / "model", {"x": shape}), tmp_path / "a.bin", rc=1)
+
+
+def test_sparse_npy_of_10_gb(tmp_path):
+    """One row is read; memory is that of a row."""
+    model = identity(tmp_path / "model", {"x": [1, 1000]})
+    rows = 2_500_000
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 1000), }}".encode()
+    with open(tmp_path / "a.npy", "wb") as f:
+        f.write(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
+        f.truncate(10 + len(header) + rows * 4000)
+        f.seek(-4000, 2)
+        f.write(np.arange(1000, dtype=np.float32).tobytes())
+    made, _ = samples(model, tmp_path / "a.npy", options=["--limit", "3"])
+    assert len(made) == 3 and not made[0][0].any()
+    assert peak(["run", model, "--data", tmp_path / "a.npy", "--limit", "50", "-q"]) < 100
+
+
+def peak(args, **more):
+    """The most memory that the command held, in MB."""
+    done = subprocess.Popen([COMMAND, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+    said = done.stderr.read()
+    _, status, usage = os.wait4(done.pid, 0)
+    assert status == 0, said
+    return usage.ru_maxrss / 1024
+
+
+# ---- archives --------------------------------------------------------------------------------------
+
+
+SAVE = {"stored": np.savez, "deflated": np.savez_compressed}
+RANDOM = np.random.default_rng(7)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return identity(tmp_path / "model", {"x": [1, 6]})
+
+
+@pytest.mark.parametrize("save", SAVE)
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "u1", "i1", "i4", ">i8", "b1"])
+@pytest.mark.parametrize("order", "CF")
+def test_npz_types(rows, tmp_path, save, dtype, order):
+    """A batch under the input's name, as np.load reads it."""
+    x = RANDOM.integers(0, 2, (5, 6)).astype(dtype, order=order)
+    SAVE[save](tmp_path / "a.npz", x=x, other=np.zeros(3))
+    made, said = samples(rows, tmp_path / "a.npz")
+    assert not said and np.array_equal(np.concatenate([y for y, in made]), np.load(tmp_path / "a.npz")["x"].astype(np.float32))
+
+
+@pytest.mark.parametrize("save", SAVE)
+def test_npz_of_an_array_a_sample(rows, tmp_path, save):
+    """arr_10 comes behind arr_9; an array may be a batch."""
+    arrays = [RANDOM.random((1 + i % 3, 6), np.float32) for i in range(12)]
+    SAVE[save](tmp_path / "a.npz", *arrays)
+    made, _ = samples(rows, tmp_path / "a.npz", options=["-j", "3"])
+    assert np.array_equal(np.concatenate([y for y, in made]), np.concatenate(arrays))
+    limited, _ = samples(rows, tmp_path / "a.npz", options=["--limit", "4"])
+    assert np.array_equal(np.concatenate([y for y, in limited]), np.concatenate(arrays)[[0, 6, 12, 18]])
+
+
+@pytest.mark.parametrize("save", SAVE)
+def test_npz_of_an_entry_an_input(two, tmp_path, save):
+    (tmp_path / "d").mkdir()
+    for i in range(3):
+        SAVE[save](tmp_path / "d" / f"{i}.npz", mask=np.full((2, 1), 10 + i, "f4"), ids=np.full((2, 1), i, "f4"), z=np.zeros(1))
+    pairs = [[i, 10 + i] for i in range(3) for _ in range(2)]
+    (tmp_path / "l").write_text("".join(f"d/{i}.npz\n" for i in range(3)))
+    for data in (tmp_path / "d", f"@{tmp_path / 'l'}"):
+        made, said = samples(two, data)
+        assert not said and [[int(x.flat[0]) for x in pair] for pair in made] == pairs
+    assert len(samples(two, tmp_path / "d" / "1.npz")[0]) == 2
+    np.savez(tmp_path / "d" / "1.npz", ids=np.zeros((2, 1), "f4"))
+    assert "1.npz: holds no array 'mask' for the model's input" in samples(two, tmp_path / "d", rc=1)
+
+
+def test_npz_of_large_rows(tmp_path):
+    """Rows of more than a block, by several threads, every one of them and some."""
+    model = identity(tmp_path / "model", {"x": [1, 50000]})
+    x = RANDOM.integers(0, 9, (40, 50000)).astype("f4")
+    for save in SAVE.values():
+        save(tmp_path / "a.npz", x)
+        made, _ = samples(model, tmp_path / "a.npz", options=["-j", "4"])
+        assert np.array_equal(np.concatenate([y for y, in made]), x)
+
+
+def archive(path, *entries, **more):
+    """A zip archive of (name, bytes, method) entries by Python's own writer."""
+    with zipfile.ZipFile(path, "w", **more) as z:
+        for name, data, method in entries:
+            z.writestr(name, data, method)
+    return bytearray(path.read_bytes())
+
+
+def npy(array, **more):
+    f = io.BytesIO()
+    np.save(f, array, **more)
+    return f.getvalue()
+
+
+GOOD = npy(np.arange(12, dtype="f4").reshape(2, 6))
+
+
+def test_npz_by_other_writers(rows, tmp_path):
+    """Streamed with sizes behind the data, zip64, a comment, entries that are no arrays, names without an ending."""
+    z = io.BytesIO()
+
+    class Pipe(io.RawIOBase):
+        writable = lambda self: True
+        write = lambda self, b: z.write(b)
+
+    with zipfile.ZipFile(Pipe(), "w") as out:
+        out.comment = b"PK\5\6 a comment"
+        with out.open(zipfile.ZipInfo("x.npy"), "w", force_zip64=True) as f:
+            f.write(GOOD)
+        out.writestr("readme.txt", "not an array")
+    (tmp_path / "a.npz").write_bytes(z.getvalue())
+    assert len(samples(rows, tmp_path / "a.npz")[0]) == 2
+    archive(tmp_path / "a.npz", ("d/no ending", GOOD, 0), ("t", b"text", 8), ("empty", b"", 8))
+    assert len(samples(rows, tmp_path / "a.npz")[0]) == 2
+
+
+def poke(data, signature, at, value, size=4, last=False):
+    """Changes a number of the first (or last) header of that signature."""
+    start = (data.rfind if last else data.find)(b"PK" + signature)
+    data[start + at:start + at + size] = value.to_bytes(size, "little")
+
+
+def broken(name):
+    """The bytes of an archive with that fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "a.npz"
+        method = 8 if "deflated" in name or "bomb" in name else 0
+        data = archive(path, ("x.npy", GOOD, method), ("y.npy", GOOD, method))
+        if name == "cut short":
+            return data[:len(data) - 30]
+        if name == "sizes, deflated":
+            poke(data, b"\1\2", 24, len(GOOD) + 24)
+        if name == "sizes, stored":
+            poke(data, b"\1\2", 24, len(GOOD) + 24)
+        if name == "bomb":
+            poke(data, b"\1\2", 24, 0xfffffff0)
+        if name == "beyond the end":
+            poke(data, b"\1\2", 20, 0x00ffffff), poke(data, b"\1\2", 24, 0x00ffffff)
+        if name == "overlap":
+            poke(data, b"\1\2", 42, 0, last=True)
+            second = data.rfind(b"PK\1\2") + 46
+            data[second:second + 5] = b"x.npy"
+        if name == "another name":
+            data[30:35] = b"z.npy"
+        if name == "two of one name":
+            with warnings.catch_warnings(action="ignore"):
+                data = archive(path, ("x.npy", GOOD, 0), ("x.npy", GOOD, 0))
+        if name == "no directory":
+            poke(data, b"\5\6", 0, 0)
+        if name == "directory elsewhere":
+            poke(data, b"\5\6", 16, 7)
+        if name == "more entries than there are":
+            poke(data, b"\5\6", 10, 9, 2)
+        if name == "sum, stored":
+            data[30 + 5 + len(GOOD) - 3] ^= 1
+        if name == "sum, deflated":
+            poke(data, b"\1\2", 16, 1)
+        if name == "no data, deflated":
+            data[35:45] = b"\xff" * 10
+        if name == "header longer":
+            data = archive(path, ("x.npy", GOOD[:8] + b"\xff\xff" + GOOD[10:], 0))
+        if name == "shape larger":
+            data = archive(path, ("x.npy", GOOD.replace(b"(2, 6)", b"(9, 6)"), 0))
+        return data
+
+
+@pytest.mark.parametrize("name, message", [
+    ("cut short", "no directory"), ("sizes, deflated", "less than|its shape needs"), ("sizes, stored", "sizes are not possible"),
+    ("bomb", "sizes are not possible"), ("beyond the end", "does not lie inside"), ("overlap", "overlap|one name"),
+    ("another name", "another name"), ("two of one name", "one name"), ("no directory", "no directory"),
+    ("directory elsewhere", "directory"), ("more entries than there are", "directory"), ("sum, stored", "CRC-32"),
+    ("sum, deflated", "CRC-32"), ("no data, deflated", "is no data"), ("header longer", "is it complete"), ("shape larger", "its shape needs")])
+def test_damaged_npz(rows, tmp_path, name, message):
+    """Named when it is all there is; left out, and counted, among a hundred others."""
+    (tmp_path / "a.npz").write_bytes(broken(name))
+    said = samples(rows, tmp_path / "a.npz", rc=1)
+    assert re.search(message, said) and "a.npz" in said and said.count("\n") == 1, said
+    d = tmp_path / "d"
+    d.mkdir()
+    for i in range(150):
+        np.savez(d / f"{i:03}.npz", x=RANDOM.random((2, 6), np.float32))
+    assert not calibrate(rows, d, "-o", tmp_path / "good.qcal")
+    shutil.copy(tmp_path / "a.npz", d / "bad.npz")
+    said = calibrate(rows, d, "-o", tmp_path / "bad.qcal")
+    assert re.search(message, said) and re.search("[12] of 30[12] samples are damaged and left out", said), said
+
+
+@pytest.mark.parametrize("name, message", [
+    ("objects", r"\(x.npy\): holds Python objects"), ("bzip2", r"\(x.npy\): is packed by method 12"), ("lzma", "by method 14"),
+    ("encrypted", "is encrypted"), ("nothing", "holds no arrays"), ("data in front", "is no archive"), ("shape", r"shape is \[2,5\]")])
+def test_npz_that_is_not_read(rows, tmp_path, name, message):
+    path = tmp_path / "a.npz"
+    if name == "objects":
+        archive(path, ("x.npy", npy(np.array([{}], dtype=object), allow_pickle=True), 0))
+    if name in ("bzip2", "lzma"):
+        archive(path, ("x.npy", GOOD, 12 if name == "bzip2" else 14))
+    if name == "encrypted":
+        data = archive(path, ("x.npy", GOOD, 0))
+        poke(data, b"\1\2", 8, 1, 2)
+        path.write_bytes(data)
+    if name == "nothing":
+        archive(path, ("readme", b"text", 0))
+    if name == "data in front":
+        path.write_bytes(b"#!/bin/sh\n" + archive(path, ("x.npy", GOOD, 0)))
+    if name == "shape":
+        np.savez(path, x=np.zeros((2, 5), "f4"))
+    assert re.search(message, samples(rows, path, rc=1))
+
+
+def test_npz_bomb(tmp_path):
+    """An array of 2 GB in 2 MB, for an input of any shape: memory is that of one row."""
+    model = identity(tmp_path / "model", {"x": ["N", "T"]})
+    header = npy(np.zeros((1, 1), "f4"))[:128].replace(b"(1, 1)", b"(500000, 1000)")[:128]
+    header = header[:127] + b"\n"
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    zeros, crc = bytes(1 << 20), zlib.crc32(header)
+    packed = packer.compress(header)
+    left = 2_000_000_000
+    while left:
+        part = zeros[:min(left, len(zeros))]
+        packed += packer.compress(part)
+        crc = zlib.crc32(part, crc)
+        left -= len(part)
+    packed += packer.flush()
+    size = 128 + 2_000_000_000
+    fixed = struct.pack("<HHHHHIII", 20, 0, 8, 0, 0, crc, len(packed), size)
+    local = b"PK\3\4" + fixed + struct.pack("<HH", 5, 0) + b"x.npy"
+    central = b"PK\1\2" + struct.pack("<H", 20) + fixed + struct.pack("<HHHHHII", 5, 0, 0, 0, 0, 0, 0) + b"x.npy"
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local) + len(packed), 0)
+    (tmp_path / "a.npz").write_bytes(local + packed + central + end)
+    assert peak(["run", model, "--data", tmp_path / "a.npz", "--limit", "3", "-q"]) < 100
+
+
+# ---- while it is read ------------------------------------------------------------------------------
+
+
+def test_pictures_replaced_while_they_are_read(tmp_path):
+    """By others of the same size, and by nothing: the command ends, with a result or one message."""
+    model = identity(tmp_path / "model", {"x": [1, 1, 64, 64]})
+    d = tmp_path / "d"
+    d.mkdir()
+    picture = io.BytesIO()
+    Image.fromarray(RANDOM.integers(0, 255, (64, 64), np.uint8)).save(picture, "PNG")
+    for i in range(300):
+        (d / f"{i}.png").write_bytes(picture.getvalue())
+    running = subprocess.Popen([COMMAND, "calibrate", model, d, "-o", tmp_path / "m.qcal", "--max-bad", "50"],
+                               stderr=subprocess.PIPE, text=True)
+    k = 0
+    while running.poll() is None:
+        (tmp_path / "new").write_bytes(picture.getvalue() if k % 3 else picture.getvalue()[:100])
+        os.replace(tmp_path / "new", d / f"{k % 300}.png")
+        k += 1
+    said = running.stderr.read()
+    assert running.returncode in (0, 1) and (running.returncode == 0) == (tmp_path / "m.qcal").exists(), said

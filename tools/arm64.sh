@@ -12,7 +12,7 @@ tools/setup.sh build test
 
 work=$PWD/build/arm64
 root=$work/root
-packages="libc6-dev libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev libwebp-dev libxxhash-dev"
+packages="libc6-dev libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev libwebp-dev zlib1g-dev libxxhash-dev"
 
 # apt OPTION...: apt-get for a system of arm64 in which nothing is installed
 apt() {

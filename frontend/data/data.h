@@ -19,6 +19,7 @@ typedef struct Feed {
     int rank;                     /* -1: unknown, every shape fits */
     int64_t dims[QONNX_MAX_RANK]; /* -1: symbolic, every size fits */
     qonnx_arrays arrays;          /* what an array is: see feed_fit */
+    bool keyed;                   /* the model has other inputs: archives name them */
 } Feed;
 
 /* How the array in a file becomes samples of an input. */
@@ -120,6 +121,16 @@ bool npy_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
 bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
 /* The tensor in its own type. */
 bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
+
+bool npz_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count);
+bool npz_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
+bool npz_damaged(qonnx_ctx *cx, const char *path, const FileMap *m);
+/* Closes the archives that this thread keeps open; its end does so, too. */
+void npz_close_all(void);
+
+bool raw_check(qonnx_ctx *cx, const Feed *f, const char *path);
+bool raw_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count);
+bool raw_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
 
 /* Whether pictures can be read for the input at all: its shape and type. */
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path);

@@ -37,6 +37,7 @@ static qonnx_dataset *dataset_new(const qonnx_graph *g, const qonnx_data_options
         d->listings[d->nfeeds] = listing_new();
         feed_init(&d->feeds[d->nfeeds++], v, i, o);
     }
+    for (int k = 0; k < d->nfeeds; k++) d->feeds[k].keyed = d->nfeeds > 1;
     return d;
 }
 

@@ -273,6 +273,29 @@ static bool fail_inputs(qonnx_ctx *cx, const qonnx_dataset *d, const char *path,
                       is_file ? "" : ", or a directory with a folder of that name for each");
 }
 
+/* Adds a path of files that hold the samples of all inputs, or lists such. */
+static bool add_keyed(qonnx_ctx *cx, qonnx_dataset *d, const char *path)
+{
+    for (int k = 0; k < d->nfeeds; k++) {
+        size_t first = d->listings[k]->nfiles;
+        if (!listing_read(cx, path, d->listings[k])) return false;
+        for (size_t i = first; i < d->listings[k]->nfiles; i++) {
+            const Form *form = form_of(d->listings[k]->files[i].path);
+            if (d->nfeeds > 1 && (!form || !form->keyed))
+                return fail_inputs(cx, d, d->listings[k]->files[i].path, true);
+        }
+    }
+    return true;
+}
+
+/* Whether some of the files hold the samples of all inputs. */
+static bool has_keyed(const Names *n)
+{
+    for (size_t i = 0; i < n->nfiles; i++)
+        if (form_of(n->files[i]) && form_of(n->files[i])->keyed) return true;
+    return false;
+}
+
 /* A directory of samples, for all inputs. */
 static bool add_directory(qonnx_ctx *cx, qonnx_dataset *d, const char *path, const Names *n)
 {
@@ -282,6 +305,7 @@ static bool add_directory(qonnx_ctx *cx, qonnx_dataset *d, const char *path, con
     if (!add_joined(cx, d, path, n, &taken)) return false;
     if (taken) return add_root(d, path), true;
     if (d->nfeeds == 1) return listing_walk(cx, path, n, d->listings[0]);
+    if (has_keyed(n)) return add_keyed(cx, d, path);
     return fail_inputs(cx, d, path, false);
 }
 
@@ -291,14 +315,12 @@ static bool add_path(qonnx_ctx *cx, qonnx_dataset *d, const char *path, Skipped 
 {
     Names names;
     bool is_file;
-    if (*path == '@' && d->nfeeds == 1) return listing_read(cx, path, d->listings[0]);
-    if (*path == '@') return fail_inputs(cx, d, path, true);
+    if (*path == '@') return add_keyed(cx, d, path);
     if (!names_read(cx, path, &is_file, &names)) return false;
     bool ok = true;
     if (!is_file) ok = add_directory(cx, d, path, &names);
     else if (skipped && !form_of(path)) skip_file(skipped, path);
-    else if (d->nfeeds == 1) ok = listing_read(cx, path, d->listings[0]);
-    else ok = fail_inputs(cx, d, path, true);
+    else ok = add_keyed(cx, d, path);
     names_free(&names);
     return ok;
 }

@@ -4,23 +4,12 @@
  * Form: "\x93NUMPY", major, minor, the header's length (2 bytes in version 1, else 4, little
  * endian), the header, which is a Python dict literal, and the array.
  */
-#include "frontend/data/data.h"
+#include "frontend/data/npy.h"
 #include "ir/size.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { NPY_MAGIC = 8, NPY_HEADER_MAX = 1 << 16 };
-
-/* A checked file: the whole array lies inside the mapping. */
-typedef struct Npy {
-    qonnx_dtype dtype;            /* of the elements */
-    bool swap;                    /* big endian */
-    bool fortran;                 /* the first axis is the fastest */
-    int rank;                     /* of the array */
-    int64_t dims[QONNX_MAX_RANK]; /* all >= 0 */
-    const uint8_t *data;          /* the array, in the mapping */
-    bool damaged;                 /* why there is none: the bytes make no array */
-} Npy;
 
 /* A cursor over the header's text. */
 typedef struct Text {
@@ -165,33 +154,37 @@ static bool parse_header(qonnx_ctx *cx, const char *path, Text t, Npy *out)
     return parse_descr(cx, path, descr, out);
 }
 
-/* Finds header and array in a file's bytes. On failure out->damaged says whether the bytes are to
- * blame: an array of a kind that is not read is not damaged. */
-static bool npy_parse(qonnx_ctx *cx, const char *path, const FileMap *m, Npy *out)
+size_t npy_head_bytes(const uint8_t head[12])
 {
-    const uint8_t *p = m->data;
+    size_t start = NPY_MAGIC + (head[6] == 1 ? 2 : 4), length = 0;
+    for (size_t i = start; i-- > NPY_MAGIC;) length = length << 8 | head[i];
+    return start + length;
+}
+
+bool npy_parse(qonnx_ctx *cx, const char *path, const uint8_t *p, size_t have, size_t bytes,
+               Npy *out)
+{
     *out = (Npy){.damaged = true};
-    if (m->bytes < NPY_MAGIC || memcmp(p, "\x93NUMPY", 6) != 0)
+    if (have < NPY_MAGIC || memcmp(p, "\x93NUMPY", 6) != 0)
         return qonnx_fail(cx, NULL, "%s: is no .npy file: it does not begin as one", path);
     if (p[6] < 1 || p[6] > 3)
         return qonnx_fail(cx, NULL, "%s: .npy version %d, want 1 to 3", path, p[6]);
-    size_t start = NPY_MAGIC + (p[6] == 1 ? 2 : 4), length = 0, bytes;
-    for (size_t i = start; i-- > NPY_MAGIC && m->bytes >= start;) length = length << 8 | p[i];
-    if (m->bytes < start || m->bytes - start < length || length > NPY_HEADER_MAX)
+    size_t start = NPY_MAGIC + (p[6] == 1 ? 2 : 4), length = 0, wanted;
+    for (size_t i = start; i-- > NPY_MAGIC && have >= start;) length = length << 8 | p[i];
+    if (have < start || have - start < length || length > NPY_HEADER_MAX)
         return qonnx_fail(cx, NULL, "%s: the header has %zu bytes, the file %zu; is it complete?",
-                          path, length, m->bytes);
+                          path, length, bytes);
     Text text = {(const char *)p + start, (const char *)p + start + length};
     if (!parse_header(cx, path, text, out)) return false;
-    start += length;
+    out->start = start + length;
     out->damaged = true;
-    if (!tensor_bytes(out->dims, out->rank, out->dtype, &bytes))
+    if (!tensor_bytes(out->dims, out->rank, out->dtype, &wanted))
         return qonnx_fail(cx, NULL, "%s: its shape has more elements than can be addressed", path);
-    if (m->bytes - start != bytes)
+    if (bytes - out->start != wanted)
         return qonnx_fail(cx, NULL,
                           "%s: has %zu bytes of data, its shape needs %zu; is the file "
                           "complete?",
-                          path, m->bytes - start, bytes);
-    out->data = p + start;
+                          path, bytes - out->start, wanted);
     out->damaged = false;
     return true;
 }
@@ -203,7 +196,7 @@ bool npy_shape(const char *path, int *rank, int64_t dims[QONNX_MAX_RANK])
     qonnx_ctx *cx = qonnx_ctx_new();
     bool ok = file_map(cx, path, &m);
     if (ok) {
-        ok = npy_parse(cx, path, &m, &a);
+        ok = npy_parse(cx, path, m.data, m.bytes, m.bytes, &a);
         file_unmap(&m);
     }
     qonnx_ctx_free(cx);
@@ -216,7 +209,7 @@ bool npy_shape(const char *path, int *rank, int64_t dims[QONNX_MAX_RANK])
 bool npy_damaged(qonnx_ctx *cx, const char *path, const FileMap *m)
 {
     Npy a;
-    return !npy_parse(cx, path, m, &a) && a.damaged;
+    return !npy_parse(cx, path, m->data, m->bytes, m->bytes, &a) && a.damaged;
 }
 
 /* Distance in bytes between neighbours of each axis. */
@@ -251,11 +244,32 @@ static bool gather(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a,
     return true;
 }
 
+size_t npy_offset(const Npy *a, const Fit *fit, size_t row)
+{
+    ptrdiff_t strides[QONNX_MAX_RANK];
+    npy_strides(a, strides);
+    return fit->split ? row * (size_t)strides[0] : 0;
+}
+
+bool npy_take(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a, const Fit *fit,
+              const uint8_t *data, qonnx_tensor *out)
+{
+    ptrdiff_t strides[QONNX_MAX_RANK];
+    npy_strides(a, strides);
+    if (!sample_new(cx, f, path, fit, out)) return false;
+    if (gather(cx, f, path, a, data, a->dims + fit->split, strides + fit->split,
+               a->rank - fit->split, out))
+        return true;
+    qonnx_sample_free(out, 1);
+    return false;
+}
+
 /* Maps and checks a file, and fits it to the input. */
 static bool npy_open(qonnx_ctx *cx, const Feed *f, const char *path, FileMap *m, Npy *a, Fit *fit)
 {
     if (!file_map(cx, path, m)) return false;
-    if (npy_parse(cx, path, m, a) && feed_fit(cx, f, path, a->dims, a->rank, true, fit) &&
+    if (npy_parse(cx, path, m->data, m->bytes, m->bytes, a) &&
+        feed_fit(cx, f, path, a->dims, a->rank, true, fit) &&
         convert_check(cx, f, path, a->dtype))
         return true;
     file_unmap(m);
@@ -280,16 +294,7 @@ bool npy_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_
     Fit fit;
     if (!npy_open(cx, f, path, &m, &a, &fit)) return false;
     bool ok = row < fit.count || qonnx_fail(cx, NULL, "%s: the file has changed", path);
-    if (ok && sample_new(cx, f, path, &fit, out)) {
-        ptrdiff_t strides[QONNX_MAX_RANK];
-        npy_strides(&a, strides);
-        const uint8_t *data = a.data + (fit.split ? (ptrdiff_t)row * strides[0] : 0);
-        ok = gather(cx, f, path, &a, data, a.dims + fit.split, strides + fit.split,
-                    a.rank - fit.split, out);
-        if (!ok) qonnx_sample_free(out, 1);
-    } else {
-        ok = false;
-    }
+    ok = ok && npy_take(cx, f, path, &a, &fit, m.data + a.start + npy_offset(&a, &fit, row), out);
     file_unmap(&m);
     return ok;
 }
@@ -299,7 +304,7 @@ bool npy_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out)
     FileMap m;
     Npy a;
     if (!file_map(cx, path, &m)) return false;
-    bool ok = npy_parse(cx, path, &m, &a);
+    bool ok = npy_parse(cx, path, m.data, m.bytes, m.bytes, &a);
     file_unmap(&m);
     if (!ok) return false;
     Feed own = {.name = (char[]){"x"}, .dtype = a.dtype, .rank = -1};

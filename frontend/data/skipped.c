@@ -12,8 +12,8 @@ enum { KINDS = sizeof((Skipped){0}).kinds / sizeof *((Skipped){0}).kinds };
 static bool looks_like_data(const char *file)
 {
     static const char *const endings[] = {
-        ".gif", ".tif", ".tiff", ".avif", ".heic", ".jfif", ".jp2", ".npz", ".pt",  ".pth",
-        ".mat", ".h5",  ".csv",  ".wav",  ".raw",  ".bin",  ".tar", ".zip", ".parquet"};
+        ".gif", ".tif", ".tiff", ".avif", ".heic", ".jfif", ".jp2", ".pt",  ".pth",
+        ".mat", ".h5",  ".csv",  ".wav",  ".raw",   ".tar", ".zip", ".parquet"};
     const char *dot = strrchr(file, '.');
     for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
         if (!strcasecmp(dot, endings[i])) return true;
