@@ -169,7 +169,7 @@ static bool get_statistics(Job *job)
     if (!calibratable(job->cx, job->g, job->args)) return false;
     const List *files = &job->args->calibrations;
     if (files->count) {
-        warn_few(files->count == 1 ? files->text[0] : NULL, qonnx_stats_samples(job->stats));
+        statistics_warn(files->count == 1 ? files->text[0] : NULL, job->stats);
         return qonnx_stats_match(job->cx, job->stats, job->g);
     }
     char *prefix = passes_join(&job->passes, 0, job->split);

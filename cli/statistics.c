@@ -2,6 +2,7 @@
 #include "statistics.h"
 #include "output.h"
 #include "progress.h"
+#include "samples.h"
 #include <string.h>
 
 qonnx_stats *statistics_read(qonnx_ctx *cx, const Args *args, const char *const *paths, int count)
@@ -16,6 +17,17 @@ qonnx_stats *statistics_read(qonnx_ctx *cx, const Args *args, const char *const 
         all = NULL;
     }
     return all;
+}
+
+void statistics_warn(const char *where, const qonnx_stats *s)
+{
+    qonnx_partial list;
+    warn_few(where, qonnx_stats_samples(s));
+    for (int i = 0; qonnx_stats_partial(s, i, &list); i++)
+        warn("%s%s%llu of %llu parts of a list of samples are in it; calibrate and merge the other "
+             "shards, too",
+             where ? where : "", where ? ": " : "", (unsigned long long)list.seen,
+             (unsigned long long)list.parts);
 }
 
 bool to_stdout(const Args *args) { return !strcmp(args->output, "-"); }

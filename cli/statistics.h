@@ -10,6 +10,10 @@
  * failure. */
 qonnx_stats *statistics_read(qonnx_ctx *cx, const Args *args, const char *const *paths, int count);
 
+/* Warns where statistics, at `where` unless that is NULL, are of few samples, or of some shards of
+ * a list and not all. */
+void statistics_warn(const char *where, const qonnx_stats *s);
+
 /* Whether -o is standard output. */
 bool to_stdout(const Args *args);
 /* Whether the file of -o can be written, before any work; standard output always can. */

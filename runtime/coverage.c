@@ -49,12 +49,14 @@ static const Shard *find_overlap(const Shard *a, int na, const Shard *b, int nb,
     return NULL;
 }
 
-bool coverage_whole(const Coverage *c)
+uint64_t coverage_parts(const Coverage *c)
 {
     uint64_t parts = 0; /* not more than there are: shards do not overlap */
     for (int i = 0; i < c->count; i++) parts += shard_parts(c->shards[i], c->total);
-    return parts == c->total;
+    return parts;
 }
+
+bool coverage_whole(const Coverage *c) { return coverage_parts(c) == c->total; }
 
 static void drop(Coverages *all, int i)
 {

@@ -38,6 +38,8 @@ void coverages_add_shard(Coverages *all, const uint8_t list[16], uint64_t total,
 /* Adds those of `from`. A list of which shards overlap is left out: what was counted twice is no
  * part of a list. False: they are too many. */
 bool coverages_add(Coverages *all, const Coverages *from);
+/* Parts of the list that are in the shards. */
+uint64_t coverage_parts(const Coverage *c);
 /* Whether the shards are the whole list; then nothing is written of it. */
 bool coverage_whole(const Coverage *c);
 /* Finds a shard of each that overlap: of equal lists, and of numbers of shards that let them have

@@ -375,3 +375,29 @@ const qonnx_channels *qonnx_stats_channels(const qonnx_stats *s, int i)
     assert(i < s->count);
     return i < 0 || s->seen[i].channels.count == 0 ? NULL : &s->seen[i].channels;
 }
+
+/* The i-th list that is not whole; NULL past the end. */
+static const Coverage *partial(const qonnx_stats *s, int i)
+{
+    for (int k = 0; k < s->coverage.count; k++)
+        if (!coverage_whole(&s->coverage.list[k]) && i-- == 0) return &s->coverage.list[k];
+    return NULL;
+}
+
+bool qonnx_stats_partial(const qonnx_stats *s, int i, qonnx_partial *list)
+{
+    const Coverage *c = partial(s, i);
+    if (!c) return false;
+    *list = (qonnx_partial){.parts = c->total, .seen = coverage_parts(c), .shards = c->count};
+    for (size_t k = 0; k < sizeof c->list; k++)
+        snprintf(list->list + 2 * k, 3, "%02x", c->list[k]);
+    return true;
+}
+
+void qonnx_stats_shard(const qonnx_stats *s, int i, int k, uint32_t *shard, uint32_t *shards)
+{
+    const Coverage *c = partial(s, i);
+    assert(c && k >= 0 && k < c->count);
+    *shard = c->shards[k].index + 1;
+    *shards = c->shards[k].of;
+}

@@ -10,6 +10,7 @@ import pytest
 from bad_inputs.table import CALIBRATION, DIGITS
 from conftest import COMMAND, run_command
 from onnx import TensorProto, helper, numpy_helper, save
+from PIL import Image
 
 
 def branching(path, batch=1, seed=7):
@@ -182,3 +183,44 @@ def test_an_input_is_not_replaced(sets, tmp_path):
 def test_what_is_no_shard(tmp_path, text):
     result = run_command("calibrate", DIGITS, CALIBRATION, "-o", tmp_path / "m.qcal", f"--shard={text}")
     assert result.rc == 2 and f"option '--shard' wants I/N, not '{text}'" in result.stderr
+
+
+# ---- inspect ------------------------------------------------------------------------------------
+
+
+def pixels_of():
+    """All pixels of the bundled model's samples."""
+    return np.concatenate([np.asarray(Image.open(p)).ravel() for p in sorted(CALIBRATION.glob("*/*.png"))])
+
+
+def test_inspect(sets, tmp_path):
+    calibrate(sets["pictures"], tmp_path / "m.qcal")
+    said = json.loads(run_command("inspect", tmp_path / "m.qcal", "--json").stdout)
+    assert said["samples"] == 100 and said["partial"] == [] and len(said["data"]) == 32
+    image = next(a for a in said["activations"] if a["name"] == "image")
+    pixels = pixels_of().astype(np.float64)
+    assert image["values"] == pixels.size and image["zero"] == (pixels == 0).sum()
+    assert image["min"] == pixels.min() and image["max"] == pixels.max() and image["channels"] == 1
+    assert abs(image["mean"] - pixels.mean()) < 1e-6
+    assert sum(image["histogram"]) == pixels.size and len(image["histogram"]) == 24
+    want, edges = np.histogram(pixels, bins=24, range=(pixels.min(), pixels.max()))
+    near = np.abs(pixels[:, None] - edges[None, 1:-1]).min(axis=1) <= pixels / 256  # bins have a width
+    assert near.mean() < 0.25 and np.abs(np.array(image["histogram"]) - want).sum() <= 2 * near.sum()
+    lines = run_command("inspect", tmp_path / "m.qcal").stdout.splitlines()
+    line = next(text for text in lines if text.startswith("  image "))
+    share = 100 * (pixels == 0).mean()
+    assert line.split()[1:6] == ["0", "255", f"{pixels.mean():.5g}", f"{share:.1f}", "%"]
+    assert line.count("|") == 2 and len(line.split("|")[1]) == 24 and line.split("|")[1][0] == "@"
+
+
+def test_inspect_shards(sets, tmp_path):
+    paths = shards(sets["branches"], tmp_path, 3)
+    merge(paths[:2], tmp_path / "two.qcal")
+    said = json.loads(run_command("inspect", tmp_path / "two.qcal", "--json").stdout)
+    [partial] = said["partial"]
+    assert partial["shards"] == ["1/3", "2/3"] and partial["parts"] == 23 and partial["seen"] == 16
+    text = run_command("inspect", tmp_path / "two.qcal").stdout
+    assert f"shards       1/3, 2/3 of the list {partial['list'][:8]}: 16 of 23 parts\n" in text
+    assert "in y>then_branch" in text
+    warned = run_command("quantize", sets["branches"][0], "--calibration", tmp_path / "two.qcal", "-o", tmp_path / "q.onnx")
+    assert warned.rc == 0 and "two.qcal: 16 of 23 parts of a list of samples are in it" in warned.stderr

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that building (and testing) needs; does nothing when all are there.
-#   tools/setup.sh [build] [test] [fuzz]      default: build
+#   tools/setup.sh [build] [test] [fuzz] [mpi]      default: build
 set -eu
 
 build="gcc libc6-dev make meson ninja-build pkg-config protobuf-c-compiler protobuf-compiler
@@ -9,6 +9,7 @@ test="git g++ libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pi
       clang-19 libclang-rt-19-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
       gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"
 fuzz="clang-19 libclang-rt-19-dev llvm-19"
+mpi="openmpi-bin" # for one test, of an example
 
 wanted=
 for group in "${@:-build}"; do
@@ -16,7 +17,8 @@ for group in "${@:-build}"; do
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
     fuzz) wanted="$wanted $fuzz" ;;
-    *) echo "setup.sh: unknown group '$group'; want build, test or fuzz" >&2; exit 2 ;;
+    mpi) wanted="$wanted $mpi" ;;
+    *) echo "setup.sh: unknown group '$group'; want build, test, fuzz or mpi" >&2; exit 2 ;;
     esac
 done
 

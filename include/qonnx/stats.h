@@ -73,6 +73,21 @@ QONNX_API const char *qonnx_stats_engine(const qonnx_stats *s);
 QONNX_API uint64_t qonnx_stats_samples(const qonnx_stats *s);
 /** 32 hexadecimal digits: a sum of the samples' content hashes; order and names do not matter. */
 QONNX_API const char *qonnx_stats_data_hash(const qonnx_stats *s);
+
+/** A list of samples of which some shards were seen, and not all. */
+typedef struct qonnx_partial {
+    char list[33];  /* 32 hexadecimal digits: a hash of names, sizes and order */
+    uint64_t parts; /* that the list has: samples, or what fills the model's batch */
+    uint64_t seen;  /* of these, those in the shards */
+    int shards;     /* how many shards were seen */
+} qonnx_partial;
+
+/** The i-th such list. False: there are not that many. */
+QONNX_API bool qonnx_stats_partial(const qonnx_stats *s, int i, qonnx_partial *list);
+/** Its k-th shard, 1 to *shards. */
+QONNX_API void qonnx_stats_shard(const qonnx_stats *s, int i, int k, uint32_t *shard,
+                                 uint32_t *shards);
+
 /** Whether they were taken on this very graph; a message says what to do if not. */
 QONNX_API QONNX_CHECKED bool qonnx_stats_match(qonnx_ctx *cx, const qonnx_stats *s,
                                                const qonnx_graph *g);
