@@ -5,6 +5,7 @@
 #include <qonnx/run.h>
 #include "runtime/checkpoint.h"
 #include "runtime/exec.h"
+#include "runtime/variant.h"
 
 /* What is done with each sample beside running it; one of the two may be NULL. */
 typedef struct Visitor {
@@ -23,6 +24,16 @@ typedef struct Visitor {
      * thread of session_visit] */
     void (*rest)(void *user);
 } Visitor;
+
+struct qonnx_session {
+    Graph *graph; /* a copy with constants folded */
+    Engine engine;
+    int threads;
+    int fed;            /* inputs that samples feed */
+    int64_t batch;      /* samples that run together: the model's fixed batch, else 1 */
+    double damaged;     /* share of the samples that may be left out */
+    Variants *variants; /* of graph */
+};
 
 /* A session of a private copy of a graph, which is consumed, failing too. Its programs tap the
  * values of the copy that are observed. */

@@ -1,6 +1,9 @@
 /* tests/test_stats.c - statistics: exact whatever the order, the threads and the instruction set;
  * the calibration file comes back as it was, and a damaged one does not.
  */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "tests/files.h"
 
 #include <math.h>
@@ -9,6 +12,7 @@
 #include "backends/atomic_file.h"
 #include "ir/ir.h"
 #include "runtime/count.h"
+#include "runtime/qcal.h"
 #include "runtime/stats.h"
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -663,6 +667,104 @@ static void test_hostile(void **state)
     }
 }
 
+static void cover(qonnx_stats *s, uint32_t index, uint32_t of, uint64_t total)
+{
+    static const uint8_t list[16] = "some samples";
+    coverages_add_shard(&s->coverage, list, total, (Shard){index, of});
+}
+
+/* Writes the payload as "saved", with the checksum that it has. */
+static void sign(const uint8_t *payload, size_t n)
+{
+    XXH128_canonical_t sum;
+    XXH128_canonicalFromHash(&sum, XXH3_128bits(payload, n));
+    PbFile f;
+    qonnx__qcal__file__init(&f);
+    f.kind = QCAL_KIND;
+    f.version = QCAL_VERSION;
+    f.checksum = (ProtobufCBinaryData){sizeof sum.digest, sum.digest};
+    f.payload = (ProtobufCBinaryData){n, (uint8_t *)payload};
+    uint8_t *data = malloc(qonnx__qcal__file__get_packed_size(&f));
+    put_file("saved", data, qonnx__qcal__file__pack(&f, data));
+    free(data);
+}
+
+/* The payload of the file that these statistics make. */
+static uint8_t *payload_of(const qonnx_stats *s, size_t *n)
+{
+    uint8_t *data = saved(s, n);
+    PbFile *f = qonnx__qcal__file__unpack(NULL, *n, data);
+    assert_non_null(f);
+    *n = f->payload.len;
+    memcpy(data, f->payload.data, *n);
+    qonnx__qcal__file__free_unpacked(f, NULL);
+    return data;
+}
+
+/* What the writer would not write, under a right checksum. */
+static void test_hostile_shards(void **state)
+{
+    (void)state;
+    qonnx_stats *s = small();
+    cover(s, 1, 4, 100);
+    cover(s, 2, 4, 100);
+    size_t n, m;
+    uint8_t *payload = payload_of(s, &n);
+    for (int how = 0; how < 7; how++) {
+        PbCalibration *c = qonnx__qcal__calibration__unpack(NULL, n, payload);
+        assert_int_equal(c->n_coverage, 1);
+        PbCoverage *list = c->coverage[0];
+        if (how == 0) list->of[1] = 0;
+        if (how == 1) list->of[1] = UINT32_MAX, list->indices[1] = UINT32_MAX - 1;
+        if (how == 2) list->n_of = list->n_indices = 1, list->of[0] = 1, list->indices[0] = 0;
+        if (how == 3) list->of[0] = list->of[1] = 2, list->indices[0] = 0, list->indices[1] = 1;
+        if (how == 4) list->n_of = 1;
+        if (how == 5) list->list.len = 15;
+        if (how == 6) list->total = 0;
+        uint8_t *data = malloc(qonnx__qcal__calibration__get_packed_size(c));
+        m = qonnx__qcal__calibration__pack(c, data);
+        sign(data, m);
+        assert_refused("saved", "damaged: the shards that it names are none");
+        free(data);
+        list->n_of = list->n_indices = 2; /* all that is to be freed */
+        qonnx__qcal__calibration__free_unpacked(c, NULL);
+    }
+    free(payload);
+    qonnx_stats_free(s);
+}
+
+/* Statistics with changes here and there, under a right checksum: they are refused, or can be added
+ * and written. */
+static void test_mutants(void **state)
+{
+    (void)state;
+    qonnx_stats *s = small();
+    Checkpoint c = {.list = "a list", .parts = 9, .shard = {0, 1}, .done = 4};
+    lost_add(&c.lost, 3, "is damaged");
+    cover(s, 1, 4, 100);
+    for (int turn = 0; turn < 1500; turn++) {
+        size_t n, at;
+        s->checkpoint = turn % 4 ? NULL : &c;
+        uint8_t *data = payload_of(s, &n);
+        for (uint64_t k = 1 + random_bits() % 3; k > 0; k--) {
+            at = random_bits() % n;
+            data[at] = random_bits() % 2 ? (uint8_t)random_bits() : data[at] ^ (uint8_t)(1 << k);
+        }
+        sign(data, turn % 5 ? n : random_bits() % n);
+        qonnx_ctx *cx = qonnx_ctx_new();
+        qonnx_stats *t = turn % 4 ? qonnx_stats_load(cx, "saved")
+                                  : stats_load_checkpoint(cx, "saved");
+        if (!t) assert_contains(qonnx_error(cx), "saved: ");
+        if (t && qonnx_stats_merge(cx, t, s, true)) free(saved(t, &n));
+        qonnx_stats_free(t);
+        qonnx_ctx_free(cx);
+        free(data);
+    }
+    s->checkpoint = NULL;
+    lost_free(&c.lost);
+    qonnx_stats_free(s);
+}
+
 /* How far a run has come is in the file, which is then none of statistics. */
 static void test_checkpoint(void **state)
 {
@@ -708,12 +810,6 @@ static void test_checkpoint(void **state)
     lost_free(&c.lost);
     qonnx_ctx_free(cx);
     qonnx_stats_free(s);
-}
-
-static void cover(qonnx_stats *s, uint32_t index, uint32_t of, uint64_t total)
-{
-    static const uint8_t list[16] = "some samples";
-    coverages_add_shard(&s->coverage, list, total, (Shard){index, of});
 }
 
 /* Shards of one list add in any order, also where one of them is in shards itself, until it is
@@ -937,6 +1033,8 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hostile_shards),
+        cmocka_unit_test(test_mutants),
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_coverage),
         cmocka_unit_test(test_overlap),

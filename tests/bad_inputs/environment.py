@@ -46,6 +46,35 @@ statistics_row("cut short", r"m\.qcal: ", lambda b: b[: len(b) // 2])
 statistics_row("with a bit that is another", r"m\.qcal: ", lambda b: b[:-40] + bytes([b[-40] ^ 1]) + b[-39:])
 statistics_row("of another model", r"m\.qcal|another model|other", lambda b: b, lambda folder: written(relu(), folder))
 
+
+
+def merge_row(name, message, second, *options):
+    """A row that merges statistics of a shard with what second(bytes) makes of them."""
+
+    def arguments(folder):
+        paths = [folder / "a.qcal", folder / "b.qcal"]
+        subprocess.run([COMMAND, "calibrate", "-q", DIGITS, CALIBRATION, "-o", paths[0], "--shard", "3/40"], check=True)
+        paths[1].write_bytes(second(paths[0].read_bytes()))
+        return ["merge", *paths, "-o", "OUT", *options]
+
+    row("merge " + name, message)(arguments)
+
+
+merge_row("with a model", r"b\.qcal: not a qonnx calibration file", lambda b: DIGITS.read_bytes(), "--force")
+merge_row("with an empty file", r"b\.qcal: not a qonnx calibration file", lambda b: b"")
+merge_row("with one that is cut short", r"b\.qcal: damaged", lambda b: b[: len(b) // 2])
+merge_row("with the same shard", r"b\.qcal: holds shard 3/40 of a list .*count twice; leave one out", lambda b: b)
+plain_row("merge of what is not there", r"gone\.qcal: cannot be read: No such file", ["merge", "gone.qcal", "-o", "OUT"])
+plain_row("merge of a directory", r"cannot be read: Is a directory", ["merge", CALIBRATION, "-o", "OUT"])
+plain_row("shard of no shards", r"--shard' wants I/N", ["calibrate", DIGITS, CALIBRATION, "-o", "OUT", "--shard", "1/0"], 2)
+
+
+@row("resume from what is no checkpoint", r"out\.qcal\.part: not a qonnx calibration file")
+def _(folder):
+    (folder / "out.qcal.part").write_bytes(b"\x0a\x11qonnx")
+    return ["calibrate", DIGITS, CALIBRATION, "-o", folder / "out.qcal", "--resume"]
+
+
 for name, text, message in [
     ("unknown pass", "fold-constant", r"no pass 'fold-constant'"),
     ("open brace", "calibrate{observer=mse", r"brace"),
