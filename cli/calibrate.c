@@ -254,6 +254,7 @@ const Verb verb_calibrate = {
                 "find /photos -name '*.jpg' | qonnx calibrate model.onnx @- -o model.qcal",
     .options = options,
     .samples = true,
+    .pictures = true,
     .json = true,
     .plugins = true,
     .streams = true,

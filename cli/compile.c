@@ -86,6 +86,7 @@ const Verb verb_compile = {
                 "qonnx compile detector.onnx -o detector/ --shape images=1,3,640,640\n"
                 "qonnx compile model.onnx -o model/ --weights bin --data photos/",
     .options = options,
+    .pictures = true,
     .json = true,
     .least = 1,
     .most = 1,

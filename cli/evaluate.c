@@ -377,6 +377,7 @@ const Verb verb_evaluate = {
                 "qonnx evaluate model.onnx a.onnx b.onnx --data test/ --json -j 4",
     .options = options,
     .samples = true,
+    .pictures = true,
     .json = true,
     .least = 1,
     .most = -1,

@@ -1,6 +1,7 @@
 /* cli/main.c - the command `qonnx`: finds the verb, and makes sure that what was printed arrived.
  */
 #include "options.h"
+#include "pictures.h"
 #include "pipeline.h"
 #include "progress.h"
 #include <qonnx/qonnx.h>
@@ -17,7 +18,7 @@
 
 const Verb *const verbs[] = {
     &verb_inspect, &verb_calibrate, &verb_merge,  &verb_quantize, &verb_compile,
-    &verb_run,     &verb_evaluate,  &verb_passes, NULL};
+    &verb_run,     &verb_evaluate,  &verb_passes, &verb_presets, NULL};
 
 static const Verb *find_verb(const char *name)
 {
@@ -63,7 +64,8 @@ static int run_verb(const Verb *verb, int argc, char **argv)
         progress_setup(args.quiet, args.verbose);
         progress_allow_symlinks(args.allow_symlinks);
         interrupt_setup();
-        status = plugins_load(&args) ? verb->run(verb, &args) : EXIT_BAD;
+        status = verb->pictures ? pictures_read(verb, &args) : -1;
+        if (status < 0) status = plugins_load(&args) ? verb->run(verb, &args) : EXIT_BAD;
         progress_clear();
     }
     options_release(&args);

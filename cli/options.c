@@ -28,6 +28,46 @@ static const Option sample_options[] = {
     {.name = NULL},
 };
 
+/* How pictures become samples. */
+static const Option picture_options[] = {
+    {"preset", 0, OPTION_TEXT, offsetof(Args, preset), "NAME", NULL,
+     "prepare pictures as a library does: torchvision, tf,\n"
+     "caffe, clip, yolo, ...; 'qonnx presets' lists them"},
+    {"preprocess", 0, OPTION_TEXT, offsetof(Args, preprocess), "FILE.json", NULL,
+     "prepare pictures as a file says: our own form, a\n"
+     "preprocessor_config.json, timm's config.json"},
+    {"resize", 0, OPTION_TEXT, offsetof(Args, resize), "RULE", NULL,
+     "short:256, 256x192 (width x height), long:640,\n"
+     "letterbox:640 or none; {engine=pillow|opencv|tf|\n"
+     "torchvision,filter=bilinear|...,round=down|even}\n"
+     "may stand behind it"},
+    {"crop", 0, OPTION_TEXT, offsetof(Args, crop), "SIZE", NULL,
+     "cut out of the middle: 224, 256x192 or none;\n"
+     "{round=down|even} may stand behind it"},
+    {"pad", 0, OPTION_TEXT, offsetof(Args, pad), "N", NULL,
+     "value around a letterbox; {at=center|end} may stand\n"
+     "behind it"},
+    {"color", 0, OPTION_TEXT, offsetof(Args, color), "rgb|bgr|gray", NULL,
+     "order of the channels; default: gray for one, else RGB"},
+    {"scale", 0, OPTION_TEXT, offsetof(Args, scale), "1/N", NULL,
+     "first divide values, 0 to 255, by N; or multiply"},
+    {"mean", 0, OPTION_TEXT, offsetof(Args, mean), "N[,N,N]", NULL,
+     "then subtract, by channel of the input"},
+    {"std", 0, OPTION_TEXT, offsetof(Args, std), "N[,N,N]", NULL,
+     "then divide, by channel of the input"},
+    {"input-layout", 0, OPTION_TEXT, offsetof(Args, input_layout), "nchw|nhwc", NULL,
+     "where the input's shape does not tell"},
+    {"input-type", 0, OPTION_TEXT, offsetof(Args, input_type), "TYPE", NULL,
+     "float, float16, bfloat16, uint8 or int8; behind\n"
+     "integers {scale=S,zero=Z}: value / S + Z"},
+    {"no-exif", 0, OPTION_FLAG, offsetof(Args, no_exif), NULL, NULL,
+     "do not turn pictures as their EXIF data says"},
+    {"background", 0, OPTION_TEXT, offsetof(Args, background), "R,G,B", NULL,
+     "what transparent pixels are laid on; default: their\n"
+     "colour without alpha"},
+    {.name = NULL},
+};
+
 static const Option json_options[] = {
     {"json", 0, OPTION_FLAG, offsetof(Args, json), NULL, NULL,
      "print one JSON object instead of text"},
@@ -66,6 +106,7 @@ static const Option common_options[] = {
 static const Option **rows_of(const Verb *verb, int *count)
 {
     const Option *const tables[] = {verb->options, verb->samples ? sample_options : NULL,
+                                    verb->pictures ? picture_options : NULL,
                                     verb->plugins ? plugin_options : NULL,
                                     verb->most && !verb->modelless ? model_options : NULL,
                                     verb->json ? json_options : NULL, common_options};
@@ -418,4 +459,6 @@ void options_release(Args *args)
     free(args->passes.text);
     free(args->plugins.text);
     free(args->calibrations.text);
+    free(args->pictures);
+    free(args->origin);
 }

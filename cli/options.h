@@ -43,6 +43,13 @@ typedef struct Args {
     const char *io;          /* --io: "float" or "int8" */
     const char *pipeline;    /* --pipeline; NULL: made from the other options */
     const char *dump_after;  /* --dump-after: name of a pass */
+    const char *preset;      /* --preset: name of a preprocessing */
+    const char *preprocess;  /* --preprocess: a JSON file of one */
+    const char *resize, *crop, *pad, *color, *scale, *mean, *std; /* fields of one, as they are */
+    const char *input_layout, *input_type, *background;           /* called in its text */
+    bool no_exif;            /* --no-exif */
+    char *pictures;          /* all that as text; NULL: nothing of it is given; malloc'd */
+    char *origin;            /* and in a few words, "preset tf"; malloc'd */
     long jobs;               /* -j; 0: one per core */
     long limit;              /* --limit; 0: all samples */
     long random;             /* --random: the seed; -1: not given */
@@ -112,6 +119,7 @@ typedef struct Verb {
     const char *examples;  /* whole command lines, one a line */
     const Option *options; /* its own */
     bool samples;          /* has those of verbs that run samples: -j, --engine, --limit */
+    bool pictures;         /* has the options that say how pictures become samples */
     bool json;             /* has --json */
     bool plugins;          /* has --plugin */
     bool modelless;        /* its operands are no models: it has none of their options */
@@ -122,7 +130,7 @@ typedef struct Verb {
 } Verb;
 
 extern const Verb verb_inspect, verb_calibrate, verb_merge, verb_quantize, verb_compile, verb_run,
-    verb_evaluate, verb_passes;
+    verb_evaluate, verb_passes, verb_presets;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

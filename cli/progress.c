@@ -94,22 +94,36 @@ static bool repeated(const char *text)
     return false;
 }
 
-void warn(const char *fmt, ...)
+/* Prints a line on standard error once, unless -q. */
+static void say_once(const char *lead, const char *fmt, va_list args)
 {
     char *text = NULL;
-    if (state.quiet) return;
-    va_list args;
-    va_start(args, fmt);
     va_list again;
+    if (state.quiet) return;
     va_copy(again, args);
     if (vasprintf(&text, fmt, args) < 0) text = NULL; /* no memory: it may be printed again */
     if (!text || !repeated(text)) {
         progress_clear();
-        print_tame(stderr, "qonnx: warning: ", fmt, again);
+        print_tame(stderr, lead, fmt, again);
     }
     va_end(again);
-    va_end(args);
     free(text);
+}
+
+void warn(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say_once("qonnx: warning: ", fmt, args);
+    va_end(args);
+}
+
+void tell(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say_once("", fmt, args);
+    va_end(args);
 }
 
 void print_line(const char *fmt, ...)

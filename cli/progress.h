@@ -26,6 +26,8 @@ void progress_clear(void);
 void complain(const char *fmt, ...) QONNX_PRINTF(1, 2);
 void complain_list(const char *fmt, va_list args) QONNX_PRINTF(1, 0);
 void warn(const char *fmt, ...) QONNX_PRINTF(1, 2);
+/* A line about what is being done, as it is; printed once, and not with -q. */
+void tell(const char *fmt, ...) QONNX_PRINTF(1, 2);
 
 /* One line of results on standard output, made harmless in the same way. */
 void print_line(const char *fmt, ...) QONNX_PRINTF(1, 2);

@@ -439,6 +439,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",
     .options = options,
     .samples = true,
+    .pictures = true,
     .json = true,
     .plugins = true,
     .least = 1,

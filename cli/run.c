@@ -476,6 +476,7 @@ const Verb verb_run = {
                 "qonnx run model.onnx --data test_data_set_0 --check",
     .options = options,
     .samples = true,
+    .pictures = true,
     .json = true,
     .least = 1,
     .most = 1,

@@ -1,5 +1,6 @@
 /* cli/samples.c - see samples.h. */
 #include "samples.h"
+#include "pictures.h"
 #include "progress.h"
 #include "tensor.h"
 #include <qonnx/graph.h>
@@ -23,9 +24,12 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *arg
     const qonnx_data_options o = {.arrays = !args->npy             ? QONNX_ARRAYS_BY_SHAPE
                                             : args->npy[0] == 'b' ? QONNX_ARRAYS_BATCH
                                             : args->npy[1] == 'a' ? QONNX_ARRAYS_SAMPLE
-                                                                  : QONNX_ARRAYS_BY_SHAPE};
+                                                                  : QONNX_ARRAYS_BY_SHAPE,
+                                  .preprocess = args->pictures,
+                                  .origin = args->origin};
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);
     if (d) limit_samples(d, args);
+    if (d) pictures_tell(d);
     return d;
 }
 

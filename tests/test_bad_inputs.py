@@ -71,7 +71,7 @@ def run_row(bad, folder):
 
 def said(done):
     """The lines on standard error: messages and warnings. There is nothing else."""
-    lines = [line for line in (done.stderr or "").splitlines() if not line.startswith("Try ")]
+    lines = [line for line in (done.stderr or "").splitlines() if not line.startswith(("Try ", "input: "))]
     assert all(line.startswith("qonnx: ") for line in lines), done.stderr
     warnings = [line for line in lines if line.startswith("qonnx: warning: ")]
     return [line for line in lines if line not in warnings], warnings

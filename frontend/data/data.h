@@ -20,6 +20,7 @@ typedef struct Feed {
     int64_t dims[QONNX_MAX_RANK]; /* -1: symbolic, every size fits */
     qonnx_arrays arrays;          /* what an array is: see feed_fit */
     bool keyed;                   /* the model has other inputs: archives name them */
+    const struct Preprocess *pictures; /* how they become samples, the data set's; NULL: default */
 } Feed;
 
 /* How the array in a file becomes samples of an input. */
@@ -296,7 +297,13 @@ struct qonnx_dataset {
     size_t ndamaged;    /* files known to be damaged, of all inputs */
     char *labels;       /* the labels.txt in the directory that holds all samples; NULL: none */
     bool labelled;      /* the classes are from a file of labels, not from folders */
+    struct Preprocess *pictures; /* what is done to pictures; owned */
+    char *origin;                /* whose word that is; NULL: nobody's */
 };
+
+/* Decides what is done to pictures, for all feeds (prepared.c). */
+bool dataset_prepare(qonnx_ctx *cx, qonnx_dataset *d, const qonnx_graph *g,
+                     const qonnx_data_options *o);
 
 /* Fills d->listings from the specs. */
 bool dataset_find(qonnx_ctx *cx, qonnx_dataset *d, const char *const *specs, int nspecs);

@@ -50,6 +50,8 @@ void qonnx_dataset_free(qonnx_dataset *d)
     }
     free(d->labels);
     free(d->chosen);
+    free(d->pictures);
+    free(d->origin);
     free(d->feeds);
     free(d->listings);
     free(d);
@@ -349,7 +351,7 @@ qonnx_dataset *qonnx_dataset_open(qonnx_ctx *cx, const qonnx_graph *g, const cha
                                   int nspecs, const qonnx_data_options *o)
 {
     qonnx_dataset *d = dataset_new(g, o);
-    if (find_files(cx, cx, d, specs, nspecs) && count_all(cx, d)) {
+    if (dataset_prepare(cx, d, g, o) && find_files(cx, cx, d, specs, nspecs) && count_all(cx, d)) {
         d->count = d->all;
         return d;
     }

@@ -1,158 +1,278 @@
-/* frontend/data/image.c - pictures as samples: values 0 to 255, as a float type or uint8, laid out
- * as the input's shape asks. Nothing is resized or normalised; the size must be the input's.
+/* frontend/data/image.c - pictures as samples: what a preprocessing makes of a picture's rows, as
+ * the input's shape and type want it.
  */
-#include "frontend/data/data.h"
-#include "frontend/data/picture.h"
-#include <stdlib.h>
-#include <stdio.h>
-#include <string.h>
+#include "frontend/data/preprocess_apply.h"
 #include "ir/size.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
-/* A decoded picture: row-major, channels last. */
-typedef struct Picture {
-    size_t width, height; /* pixels */
-    int channels;         /* 1: gray, 3: RGB */
-    uint8_t *pixels;      /* [height][width][channels], malloc'd */
-    bool damaged;         /* why there are none: the file's contents make no picture */
-} Picture;
+/* ---- values ---------------------------------------------------------------------------------- */
 
-/* What the input's shape asks for. */
-typedef struct Layout {
-    const Feed *feed;      /* for messages */
-    bool channels_last;    /* [1, H, W, C], else [1, C, H, W] */
-    int channels;          /* 1: gray, 3: RGB */
-    int64_t height, width; /* -1: any */
-} Layout;
-
-/* The layout of the input: its second axis is the channel when that is 1 or 3, else its last. */
-static bool layout_of(qonnx_ctx *cx, const Feed *f, const char *path, Layout *out)
+/* The arithmetic, in float32 and in this order. A factor is applied in double and rounded once. */
+static float arithmetic(const Preprocess *p, int channel, float x)
 {
-    char text[SHAPE_TEXT];
-    int64_t first = f->rank == 4 ? f->dims[1] : 0, last = f->rank == 4 ? f->dims[3] : 0;
-    bool planar = first == 1 || first == 3;
-    if (!planar && last != 1 && last != 3)
-        return qonnx_fail(cx, NULL,
-                          "%s: a picture needs an input of shape [1,C,H,W] or [1,H,W,C] "
-                          "with C = 3 or 1, the model's input '%s' is %s; use .npy",
-                          path, f->name, shape_text(f->rank, f->dims, text));
-    if (f->dtype != QONNX_FLOAT && f->dtype != QONNX_UINT8 && f->dtype != QONNX_FLOAT16 &&
-        f->dtype != QONNX_BFLOAT16)
-        return qonnx_fail(cx, NULL,
-                          "%s: a picture needs an input of a float type or uint8, the "
-                          "model's input '%s' has %s; use .npy",
-                          path, f->name, qonnx_dtype_name(f->dtype));
-    const int64_t *size = f->dims + (planar ? 2 : 1);
-    *out = (Layout){f, !planar, (int)(planar ? first : last), size[0], size[1]};
+    if (p->scale.by && p->scale.divides) x = x / (float)p->scale.by;
+    else if (p->scale.by) x = (float)((double)x * p->scale.by);
+    if (p->mean.count) x = x - p->mean.value[channel];
+    if (p->std.count) x = x / p->std.value[channel];
+    return x;
+}
+
+static bool is_integer(qonnx_dtype t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
+
+/* The integer that a value is. False: it is outside of what the type has, and clipped. */
+static bool quantize(const TypeField *type, qonnx_dtype dtype, float x, uint8_t *out)
+{
+    float low = dtype == QONNX_INT8 ? -128 : 0, high = dtype == QONNX_INT8 ? 127 : 255;
+    float q = type->scale ? rintf(x / (float)type->scale) + (float)type->zero : rintf(x);
+    bool fits = q >= low && q <= high;
+    q = q < low ? low : q > high ? high : q;
+    *out = dtype == QONNX_INT8 ? (uint8_t)(int8_t)q : (uint8_t)q;
+    return fits && (type->scale || q == x);
+}
+
+/* An element of the input's type into out[]. */
+static bool element(const Preprocess *p, qonnx_dtype dtype, int channel, float x, uint8_t *out)
+{
+    float y = arithmetic(p, channel, x);
+    Elements one = {(const uint8_t *)&y, sizeof y, QONNX_FLOAT, false};
+    if (is_integer(dtype)) return quantize(&p->type, dtype, y, out);
+    return convert_elements(one, 1, dtype, out) == 1;
+}
+
+bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path, Table *out)
+{
+    qonnx_dtype dtype = t->feed->dtype;
+    out->size = (size_t)qonnx_dtype_bits(dtype) / 8;
+    for (int c = 0; c < t->channels; c++) {
+        for (int x = 0; x < 256; x++) {
+            bool fits = element(p, dtype, c, (float)x, out->element[c] + (size_t)x * out->size);
+            if (fits || (is_integer(dtype) && p->type.scale)) continue;
+            return qonnx_fail(cx, NULL,
+                              "%s: value %d of a picture becomes %g, which is none of type %s, "
+                              "which the model's input '%s' wants%s",
+                              path, x, (double)arithmetic(p, c, (float)x), qonnx_dtype_name(dtype),
+                              t->feed->name,
+                              is_integer(dtype) ? "; its scale and zero point can be given: "
+                                                  "--input-type TYPE{scale=S,zero=Z}"
+                                                : "");
+        }
+    }
     return true;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* A part of another picture, in gray where that is wanted. */
+typedef struct Part {
+    Rows rows;    /* what it is */
+    Rows *from;   /* the whole; not its own */
+    uint8_t *row; /* one of it */
+    size_t left;  /* the part begins there */
+    size_t above; /* rows of it that are still to be passed over */
+} Part;
+
+/* RGB becomes gray by ITU-R BT.601's luma in 16-bit fixed point, rounded: Pillow's convert("L"). */
+static void to_gray(const uint8_t *rgb, size_t n, uint8_t *gray)
+{
+    for (size_t i = 0; i < n; i++, rgb += 3)
+        gray[i] = (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+static bool part_next(Rows *r, uint8_t *row)
+{
+    Part *p = (Part *)r;
+    bool ok = true;
+    for (; ok && p->above; p->above--) ok = p->from->next(p->from, NULL);
+    ok = ok && p->from->next(p->from, row ? p->row : NULL);
+    r->damaged = p->from->damaged;
+    if (!ok || !row) return ok;
+    const uint8_t *at = p->row + p->left * (size_t)p->from->channels;
+    if (r->channels == p->from->channels) memcpy(row, at, r->width * (size_t)r->channels);
+    else to_gray(at, r->width, row);
+    return true;
+}
+
+static void part_close(Rows *r) { free(((Part *)r)->row); }
+
+static bool part_open(qonnx_ctx *cx, const char *path, const Plan *plan, bool gray, Rows *from,
+                      Part *out)
+{
+    size_t bytes;
+    *out = (Part){.rows = {.width = plan->from_width,
+                           .height = plan->from_height,
+                           .channels = gray ? 1 : from->channels,
+                           .next = part_next,
+                           .close = part_close},
+                  .from = from,
+                  .left = plan->from_left,
+                  .above = plan->from_top};
+    if (size_mul(from->width, (size_t)from->channels, &bytes)) out->row = malloc(bytes);
+    return out->row || qonnx_fail(cx, NULL, "%s: no memory for a row", path);
+}
+
+/* ---- the tensor ------------------------------------------------------------------------------ */
+
+/* What is being written. */
+typedef struct Canvas {
+    const Preprocess *p;
+    const Target *target;
+    const Plan *plan;
+    const Table *table;
+    uint8_t *out;    /* the tensor's elements */
+    size_t step;     /* elements from a pixel to the next */
+    size_t plane;    /* from a channel to the next */
+} Canvas;
+
+/* Where pixel (x, y) of channel c is. */
+static uint8_t *place(const Canvas *v, int c, size_t x, size_t y)
+{
+    return v->out + ((y * v->plan->width + x) * v->step + (size_t)c * v->plane) * v->table->size;
+}
+
+/* Fills the border around the picture, or all where there is one. */
+static void fill(const Canvas *v)
+{
+    const PadField *pad = &v->p->pad;
+    const Resize *r = &v->plan->resize;
+    size_t size = v->table->size, pixels = v->plan->width * v->plan->height;
+    const Preprocess plain = {.type = v->p->type};
+    if (r->columns == v->plan->width && r->rows == v->plan->height) return;
+    for (int c = 0; c < v->target->channels; c++) {
+        uint8_t value[4];
+        float x = v->plan->padded && pad->count ? pad->value[c] : 0;
+        bool after = v->plan->padded && pad->when == PAD_AFTER;
+        element(after ? &plain : v->p, v->target->feed->dtype, c, x, value);
+        uint8_t *at = place(v, c, 0, 0);
+        for (size_t i = 0; i < pixels; i++, at += v->step * size) memcpy(at, value, size);
+    }
+}
+
+/* Which channel of the picture becomes channel c of the input. */
+static size_t source_of(const Canvas *v, int c, int channels)
+{
+    return channels == 1 ? 0 : (size_t)(v->p->color == COLOR_BGR ? 2 - c : c);
+}
+
+/* A row of one channel by the table, for elements of a size that the compiler knows. */
+#define PUT_ROW(type)                                                                              \
+    for (size_t x = 0; x < columns; x++, from += channels, at += v->step * sizeof(type))           \
+    memcpy(at, table + *from * sizeof(type), sizeof(type))
+
+static void put_bytes(const Canvas *v, const uint8_t *pixels, int channels)
+{
+    size_t columns = v->plan->resize.columns;
+    for (size_t y = 0; y < v->plan->resize.rows; y++) {
+        for (int c = 0; c < v->target->channels; c++) {
+            const uint8_t *table = v->table->element[c];
+            const uint8_t *from =
+                pixels + y * columns * (size_t)channels + source_of(v, c, channels);
+            uint8_t *at = place(v, c, v->plan->x, v->plan->y + y);
+            if (v->table->size == 4) PUT_ROW(uint32_t);
+            else if (v->table->size == 2) PUT_ROW(uint16_t);
+            else PUT_ROW(uint8_t);
+        }
+    }
+}
+
+/* The same for what a resize has left between the bytes. */
+static void put_floats(const Canvas *v, const float *pixels, int channels)
+{
+    size_t columns = v->plan->resize.columns;
+    for (size_t y = 0; y < v->plan->resize.rows; y++)
+        for (int c = 0; c < v->target->channels; c++) {
+            const float *from = pixels + y * columns * (size_t)channels + source_of(v, c, channels);
+            uint8_t *at = place(v, c, v->plan->x, v->plan->y + y);
+            for (size_t x = 0; x < columns; x++, from += channels, at += v->step * v->table->size)
+                element(v->p, v->target->feed->dtype, c, *from, at);
+        }
+}
+
+/* Makes the tensor of the part that came out of the resize. */
+static bool make_tensor(qonnx_ctx *cx, Canvas *v, const char *path, const void *pixels,
+                        int channels, qonnx_tensor *out)
+{
+    const Target *t = v->target;
+    int64_t h = (int64_t)v->plan->height, w = (int64_t)v->plan->width;
+    Fit fit = {.count = 1, .rank = 4};
+    const int64_t planar[] = {1, t->channels, h, w}, last[] = {1, h, w, t->channels};
+    memcpy(fit.dims, t->channels_last ? last : planar, sizeof planar);
+    if (!sample_new(cx, t->feed, path, &fit, out)) return false;
+    v->out = (uint8_t *)(uintptr_t)out->data;
+    v->step = t->channels_last ? (size_t)t->channels : 1;
+    v->plane = t->channels_last ? 1 : v->plan->width * v->plan->height;
+    fill(v);
+    if (resize_is_float(v->plan->resize.engine, v->plan->resize.filter))
+        put_floats(v, pixels, channels);
+    else
+        put_bytes(v, pixels, channels);
+    return true;
+}
+
+bool preprocess_picture(qonnx_ctx *cx, const Preprocess *p, const Feed *f, const char *path,
+                        Rows *rows, qonnx_tensor *out)
+{
+    Target t;
+    Plan plan;
+    Table table;
+    Part part;
+    size_t bytes;
+    *out = (qonnx_tensor){0};
+    if (!target_of(cx, p, f, path, &t) || !table_make(cx, p, &t, path, &table) ||
+        !preprocess_plan(cx, p, &t, path, rows->width, rows->height, &plan))
+        return false;
+    bool gray = rows->channels == 3 && p->color == COLOR_GRAY;
+    if (!part_open(cx, path, &plan, gray, rows, &part)) return false;
+    Canvas v = {.p = p, .target = &t, .plan = &plan, .table = &table};
+    bool ok = resize_bytes(cx, &plan.resize, part.rows.channels, &bytes);
+    void *pixels = ok ? malloc(bytes) : NULL;
+    if (ok && !pixels) ok = qonnx_fail(cx, NULL, "%s: no memory for the picture", path);
+    ok = ok && resize_rows(cx, &part.rows, &plan.resize, pixels) &&
+         make_tensor(cx, &v, path, pixels, part.rows.channels, out);
+    free(pixels);
+    part.rows.close(&part.rows);
+    return ok;
+}
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+static const Preprocess *spec_of(const Feed *f)
+{
+    return f->pictures ? f->pictures : &preprocess_default;
 }
 
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path)
 {
-    Layout l;
-    return layout_of(cx, f, path, &l);
-}
-
-/* A size as text: "224", or "any". */
-static const char *size_text(int64_t n, char text[24])
-{
-    if (n < 0) return "any";
-    snprintf(text, 24, "%lld", (long long)n);
-    return text;
-}
-
-static bool check_size(qonnx_ctx *cx, const Layout *l, const char *path, const Rows *r)
-{
-    char w[24], h[24];
-    if ((l->width >= 0 && (uint64_t)l->width != r->width) ||
-        (l->height >= 0 && (uint64_t)l->height != r->height))
-        return qonnx_fail(cx, NULL,
-                          "%s: picture is %zux%zu, the model's input '%s' wants %sx%s; "
-                          "resize it first",
-                          path, r->width, r->height, l->feed->name, size_text(l->width, w),
-                          size_text(l->height, h));
-    return true;
-}
-
-static bool read_rows(qonnx_ctx *cx, const char *path, Rows *r, Picture *out)
-{
-    size_t bytes;
-    if (!size_mul(r->width, r->height, &bytes) || !size_mul(bytes, (size_t)r->channels, &bytes) ||
-        !(out->pixels = malloc(bytes)))
-        return qonnx_fail(cx, NULL, "%s: no memory for the picture", path);
-    for (size_t y = 0; y < r->height; y++) {
-        if (r->next(r, out->pixels + y * r->width * (size_t)r->channels)) continue;
-        free(out->pixels);
-        return false;
-    }
-    return true;
-}
-
-static bool decode(qonnx_ctx *cx, const char *path, const FileMap *m, const Layout *l, Picture *out)
-{
-    *out = (Picture){0};
-    Rows *r = picture_open(cx, path, m, &(PictureOptions){0}, &out->damaged);
-    if (!r) return false;
-    out->width = r->width;
-    out->height = r->height;
-    out->channels = r->channels;
-    bool ok = check_size(cx, l, path, r) && read_rows(cx, path, r, out);
-    out->damaged = r->damaged;
-    r->close(r);
-    return ok;
-}
-
-/* Channel c of a pixel. RGB becomes gray by ITU-R BT.601's luma in 16-bit fixed point, rounded:
- * Pillow's convert("L"). */
-static uint8_t channel(const Picture *p, const uint8_t *pixel, int wanted, int c)
-{
-    if (p->channels == wanted) return pixel[c];
-    if (p->channels == 1) return pixel[0];
-    return (uint8_t)((pixel[0] * 19595u + pixel[1] * 38470u + pixel[2] * 7471u + 0x8000u) >> 16);
-}
-
-/* Writes the picture as t->dtype in the layout's order. */
-static void place(const Picture *p, const Layout *l, qonnx_tensor *t)
-{
-    size_t pixels = p->width * p->height, channels = (size_t)l->channels;
-    size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
-    uint8_t *out = (uint8_t *)(uintptr_t)t->data;
-    float *f = (float *)(uintptr_t)t->data;
-    for (size_t c = 0; c < channels; c++) {
-        for (size_t i = 0; i < pixels; i++) {
-            uint8_t v = channel(p, p->pixels + i * (size_t)p->channels, l->channels, (int)c);
-            Elements one = {&v, 1, QONNX_UINT8, false};
-            size_t at = l->channels_last ? i * channels + c : c * pixels + i;
-            if (t->dtype == QONNX_FLOAT) f[at] = v;
-            else convert_elements(one, 1, t->dtype, out + at * size);
-        }
-    }
+    Preprocess p;
+    return preprocess_resolve(cx, spec_of(f), f, path, &p);
 }
 
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
     (void)row; /* there is one */
-    Layout l = {0};
+    Preprocess p;
     FileMap m;
-    Picture p;
-    if (!layout_of(cx, f, path, &l) || !file_map(cx, path, &m)) return false;
-    bool ok = decode(cx, path, &m, &l, &p);
+    bool damaged;
+    if (!preprocess_resolve(cx, spec_of(f), f, path, &p) || !file_map(cx, path, &m)) return false;
+    Rows *rows = picture_open(cx, path, &m, &p.decode, &damaged);
+    bool ok = rows && preprocess_picture(cx, &p, f, path, rows, out);
+    if (rows) rows->close(rows);
     file_unmap(&m);
-    if (!ok) return false;
-    Fit fit = {.count = 1, .rank = 4};
-    const int64_t planar[] = {1, l.channels, (int64_t)p.height, (int64_t)p.width};
-    const int64_t last[] = {1, (int64_t)p.height, (int64_t)p.width, l.channels};
-    memcpy(fit.dims, l.channels_last ? last : planar, sizeof planar);
-    ok = sample_new(cx, f, path, &fit, out);
-    if (ok) place(&p, &l, out);
-    free(p.pixels);
     return ok;
 }
 
 bool image_damaged(qonnx_ctx *cx, const char *path, const FileMap *m)
 {
-    const Feed any = {.name = (char[]){"x"}};
-    Layout l = {.feed = &any, .height = -1, .width = -1};
-    Picture p = {0};
-    if (decode(cx, path, m, &l, &p)) free(p.pixels);
-    return p.damaged;
+    bool damaged = false;
+    size_t bytes;
+    Rows *r = picture_open(cx, path, m, &(PictureOptions){0}, &damaged);
+    if (!r) return damaged;
+    uint8_t *row = size_mul(r->width, (size_t)r->channels, &bytes) ? malloc(bytes) : NULL;
+    for (size_t y = 0; row && y < r->height && r->next(r, row); y++) {
+    }
+    damaged = r->damaged;
+    free(row);
+    r->close(r);
+    return damaged;
 }

@@ -22,7 +22,10 @@ typedef enum qonnx_arrays {
 
 /** How files become samples; zero is a default everywhere. */
 typedef struct qonnx_data_options {
-    qonnx_arrays arrays; /* in .npy and .npz files */
+    qonnx_arrays arrays;    /* in .npy and .npz files */
+    const char *preprocess; /* what is done to pictures, as text (see below); NULL: what the model's
+                               metadata says, else the default */
+    const char *origin;     /* whose word that is, for qonnx_dataset_describe(); may be NULL */
 } qonnx_data_options;
 
 /** Opens the samples for a graph's inputs. A spec is "NAME=PATH", once for every input; or PATH,
@@ -78,6 +81,41 @@ QONNX_API void qonnx_sample_free(qonnx_tensor *tensors, int count);
 
 /** Reads one tensor from an .npy or a TensorProto .pb file. Freed by qonnx_sample_free(t, 1). */
 QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t);
+
+/* ---- how pictures become samples -------------------------------------------------------------
+ */
+
+/* A preprocessing is text: NAME=VALUE for each field that is not at its default, parted by blanks,
+ * as in "resize=short:256 crop=224 scale=1/255"; docs/preprocessing.md has the fields. The empty
+ * text is the default. Texts that come from here are canonical: the same preprocessing is the same
+ * text. */
+
+/** The canonical text of `text` (NULL: nothing is set yet) with one field set as given. The name
+ *  "preset" sets all of them, as the preset of that name has them. NULL: the value is wrong. The
+ *  caller frees it with free(). [any thread] */
+QONNX_API char *qonnx_preprocess_set(qonnx_ctx *cx, const char *text, const char *name,
+                                     const char *value);
+/** The text of a JSON file: of the form that qonnx_preprocess_json() writes, a
+ *  preprocessor_config.json of Hugging Face, a config.json of timm or torchvision's fields. NULL on
+ *  failure: what may change a pixel and is not known is refused by name. The caller frees it with
+ *  free(). [any thread] */
+QONNX_API char *qonnx_preprocess_load(qonnx_ctx *cx, const char *path);
+/** A text as a JSON object, in one line. The caller frees it with free(). [any thread] */
+QONNX_API char *qonnx_preprocess_json(qonnx_ctx *cx, const char *text);
+/** What a model's metadata says of its pictures: what qonnx wrote there (QONNX_PREPROCESS_KEY),
+ *  ONNX's Image.BitmapPixelFormat and Image.NominalPixelRange, or Ultralytics' "imgsz". NULL: it
+ *  says nothing. The caller frees it with free(). */
+QONNX_API char *qonnx_preprocess_of_model(qonnx_ctx *cx, const qonnx_graph *g);
+#define QONNX_PREPROCESS_KEY "qonnx.preprocess"
+/** What is done to the pictures of a data set, with the model's sizes in it: as text, and as a line
+ *  for people, "224x224 RGB, bilinear short side 256 then crop, (x/255 - mean)/std, from preset
+ *  torchvision". NULL: none of its files is a picture; no line either where nobody has said
+ *  anything and the pictures have the size that the model wants. The caller frees them. */
+QONNX_API char *qonnx_dataset_preprocess(const qonnx_dataset *d);
+QONNX_API char *qonnx_dataset_describe(const qonnx_dataset *d);
+/** The name of preset i, with its text and whose it is (either may be NULL); NULL past the last.
+ *  [any thread] */
+QONNX_API const char *qonnx_preset_at(int i, const char **text, const char **brief);
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
