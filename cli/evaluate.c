@@ -5,6 +5,7 @@
 #include "compiled.h"
 #include "options.h"
 #include "output.h"
+#include "pictures.h"
 #include "progress.h"
 #include "tensor.h"
 #include <qonnx/qonnx.h>
@@ -330,6 +331,8 @@ static int evaluate(const Verb *verb, const Args *args)
 {
     if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
     int count = args->noperand, status = EXIT_DONE, outputs = 0;
+    Args shared = *args; /* with the pictures of one model for all */
+    pictures_share(&shared);
     Score *scores = calloc((size_t)count, sizeof *scores);
     FILE *reference = count > 1 ? tmpfile() : NULL;
     if (!scores || (count > 1 && !reference)) {
@@ -338,13 +341,15 @@ static int evaluate(const Verb *verb, const Args *args)
     }
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         scores[i].path = args->operands[i];
-        status = evaluate_model(args, reference, &scores[i], i == 0, &outputs);
+        status = evaluate_model(&shared, reference, &scores[i], i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
     if (reference) fclose(reference);
     for (int i = 0; scores && i < count; i++) free(scores[i].seen);
     free(scores);
+    if (!args->pictures) free(shared.pictures);
+    if (!args->origin) free(shared.origin);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* cli/pictures.c - see pictures.h. */
 #include "pictures.h"
 #include "progress.h"
+#include <qonnx/graph.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,9 +64,34 @@ int pictures_read(const Verb *verb, Args *args)
     return -1;
 }
 
-void pictures_tell(const qonnx_dataset *d)
+void pictures_tell(const qonnx_dataset *d, const qonnx_graph *g)
 {
-    char *line = qonnx_dataset_describe(d);
+    char *line = qonnx_dataset_describe(d), *mine = qonnx_dataset_preprocess(d);
+    const char *theirs = qonnx_model_metadata(g, QONNX_PREPROCESS_KEY);
+    char *other = mine && theirs ? qonnx_preprocess_difference(mine, theirs) : NULL;
     if (line) tell("input: %s", line);
+    if (other)
+        warn("pictures are prepared in another way than the model was quantized for: %s", other);
+    free(other);
+    free(mine);
     free(line);
+}
+
+/* Takes what the metadata of a model says of pictures. Returns whether it says anything. */
+static bool take_metadata(Args *args, const char *path)
+{
+    qonnx_ctx *silent = qonnx_ctx_new();
+    qonnx_graph *g = qonnx_model_load(silent, path);
+    args->pictures = g ? qonnx_preprocess_of_model(silent, g) : NULL;
+    qonnx_graph_free(g);
+    qonnx_ctx_free(silent);
+    if (args->pictures && asprintf(&args->origin, "the metadata of %s", path) < 0)
+        qonnx_out_of_memory();
+    return args->pictures != NULL;
+}
+
+void pictures_share(Args *args)
+{
+    for (int i = 0; !args->pictures && args->noperand > 1 && i < args->noperand; i++)
+        if (take_metadata(args, args->operands[i])) return;
 }

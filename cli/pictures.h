@@ -9,8 +9,12 @@
  * else the exit status: the message has been printed. */
 int pictures_read(const Verb *verb, Args *args);
 
-/* Says in one line what is done to the pictures of a data set, if there are some; the same line is
- * printed once. */
-void pictures_tell(const qonnx_dataset *d);
+/* Where the command line says nothing of pictures and there are several models, what the metadata
+ * of the first that does says: they are compared on the same samples. */
+void pictures_share(Args *args);
+
+/* Says in one line what is done to the pictures of a data set, if there are some, and warns where
+ * the model was quantized for something else; the same line is printed once. */
+void pictures_tell(const qonnx_dataset *d, const qonnx_graph *g);
 
 #endif

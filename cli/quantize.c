@@ -213,6 +213,9 @@ static void record_provenance(const Job *job)
     set_metadata(job, "qonnx.observer", observer);
     set_metadata(job, "qonnx.data", data);
     set_metadata(job, "qonnx.engine", qonnx_stats_engine(job->stats));
+    const char *pictures = qonnx_stats_preprocess(job->stats);
+    bool other = qonnx_model_metadata(job->g, QONNX_PREPROCESS_KEY) != NULL;
+    set_metadata(job, QONNX_PREPROCESS_KEY, *pictures || other ? pictures : NULL);
     free(observer);
 }
 

@@ -29,7 +29,7 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *arg
                                   .origin = args->origin};
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);
     if (d) limit_samples(d, args);
-    if (d) pictures_tell(d);
+    if (d) pictures_tell(d, g);
     return d;
 }
 

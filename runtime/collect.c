@@ -371,6 +371,9 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
     graph_hash(g, hash);
     stats_describe(c.stats, pipeline, qonnx_engine_name(o ? o : &defaults), hash);
     c.stats->parts = parts_of(pipeline);
+    char *prepared = qonnx_dataset_preprocess(d);
+    if (prepared) stats_prepared(c.stats, prepared);
+    free(prepared);
     qonnx_session *s = session_new(cx, copy, o);
     if (!s || !collect(&c, s)) {
         qonnx_stats_free(c.stats);

@@ -60,6 +60,8 @@ static const struct {
     {"with different plugins, or versions of them", NULL, same_plugins,
      "calibrate each with the same ones"},
     {"on different models", NULL, same_graph, "calibrate the same model for each"},
+    {"of pictures that were prepared differently", qonnx_stats_preprocess, NULL,
+     "give 'qonnx calibrate' the same --preset, --resize and the like for each"},
     {"by different engines", qonnx_stats_engine, NULL,
      "calibrate each with the same: --engine portable is one everywhere"},
 };

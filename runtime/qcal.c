@@ -234,6 +234,7 @@ static bool get_calibration(const Reader *r, const PbCalibration *m, qonnx_stats
         return damaged(r, "a hash has the wrong length");
     if (m->n_parts > MAX_PARTS) return damaged(r, "it names too many passes");
     stats_describe(s, m->pipeline, m->engine, m->graph_hash.data);
+    stats_prepared(s, m->preprocess);
     for (int i = QCAL_HASH - 1; i >= 0; i--)
         s->data_hash = s->data_hash << 8 | m->data_hash.data[i];
     s->samples = m->samples;

@@ -128,6 +128,7 @@ static void put_calibration(Arena *a, const qonnx_stats *s, PbCalibration *m)
     qonnx__qcal__calibration__init(m);
     m->pipeline = s->pipeline;
     m->engine = s->engine;
+    m->preprocess = s->preprocess;
     m->graph_hash = (ProtobufCBinaryData){QCAL_HASH, arena_copy(a, s->graph_hash, QCAL_HASH)};
     m->data_hash = (ProtobufCBinaryData){QCAL_HASH, arena_alloc(a, QCAL_HASH)};
     for (int i = 0; i < QCAL_HASH; i++) m->data_hash.data[i] = (uint8_t)(s->data_hash >> (8 * i));

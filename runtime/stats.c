@@ -231,6 +231,7 @@ qonnx_stats *stats_new(const StatsSpec *specs, int count)
     }
     s->pipeline = xstrdup("");
     s->engine = xstrdup("");
+    s->preprocess = xstrdup("");
     stats_hex(s);
     bool distinct = stats_index(s);
     assert(distinct);
@@ -246,6 +247,7 @@ void qonnx_stats_free(qonnx_stats *s)
     free(s->by_name);
     free(s->pipeline);
     free(s->engine);
+    free(s->preprocess);
     free(s->path);
     free(s->merged);
     coverages_free(&s->coverage);
@@ -286,6 +288,12 @@ void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,
     memcpy(s->graph_hash, graph_hash, sizeof s->graph_hash);
 }
 
+void stats_prepared(qonnx_stats *s, const char *preprocess)
+{
+    free(s->preprocess);
+    s->preprocess = xstrdup(preprocess);
+}
+
 /* ---- public views ---------------------------------------------------------------------------- */
 
 const char *qonnx_stats_pipeline(const qonnx_stats *s)
@@ -295,6 +303,10 @@ const char *qonnx_stats_pipeline(const qonnx_stats *s)
 const char *qonnx_stats_engine(const qonnx_stats *s)
 {
     return s->engine;
+}
+const char *qonnx_stats_preprocess(const qonnx_stats *s)
+{
+    return s->preprocess;
 }
 uint64_t qonnx_stats_samples(const qonnx_stats *s)
 {

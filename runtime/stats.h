@@ -50,6 +50,8 @@ void stats_absorb(qonnx_stats *s, StatsWorker *w);
 /* What the statistics were taken on and by; copied. graph_hash: 16 bytes. */
 void stats_describe(qonnx_stats *s, const char *pipeline, const char *engine,
                     const uint8_t graph_hash[16]);
+/* How pictures became samples, as text; copied. */
+void stats_prepared(qonnx_stats *s, const char *preprocess);
 
 /* ---- inside: shared by stats.c (storage), count.c (workers), merge.c, qcal.c ------- */
 
@@ -98,6 +100,7 @@ struct qonnx_stats {
     int *by_name;            /* [count] indices, sorted by graph and name */
     int count;               /* activations */
     char *pipeline, *engine; /* as text; "" until described */
+    char *preprocess;        /* how pictures became samples; "": there were none */
     Parts parts;             /* of plugins, that the pipeline used */
     char *path;              /* of the file they were read from; NULL: of none */
     uint8_t graph_hash[16];

@@ -602,3 +602,105 @@ def test_what_does_not_fit(shape, options, words, run, tmp_path):
     end = run("run", identity(tmp_path / "m.onnx", shape), "--data", tmp_path / "a.png", *options)
     errors = [line for line in end.stderr.splitlines() if line.startswith("qonnx: ")]
     assert end.rc == 1 and len(errors) == 1 and words in errors[0] and "a.png: " in errors[0], end
+
+
+# ---- whose word counts --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A small convolution; gives its path, pictures to calibrate with, and a copy with metadata."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("network")
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for i in range(20):
+        Image.fromarray(photo(30 + i, 40, i)).save(pictures / f"{i:02d}.png")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["r"]),
+         helper.make_node("GlobalAveragePool", ["r"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 3, 16, 16])],
+        [helper.make_tensor_value_info("y", 1, [1, 4, 1, 1])],
+        [onnx.numpy_helper.from_array(rng.normal(size=(4, 3, 3, 3)).astype(f32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "m.onnx")
+
+    def marked(path, **metadata):
+        helper.set_model_props(model, metadata)
+        onnx.save(model, path)
+        return path
+
+    return folder / "m.onnx", pictures, marked
+
+
+OPTIONS = ["--preset", "torchvision", "--resize", "short:20"]
+TEXT = f"exif=ignore color=rgb resize=short:20 crop=16{{round=even}} scale=1/255 {IMAGENET}"
+
+
+def test_quantized_models_keep_it(network, done, run, tmp_path):
+    model, pictures, _ = network
+    qcal, out, direct = tmp_path / "m.qcal", tmp_path / "q.onnx", tmp_path / "d.onnx"
+    done("calibrate", model, pictures, "-o", qcal, *OPTIONS)
+    done("quantize", model, "--calibration", qcal, "-o", out)
+    done("quantize", model, "--data", pictures, "-o", direct, *OPTIONS)
+    assert out.read_bytes() == direct.read_bytes()
+    assert json.loads(done("inspect", out, "--json"))["metadata"]["qonnx.preprocess"] == TEXT
+
+    line = "input: 16x16 RGB, bilinear short side 20 then crop, (x/255 - mean)/std, from "
+    end = run("run", out, "--data", pictures, "-o", tmp_path / "a")
+    assert said(end) == [line + "the model's metadata"]
+    # both models of an evaluation get what the quantized one wants
+    end = run("evaluate", model, out, "--data", pictures)
+    assert said(end) == [f"{line}the metadata of {out}"]
+    with_options = run("evaluate", model, out, "--data", pictures, *OPTIONS)
+    assert with_options.stdout == end.stdout and "warning" not in with_options.stderr
+    # another one wins, with a warning
+    end = run("run", out, "--data", pictures, "-o", tmp_path / "b", "--preset", "torchvision")
+    assert end.rc == 0 and "than the model was quantized for: resize is short:18, not short:20" in end.stderr
+
+
+def test_statistics_of_other_pictures(network, done, run, tmp_path):
+    """What differs is named, before the data is compared."""
+    model, pictures, _ = network
+    done("calibrate", model, pictures, "-o", tmp_path / "a.qcal", *OPTIONS)
+    done("calibrate", model, pictures, "-o", tmp_path / "b.qcal", "--preset", "unit")
+    end = run("merge", tmp_path / "a.qcal", tmp_path / "b.qcal", "-o", tmp_path / "c.qcal")
+    assert end.rc == 1 and "of pictures that were prepared differently" in end.stderr
+    assert "resize=short:20" in end.stderr and "scale=1/255" in end.stderr
+    assert not (tmp_path / "c.qcal").exists()
+
+
+@pytest.mark.parametrize(
+    "metadata, line",
+    [
+        ({"Image.NominalPixelRange": "Normalized_0_1"}, "16x16 RGB, bilinear short side 16 then crop, x/255"),
+        ({"image.nominalpixelrange": "normalized_1_1", "Image.BitmapPixelFormat": "Bgr8"},
+         "16x16 BGR, bilinear short side 16 then crop, x/127.5 - 1"),
+        ({"imgsz": "[16, 16]", "stride": "32", "task": "detect"}, "16x16 RGB, OpenCV's bilinear letterbox 16, x/255"),
+        ({"imgsz": "[16, 16]", "stride": "1", "task": "classify"}, "16x16 RGB, bilinear short side 16 then crop, x/255"),
+        ({"qonnx.preprocess": TEXT}, "16x16 RGB, bilinear short side 20 then crop, (x/255 - mean)/std"),
+    ],
+)
+def test_metadata(metadata, line, network, run, tmp_path):
+    _, pictures, marked = network
+    model = marked(tmp_path / "m.onnx", **metadata)
+    end = run("run", model, "--data", pictures, "-o", tmp_path / "out")
+    assert end.rc == 0 and said(end) == [f"input: {line}, from the model's metadata"]
+
+
+@pytest.mark.parametrize(
+    "metadata, warning",
+    [
+        ({"Image.NominalPixelRange": "NominalRange_16_235"}, "'NominalRange_16_235', which is not known"),
+        ({"qonnx.preprocess": "resize=short:x"}, "the model's metadata is left out"),
+        ({"imgsz": "[1e9, 2]", "stride": "32", "task": "detect"}, ""),
+        ({"imgsz": "[99999, 2]", "stride": "32", "task": "detect"}, ""),
+    ],
+)
+def test_odd_metadata(metadata, warning, network, run, tmp_path):
+    _, pictures, marked = network
+    end = run("run", marked(tmp_path / "m.onnx", **metadata), "--data", pictures, "-o", tmp_path / "out")
+    assert end.rc == 0 and warning in end.stderr
+    assert said(end) == ["input: 16x16 RGB, bilinear short side 16 then crop, values 0..255, by default"]

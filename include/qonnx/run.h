@@ -113,6 +113,9 @@ QONNX_API char *qonnx_preprocess_of_model(qonnx_ctx *cx, const qonnx_graph *g);
  *  anything and the pictures have the size that the model wants. The caller frees them. */
 QONNX_API char *qonnx_dataset_preprocess(const qonnx_dataset *d);
 QONNX_API char *qonnx_dataset_describe(const qonnx_dataset *d);
+/** In what two texts differ, for people: "resize is short:256, not short:224; std is 2, not the
+ *  default". NULL: in nothing, or one is no text. The caller frees it with free(). [any thread] */
+QONNX_API char *qonnx_preprocess_difference(const char *a, const char *b);
 /** The name of preset i, with its text and whose it is (either may be NULL); NULL past the last.
  *  [any thread] */
 QONNX_API const char *qonnx_preset_at(int i, const char **text, const char **brief);

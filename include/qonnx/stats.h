@@ -69,6 +69,8 @@ QONNX_API QONNX_CHECKED bool qonnx_stats_check_plugins(qonnx_ctx *cx, const qonn
 /** The float engine and instruction set that computed the activations ("onednn 2.6.3 avx512...").
  */
 QONNX_API const char *qonnx_stats_engine(const qonnx_stats *s);
+/** How the pictures among the samples were prepared, as text (run.h); "": there were none. */
+QONNX_API const char *qonnx_stats_preprocess(const qonnx_stats *s);
 /** Samples counted. */
 QONNX_API uint64_t qonnx_stats_samples(const qonnx_stats *s);
 /** 32 hexadecimal digits: a sum of the samples' content hashes; order and names do not matter. */
