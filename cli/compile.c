@@ -29,6 +29,10 @@ static void print_summary(const Args *args, const qonnx_compile_report *r)
 static int compile(const Verb *verb, const Args *args)
 {
     if (!args->output) return options_misuse(verb, "compile: give the directory to write with -o");
+    bool image = !strcmp(args->io, "image");
+    if (image && args->data.count)
+        return options_misuse(verb, "compile: the self-test of --io image has pixels of its own; "
+                                    "leave --data out");
     qonnx_ctx *cx = progress_ctx();
     qonnx_graph *g = runnable_load(cx, args, args->operands[0]);
     qonnx_dataset *d = NULL;
@@ -41,6 +45,8 @@ static int compile(const Verb *verb, const Args *args)
                                .max_memory = args->max_memory,
                                .weights_bin = !strcmp(args->weights, "bin"),
                                .integer_io = !strcmp(args->io, "int8"),
+                               .image_io = image,
+                               .preprocess = args->pictures,
                                .data = d};
     qonnx_compile_report report;
     good = good && qonnx_model_compile(cx, g, args->output, &o, &report);
@@ -62,9 +68,10 @@ static const Option options[] = {
      "NAME.c, NAME_run(), ...; default: from MODEL's name"},
     {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "const|bin", "const",
      "weights in NAME.c, or in NAME.bin for you to load"},
-    {"io", 0, OPTION_CHOICE, offsetof(Args, io), "float|int8", "float",
+    {"io", 0, OPTION_CHOICE, offsetof(Args, io), "float|int8|image", "float",
      "int8: inputs and outputs that are quantized directly\n"
-     "are the integers; NAME.h tells scale and zero point"},
+     "are the integers; NAME.h tells scale and zero point.\n"
+     "image: NAME_image() makes the input of RGB pixels"},
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
      "samples; the self-test runs the first one instead of\n"
      "an arbitrary input"},

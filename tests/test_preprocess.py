@@ -3,6 +3,7 @@ tensors that come out, beside Pillow and NumPy."""
 
 import ctypes
 import json
+import subprocess
 
 import numpy as np
 import onnx
@@ -704,3 +705,31 @@ def test_odd_metadata(metadata, warning, network, run, tmp_path):
     end = run("run", marked(tmp_path / "m.onnx", **metadata), "--data", pictures, "-o", tmp_path / "out")
     assert end.rc == 0 and warning in end.stderr
     assert said(end) == ["input: 16x16 RGB, bilinear short side 16 then crop, values 0..255, by default"]
+
+
+# ---- pixels in C --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape, dtype", [([1, 3, 16, 12], np.float32), ([1, 16, 12, 3], np.float32),
+                                          ([1, 1, 16, 12], np.float32), ([1, 3, 16, 12], np.uint8)])
+@pytest.mark.parametrize("preset", ["torchvision", "caffe", "raw"])
+def test_compiled_pixels(shape, dtype, preset, done, tmp_path):
+    """NAME_image() gives what `run` gives the model for a picture of its size."""
+    gray_input = 1 in shape[1:]
+    if preset != "raw" and (gray_input or dtype == np.uint8):
+        pytest.skip("the preset is for three channels of floats")
+    a = photo(12, 16, 5, gray=gray_input)
+    Image.fromarray(a).save(tmp_path / "a.png")
+    model = identity(tmp_path / "m.onnx", shape, dtype)
+    options = ["--preset", preset, "--resize", "none", "--crop", "none"]
+    done("run", model, "--data", tmp_path / "a.png", "-o", tmp_path / "out", *options)
+    want = np.load(tmp_path / "out" / "output_0.npy")
+    code = tmp_path / "code"
+    done("compile", model, "-o", code, "--prefix", "net", "--io", "image", *options)
+    assert "0 of" in subprocess.run(["make", "-s", "-C", code, "test"], check=True, capture_output=True, text=True).stdout
+    subprocess.run(["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-ffp-contract=off", "-o",
+                    code / "net.so", code / "net.c"], check=True)
+    got = np.empty(shape, dtype)
+    ctypes.CDLL(str(code / "net.so")).net_image(np.ascontiguousarray(a).ctypes.data_as(ctypes.c_void_p),
+                                                got.ctypes.data_as(ctypes.c_void_p))
+    assert got.tobytes() == want.tobytes()

@@ -238,11 +238,33 @@ static bool take_sample(CModel *m, const Tensor *given, const CPort *c, Tensor *
     return true;
 }
 
+/* Pixels of all values, and the input that they become. */
+static void arbitrary_pixels(CModel *m, Tensor *input)
+{
+    CPixels *px = m->pixels;
+    const CPort *c = &m->in[px->input];
+    size_t count = (size_t)tensor_count(&c->port->tensor);
+    uint32_t state = 1;
+    void *data = arena_aligned(m->arena, c->port->tensor.bytes);
+    px->sample = arena_alloc(m->arena, count);
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        px->sample[i] = (uint8_t)(state >> 24);
+    }
+    c_fill_pixels(px, px->sample, data);
+    *input = c->port->tensor;
+    input->data = data;
+}
+
 /* One tensor a fed input: sample 0 of the data set, or what is plausible. */
 static bool make_inputs(CModel *m, const Graph *g, const qonnx_dataset *data, Tensor *inputs)
 {
     if (!data) {
         for (int i = 0; i < m->program->ninput; i++) {
+            if (m->pixels && m->pixels->input == i) {
+                arbitrary_pixels(m, &inputs[i]);
+                continue;
+            }
             const CPort *c = &m->in[i];
             void *memory = arena_aligned(m->arena, c->port->tensor.bytes);
             arbitrary_input(c, c->params.scale > 0 ? &c->params : NULL, memory);
@@ -329,6 +351,10 @@ static bool compile(CModel *m, const Graph *g, const char *directory,
                           g->model->path);
     }
     if (!make_program(m, ready, o->max_memory)) return false;
+    char *said = o->image_io && !o->preprocess ? qonnx_preprocess_of_model(m->cx, g) : NULL;
+    bool pixels = !o->image_io || c_pixels(m, o->preprocess ? o->preprocess : said ? said : "");
+    free(said);
+    if (!pixels) return false;
     CFile files[C_FILES] = {{NULL}};
     bool ok = print_files(m, g, o->data, files) && c_files_write(m, directory, files);
     for (int i = 0; i < C_FILES; i++) free(files[i].text);

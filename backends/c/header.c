@@ -125,6 +125,7 @@ void c_print_header(const CModel *m, FILE *f)
     for (int i = 0; i < m->program->ninput; i++) print_port(m, &m->in[i], "INPUT", i, f);
     for (int i = 0; i < m->program->noutput; i++) print_port(m, &m->out[i], "OUTPUT", i, f);
     print_sizes(m, f);
+    c_print_pixels_header(m, f);
     print_promise(m, f);
     c_print_signature(m, true, f);
     fprintf(f,

@@ -35,6 +35,18 @@ typedef struct CProgram {
     int first; /* the number of its first call among all */
 } CProgram;
 
+/* How pixels become an input. */
+typedef struct CPixels {
+    int input;                 /* its number */
+    const struct Table *table; /* a pixel's byte to an element, by channel of the input */
+    int channels;              /* of both: 1 or 3 */
+    bool bgr;                  /* the input's order; pixels are RGB */
+    bool last;                 /* the input's channels are its last axis */
+    size_t width, height;      /* pixels */
+    const char *line;          /* the preprocessing in words */
+    uint8_t *sample;           /* [height][width][channels], the self-test's */
+} CPixels;
+
 typedef struct CModel {
     Ctx *cx;
     Arena *arena; /* the strings and lists below */
@@ -44,6 +56,7 @@ typedef struct CModel {
     const char *upper;  /* "RESNET8" */
     bool weights_apart; /* in NAME.bin instead of NAME.c */
     CPort *in, *out;    /* [program->ninput], [program->noutput] */
+    CPixels *pixels;    /* there is a NAME_image; NULL: there is none */
     CProgram
         *programs; /* [nprogram]; those that calls run come before these, the model's is last */
     int nprogram, program_cap;
@@ -73,6 +86,14 @@ void c_print_weights(const CModel *m, FILE *f);
 void c_print_makefile(const CModel *m, FILE *f);
 /* `inputs` and the outputs that they give: [ninput] and [noutput]. */
 void c_print_selftest(const CModel *m, const Tensor *inputs, const Tensor *outputs, FILE *f);
+
+/* pixels.c: makes m->pixels of the text of a preprocessing. */
+bool c_pixels(CModel *m, const char *text);
+/* NAME_image in NAME.h and NAME.c; nothing where there is none. */
+void c_print_pixels_header(const CModel *m, FILE *f);
+void c_print_pixels(const CModel *m, FILE *f);
+/* Does here what NAME_image does. */
+void c_fill_pixels(const CPixels *px, const uint8_t *pixels, void *input);
 
 /* files.c: one of the files, in memory, in the order in which they get into their places. */
 enum { C_HEADER, C_WEIGHTS, C_SOURCE, C_MAKEFILE, C_TEST, C_FILES };

@@ -14,8 +14,14 @@ static void print_data(const CModel *m, const Tensor *inputs, const Tensor *outp
 {
     char name[24];
     for (int i = 0; i < m->program->ninput; i++) {
+        size_t count = (size_t)tensor_count(&inputs[i]);
         snprintf(name, sizeof name, "in%d", i);
-        text_array(f, "", m->in[i].ctype, name, inputs[i].data, (size_t)tensor_count(&inputs[i]));
+        if (m->pixels && m->pixels->input == i) {
+            text_array(f, "", "uint8_t", "pixels", m->pixels->sample, count);
+            fprintf(f, "static %s %s[%zu];\n", m->in[i].ctype, name, count ? count : 1);
+        } else {
+            text_array(f, "", m->in[i].ctype, name, inputs[i].data, count);
+        }
     }
     for (int i = 0; i < m->program->noutput; i++) {
         const CPort *c = &m->out[i];
@@ -33,6 +39,7 @@ static void print_main(const CModel *m, FILE *f)
     fputs("    memset(arena, 0xa5, sizeof arena);\n", f);
     if (m->weights_apart)
         fprintf(f, "    bad |= load(\"%s.bin\", weights, sizeof weights);\n", m->prefix);
+    if (m->pixels) fprintf(f, "    %s_image(pixels, in%d);\n", m->prefix, m->pixels->input);
     fprintf(f, "    bad |= %s_run(", m->prefix);
     for (int i = 0; i < p->ninput; i++) fprintf(f, "in%d, ", i);
     for (int i = 0; i < p->noutput; i++) fprintf(f, "out%d, ", i);

@@ -406,4 +406,5 @@ void c_print_source(const CModel *m, FILE *f)
     }
     print_run(m, f);
     print_static_run(m, f);
+    c_print_pixels(m, f);
 }

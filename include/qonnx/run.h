@@ -203,6 +203,9 @@ typedef struct qonnx_compile_options {
     size_t max_memory;         /* as qonnx_session_options has it */
     bool weights_bin;          /* weights in PREFIX.bin, for the caller to load, not in PREFIX.c */
     bool integer_io;           /* inputs and outputs that are quantized directly: their integers */
+    bool image_io;             /* PREFIX_image makes an input of pixels; without `data` */
+    const char *preprocess;    /* then: how, as text; NULL: as the model's metadata says, else 0 to
+                                  255 as they are */
     const qonnx_dataset *data; /* its sample 0 is the self-test's; NULL: an arbitrary input */
 } qonnx_compile_options;
 
