@@ -209,9 +209,9 @@ static void warn_chance(const Score *s)
     if (s->top1 * s->classes > 2 * s->labelled) return;
     warn(
         "%s: gets %.2f %% of %zu samples of %zu classes right, and guessing gets %.2f %%; mostly "
-        "the samples have another scale than in training: pictures are given as 0 to 255, so for 0 "
-        "to 1 or normalised values save them as .npy, or put the arithmetic into the model; or the "
-        "classes have another order: see --labels",
+        "the samples have another scale than in training: pictures are given as 0 to 255 unless "
+        "--preset, or --scale, --mean and --std say otherwise; or the classes have another order: "
+        "see --labels",
         s->path, 100 * share(s->top1, s->labelled), s->labelled, s->classes,
         100 / (double)s->classes);
 }
