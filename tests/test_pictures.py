@@ -3,18 +3,22 @@
 import contextlib
 import io
 import itertools
+import re
 import shutil
 import struct
+import subprocess
 import zlib
 
 import numpy as np
 import onnx
 import pytest
+from conftest import COMMAND
 from onnx import TensorProto, helper
 from PIL import Image, ImageOps
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd files
 
+TOOL = COMMAND.parent / "tests" / "tool_picture"
 RGB, GRAY = 3, 1
 
 
@@ -479,3 +483,193 @@ def test_gray_above_255_is_scaled(same, maxval):
 
 def test_comment_behind_the_magic(decode):
     assert decode({"a": b"P5#a\n1 1 255 x"})["a"].flatten().tolist() == [ord("x")] * 3
+
+
+# ---- the rows themselves ------------------------------------------------------------------------
+
+
+def rows(files, *options, check=True):
+    """What tests/tool_picture makes of pictures: (verdict, array [H, W, C] or message) of each."""
+    sent = b"".join(struct.pack("<I", len(f)) + f for f in files)
+    done = subprocess.run([TOOL, *options], input=sent, stdout=subprocess.PIPE, check=check)
+    out, got = io.BytesIO(done.stdout), []
+    for _ in files:
+        width, height, channels, verdict = out.readline().decode().split()
+        size = int(height), int(width), int(channels)
+        got.append((verdict, np.frombuffer(out.read(np.prod(size)), np.uint8).reshape(size) if verdict == "ok"
+                    else out.readline().decode(errors="replace").strip()))
+    return got
+
+
+def one_of_each():
+    """A picture of each decoder, and of each way through it."""
+    big = picture("RGB", 90, 150)
+    gaps = bmp(8, 6, 8, b"\3\5\0\2\2\1\2\7\0\0\0\4\1\2\3\4\0\1", compression=1, palette=palette_of(256))
+    return {"JPEG": saved(big, "JPEG"), "JPEG 4:4:4": saved(big, "JPEG", subsampling=0),
+            "progressive": saved(big, "JPEG", progressive=True), "restarts": saved(big, "JPEG", restart_marker_blocks=3),
+            "CMYK": saved(picture("CMYK", 33, 70), "JPEG"), "gray JPEG": saved(picture("L", 33, 70), "JPEG"),
+            "turned JPEG": jpeg_with(b"Exif\0\0" + tiff(6)), "PNG": saved(big, "PNG"), "RGBA": saved(picture("RGBA"), "PNG"),
+            "palette": saved(picture("P"), "PNG", transparency=3), "interlaced": png_with(interlace=1),
+            "WebP": saved(big, "WEBP"), "lossless": saved(picture("RGBA"), "WEBP", lossless=True),
+            "animation": saved(picture(), "WEBP", save_all=True, append_images=[picture(seed=1)]),
+            "turned WebP": saved(picture(), "WEBP", exif=tiff(8)), "BMP": saved(big, "BMP"), "gaps": gaps,
+            "16 bits": bmp(37, -23, 16, bmp_rows(numbers(37, 23, 65536), 16)), "4 bits": bmp(7, 3, 4, bmp_rows(numbers(7, 3, 16), 4), header=12, palette=palette_of(16, 3)),
+            "P1": b"P1 3 4 010101010101", "P2": b"P2 3 2 9 1 2 3 4 5 6", "P3": b"P3 2 2 300 " + b" 299 0 17" * 4, "P4": b"P4 9 2 \1\2\3\4",
+            "P5": b"P5 5 3 200 abcdefghijklmno", "P6": b"P6 2 2 65535 " + bytes(range(24))}
+
+
+@pytest.mark.parametrize("keep", [2, 3, 7, 16, 29])
+def test_rows_that_are_passed_over(keep):
+    """Those between are what they would have been."""
+    files = list(one_of_each().values())
+    for (_, whole), (verdict, some) in zip(rows(files), rows(files, f"keep={keep}")):
+        assert verdict == "ok" and (some[::keep] == whole[::keep]).all()
+
+
+def test_stop_early():
+    """Closed after some rows, a picture that is damaged behind them is good."""
+    for form in ("JPEG", "PNG"):
+        cut = one_of_each()[form][:-500]
+        (whole, _), (early, _) = rows([cut]) + rows([cut], "stop=1")
+        assert (whole, early) == ("damaged", "ok")
+
+
+def test_orientation_ignored():
+    files = list(orientations().values())
+    plain = [np.asarray(Image.open(io.BytesIO(f))) for f in files]
+    assert all((a == got).all() for a, (_, got) in zip(plain, rows(files, "noexif")))
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (10, 200, 77)])
+def test_background(background):
+    """Alpha is composited as Pillow pastes with a mask."""
+    files = {name: f for name, f in {**pngs(), **webps(), **bmps()}.items()
+             if not re.match("type 0, [124] bits.*tRNS|type ., 16 bits.*tRNS", name)}  # Pillow does not scale what tRNS says
+    for (name, content), (_, got) in zip(files.items(), rows(files.values(), "background=%02x%02x%02x" % background)):
+        top = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+        if top.mode in ("RGBA", "LA", "PA") or "transparency" in top.info:
+            wanted = Image.new("RGB", top.size, background)
+            wanted.paste(top.convert("RGBA"), mask=top.convert("RGBA").getchannel("A"))
+        else:
+            wanted = top.convert("RGB")
+        assert (np.asarray(wanted) == got).all(), name
+
+
+def test_fast_dct():
+    """Near to the accurate one, and not the same."""
+    for mode in ("L", "RGB", "CMYK"):
+        file = saved(picture(mode, 64, 64), "JPEG")
+        (_, exact), (_, fast) = rows([file]) + rows([file], "fast")
+        apart = np.abs(exact.astype(int) - fast)
+        assert 0 < apart.max() <= 24 and apart.mean() < 2
+
+
+# ---- bad files ----------------------------------------------------------------------------------
+
+BIG = 60000
+HEAD = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "BMP": b"BM", "PNM": b"P6 ", "WebP": b"RIFF\0\0\0\0WEBP"}
+
+
+def sof(content, **changes):
+    """A JPEG whose frame header has other numbers."""
+    at = content.index(b"\xff\xc0")
+    fields = dict(zip(("precision", "height", "width"), struct.unpack(">BHH", content[at + 4:at + 9]))) | changes
+    return content[:at + 4] + struct.pack(">BHH", *fields.values()) + content[at + 9:]
+
+
+def vp8x(width, height):
+    """The chunk that says how large a WebP picture is."""
+    return b"VP8X", bytes(4) + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+
+
+BAD = [
+    ("no picture", b"hello", "damaged", r"is no picture that is read \(\.jpg, .*\.pnm\), whatever its name says"),
+    ("nothing", b"", "damaged", "is no picture"),
+    ("JPEG of 12 bits", sof(saved(picture(), "JPEG"), precision=12), "refused", "JPEG of a kind that is not read"),
+    ("JPEG of many pixels", sof(saved(picture(), "JPEG"), width=BIG, height=BIG), "refused", "picture is 60000x60000; more than"),
+    ("JPEG of no width", sof(saved(picture(), "JPEG"), width=0), "damaged", "damaged JPEG"),
+    ("PNG of many pixels", png(BIG, BIG, 8, 2, b""), "refused", "picture is 60000x60000; more than 178956970 pixels are not read"),
+    ("PNG that is very wide", png(2**31 - 1, 1, 8, 2, b""), "refused", "picture is 2147483647x1; more than"),
+    ("PNG of no height", png(5, 0, 8, 2, b""), "damaged", "damaged PNG"),
+    ("WebP of chunks that are none", HEAD["WebP"] + bytes(20), "damaged", "damaged WebP"),
+    ("WebP of many pixels", riff(vp8x(BIG, BIG), (b"VP8L", saved(picture(), "WEBP", lossless=True)[20:])), "any", "WebP|picture is"),
+    ("WebP of another size", riff(vp8x(9, 9), (b"VP8L", saved(picture(), "WEBP", lossless=True)[20:])), "damaged", "damaged WebP"),
+    ("BMP header", bmp(5, 5, 24, bytes(200), header=41), "damaged", "header cannot have 41 bytes"),
+    ("BMP of 2 bits", bmp(5, 5, 2, bytes(200)), "refused", "2 bits with compression 0"),
+    ("BMP with a JPEG in it", bmp(5, 5, 0, bytes(200), compression=4), "refused", "0 bits with compression 4"),
+    ("BMP runs of 24 bits", bmp(5, 5, 24, bytes(200), compression=1), "refused", "24 bits with compression 1"),
+    ("BMP of OS/2's Huffman code", bmp(5, 5, 1, bytes(200), compression=3, header=64), "refused", "1 bits with compression 3"),
+    ("BMP of many pixels", bmp(BIG, BIG, 24, b""), "refused", "picture is 60000x60000; more than"),
+    ("BMP of the least height", bmp(1, -2**31, 24, bytes(99)), "refused", "picture is 1x2147483648; more than"),
+    ("BMP of a negative width", bmp(2**32 - 5, 5, 24, bytes(99)), "refused", "picture is 4294967291x5; more than"),
+    ("BMP of no height", bmp(5, 0, 24, bytes(99)), "damaged", "no pixels"),
+    ("BMP masks with gaps", bmp(2, 2, 32, words(0xF0F000, 0xFF00, 0xFF) + bytes(16), compression=3, offset=66), "refused", "mask of a channel is 0xf0f000"),
+    ("BMP mask of no green", bmp(2, 2, 32, words(0xFF0000, 0, 0xFF) + bytes(16), compression=3, offset=66), "refused", "mask of a channel is 0"),
+    ("BMP masks that are too wide", bmp(2, 2, 16, words(0x1F0000, 0x3E0, 0x1F) + bytes(8), compression=3, offset=66), "refused", "mask of a channel"),
+    ("BMP without its masks", bmp(2, 2, 32, b"", compression=3), "damaged", "damaged BMP: the file is cut short"),
+    ("BMP pixels inside the header", bmp(2, 2, 24, bytes(99), offset=20), "damaged", "begin inside the header"),
+    ("BMP pixels far away", bmp(2, 2, 24, bytes(99), offset=2**32 - 1), "damaged", "cut short"),
+    ("BMP pixels behind the palette's begin", bmp(2, 2, 8, bytes(99), offset=56), "damaged", "there is no palette"),
+    ("BMP color outside the palette", bmp(8, 1, 8, b"\1\2\3\4\5\6\7\x08", palette=palette_of(5), colors=5), "damaged",
+     "a pixel has color 5 of a palette of 5"),
+    ("BMP run outside the palette", bmp(8, 1, 8, b"\1\x09\0\1", compression=1, palette=palette_of(5), colors=5), "damaged", "color 9 of a palette of 5"),
+    ("BMP of too many colors", bmp(2, 2, 4, bytes(8), palette=palette_of(16), colors=2**32 - 1), "ok", ""),
+    ("BMP runs without an end", bmp(8, 2, 8, b"\3\1\0\0", compression=1, palette=palette_of(256)), "damaged", "cut short"),
+    ("BMP literal cut", bmp(8, 2, 8, b"\0\7\1\2\3", compression=1, palette=palette_of(256)), "damaged", "cut short"),
+    ("BMP step cut", bmp(8, 2, 8, b"\0\2\1", compression=1, palette=palette_of(256)), "damaged", "cut short"),
+    ("BMP steps beyond the picture", bmp(8, 2, 8, b"\0\2\xff\xff\5\5", compression=1, palette=palette_of(256)), "ok", ""),
+    ("BMP run beyond the row", bmp(8, 1, 8, b"\xff\1", compression=1, palette=palette_of(256)), "ok", ""),
+    ("PAM", b"P7\nWIDTH 2\n", "damaged", "it begins with none of P1 to P6"),
+    ("PFM", b"Pf\n2 2\n-1\n" + bytes(16), "damaged", "none of P1 to P6"),
+    ("P6 of no numbers", b"P6 a b c", "damaged", "no number where one must stand"),
+    ("P6 of negative numbers", b"P6 -1 1 255 abc", "damaged", "no number"),
+    ("P6 of long numbers", b"P6 99999999999999999999999 1 255 abc", "damaged", "a number is too large"),
+    ("P6 of many pixels", b"P6 60000 60000 255 abc", "refused", "picture is 60000x60000; more than"),
+    ("P6 of no width", b"P6 0 1 255 abc", "damaged", "no pixels"),
+    ("P6 that is cut", b"P6 2 1 255 abcde", "damaged", "cut short"),
+    ("P6 of maxval 0", b"P6 1 1 0 abc", "damaged", "the highest value is 0; 1 to 65535 can be"),
+    ("P6 of maxval 65536", b"P6 1 1 65536 abcdef", "damaged", "the highest value is 65536"),
+    ("P6 in a comment", b"P6 1 1 #255 abcdef", "damaged", "cut short"),
+    ("P2 above its highest value", b"P2 2 1 9 5 10", "damaged", "a value is above 9"),
+    ("P2 with a sign", b"P2 2 1 9 5 -1", "damaged", "no number"),
+    ("P2 with too few", b"P2 2 2 9 1 2 3   ", "damaged", "cut short"),
+    ("P1 of other digits", b"P1 2 1 02", "damaged", "neither 0 nor 1"),
+    ("P1 with too few", b"P1 2 2 0 1 0", "damaged", "cut short"),
+    ("P4 that is cut", b"P4 9 2 abc", "damaged", "cut short"),
+]
+
+
+@pytest.mark.parametrize("content, verdict, message", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad(content, verdict, message):
+    (got, said), = rows([content])
+    assert got == verdict or verdict == "any" and got != "ok"
+    if verdict != "ok":
+        assert said.startswith("picture: ") and re.search(message, said), said
+
+
+def test_cut_short():
+    """No beginning of a picture is one, but for what stands behind its last pixel."""
+    behind = {"JPEG": 2, "gray JPEG": 2, "progressive": 2, "restarts": 2, "CMYK": 2, "turned JPEG": 2, "JPEG 4:4:4": 2,
+              "BMP": 2, "4 bits": 4, "16 bits": 2, "P3": 1}
+    for name, content in one_of_each().items():
+        most = len(content) - behind.get(name, 0)
+        ends = sorted({*range(0, min(most, 200)), *range(200, most, max(1, most // 100)), most - 1})
+        for end, (verdict, said) in zip(ends, rows([content[:end] for end in ends])):
+            assert verdict == "damaged" and said.startswith("picture: "), (name, end)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_mutants(seed):
+    """Whatever is changed in a picture, it is decoded, or there is one message."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for content in one_of_each().values():
+        for _ in range(60):
+            m = bytearray(content)
+            near = min(len(m), 90 if rng.random() < 0.7 else len(m))  # headers stand in front
+            for at in rng.integers(0, near, rng.integers(1, 5)):
+                m[at] = rng.choice([0, 1, 127, 128, 255, m[at] ^ 1 << rng.integers(8), rng.integers(256)])
+            made.append(bytes(m))
+    for options in (["most=100000"], ["most=100000", "background=ff00ff", "keep=3"]):
+        for verdict, said in rows(made, *options):
+            assert verdict == "ok" or said.startswith("picture: ")
