@@ -1,6 +1,29 @@
-/* tests/fuzz/picture.c - JPEG and PNG files as samples. */
+/* tests/fuzz/picture.c - pictures of every form, found by their contents: as samples, and their
+ * rows with each of the options.
+ */
 #include "frontend/data/data.h"
+#include "frontend/data/picture.h"
 #include "tests/fuzz/fuzz.h"
+#include <stdlib.h>
+
+/* Larger pictures would take the time of many small ones. */
+enum { PIXELS_MOST = 1 << 18 };
+
+static void read_rows(const uint8_t *data, size_t size, const PictureOptions *o, size_t keep)
+{
+    qonnx_ctx *cx = qonnx_ctx_new();
+    FileMap file = {data, size};
+    bool damaged;
+    Rows *r = picture_open(cx, "picture", &file, o, &damaged);
+    if (r && r->width * r->height <= PIXELS_MOST) {
+        uint8_t *row = malloc(r->width * (size_t)r->channels);
+        for (size_t y = 0; y < r->height; y++)
+            if (!r->next(r, y % keep ? NULL : row)) break;
+        free(row);
+    }
+    if (r) r->close(r);
+    qonnx_ctx_free(cx);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -16,5 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             qonnx_sample_free(&t, 1);
         qonnx_ctx_free(cx);
     }
+    read_rows(data, size, &(PictureOptions){0}, 1);
+    read_rows(data, size, &(PictureOptions){.fast_dct = true, .ignore_exif = true}, 3);
+    read_rows(data, size, &(PictureOptions){.composite = true, .background = {1, 2, 3}}, 2);
     return 0;
 }
