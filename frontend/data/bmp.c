@@ -62,6 +62,15 @@ static bool palette_row(Bmp *b, const uint8_t *from, uint8_t *row)
     return true;
 }
 
+/* Pixels whose channels are whole bytes. */
+static void bytes_row(const Bmp *b, const uint8_t *from, uint8_t *row)
+{
+    size_t bytes = b->bits / 8, at[4];
+    for (int c = 0; c < 4; c++) at[c] = (size_t)b->masks[c].shift / 8;
+    for (size_t x = 0; x < b->d.width; x++, from += bytes)
+        for (int c = 0; c < b->d.channels; c++) *row++ = from[at[c]];
+}
+
 static void masked_row(const Bmp *b, const uint8_t *from, uint8_t *row)
 {
     size_t bytes = b->bits / 8;
@@ -70,10 +79,16 @@ static void masked_row(const Bmp *b, const uint8_t *from, uint8_t *row)
         for (size_t i = 0; i < bytes; i++) pixel |= (uint32_t)from[i] << 8 * i;
         for (int c = 0; c < b->d.channels; c++) {
             Mask m = b->masks[c];
-            uint32_t v = pixel >> m.shift & m.max;
-            *row++ = (uint8_t)(m.max == 255 ? v : (uint64_t)v * 255 / m.max);
+            *row++ = (uint8_t)((uint64_t)(pixel >> m.shift & m.max) * 255 / m.max);
         }
     }
+}
+
+static bool has_whole_bytes(const Bmp *b)
+{
+    for (int c = 0; c < b->d.channels; c++)
+        if (b->masks[c].max != 255 || b->masks[c].shift % 8) return false;
+    return true;
 }
 
 static bool read_row(Decoder *d, uint8_t *row)
@@ -83,7 +98,8 @@ static bool read_row(Decoder *d, uint8_t *row)
     const uint8_t *from = d->file->data + b->offset;
     from += b->stride * (b->top_down ? y : d->height - 1 - y);
     if (row && b->bits <= 8) return palette_row(b, from, row);
-    if (row) masked_row(b, from, row);
+    if (row && has_whole_bytes(b)) bytes_row(b, from, row);
+    else if (row) masked_row(b, from, row);
     return true;
 }
 
