@@ -231,6 +231,10 @@ EXIF = Image.Exif()
 EXIF[0x112] = 6
 TURNED = encoded(GRAY, kind="JPEG", quality=95, exif=EXIF)
 picture_row("orientation", TURNED, np.asarray(Image.open(io.BytesIO(TURNED)).transpose(Image.Transpose.ROTATE_270)), "jpg")
+for kind, ending in ("WEBP", "webp"), ("BMP", "bmp"), ("PPM", "pgm"):
+    picture_row(kind, encoded(GRAY, kind=kind, **({"lossless": True} if kind == "WEBP" else {})), GRAY, ending)
+    data_row(f"corrupt {kind}", rf"a\.{ending}: damaged", put(f"a.{ending}", picture(kind=kind)[:30]))
+    data_row(f"1 corrupt {kind} of 101", r"it is left out", many(1, picture(kind=kind)[:30], 100), status=0, check=left_out(1, 101))
 data_row("GIF that is called PNG", r"a\.png: is no picture that is read \(\.jpg, .*\), whatever its name says", put(
     "a.png", picture(kind="GIF")))
 data_row("pictures of kinds that are not read", r"no samples in this directory; \.npy, ", put(
