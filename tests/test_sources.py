@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 import warnings
 import zipfile
 import zlib
@@ -351,6 +352,26 @@ def test_order_does_not_matter(one, tmp_path):
     assert made[0] == made[1] == made[2]
 
 
+@pytest.mark.parametrize("count, most", [(60_000, 40), pytest.param(1_000_000, 300, marks=pytest.mark.skipif(
+    not os.environ.get("QONNX_LONG"), reason="QONNX_LONG is not set"))])
+def test_memory_of_names(tmp_path, count, most):
+    """Of a whole calibration: 14 MB without a name, and about 130 bytes for each."""
+    model = relu(tmp_path / "model")
+    Image.new("L", (2, 2), 7).save(tmp_path / "a.png")
+    (tmp_path / "l").write_text("\n".join(f"{tmp_path}/{'./' * (i % 20)}a.png" for i in range(count)))
+    with open(tmp_path / "l") as f:
+        assert peak(["calibrate", model, "@-", "-o", tmp_path / "m.qcal", "-q"], stdin=f) < most
+
+
+def relu(folder):
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g",
+                              [helper.make_tensor_value_info("x", FLOAT, [1, 1, 2, 2])],
+                              [helper.make_tensor_value_info("y", FLOAT, None)])
+    folder.mkdir(exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "r.onnx")
+    return folder / "r.onnx"
+
+
 # ---- arrays ----------------------------------------------------------------------------------------
 
 
@@ -406,12 +427,15 @@ def test_sparse_npy_of_10_gb(tmp_path):
 
 
 def peak(args, **more):
-    """The most memory that the command held, in MB."""
+    """The most memory that the command held, in MB, up to a moment before its end."""
     done = subprocess.Popen([COMMAND, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
-    said = done.stderr.read()
-    _, status, usage = os.wait4(done.pid, 0)
-    assert status == 0, said
-    return usage.ru_maxrss / 1024
+    most = 0
+    while done.poll() is None:
+        status = pathlib.Path(f"/proc/{done.pid}/status").read_text()
+        most = max([most, *(int(kb) / 1024 for kb in re.findall(r"VmHWM:\s*(\d+)", status))])
+        time.sleep(0.003)
+    assert done.returncode == 0 and most, done.stderr.read()
+    return most
 
 
 # ---- archives --------------------------------------------------------------------------------------
@@ -509,9 +533,9 @@ def test_npz_by_other_writers(rows, tmp_path):
     assert len(samples(rows, tmp_path / "a.npz")[0]) == 2
 
 
-def poke(data, signature, at, value, size=4, last=False):
-    """Changes a number of the first (or last) header of that signature."""
-    start = (data.rfind if last else data.find)(b"PK" + signature)
+def poke(data, signature, at, value, size=4):
+    """Changes a number of the first header of that signature."""
+    start = data.find(b"PK" + signature)
     data[start + at:start + at + size] = value.to_bytes(size, "little")
 
 
@@ -532,9 +556,7 @@ def broken(name):
         if name == "beyond the end":
             poke(data, b"\1\2", 20, 0x00ffffff), poke(data, b"\1\2", 24, 0x00ffffff)
         if name == "overlap":
-            poke(data, b"\1\2", 42, 0, last=True)
-            second = data.rfind(b"PK\1\2") + 46
-            data[second:second + 5] = b"x.npy"
+            poke(data, b"\1\2", 20, len(GOOD) + 40), poke(data, b"\1\2", 24, len(GOOD) + 40)
         if name == "another name":
             data[30:35] = b"z.npy"
         if name == "two of one name":
@@ -561,7 +583,7 @@ def broken(name):
 
 @pytest.mark.parametrize("name, message", [
     ("cut short", "no directory"), ("sizes, deflated", "less than|its shape needs"), ("sizes, stored", "sizes are not possible"),
-    ("bomb", "sizes are not possible"), ("beyond the end", "does not lie inside"), ("overlap", "overlap|one name"),
+    ("bomb", "sizes are not possible"), ("beyond the end", "does not lie inside"), ("overlap", "entries overlap"),
     ("another name", "another name"), ("two of one name", "one name"), ("no directory", "no directory"),
     ("directory elsewhere", "directory"), ("more entries than there are", "directory"), ("sum, stored", "CRC-32"),
     ("sum, deflated", "CRC-32"), ("no data, deflated", "is no data"), ("header longer", "is it complete"), ("shape larger", "its shape needs")])
@@ -603,21 +625,21 @@ def test_npz_that_is_not_read(rows, tmp_path, name, message):
 
 
 def test_npz_bomb(tmp_path):
-    """An array of 2 GB in 2 MB, for an input of any shape: memory is that of one row."""
+    """An array of 300 MB in 300 KB, for an input of any shape: memory is that of one row."""
     model = identity(tmp_path / "model", {"x": ["N", "T"]})
-    header = npy(np.zeros((1, 1), "f4"))[:128].replace(b"(1, 1)", b"(500000, 1000)")[:128]
+    header = npy(np.zeros((1, 1), "f4"))[:128].replace(b"(1, 1)", b"(75000, 1000)")[:128]
     header = header[:127] + b"\n"
     packer = zlib.compressobj(1, zlib.DEFLATED, -15)
     zeros, crc = bytes(1 << 20), zlib.crc32(header)
     packed = packer.compress(header)
-    left = 2_000_000_000
+    left = 300_000_000
     while left:
         part = zeros[:min(left, len(zeros))]
         packed += packer.compress(part)
         crc = zlib.crc32(part, crc)
         left -= len(part)
     packed += packer.flush()
-    size = 128 + 2_000_000_000
+    size = 128 + 300_000_000
     fixed = struct.pack("<HHHHHIII", 20, 0, 8, 0, 0, crc, len(packed), size)
     local = b"PK\3\4" + fixed + struct.pack("<HH", 5, 0) + b"x.npy"
     central = b"PK\1\2" + struct.pack("<H", 20) + fixed + struct.pack("<HHHHHII", 5, 0, 0, 0, 0, 0, 0) + b"x.npy"

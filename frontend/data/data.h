@@ -176,7 +176,7 @@ typedef struct Listing {
     SampleFile *files;    /* [nfiles] owned */
     size_t nfiles, room;  /* used, and allocated */
     size_t nsamples;      /* in all of them, once they are counted */
-    Stretch *parts;          /* [nparts] those of directories; owned */
+    Stretch *parts;       /* [nparts] those of directories; owned */
     size_t nparts;        /* used */
     ClassFolder *classes; /* [nclasses] in the order of the classes; owned */
     int nclasses;         /* 0: the samples do not stand in folders */

@@ -159,7 +159,7 @@ static void number_samples(Listing *l)
 /* ---- one sample or several ------------------------------------------------------------------- */
 
 /* Room for the texts of means_one. */
-enum { MEANT = 2 * SHAPE_TEXT + 96 };
+enum { MEANT = 2 * SHAPE_TEXT + 128 };
 
 /* Whether file i, which counts as several samples, might be meant as one, because the input's first
  * axis is open: "[8,576]" into `shape`, and into `how` what makes one sample of it. */
@@ -179,8 +179,9 @@ static bool means_one(const Feed *f, const Listing *l, size_t i, char shape[SHAP
     qonnx_ctx_free(cx);
     if (!fits) return false;
     shape_text(rank, dims + 1, shape);
-    snprintf(how, MEANT, "; if %s is one sample, save it with a batch axis in front: %s", shape,
-             shape_text(rank + 1, dims, wanted));
+    snprintf(how, MEANT,
+             "; if %s is one sample, save it with a batch axis in front: %s, or give --npy sample",
+             shape, shape_text(rank + 1, dims, wanted));
     return true;
 }
 

@@ -59,7 +59,7 @@ bool split_class(Slice line, const char *separators, Slice *file, int *class_ind
 
 /* The copy of what came through a pipe: samples are listed more than once. */
 typedef struct Copy {
-    struct Copy *next;
+    struct Copy *next; /* made before */
     dev_t device; /* with `inode`: which pipe it was */
     ino_t inode;
     FILE *file; /* without a name; open as long as the process lives */
@@ -120,12 +120,12 @@ static bool map_list(qonnx_ctx *cx, const char *list, const char *name, FileMap 
 
 /* A list being read. */
 typedef struct Reading {
-    qonnx_ctx *cx;
+    qonnx_ctx *cx;    /* for messages */
     const char *name; /* of the list, for messages */
     const char *dir;  /* that paths are relative to; "": the current one */
     Listing *l;       /* gets the files */
-    Skipped skipped;
-    int line; /* number of the current one */
+    Skipped skipped;  /* what is not read */
+    int line;         /* number of the current one */
 } Reading;
 
 static bool add_line(Reading *r, Slice line)

@@ -251,8 +251,8 @@ static bool archive_open(qonnx_ctx *cx, Archive *a, const Feed *f, const char *p
 
 /* A thread's open archives: it reads one sample behind the other. */
 typedef struct Open {
-    Archive slots[SLOTS];
-    unsigned next; /* the slot to use again */
+    Archive slots[SLOTS]; /* those that are */
+    unsigned next;        /* the slot to use again */
 } Open;
 
 static pthread_key_t open_key;

@@ -12,7 +12,7 @@
 
 /* A folder by its identity. */
 typedef struct FolderId {
-    dev_t device;
+    dev_t device; /* with `inode`: which it is */
     ino_t inode;
 } FolderId;
 
@@ -24,7 +24,7 @@ typedef struct Link {
 
 /* A walk below a directory. */
 typedef struct Walk {
-    qonnx_ctx *cx;
+    qonnx_ctx *cx;       /* for messages */
     Listing *l;          /* gets the files */
     const char *root;    /* of the walk */
     Skipped skipped;     /* what is not read */

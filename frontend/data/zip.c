@@ -19,10 +19,10 @@ enum {
 
 /* An archive being read. */
 typedef struct Reading {
-    qonnx_ctx *cx;
-    const char *path;
-    const uint8_t *data;
-    size_t bytes;
+    qonnx_ctx *cx;       /* for messages */
+    const char *path;    /* for messages */
+    const uint8_t *data; /* all of it */
+    size_t bytes;        /* of it */
 } Reading;
 
 static uint64_t number(const uint8_t *p, int bytes)

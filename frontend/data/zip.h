@@ -13,7 +13,7 @@ typedef struct ZipEntry {
     size_t bytes;     /* once unpacked, as the archive says: no more than `packed` can hold */
     uint32_t crc;     /* of these */
     uint16_t method;  /* 0: stored; 8: deflated; others are not unpacked */
-    bool encrypted;
+    bool encrypted;   /* cannot be unpacked */
     size_t header;    /* where the entry begins */
 } ZipEntry;
 
