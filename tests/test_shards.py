@@ -91,6 +91,17 @@ def test_three_shards_in_every_order(sets, tmp_path, name):
     assert merge([paths[2], tmp_path / "pair.qcal"], tmp_path / "merged.qcal") == whole
 
 
+def test_shards_of_a_list(sets, tmp_path):
+    """Of names on standard input, in an order of their own."""
+    whole = calibrate(sets["pictures"], tmp_path / "whole.qcal")
+    names = "".join(f"{p}\n" for p in sorted(CALIBRATION.glob("*/*.png"), key=lambda p: p.name[::-1]))
+    paths = [tmp_path / f"{i}.qcal" for i in (1, 2, 3)]
+    for i, path in enumerate(paths, 1):
+        subprocess.run([COMMAND, "calibrate", DIGITS, "@-", "-q", "-o", path, "--shard", f"{i}/3"], input=names,
+                       text=True, check=True)
+    assert merge(paths, tmp_path / "merged.qcal") == whole
+
+
 def test_a_shard_in_shards(sets, tmp_path):
     """A shard that takes too long may be dealt out again."""
     whole = calibrate(sets["branches"], tmp_path / "whole.qcal")
