@@ -105,6 +105,7 @@ static void print_text(const char *path, const qonnx_stats *s)
     print_line("file         %s, %s", path, size_text(size, file_size(path)));
     print_line("pipeline     %s", qonnx_stats_pipeline(s));
     print_line("engine       %s", qonnx_stats_engine(s));
+    if (*qonnx_stats_preprocess(s)) print_line("pictures     %s", qonnx_stats_preprocess(s));
     printf("samples      %llu\n", (unsigned long long)qonnx_stats_samples(s));
     printf("data         %s\n", qonnx_stats_data_hash(s));
     print_partial(s);
@@ -161,8 +162,9 @@ static void print_json(const char *path, const qonnx_stats *s)
     for (int i = 0; i < qonnx_stats_count(s); i++)
         json_array_append_new(list, activation_json(s, i));
     json_print(json_pack(
-        "{so sI so so sI ss so so}", "file", json_text(path), "bytes", (json_int_t)file_size(path),
-        "pipeline", json_text(qonnx_stats_pipeline(s)), "engine", json_text(qonnx_stats_engine(s)),
+        "{so sI so so so sI ss so so}", "file", json_text(path), "bytes",
+        (json_int_t)file_size(path), "pipeline", json_text(qonnx_stats_pipeline(s)), "engine",
+        json_text(qonnx_stats_engine(s)), "preprocess", json_text(qonnx_stats_preprocess(s)),
         "samples", (json_int_t)qonnx_stats_samples(s), "data", qonnx_stats_data_hash(s), "partial",
         partial_json(s), "activations", list));
 }

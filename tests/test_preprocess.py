@@ -644,6 +644,7 @@ def test_quantized_models_keep_it(network, done, run, tmp_path):
     model, pictures, _ = network
     qcal, out, direct = tmp_path / "m.qcal", tmp_path / "q.onnx", tmp_path / "d.onnx"
     done("calibrate", model, pictures, "-o", qcal, *OPTIONS)
+    assert json.loads(done("inspect", qcal, "--json"))["preprocess"] == TEXT and TEXT in done("inspect", qcal)
     done("quantize", model, "--calibration", qcal, "-o", out)
     done("quantize", model, "--data", pictures, "-o", direct, *OPTIONS)
     assert out.read_bytes() == direct.read_bytes()
