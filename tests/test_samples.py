@@ -441,7 +441,7 @@ def test_wrong_scale_is_said(tmp_path):
     assert scores(tmp_path / "m.onnx", TEST)["models"][0]["top1"] <= 0.2
     said, = warnings("evaluate", tmp_path / "m.onnx", TEST, tmp_path)
     assert "of 300 samples of 10 classes right, and guessing gets 10.00 %" in said
-    assert "0 to 255" in said and ".npy" in said and "--labels" in said
+    assert "0 to 255" in said and "--preset" in said and "--labels" in said
     # the first model is asked alone, and -j says nothing else
     assert warnings("evaluate", DIGITS, TEST, tmp_path) == []
     result = run_command("evaluate", DIGITS, tmp_path / "m.onnx", "--data", TEST)
