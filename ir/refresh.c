@@ -201,8 +201,9 @@ static bool infer_node(const Infer *in, Node *n, bool subgraphs)
     if (!begins(in, n, &known)) return false;
     if (subgraphs && n->nsub && !infer_subgraphs(in, n, known ? n->row->flow : NULL)) return false;
     Ctx *c = in->quiet ? in->quiet : in->cx;
+    if (known && !check_arity(c, n)) return in->quiet;
     node_mark_data(n);
-    return !known || (check_arity(c, n) && op_shape(c, n)) || in->quiet;
+    return !known || op_shape(c, n) || in->quiet;
 }
 
 static bool infer_graph(const Infer *in, Graph *g)

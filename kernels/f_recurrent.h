@@ -328,7 +328,7 @@ KERNEL void recurrent_bias(const recurrent_job *restrict job, const float *restr
     const f_recurrent_p *p = job->p;
     const ptrdiff_t n = (ptrdiff_t)p->gates * p->hidden;
     const ptrdiff_t apart = p->gates == R_GRU && p->linear_before_reset ? n - p->hidden : n;
-    const float *w = bias + job->d * 2 * n, *r = w + n;
+    const float *w = bias ? bias + job->d * 2 * n : NULL, *r = bias ? w + n : NULL;
     for (ptrdiff_t j = 0; j < n; j++) job->bias[j] = bias ? w[j] : 0.0f;
     for (ptrdiff_t j = 0; bias && j < apart; j++) job->bias[j] += r[j];
     for (ptrdiff_t j = 0; j < p->hidden; j++)

@@ -75,7 +75,7 @@ KERNEL q_ends q_job_ends(const q_job *restrict job, int lane)
     e.scale = job->last && !job->keep ? job->block.scale + lane : NULL;
     e.out = job->out;
     e.count = job->block.count - lane;
-    for (int i = 0; i < Q_TILE; i++) e.y[i] = job->y[i] + job->c + lane;
+    for (int i = 0; i < Q_TILE; i++) e.y[i] = job->y[i] ? job->y[i] + job->c + lane : NULL;
     return e;
 }
 

@@ -118,7 +118,8 @@ static bool compress_shape(Ctx *cx, Node *n)
 
 static int compress_axis(const Node *n, int i)
 {
-    return i || qonnx_node_input(n, 1)->data ? -1 : out_axis(n);
+    const Value *condition = qonnx_node_input(n, 1);
+    return i || (condition && condition->data) ? -1 : out_axis(n);
 }
 
 static int64_t compress_most(const Node *n)

@@ -16,7 +16,8 @@ build() {
     [ -f build-fuzz/build.ninja ] || CC=clang-19 meson setup build-fuzz -Dfuzz=true \
         -Dbuildtype=debugoptimized -Db_ndebug=false -Donednn=disabled -Db_lundef=false \
         -Db_sanitize=address,undefined \
-        -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize=function -fno-sanitize-recover=undefined'
+        -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize=function -fno-sanitize-recover=undefined
+            -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION'
     meson compile -C build-fuzz >/dev/null
 }
 

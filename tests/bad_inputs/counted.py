@@ -43,6 +43,8 @@ counted_row("NonMaxSuppression: very many boxes", r"\(NonMaxSuppression\): .*(to
 counted_row("Compress: a condition of rank 2", r"\(Compress\): the condition has rank 2, want 1",
             [node("Cast", ["x"], ["c"], to=9), node("Compress", ["x", "c"], ["z"]), node("Cast", ["z"], ["y"], to=INT64)],
             {"x": (2, 2)})
+counted_row("Compress: no condition", r"\(Compress\): 1 inputs, want 2 to 2",
+            [node("Compress", ["x"], ["z"]), node("Cast", ["z"], ["y"], to=INT64)], {"x": (2, 2)})
 counted_row("Compress: an axis that is none", r"\(Compress\): axis 2 is out of range",
             [node("ReduceMax", ["x"], ["m"], axes=[0], keepdims=0), node("Cast", ["m"], ["c"], to=9),
              node("Compress", ["x", "c"], ["z"], axis=2), node("Cast", ["z"], ["y"], to=INT64)], {"x": (2, 2)})
