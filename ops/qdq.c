@@ -16,19 +16,29 @@ static bool scales_fit(Ctx *cx, const Node *n, int *axis)
     return true;
 }
 
+/* Whether the zero point is of the integers' type. */
+static bool zero_fits(Ctx *cx, const Node *n, DType integer)
+{
+    DType zero = in_dtype(n, 2);
+    return !zero || !integer || zero == integer ||
+           qonnx_fail(cx, n, "the zero point is %s, the integers are %s", qonnx_dtype_name(zero),
+                      qonnx_dtype_name(integer));
+}
+
 static bool quantize_shape(Ctx *cx, Node *n)
 {
     int axis;
     if (!scales_fit(cx, n, &axis)) return false;
     DType t = (DType)qonnx_node_int(n, "output_dtype", 0);
     if (!t) t = qonnx_node_input(n, 2) ? in_dtype(n, 2) : QONNX_UINT8;
-    return out_shape(cx, n, 0, t, in_shape(n, 0));
+    return zero_fits(cx, n, t) && out_shape(cx, n, 0, t, in_shape(n, 0));
 }
 
 static bool dequantize_shape(Ctx *cx, Node *n)
 {
     int axis;
-    return scales_fit(cx, n, &axis) && out_shape(cx, n, 0, in_dtype(n, 1), in_shape(n, 0));
+    return scales_fit(cx, n, &axis) && zero_fits(cx, n, in_dtype(n, 0)) &&
+           out_shape(cx, n, 0, in_dtype(n, 1), in_shape(n, 0));
 }
 
 /* Integer types that the kernels convert. */

@@ -362,6 +362,9 @@ READY = r"the model is quantized already; calibrate the float model"
 quantize_row("quantized already", READY, lambda: model(
     [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]), helper.make_node("DequantizeLinear", ["a", "s", "z"], ["y"])],
     constants=S))
+model_row("zero point of another type", r"\(DequantizeLinear\): the zero point is int8, the integers are uint8", lambda: model(
+    [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]), helper.make_node("DequantizeLinear", ["a", "s", "zw"], ["y"])],
+    constants=S))
 quantize_row("quantized already, in whole operators", READY, lambda: model(
     [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]),
      helper.make_node("QLinearConv", ["a", "s", "z", "w", "s", "zw", "s", "z"], ["b"]),

@@ -46,6 +46,8 @@ rows("Loop", {
             """(int64 i, bool go, float s) => (bool[Q] f, float t) {
                 places = NonZero(s) f0 = Cast <to = 9> (places) minus = Constant <value_ints = [-1]> ()
                 f = Reshape(f0, minus) t = Neg(s) }""")),
+    "whose body gives a condition that is made of itself": (r"cycle", loop(
+        "(int64 i, bool go, float s) => (bool f, float t) { f = Identity(f) t = Neg(s) }")),
     "of a trip count that is no integer": (r"\(Loop\): the trip count 'n' is float, want int64", loop(
         KEEPS, "n = Constant <value_float = 3.0> ()")),
     "of two trip counts": (r"\(Loop\): the trip count 'n' is not one number", loop(
