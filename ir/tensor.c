@@ -30,7 +30,10 @@ const char *qonnx_dtype_name(DType t) { return known(t) ? dtypes[t].name : "unkn
 int64_t tensor_count(const Tensor *t)
 {
     int64_t n = 1;
-    for (int i = 0; i < t->rank; i++) n *= t->dims[i];
+    for (int i = 0; i < t->rank; i++) {
+        if (!t->dims[i]) return 0; /* whatever the others are */
+        if (__builtin_mul_overflow(n, t->dims[i], &n)) n = INT64_MAX;
+    }
     return n;
 }
 
