@@ -91,10 +91,11 @@ static bool walk_names(Walk *w, const Names *names, const char *folder, int clas
         struct stat st;
         int class_of = *folder ? class_index : class_folder(w->l, names->folders[i]);
         char *name = path_join(folder, names->folders[i]), *path = path_join(w->root, name);
-        if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        bool there = lstat(path, &st) == 0; /* one that is not is named when it is read */
+        if (there && S_ISLNK(st.st_mode)) {
             w->links = xrealloc_array(w->links, w->nlinks + 1, sizeof *w->links);
             w->links[w->nlinks++] = (Link){string_copy(name), class_of};
-        } else if (note_folder(w, &st)) {
+        } else if (!there || note_folder(w, &st)) {
             ok = walk_folder(w, name, class_of);
         }
         free(name);
@@ -146,7 +147,7 @@ static void tell_forms(qonnx_ctx *cx, const char *root, const SampleFile *files,
 {
     enum { MOST = 16 };
     size_t count[MOST] = {0}, at = 0;
-    char text[256];
+    char text[MOST * 48];
     int forms = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < MOST && form_at(k); k++)
