@@ -163,6 +163,15 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 
 /* ---- the work -------------------------------------------------------------------------------- */
 
+/* Options that say how pictures are prepared come too late for those that were counted. */
+static void warn_late(const Job *job)
+{
+    const char *taken = qonnx_stats_preprocess(job->stats);
+    if (job->args->pictures)
+        warn("%s: left out, for the samples were prepared when the statistics were taken%s%s",
+             job->args->origin, *taken ? ": " : "", taken);
+}
+
 /* Statistics of the graph as it is behind the passes before `calibrate`. */
 static bool get_statistics(Job *job)
 {
@@ -170,6 +179,7 @@ static bool get_statistics(Job *job)
     const List *files = &job->args->calibrations;
     if (files->count) {
         statistics_warn(files->count == 1 ? files->text[0] : NULL, job->stats);
+        warn_late(job);
         return qonnx_stats_match(job->cx, job->stats, job->g);
     }
     char *prefix = passes_join(&job->passes, 0, job->split);

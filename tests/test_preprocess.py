@@ -648,6 +648,9 @@ def test_quantized_models_keep_it(network, done, run, tmp_path):
     done("quantize", model, "--calibration", qcal, "-o", out)
     done("quantize", model, "--data", pictures, "-o", direct, *OPTIONS)
     assert out.read_bytes() == direct.read_bytes()
+    late = run("quantize", model, "--calibration", qcal, "-o", out, "--preset", "unit", "--crop", "8")
+    assert late.rc == 0 and out.read_bytes() == direct.read_bytes()
+    assert f"preset unit and options: left out, for the samples were prepared when the statistics were taken: {TEXT}" in late.stderr
     assert json.loads(done("inspect", out, "--json"))["metadata"]["qonnx.preprocess"] == TEXT
 
     line = "input: 16x16 RGB, bilinear short side 20 then crop, (x/255 - mean)/std, from "
