@@ -98,7 +98,7 @@ Buf *lower_number(Lower *l, DType t, double x)
 {
     void *data = lower_alloc(l, sizeof(double));
     double v[F_CHUNK] = {x};
-    uint64_t u[F_CHUNK] = {isfinite(x) ? (uint64_t)(int64_t)x : 0};
+    uint64_t u[F_CHUNK] = {fabs(x) < 0x1p63 ? (uint64_t)(int64_t)x : 0};
     if (has_type(FLOATS, t)) arith_store_reals(v, (int32_t)t, data, 0, 1);
     else arith_store_integers(u, (int32_t)t, data, 0, 1);
     return lower_const(l, data, (size_t)qonnx_dtype_bits(t) / 8);

@@ -184,7 +184,6 @@ def test_output_beside_the_samples(done, place):
 # ---- the command line ---------------------------------------------------------------------------
 
 DASH = {
-    "calibrate": [*CALIBRATE],
     "quantize": [*QUANTIZE],
     "compile": ["compile", "m.onnx"],
     "run": ["run", "m.onnx", "--data", "data"],
@@ -203,15 +202,12 @@ def test_standard_output_as_output(verb, run, done, place):
 
 
 @pytest.mark.parametrize("option, values", [pytest.param(o, v, marks=pytest.mark.mends("loss - an option given twice"))
-                                            for o, v in [("--calibration", "ab"), ("--calibration", "aa"), ("-o", "ab"),
-                                                         ("--target", ["ort-x86", "ort-arm"]), ("-j", "12"),
-                                                         ("--max-bad", "12")]])
+                                            for o, v in [("-o", "ab"), ("--target", ["ort-x86", "ort-arm"]),
+                                                         ("-j", "12"), ("--max-bad", "12")]])
 def test_option_given_twice(option, values, run, place):
     before = tree(place)
-    result = run("quantize", "m.onnx", "--calibration", "m.qcal", option, values[0], option, values[1], "-o", "out",
-                 cwd=place) if option not in ("-o", "--calibration") else \
-        run("quantize", "m.onnx", "--data", "data", *(["-o", "out"] if option != "-o" else []), option, values[0], option,
-            values[1], cwd=place)
+    result = run("quantize", "m.onnx", "--calibration", "m.qcal", *(["-o", "out"] if option != "-o" else []), option, values[0],
+                 option, values[1], cwd=place)
     assert result.rc == 2 and "is given twice" in result.stderr, result
     assert tree(place) == before
 
