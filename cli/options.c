@@ -18,12 +18,8 @@ static const Option sample_options[] = {
      "bytes on every machine, `auto` is oneDNN if built in"},
     {"limit", 0, OPTION_COUNT, offsetof(Args, limit), "N", "0",
      "take N samples, spread evenly; 0: all"},
-    {"random", 0, OPTION_COUNT, offsetof(Args, random), "SEED", NULL,
-     "take those of --limit at random instead; the same ones\n"
-     "for a seed on every machine"},
-    {"npy", 0, OPTION_CHOICE, offsetof(Args, npy), "shape|sample|batch", "shape",
-     "what an array in a .npy or .npz file is: as its shape\n"
-     "says, one sample, or samples along its first axis"},
+    OPTION_RANDOM,
+    OPTION_NPY,
     MAX_MEMORY_OPTION,
     {.name = NULL},
 };

@@ -103,6 +103,20 @@ typedef struct Option {
             "times the bytes of the model and of one sample"                                       \
     }
 
+/* The rows of --random and --npy, for verbs that read samples. */
+#define OPTION_RANDOM                                                                              \
+    {                                                                                              \
+        "random", 0, OPTION_COUNT, offsetof(Args, random), "SEED", NULL,                           \
+            "take those of --limit at random instead; the same ones\n"                             \
+            "for a seed on every machine"                                                          \
+    }
+#define OPTION_NPY                                                                                 \
+    {                                                                                              \
+        "npy", 0, OPTION_CHOICE, offsetof(Args, npy), "shape|sample|batch", "shape",               \
+            "what an array in a .npy or .npz file is: as its shape\n"                              \
+            "says, one sample, or samples along its first axis"                                    \
+    }
+
 /* The row of --force, for verbs that add statistics. */
 #define OPTION_FORCE                                                                               \
     {                                                                                              \
@@ -130,7 +144,7 @@ typedef struct Verb {
 } Verb;
 
 extern const Verb verb_inspect, verb_calibrate, verb_merge, verb_quantize, verb_compile, verb_run,
-    verb_evaluate, verb_passes, verb_presets;
+    verb_evaluate, verb_passes, verb_presets, verb_preview;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

@@ -7,13 +7,11 @@
 
 enum { FEW = 20 }; /* fewer samples than this say little about the values that come */
 
-/* Thins the samples out to those of --limit. */
-static void limit_samples(qonnx_dataset *d, const Args *args)
+void samples_limit(qonnx_dataset *d, const Args *args)
 {
-    size_t limit = (size_t)args->limit, count = qonnx_dataset_count(d);
+    size_t limit = (size_t)args->limit;
     if (!limit && args->random >= 0) warn("--random chooses those of --limit, which is not given");
     if (!limit) return;
-    if (count < limit) warn("%zu samples are asked for, there are %zu", limit, count);
     if (args->random < 0) qonnx_dataset_limit(d, limit);
     else qonnx_dataset_choose(d, limit, (uint64_t)args->random);
 }
@@ -28,7 +26,9 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *arg
                                   .preprocess = args->pictures,
                                   .origin = args->origin};
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);
-    if (d) limit_samples(d, args);
+    size_t limit = (size_t)args->limit, count = d ? qonnx_dataset_count(d) : limit;
+    if (count < limit) warn("%zu samples are asked for, there are %zu", limit, count);
+    if (d) samples_limit(d, args);
     if (d) pictures_tell(d, g);
     return d;
 }

@@ -12,6 +12,9 @@ typedef enum Use { USE_RUN, USE_CALIBRATE, USE_EVALUATE } Use;
 qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                             const char *const *specs, int nspecs);
 
+/* Thins the samples out to those of --limit and --random, as samples_open does. */
+void samples_limit(qonnx_dataset *d, const Args *args);
+
 /* Gives the samples their classes: from `labels`, or where that is NULL from the labels.txt that
  * stands with them, else from their folders. Warns where folders or classes may not be the model's.
  * Only evaluate needs the classes: for others a labels.txt that is odd is not worth a word. False

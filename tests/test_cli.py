@@ -17,7 +17,7 @@ from onnx import numpy_helper
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
 NODE_MODELS = Path("/usr/share/libonnx-testdata/data")
-VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "compile", "passes", "presets"]
+VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "preview", "compile", "passes", "presets"]
 
 
 def refused(result, *words):
@@ -123,6 +123,7 @@ def test_bad_model(verb, kind, run, tmp_path):
         "quantize": [model, "--data", CALIBRATION, "-o", out],
         "run": [model, "--data", CALIBRATION],
         "evaluate": [model, "--data", CALIBRATION],
+        "preview": [model, CALIBRATION, "-o", out],
         "compile": [model, "-o", out],
     }
     refused(run(verb, *arguments[verb]), model)

@@ -277,6 +277,9 @@ void classes_finish(qonnx_ctx *cx, Listing *l);
 
 /* ---- data sets (dataset.c, find.c, labels.c) ------------------------------------------------- */
 
+/* The feed of an input of the graph, and the file of its sample i; NULL: it is a constant. */
+const Feed *dataset_feed(const qonnx_dataset *d, int input);
+const char *dataset_file(const qonnx_dataset *d, size_t i, int input);
 /* Whether sample i, which could not be read, has a file that is damaged. */
 bool dataset_damaged(const qonnx_dataset *d, size_t i);
 /* A hash of the list of samples, in order: names below the paths that were given, and sizes of

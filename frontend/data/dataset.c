@@ -446,6 +446,26 @@ bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_t
     return true;
 }
 
+/* Which feed an input of the graph has; -1: it is a constant. */
+static int feed_of(const qonnx_dataset *d, int input)
+{
+    int k = 0;
+    while (k < d->nfeeds && d->feeds[k].slot != input) k++;
+    return k < d->nfeeds ? k : -1;
+}
+
+const Feed *dataset_feed(const qonnx_dataset *d, int input)
+{
+    int k = feed_of(d, input);
+    return k < 0 ? NULL : &d->feeds[k];
+}
+
+const char *dataset_file(const qonnx_dataset *d, size_t i, int input)
+{
+    int k = feed_of(d, input);
+    return k < 0 ? NULL : file_of(d, k, row_of(d, i), NULL)->path;
+}
+
 bool dataset_damaged(const qonnx_dataset *d, size_t i)
 {
     for (int k = 0; k < d->nfeeds; k++)

@@ -39,6 +39,12 @@ QONNX_API QONNX_CHECKED bool qonnx_output_spares(qonnx_ctx *cx, const char *path
  *  can be made in the directory that it is to be in. */
 QONNX_API QONNX_CHECKED bool qonnx_output_check(qonnx_ctx *cx, const char *path);
 
+/** Writes what is in a file of another kind to `f`; false: it failed, and the message is set. */
+typedef bool qonnx_fill_fn(void *user, FILE *f);
+/** Writes a file as qonnx_model_save does: it appears whole, or what stood there is intact. */
+QONNX_API QONNX_CHECKED bool qonnx_output_write(qonnx_ctx *cx, const char *path,
+                                                qonnx_fill_fn *fill, void *user);
+
 /** A directory for files that are not complete yet: `.qonnx-...` in `directory`, for this process
  *  alone. What processes that were killed have left there before is removed. NULL on failure. */
 typedef struct qonnx_scratch qonnx_scratch;

@@ -79,6 +79,27 @@ QONNX_API QONNX_CHECKED bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_datas
                                                 qonnx_tensor *tensors);
 QONNX_API void qonnx_sample_free(qonnx_tensor *tensors, int count);
 
+/** A sample as a picture for people. */
+typedef struct qonnx_picture {
+    qonnx_tensor pixels;   /* uint8 [H,W,C], C = 3: RGB or 1: gray; data is NULL where there is no
+                              picture. Freed by qonnx_sample_free(&pixels, 1) */
+    int64_t width, height; /* before it was made smaller */
+    int channel_axis;      /* of the sample's tensor; -1: it has none, or was not asked for */
+    bool bgr;              /* the tensor's channels are in that order */
+    bool stretched;        /* what the tensor's values mean is not known: from the smallest to the
+                              largest they became 0 to 255 */
+} qonnx_picture;
+
+/** The picture in the file of sample i of a graph input, turned and laid on a background as it is
+ *  for the model; made smaller where a side is longer than `most` pixels. [any thread] */
+QONNX_API QONNX_CHECKED bool qonnx_dataset_picture(qonnx_ctx *cx, const qonnx_dataset *d, size_t i,
+                                                   int input, int most, qonnx_picture *out);
+/** What the model sees of it: the tensor that was read for the input, [1,C,H,W] or [1,H,W,C], with
+ *  the arithmetic of the preprocessing undone. [any thread] */
+QONNX_API QONNX_CHECKED bool qonnx_dataset_seen(qonnx_ctx *cx, const qonnx_dataset *d, size_t i,
+                                                int input, const qonnx_tensor *sample, int most,
+                                                qonnx_picture *out);
+
 /** Reads one tensor from an .npy or a TensorProto .pb file. Freed by qonnx_sample_free(t, 1). */
 QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t);
 
