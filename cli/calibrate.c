@@ -6,6 +6,7 @@
 #include "progress.h"
 #include "statistics.h"
 #include "tally.h"
+#include "trained.h"
 #include <qonnx/qonnx.h>
 #include <math.h>
 #include <stdlib.h>
@@ -172,13 +173,18 @@ static int collect_and_save(qonnx_ctx *cx, const Args *args, qonnx_graph *g, con
     const qonnx_pipeline_options o = {0};
     const char *const *specs = args->data.text;
     int nspecs = args->data.count;
+    Trained *trained = g ? trained_read(g) : NULL;
     if (!g || !shapes_fit(cx, g, args) ||
         !(to_stdout(args) || output_spared(cx, g, specs, nspecs, args->output)) ||
-        !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args))
+        !qonnx_pipeline_run(cx, g, prefix, &o) || !calibratable(cx, g, args)) {
+        trained_free(trained);
         return report_failure(cx);
+    }
     double began = seconds_now();
     qonnx_stats *s = statistics_collect(cx, g, args, specs, nspecs, prefix);
     double seconds = seconds_now() - began;
+    if (s) trained_warn(trained, s);
+    trained_free(trained);
     bool good = s && !interrupted() && statistics_save(cx, args, s);
     char *checkpoint = good ? checkpoint_path(args) : NULL;
     if (checkpoint) unlink(checkpoint); /* most often there is none */

@@ -9,6 +9,7 @@
 #include "progress.h"
 #include "statistics.h"
 #include "tally.h"
+#include "trained.h"
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ typedef struct Job {
     qonnx_ctx *cx;
     qonnx_graph *g;         /* the model */
     qonnx_stats *stats;     /* NULL: the pipeline has no `calibrate` */
+    Trained *trained;       /* what the model was trained on */
     Passes passes;          /* the whole pipeline */
     int split;              /* index of `calibrate`; passes.count when it is not there */
     double before;          /* bytes of the model's file */
@@ -249,6 +251,7 @@ static bool transform(Job *job)
     double clock = seconds_now();
     bool calibrates = job->split < job->passes.count;
     bool good = (job->g = qonnx_model_load(job->cx, args->operands[0])) != NULL;
+    if (good) job->trained = trained_read(job->g);
     const List *files = &args->calibrations;
     if (good && calibrates && files->count) {
         job->stats = statistics_read(job->cx, args, files->text, files->count);
@@ -263,6 +266,7 @@ static bool transform(Job *job)
     good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);
     if (!stage_done(job, STAGE_PREFIX, &clock, good)) return false;
     good = !calibrates || (get_statistics(job) && fix_shapes(job));
+    if (good && calibrates) trained_warn(job->trained, job->stats);
     if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
     const qonnx_pipeline_options with = {.target = args->target, .stats = job->stats};
     good = passes_run(job->cx, job->g, &job->passes, job->split, job->passes.count, &with,
@@ -394,6 +398,7 @@ static int quantize(const Verb *verb, const Args *args)
         job.cx = progress_ctx();
         status = run_job(&job);
         qonnx_stats_free(job.stats);
+        trained_free(job.trained);
         qonnx_graph_free(job.g);
         qonnx_ctx_free(job.cx);
     }
