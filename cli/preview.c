@@ -35,11 +35,11 @@ static void put_preparation(FILE *f, const Preview *p)
     fputs("<p>", f);
     if (line) fputs("Pictures become ", f);
     page_text(f, line   ? line
-                 : text ? "Pictures are taken as they are: they have the model's size, and values "
-                          "are 0 to 255"
+                 : text ? "Pictures that have the model's size are taken as they are; values are 0 "
+                          "to 255"
                         : "Samples are arrays, as they are in their files");
     fputs(".", f);
-    if (text && *text) {
+    if (line && text && *text) {
         fputs(" In full: <code>", f);
         page_text(f, text);
         fputs("</code>.", f);

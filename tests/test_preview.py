@@ -239,7 +239,7 @@ def test_how_many(tmp_path, rgb, preview, run):
 
 def test_open_sizes(tmp_path, preview):
     net = model(tmp_path / "open.onnx", ("x", TensorProto.FLOAT, [1, 3, "h", "w"]))
-    folder, arrays = photos(tmp_path, height=8, width=1500)
+    folder, arrays = photos(tmp_path, height=7, width=1500)
     page = preview(net, folder)
     shrunk = Image.fromarray(arrays[0]).resize((1024, 5), Image.BILINEAR)
     np.testing.assert_array_equal(page.picture(1), np.asarray(shrunk))
