@@ -33,7 +33,7 @@ def test_files(made):
 
 def test_pictures(made):
     pictures = list(made.rglob("*.png"))
-    assert len(pictures) == 400
+    assert len(pictures) == 500
     for p in pictures:
         assert np.array_equal(
             np.asarray(Image.open(p)), np.asarray(Image.open(TESTDATA / p.relative_to(made)))

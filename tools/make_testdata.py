@@ -38,7 +38,8 @@ licensed under the Creative Commons Attribution 4.0 International licence (CC BY
 https://creativecommons.org/licenses/by/4.0/legalcode.
 
 Changes: 400 of the 1,797 pictures of its test part, as bundled with scikit-learn, were chosen,
-their values scaled from 0..16 to 0..255 and rounded, and written as 8-bit gray PNG files.
+their values scaled from 0..16 to 0..255 and rounded, and written as 8-bit gray PNG files; those
+under digits/photos/ are those under digits/calibration/, enlarged to sizes of their own.
 digits.onnx was trained on the other pictures of that part and on those under digits/calibration/.
 
 tools/make_testdata.py does all of this.
@@ -337,8 +338,25 @@ def write_png(path, pixels):
     )
 
 
+def enlarge(pixels, width, height):
+    """A picture as a camera might have it: the 8x8 pixels fill the shorter side, linearly interpolated;
+    beside them it is black."""
+    side = min(width, height)
+    at = np.clip((np.arange(side) + 0.5) * 8 / side - 0.5, 0, 7)
+    low = np.minimum(at.astype(int), 6)
+    part = at - low
+    a = pixels.astype(np.float64)
+    a = a[low] * (1 - part[:, None]) + a[low + 1] * part[:, None]
+    a = a[:, low] * (1 - part) + a[:, low + 1] * part
+    out = np.zeros((height, width), np.uint8)
+    y, x = (height - side) // 2, (width - side) // 2
+    out[y : y + side, x : x + side] = np.floor(a + 0.5)
+    return out
+
+
 def make_digits(out):
-    """Trains, checks and writes the digits model, and the pictures in a folder a class."""
+    """Trains, checks and writes the digits model, the pictures in a folder a class, and those of
+    calibration once more in sizes of their own."""
     rng = np.random.default_rng(SEED)
     data = load_digits()
     pixels = np.floor(data.images * 255 / 16 + 0.5).astype(np.uint8)
@@ -359,6 +377,9 @@ def make_digits(out):
     for split, chosen in (("test", test), ("calibration", calibration)):
         for n, i in enumerate(chosen):
             write_png(out / "digits" / split / str(data.target[i]) / f"{n:03d}.png", pixels[i])
+    for n, i in enumerate(calibration):
+        width, height = rng.integers(20, 60, 2)
+        write_png(out / "digits" / "photos" / f"{n:03d}.png", enlarge(pixels[i], width, height))
     save(digits_model(layers), out / "digits.onnx")
     (out / "LICENSE.digits.txt").write_text(LICENSE)
 
