@@ -9,12 +9,24 @@
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
+/* Whether a character, of three bytes, turns the direction of what follows: U+202A to U+202E, and
+ * U+2066 to U+2069. A file's name could look like another one. */
+static bool turns_text(const char *p)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    return u[0] == 0xe2 && ((u[1] == 0x80 && u[2] >= 0xaa && u[2] <= 0xae) ||
+                            (u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9));
+}
+
 void page_text(FILE *f, const char *text)
 {
     char *tame = needed(strdup(text));
     qonnx_tame(tame);
     for (const char *p = tame; *p; p++) {
-        if (*p == '&') fputs("&amp;", f);
+        if (turns_text(p)) {
+            putc('?', f);
+            p += 2;
+        } else if (*p == '&') fputs("&amp;", f);
         else if (*p == '<') fputs("&lt;", f);
         else if (*p == '>') fputs("&gt;", f);
         else if (*p == '"') fputs("&quot;", f);
@@ -43,6 +55,7 @@ void page_begin(FILE *f, const char *title)
           "table { border-collapse: collapse; margin: 1em 0; }\n"
           "th, td { padding: 0.2em 1em 0.2em 0; text-align: right; vertical-align: bottom; }\n"
           "td { font-variant-numeric: tabular-nums; }\n"
+          "th:last-child { text-align: left; }\n"
           "svg { fill: #4a7fc4; display: block; border-bottom: 1px solid #8888; }\n"
           "</style>\n</head>\n<body>\n",
           f);

@@ -11,7 +11,7 @@
 void page_begin(FILE *f, const char *title);
 void page_end(FILE *f);
 
-/* A name or text from a file, made harmless: escaped, what are no characters as '?'. */
+/* A name or text from a file, escaped, with '?' for controls and what is no character. */
 void page_text(FILE *f, const char *text);
 
 /* A picture in the page itself, with a caption, which is text and `more` behind it. False: it can

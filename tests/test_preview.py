@@ -215,14 +215,14 @@ def test_nothing_is_loaded_and_same_bytes(tmp_path, rgb, preview):
 
 
 def test_hostile_names(tmp_path, preview):
-    name = "<img src=x onerror=alert(1)>&amp;\"'\x1b[31m\udcff.png"
+    name = "<img src=x onerror=alert(1)>&amp;\"'\x1b[31m\udcff\u202egnp.png"
     net = model(tmp_path / "<b>&lt;.onnx", ("<i>\"x\"&", TensorProto.FLOAT, [1, 3, 24, 24]))
     Image.fromarray(pixels(1)).save(tmp_path / "p.png")
     folder = tmp_path / "a<script>"
     folder.mkdir()
     (tmp_path / "p.png").rename(folder / name)
     page = preview(net, folder)
-    assert "1. " in page.text("h2") and "<img src=x onerror=alert(1)>&amp;\"'?[31m?.png" in page.text("h2")
+    assert "1. " in page.text("h2") and "<img src=x onerror=alert(1)>&amp;\"'?[31m??gnp.png" in page.text("h2")
     assert "<b>&lt;.onnx" in page.text("title") and "<i>\"x\"&" in page.text("h3")
     assert [t for t, _ in page.tags].count("img") == 2 and not page.texts.get("b")
 
@@ -235,6 +235,17 @@ def test_how_many(tmp_path, rgb, preview, run):
     assert len(preview(rgb, folder, "--limit", 3, "--random", 7).images) == 6
     few = run("preview", rgb, "--data", folder / "000.png", "-o", tmp_path / "few.html")
     assert few.rc == 0 and not few.stderr and "1 of 1 samples" in few.stdout
+
+
+def test_both_are_turned_by_exif(tmp_path, rgb, preview):
+    folder, arrays = photos(tmp_path)
+    picture = Image.fromarray(arrays[0])
+    picture.getexif()[0x0112] = 6  # a quarter turn to the right
+    picture.save(folder / "000.png", exif=picture.getexif())
+    for given, turns in ([], 3), (["--no-exif"], 0):
+        page = preview(rgb, folder, *given)
+        for i in range(2):
+            np.testing.assert_array_equal(page.picture(i), np.rot90(arrays[0], turns))
 
 
 def test_open_sizes(tmp_path, preview):
