@@ -56,14 +56,21 @@ def written(path):
 
 
 def interrupt(one, out, number, *options):
-    """Ends a run by a signal as soon as it has written a checkpoint."""
-    before = written(part(out))
-    run = start(one, out, "-j1", *OFTEN, *options)
-    os.setpriority(os.PRIO_PROCESS, run.pid, 19)  # or a busy machine may be late to end it
-    while written(part(out)) == before and run.poll() is None:
-        time.sleep(0.001)
-    run.send_signal(number)
-    message = run.communicate()[1]
+    """Ends a run by a signal as soon as it has written a checkpoint; once more where a busy machine was late to do so."""
+    before = part(out).read_bytes() if part(out).exists() else None
+    for _ in range(20):
+        known = written(part(out))
+        run = start(one, out, "-j1", *OFTEN, *options)
+        os.setpriority(os.PRIO_PROCESS, run.pid, 19)
+        while written(part(out)) == known and run.poll() is None:
+            time.sleep(0.001)
+        run.send_signal(number)
+        message = run.communicate()[1]
+        if run.returncode:
+            break
+        out.unlink()
+        if before:
+            part(out).write_bytes(before)
     assert run.returncode != 0, "it was over before it could be ended"
     assert part(out).exists() and not out.exists()
     return run.returncode, message
