@@ -143,9 +143,10 @@ static int known_condition(const Value *v)
 static int next_condition(const Graph *body, int start)
 {
     const Value *v = body->outputs[0];
-    for (int i = 0; i < body->nvalue; i++) /* they may go round: nothing is sorted yet */
-        if (v->def && v->graph == body && qonnx_node_is(v->def, "Identity") && v->def->in[0])
-            v = v->def->in[0];
+    for (int i = 0; i < body->nvalue; i++) { /* they may go round: nothing is sorted yet */
+        bool passes = v->def && v->graph == body && qonnx_node_is(v->def, "Identity");
+        if (passes && qonnx_node_input(v->def, 0)) v = v->def->in[0];
+    }
     return v == body->inputs[1] ? start : known_condition(v);
 }
 

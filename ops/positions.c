@@ -65,6 +65,9 @@ static bool range_shape(Ctx *cx, Node *n)
     int64_t count = -1;
     for (int i = 0; i < 3; i++) {
         if (!check_single(cx, n, i)) return false;
+        if (in_dtype(n, 0) && in_dtype(n, i) && in_dtype(n, i) != in_dtype(n, 0))
+            return qonnx_fail(cx, n, "input %d is %s, input 0 is %s", i,
+                              qonnx_dtype_name(in_dtype(n, i)), qonnx_dtype_name(in_dtype(n, 0)));
         t[i] = single(n, i);
     }
     if (t[2] && qonnx_tensor_get(t[2], 0) == 0) return qonnx_fail(cx, n, "delta is 0");
