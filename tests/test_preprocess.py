@@ -369,6 +369,16 @@ def caffe(a):
     return nchw(b[..., ::-1].astype(f32) - np.array([103.939, 116.779, 123.68], f32))
 
 
+def yolox(a):
+    """As MMDetection's configuration has it: at the left and the top, in BGR, 0 to 255."""
+    cv2 = pytest.importorskip("cv2")
+    r = min(32 / a.shape[0], 32 / a.shape[1])
+    b = cv2.resize(a[..., ::-1], (int(a.shape[1] * r + 0.5), int(a.shape[0] * r + 0.5)), interpolation=cv2.INTER_LINEAR)
+    out = np.full((32, 32, 3), 114, np.uint8)
+    out[: b.shape[0], : b.shape[1]] = b
+    return nchw(out.astype(f32))
+
+
 def tf_bilinear(a, w, h, half=True):
     """tf.image.resize(method="bilinear"), or TensorFlow 1's without half-pixel centres."""
 
@@ -409,6 +419,7 @@ PRESETS = {
     "siglip": lambda a: nchw(normal(resized(a, (32, 32), Image.BICUBIC), 0.5, 0.5)),
     "vit": lambda a: nchw(normal(resized(a, (32, 32), Image.BILINEAR), 0.5, 0.5)),
     "yolo": lambda a: nchw(letterbox(a, 32, 32, 114).astype(f32) / f32(255)),
+    "yolox": yolox,
     "mnist": lambda a: nchw(normal(resized(gray(a), (32, 32), Image.BILINEAR), 0.1307, 0.3081)),
     "unit": lambda a: nchw(crop(resized(a, short(a.shape[1], a.shape[0], 32), Image.BILINEAR), 32, 32, "down").astype(f32)
                            / f32(255)),
@@ -426,6 +437,33 @@ def test_preset_tensors(preset, photos, done, tmp_path):
     for name, a in arrays.items():
         want = PRESETS[preset](a)
         assert got[name].shape == want.shape and got[name].tobytes() == want.tobytes(), name
+
+
+def test_decoding_options(done, tmp_path):
+    """--background, --no-exif and dct=fast reach the decoders."""
+    data, model = tmp_path / "data", identity(tmp_path / "m.onnx", [1, 3, "h", "w"])
+    data.mkdir()
+    a = photo(40, 24, 7)
+    clear = Image.fromarray(np.dstack([a, photo(40, 24, 8, gray=True)]))
+    clear.save(data / "0.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(a).save(data / "1.jpg", exif=exif, quality=75)
+    plain = np.asarray(Image.open(data / "1.jpg"))
+    (tmp_path / "fast.json").write_text('{"dct": "fast", "exif": "ignore"}')
+
+    def got(*options):
+        return [t[0].transpose(1, 2, 0) for t in tensors(done, model, data, tmp_path / "out", *options).values()]
+
+    png, jpeg = got()
+    assert np.array_equal(png, a) and np.array_equal(jpeg, np.rot90(plain, -1))
+    png, jpeg = got("--background", "10,200,30", "--no-exif")
+    under = Image.new("RGBA", clear.size, (10, 200, 30, 255))
+    assert np.abs(png - np.asarray(Image.alpha_composite(under, clear).convert("RGB")).astype(int)).max() <= 1
+    assert np.array_equal(jpeg, plain)
+    _, jpeg = got("--preprocess", tmp_path / "fast.json")
+    apart = np.abs(jpeg - plain.astype(int))
+    assert 0 < apart.mean() < 2 and apart.max() < 30
 
 
 def test_without_options(photos, done, tmp_path):

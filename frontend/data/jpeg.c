@@ -75,6 +75,53 @@ static void from_cmyk(const uint8_t *cmyk, size_t n, uint8_t *rgb)
     }
 }
 
+/* ---- segments -------------------------------------------------------------------------------- */
+
+typedef struct Segment {
+    int marker;          /* its second byte */
+    const uint8_t *data; /* behind the length */
+    size_t bytes;        /* of it */
+} Segment;
+
+/* The next segment that has a length, from *p on, which moves behind it; false: there is none, or
+ * the picture ends. */
+static bool next_segment(const FileMap *file, const uint8_t **p, Segment *s)
+{
+    const uint8_t *end = file->data + file->bytes;
+    while (end - *p >= 4) {
+        int marker = (*p)[1];
+        if (**p != 0xff || marker == 0xff || marker == 0) { /* filling, or stray bytes */
+            ++*p;
+            continue;
+        }
+        if (marker == 0xd9) return false; /* the end */
+        *p += 2;
+        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue; /* have no length */
+        ptrdiff_t length = (*p)[0] << 8 | (*p)[1];
+        if (length < 2 || length > end - *p) return false;
+        *s = (Segment){marker, *p + 2, (size_t)length - 2};
+        *p += length;
+        return true;
+    }
+    return false;
+}
+
+/* Whether an end stands behind the start of the first scan: where a file was cut short there is
+ * none, and nobody would notice if the last rows are not asked for. Other bytes may follow it; in a
+ * scan its own cannot be. */
+static bool has_end(const FileMap *file)
+{
+    Segment s = {.marker = 0};
+    const uint8_t *p = file->data + 2, *at = file->data + file->bytes;
+    while (s.marker != 0xda)
+        if (!next_segment(file, &p, &s)) return false;
+    while ((at = memrchr(p, 0xd9, (size_t)(at - p))))
+        if (at > p && at[-1] == 0xff) return true;
+    return false;
+}
+
+/* ---- decoding -------------------------------------------------------------------------------- */
+
 static bool read_row(Decoder *d, uint8_t *row)
 {
     Jpeg *j = (Jpeg *)d;
@@ -109,6 +156,7 @@ static bool open_jpeg(Decoder *d)
         return decoder_refuse(d, "%d channels", channels);
     if (!decoder_size(d, j->jpeg.image_width, j->jpeg.image_height, channels == 1 ? 1 : 3))
         return false;
+    if (!has_end(d->file)) return decoder_damaged(d, "the file ends before the picture does");
     j->jpeg.out_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
     j->jpeg.dct_method = d->options.fast_dct ? JDCT_IFAST : JDCT_ISLOW;
     if (channels == 4) j->cmyk = xmalloc_array(d->width, 4);
@@ -126,24 +174,12 @@ static void close_jpeg(Decoder *d)
 /* The first APP1 segment with EXIF data, in front of the first scan. */
 static bool find_exif(const FileMap *file, FileMap *exif)
 {
-    const uint8_t *p = file->data + 2, *end = file->data + file->bytes;
-    while (end - p >= 4) {
-        if (*p != 0xff || p[1] == 0xff || p[1] == 0) { /* filling, or stray bytes */
-            p++;
-            continue;
-        }
-        int marker = p[1];
-        if (marker == 0xda || marker == 0xd9) return false; /* a scan, the end */
-        p += 2;
-        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue; /* have no length */
-        ptrdiff_t length = p[0] << 8 | p[1];
-        if (length < 2 || length > end - p) return false;
-        if (marker == 0xe1 && length >= 8 && !memcmp(p + 2, "Exif\0\0", 6)) {
-            *exif = (FileMap){p + 2, (size_t)length - 2};
+    const uint8_t *p = file->data + 2;
+    for (Segment s; next_segment(file, &p, &s) && s.marker != 0xda;)
+        if (s.marker == 0xe1 && s.bytes >= 6 && !memcmp(s.data, "Exif\0\0", 6)) {
+            *exif = (FileMap){s.data, s.bytes};
             return true;
         }
-        p += length;
-    }
     return false;
 }
 
