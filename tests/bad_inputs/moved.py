@@ -122,10 +122,10 @@ def range_row(name, message, *numbers):
 
 
 range_row("without end", r"\(Range\): delta is 0", np.int64(0), np.int64(9), np.int64(0))
-range_row("of two types", r"\(Range\): input 2 is float, input 0 is int64", np.int64(0), np.int64(9), np.float32(0.5))
+range_row("of steps of another type", r"\(Range\): input 2 is float, input 0 is int64", np.int64(0), np.int64(9), np.float32(0.5))
 range_row("bomb", r"memory, most of it here|takes .* steps", np.int64(0), np.int64(2**30), np.int64(1))
 range_row("of more than can be", r"\(Range\): the size of output 'r' overflows", np.int64(-(2**62)), np.int64(2**62), np.int64(1))
 range_row("to no number", r"\(Range\): start, limit and delta give no number", np.float32(0), np.float32("nan"), np.float32(1))
 range_row("to infinity", r"\(Range\): start, limit and delta give no number", np.float32(0), np.float32("inf"), np.float32(1))
 range_row("several limits", r"\(Range\): input 1 is not one element", np.int64(0), i64(1, 2), np.int64(1))
-range_row("of two types", r"Range .*input 2 is float", np.int64(0), np.int64(9), np.float32(1))
+range_row("of two types", r"\(Range\): input 2 is float, input 0 is int64", np.int64(0), np.int64(9), np.float32(1))
