@@ -248,14 +248,14 @@ def _(folder):
 
 # ---- arrays, archives, several inputs --------------------------------------------------------------
 
-ONES = np.random.default_rng(5).random((2, 1, 8, 8)).astype(np.float32)
-for name, array in [("Fortran order", np.asfortranarray(ONES)), ("big endian", ONES.astype(">f4")),
-                    ("double", ONES.astype(np.float64)), ("float16", ONES.astype(np.float16)), ("integers", (ONES * 255).astype(np.int64)),
-                    ("no batch axis", ONES[0])]:
+VALUES = np.random.default_rng(5).uniform(0, 255, (2, 1, 8, 8)).astype(np.float32)  # as the model was trained on
+for name, array in [("Fortran order", np.asfortranarray(VALUES)), ("big endian", VALUES.astype(">f4")),
+                    ("double", VALUES.astype(np.float64)), ("float16", VALUES.astype(np.float16)), ("integers", VALUES.astype(np.int64)),
+                    ("no batch axis", VALUES[0])]:
     data_row("npy of " + name, "", saved("a.npy", array), status=0)
-data_row("npy of long double", r"a\.npy: has elements of type '<f16'", saved("a.npy", ONES.astype(np.longdouble)))
+data_row("npy of long double", r"a\.npy: has elements of type '<f16'", saved("a.npy", VALUES.astype(np.longdouble)))
 data_row("only hidden files", r"no samples in this directory", lambda f: (f / ".a.png").write_bytes(picture()))
-data_row("npz in a directory", "", lambda f: np.savez(f / "a.npz", x=ONES), status=0)
+data_row("npz in a directory", "", lambda f: np.savez(f / "a.npz", x=VALUES), status=0)
 data_row("link that leads nowhere", r"no samples in this directory", lambda f: (f / "a.png").symlink_to("nowhere"))
 data_row("odd file names", "", lambda f: [
     (f / n).write_bytes(SAMPLE.read_bytes()) for n in ("a\nb.png", " .png", "-x.png", "\u00fc=1.png", "%s.png")], status=0)

@@ -272,7 +272,7 @@ def _(folder):
 
 def long_data(folder):
     """Some seconds of calibration, by one thread."""
-    np.save(folder / "long.npy", np.random.default_rng(0).random((30000, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "long.npy", np.random.default_rng(0).uniform(0, 255, (30000, 1, 8, 8)).astype(np.float32))
     return ["calibrate", DIGITS, folder / "long.npy", "-o", "OUT", "-j", "1", "--engine", "portable"]
 
 
@@ -306,7 +306,7 @@ def ignored(arguments, more):
 @row("SIGHUP that is ignored", status=0, how=ignored, check=lambda made, out, done: None)
 def _(folder):
     rng = np.random.default_rng(0)
-    np.save(folder / "long.npy", rng.random((6000 // SLOWER, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "long.npy", rng.uniform(0, 255, (6000 // SLOWER, 1, 8, 8)).astype(np.float32))
     return ["quantize", DIGITS, "--data", folder / "long.npy", "-o", "OUT", "-j", "1", "--engine", "portable"]
 
 
@@ -329,7 +329,7 @@ def killed_and_again(arguments, more):
 
 @row("SIGKILL, and once more", status=0, how=killed_and_again)
 def _(folder):
-    np.save(folder / "long.npy", np.random.default_rng(0).random((3000 // SLOWER, 1, 8, 8)).astype(np.float32))
+    np.save(folder / "long.npy", np.random.default_rng(0).uniform(0, 255, (3000 // SLOWER, 1, 8, 8)).astype(np.float32))
     return ["quantize", DIGITS, "--data", folder / "long.npy", "-o", "OUT", "-j", "1", "--engine", "portable"]
 
 
