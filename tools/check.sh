@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==12.1.1 opencv-python-headless==4.14.0.94
           scikit-learn==1.9.1 pytest==9.2.0 pytest-xdist==3.8.0"
 logs=build/check
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 # undefined behaviour fails a test
 
 # build DIRECTORY [MESON-OPTION...]: warnings are errors here, not where users build
 build() {
@@ -45,8 +46,7 @@ venv() {
 tools/setup.sh build test
 tools/lint.sh
 build build
-build build-asan -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all -Dbuildtype=debugoptimized \
-    -Dhard=true
+build build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dhard=true
 venv
 
 rm -rf "$logs"
