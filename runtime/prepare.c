@@ -88,12 +88,13 @@ static bool try_branches(Ctx *cx, Node *n)
     return first || second;
 }
 
-/* Does the node's subgraphs. Those of a cycle that runs in a later part are as they were, too. */
+/* Does the node's subgraphs. Those of a cycle that runs in a later part are as they were, too;
+ * where there is no later part, it is to be known what keeps the cycle from running. */
 static bool specialize_subgraphs(Ctx *cx, Node *n)
 {
     n->turned = NULL;
     if (n->nsub == 1 && n->row && n->row->flow && n->row->flow->alike)
-        return node_is_late(n) || try_turn(cx, n);
+        return (node_is_late(n) && !n->graph->model->whole) || try_turn(cx, n);
     if (!node_enter(cx, n)) return false;
     if (n->nsub != 2) return !n->nsub || specialize_nodes(cx, n->subs[0]);
     return try_branches(cx, n);

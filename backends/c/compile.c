@@ -3,6 +3,7 @@
  */
 #include "backends/atomic_file.h"
 #include "backends/c/model.h"
+#include "ir/size.h"
 #include "kernels/elements.h"
 #include "ops/op.h"
 #include "runtime/cut.h"
@@ -120,6 +121,8 @@ static bool fix_shape(Ctx *cx, const Graph *g, const Value *v, Tensor *t)
                               g->model->path, i, v->name, v->shape.sym[i] ? " ('" : "",
                               v->shape.sym[i] ? v->shape.sym[i] : "", v->shape.sym[i] ? "')" : "");
     }
+    /* has bytes, but no data: what it holds is not known */
+    if (!tensor_bytes(t->dims, t->rank, t->dtype, &t->bytes)) t->bytes = SIZE_MAX;
     return true;
 }
 

@@ -6,7 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from bad_inputs.table import CALIBRATION, DIGITS, FLOAT, IMAGE, conv, model, one, relu, row, tool, weighted, weights, written
+from bad_inputs.table import (
+    CALIBRATION, DIGITS, FLOAT, IMAGE, INT64, conv, model, one, relu, row, tool, weighted, weights, written)
 from compiled import WARNINGS
 from conftest import COMMAND, ROOT
 from onnx import helper, numpy_helper
@@ -139,6 +140,10 @@ compile_row("weight that is an input", r"node 'n' \(Conv\): .*initializer", lamb
     [helper.make_node("Conv", ["x", "w"], ["y"], "n")], [("x", FLOAT, [1, 1, 4, 4]), ("w", FLOAT, [2, 1, 3, 3])]))
 compile_row("sample of another shape", r"x\.npy: shape is \[1,2\]", lambda folder: (
     np.save(folder / "x.npy", np.zeros((1, 2), np.float32)), DIGITS)[1], "--data", "x.npy")
+for op in "Reshape", "Tile", "Expand":
+    compile_row(f"{op} to what an input says", rf"\({op}\): the shape of its output '[^']*' is not known before the model runs",
+                lambda folder, op=op: model([helper.make_node(op, ["x", "s"], ["y"])],
+                                            [("x", FLOAT, [1, 12]), ("s", INT64, [2])]))
 compile_row("samples that are not there", r"gone: no such file", lambda folder: DIGITS, "--data", "gone")
 compile_row("NaN as the sample", "", lambda folder: (np.save(folder / "x.npy", IMAGE * np.nan), conv())[1],
             "--data", "x.npy", status=0)
