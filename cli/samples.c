@@ -4,6 +4,7 @@
 #include "progress.h"
 #include "tensor.h"
 #include <qonnx/graph.h>
+#include <string.h>
 
 enum { FEW = 20 }; /* fewer samples than this say little about the values that come */
 
@@ -16,13 +17,18 @@ void samples_limit(qonnx_dataset *d, const Args *args)
     else qonnx_dataset_choose(d, limit, (uint64_t)args->random);
 }
 
+/* What --npy says; NULL: it was not given. */
+static qonnx_arrays arrays_of(const char *npy)
+{
+    if (npy && !strcmp(npy, "batch")) return QONNX_ARRAYS_BATCH;
+    if (npy && !strcmp(npy, "sample")) return QONNX_ARRAYS_SAMPLE;
+    return QONNX_ARRAYS_BY_SHAPE;
+}
+
 qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                             const char *const *specs, int nspecs)
 {
-    const qonnx_data_options o = {.arrays = !args->npy             ? QONNX_ARRAYS_BY_SHAPE
-                                            : args->npy[0] == 'b' ? QONNX_ARRAYS_BATCH
-                                            : args->npy[1] == 'a' ? QONNX_ARRAYS_SAMPLE
-                                                                  : QONNX_ARRAYS_BY_SHAPE,
+    const qonnx_data_options o = {.arrays = arrays_of(args->npy),
                                   .preprocess = args->pictures,
                                   .origin = args->origin};
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);

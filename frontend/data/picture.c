@@ -55,26 +55,32 @@ static const Format *format_of(const FileMap *file)
 
 /* ---- for decoders ---------------------------------------------------------------------------- */
 
-bool decoder_damaged(Decoder *d, const char *why, ...)
+/* Fails: "PATH: BEFORE FORMAT AFTER: WHY". */
+static void fail(const Decoder *d, const char *before, const char *after, const char *why,
+                 va_list args)
 {
     char text[256];
+    vsnprintf(text, sizeof text, why, args);
+    qonnx_fail(d->cx, NULL, "%s: %s%s%s: %s", d->path, before, d->format->name, after, text);
+}
+
+bool decoder_damaged(Decoder *d, const char *why, ...)
+{
     va_list args;
     va_start(args, why);
-    vsnprintf(text, sizeof text, why, args);
-    va_end(args);
     d->rows.damaged = true;
-    return qonnx_fail(d->cx, NULL, "%s: damaged %s: %s", d->path, d->format->name, text);
+    fail(d, "damaged ", "", why, args);
+    va_end(args);
+    return false;
 }
 
 bool decoder_refuse(Decoder *d, const char *why, ...)
 {
-    char text[256];
     va_list args;
     va_start(args, why);
-    vsnprintf(text, sizeof text, why, args);
+    fail(d, "", " of a kind that is not read", why, args);
     va_end(args);
-    return qonnx_fail(d->cx, NULL, "%s: %s of a kind that is not read: %s", d->path,
-                      d->format->name, text);
+    return false;
 }
 
 bool decoder_size(Decoder *d, uint64_t width, uint64_t height, int channels)

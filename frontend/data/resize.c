@@ -130,7 +130,7 @@ bool plan_axis(Plan *p, Axis *a, size_t most, bool real)
 
 /* ---- the driver ------------------------------------------------------------------------------ */
 
-void across_pick(const Plan *p, const uint8_t *in, void *out)
+static void across_pick(const Plan *p, const uint8_t *in, void *out)
 {
     size_t channels = (size_t)p->channels;
     uint8_t *to = out;
@@ -140,10 +140,20 @@ void across_pick(const Plan *p, const uint8_t *in, void *out)
     }
 }
 
-void down_copy(const Plan *p, size_t i, const void *const *rows, void *out)
+static void down_copy(const Plan *p, size_t i, const void *const *rows, void *out)
 {
     (void)i;
     memcpy(out, rows[0], p->x.n * (size_t)p->channels * p->between);
+}
+
+bool plan_nearest(Plan *p, void (*fill)(Axis *a))
+{
+    p->across = across_pick;
+    p->down = down_copy;
+    if (!plan_axis(p, &p->x, 0, false) || !plan_axis(p, &p->y, 0, false)) return false;
+    fill(&p->x);
+    fill(&p->y);
+    return true;
 }
 
 /* The source rows that output row i is made of: [*lo, *hi). */

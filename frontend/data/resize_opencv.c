@@ -212,19 +212,13 @@ bool plan_opencv_linear_exact(Plan *p)
 
 /* ---- nearest and cubic ----------------------------------------------------------------------- */
 
-bool plan_opencv_nearest(Plan *p)
+static void fill_nearest(Axis *a)
 {
-    Axis *axes[] = {&p->x, &p->y};
-    p->across = across_pick;
-    p->down = down_copy;
-    for (int k = 0; k < 2; k++) {
-        Axis *a = axes[k];
-        if (!plan_axis(p, a, 0, false)) return false;
-        for (size_t i = 0; i < a->n; i++)
-            a->first[i] = (ptrdiff_t)floor((double)(a->start + i) * scale_of(a));
-    }
-    return true;
+    for (size_t i = 0; i < a->n; i++)
+        a->first[i] = (ptrdiff_t)floor((double)(a->start + i) * scale_of(a));
 }
+
+bool plan_opencv_nearest(Plan *p) { return plan_nearest(p, fill_nearest); }
 
 static void cubic(float x, float w[4])
 {

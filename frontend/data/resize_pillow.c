@@ -213,17 +213,11 @@ bool plan_pillow(Plan *p) { return plan_axes(p, false); }
 bool plan_torchvision(Plan *p) { return plan_axes(p, true); }
 
 /* Pillow adds its step up instead of multiplying it: now and then the pixel is another. */
-bool plan_pillow_nearest(Plan *p)
+static void fill_nearest(Axis *a)
 {
-    Axis *axes[] = {&p->x, &p->y};
-    p->across = across_pick;
-    p->down = down_copy;
-    for (int k = 0; k < 2; k++) {
-        Axis *a = axes[k];
-        if (!plan_axis(p, a, 0, false)) return false;
-        double step = (double)a->from / (double)a->to, at = step * 0.5;
-        for (size_t i = 0; i < a->start + a->n; i++, at += step)
-            if (i >= a->start) a->first[i - a->start] = (ptrdiff_t)at;
-    }
-    return true;
+    double step = (double)a->from / (double)a->to, at = step * 0.5;
+    for (size_t i = 0; i < a->start + a->n; i++, at += step)
+        if (i >= a->start) a->first[i - a->start] = (ptrdiff_t)at;
 }
+
+bool plan_pillow_nearest(Plan *p) { return plan_nearest(p, fill_nearest); }

@@ -77,9 +77,8 @@ PlanFn plan_opencv_nearest, plan_opencv_linear, plan_opencv_linear_exact, plan_o
     plan_opencv_cubic;
 PlanFn plan_tf_bilinear, plan_tf_nearest, plan_tf1_bilinear;
 
-/* The steps of all nearest filters: the pixel of each output. */
-void across_pick(const Plan *p, const uint8_t *in, void *out);
-void down_copy(const Plan *p, size_t i, const void *const *rows, void *out);
+/* The plan of a nearest filter: `fill` says which source pixel, a->first, each output is. */
+bool plan_nearest(Plan *p, void (*fill)(Axis *a));
 
 /* What resize_rows does, with loops of choice. */
 bool resize_rows_by(qonnx_ctx *cx, Rows *from, const Resize *r, const ResizeLoops *loops,

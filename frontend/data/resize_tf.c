@@ -66,16 +66,10 @@ bool plan_tf_bilinear(Plan *p) { return plan_bilinear(p, place_centre); }
 
 bool plan_tf1_bilinear(Plan *p) { return plan_bilinear(p, place_corner); }
 
-bool plan_tf_nearest(Plan *p)
+static void fill_nearest(Axis *a)
 {
-    Axis *axes[] = {&p->x, &p->y};
-    p->across = across_pick;
-    p->down = down_copy;
-    for (int k = 0; k < 2; k++) {
-        Axis *a = axes[k];
-        if (!plan_axis(p, a, 0, false)) return false;
-        for (size_t i = 0; i < a->n; i++)
-            a->first[i] = (ptrdiff_t)floorf(((float)(a->start + i) + 0.5f) * scale_of(a));
-    }
-    return true;
+    for (size_t i = 0; i < a->n; i++)
+        a->first[i] = (ptrdiff_t)floorf(((float)(a->start + i) + 0.5f) * scale_of(a));
 }
+
+bool plan_tf_nearest(Plan *p) { return plan_nearest(p, fill_nearest); }
