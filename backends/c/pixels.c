@@ -20,9 +20,8 @@ static Feed feed_of(const CPort *c)
 
 bool c_pixels(CModel *m, const char *text)
 {
-    Preprocess spec, p;
-    Target t;
-    Table *table = arena_alloc(m->arena, sizeof *table);
+    Preprocess spec;
+    Prepared *p = arena_alloc(m->arena, sizeof *p);
     CPixels *px = arena_alloc(m->arena, sizeof *px);
     if (!preprocess_parse(m->cx, where, text, &spec)) return false;
     int found = m->program->ninput == 1 ? 0 : -1;
@@ -32,18 +31,17 @@ bool c_pixels(CModel *m, const char *text)
         return qonnx_fail(m->cx, NULL, "%s: %s: none of its inputs takes pictures",
                           m->program->graph->model->path, where);
     Feed feed = feed_of(&m->in[found]);
-    if (!preprocess_resolve(m->cx, &spec, &feed, where, &p) ||
-        !target_of(m->cx, &p, &feed, where, &t) || !table_make(m->cx, &p, &t, where, table))
-        return false;
+    if (!preprocess_resolve(m->cx, &spec, &feed, where, p)) return false;
+    const Target *t = &p->target;
     char line[DESCRIPTION];
     *px = (CPixels){.input = found,
-                    .table = table,
-                    .channels = t.channels,
-                    .bgr = p.color == COLOR_BGR,
-                    .last = t.channels_last,
-                    .width = (size_t)t.width,
-                    .height = (size_t)t.height,
-                    .line = arena_string(m->arena, preprocess_describe(&p, &t, line))};
+                    .table = &p->table,
+                    .channels = t->channels,
+                    .bgr = p->p.color == COLOR_BGR,
+                    .last = t->channels_last,
+                    .width = (size_t)t->width,
+                    .height = (size_t)t->height,
+                    .line = arena_string(m->arena, preprocess_describe(&p->p, t, line))};
     m->pixels = px;
     return true;
 }

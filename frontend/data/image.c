@@ -210,21 +210,18 @@ static bool make_tensor(qonnx_ctx *cx, Canvas *v, const char *path, const void *
     return true;
 }
 
-bool preprocess_picture(qonnx_ctx *cx, const Preprocess *p, const Feed *f, const char *path,
-                        Rows *rows, qonnx_tensor *out)
+bool preprocess_picture(qonnx_ctx *cx, const Prepared *p, const char *path, Rows *rows,
+                        qonnx_tensor *out)
 {
-    Target t;
     Plan plan;
-    Table table;
     Part part;
     size_t bytes;
     *out = (qonnx_tensor){0};
-    if (!target_of(cx, p, f, path, &t) || !table_make(cx, p, &t, path, &table) ||
-        !preprocess_plan(cx, p, &t, path, rows->width, rows->height, &plan))
+    if (!preprocess_plan(cx, &p->p, &p->target, path, rows->width, rows->height, &plan))
         return false;
-    bool gray = rows->channels == 3 && p->color == COLOR_GRAY;
+    bool gray = rows->channels == 3 && p->p.color == COLOR_GRAY;
     if (!part_open(cx, path, &plan, gray, rows, &part)) return false;
-    Canvas v = {.p = p, .target = &t, .plan = &plan, .table = &table};
+    Canvas v = {.p = &p->p, .target = &p->target, .plan = &plan, .table = &p->table};
     bool ok = resize_bytes(cx, &plan.resize, part.rows.channels, &bytes);
     void *pixels = ok ? malloc(bytes) : NULL;
     if (ok && !pixels) ok = qonnx_fail(cx, NULL, "%s: no memory for the picture", path);
@@ -244,19 +241,19 @@ static const Preprocess *spec_of(const Feed *f)
 
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path)
 {
-    Preprocess p;
+    Prepared p;
     return preprocess_resolve(cx, spec_of(f), f, path, &p);
 }
 
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
     (void)row; /* there is one */
-    Preprocess p;
+    Prepared p;
     FileMap m;
     bool damaged;
     if (!preprocess_resolve(cx, spec_of(f), f, path, &p) || !file_map(cx, path, &m)) return false;
-    Rows *rows = picture_open(cx, path, &m, &p.decode, &damaged);
-    bool ok = rows && preprocess_picture(cx, &p, f, path, rows, out);
+    Rows *rows = picture_open(cx, path, &m, &p.p.decode, &damaged);
+    bool ok = rows && preprocess_picture(cx, &p, path, rows, out);
     if (rows) rows->close(rows);
     file_unmap(&m);
     return ok;

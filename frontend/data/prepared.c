@@ -130,38 +130,36 @@ static bool as_they_are(const Listing *l, const Target *t)
 }
 
 /* The feed number k, if its files are pictures: what they become. */
-static bool prepared(const qonnx_dataset *d, int k, Preprocess *p, Target *t)
+static bool prepared(const qonnx_dataset *d, int k, Prepared *p)
 {
     const Listing *l = d->listings[k];
     size_t i = 0;
     while (i < l->nfiles && !picture_named(l->files[i].path)) i++;
     if (i == l->nfiles) return false;
     qonnx_ctx *quiet = ctx_quiet();
-    bool good = preprocess_resolve(quiet, d->pictures, &d->feeds[k], "", p) &&
-                target_of(quiet, p, &d->feeds[k], "", t);
+    bool good = preprocess_resolve(quiet, d->pictures, &d->feeds[k], "", p);
     qonnx_ctx_free(quiet);
     return good;
 }
 
 char *qonnx_dataset_preprocess(const qonnx_dataset *d)
 {
-    Preprocess p = *d->pictures, one;
-    Target t;
+    Preprocess p = *d->pictures;
+    Prepared one;
     int found = 0;
     for (int k = 0; k < d->nfeeds; k++)
-        if (prepared(d, k, &one, &t)) p = found++ ? *d->pictures : one;
+        if (prepared(d, k, &one)) p = found++ ? *d->pictures : one.p;
     return found ? preprocess_text(&p) : NULL;
 }
 
 char *qonnx_dataset_describe(const qonnx_dataset *d)
 {
-    Preprocess p;
-    Target t;
+    Prepared p;
     char line[DESCRIPTION], *text = NULL;
     for (int k = 0; !text && k < d->nfeeds; k++) {
-        if (!prepared(d, k, &p, &t)) continue;
-        if (!d->origin && as_they_are(d->listings[k], &t)) continue;
-        preprocess_describe(&p, &t, line);
+        if (!prepared(d, k, &p)) continue;
+        if (!d->origin && as_they_are(d->listings[k], &p.target)) continue;
+        preprocess_describe(&p.p, &p.target, line);
         if (asprintf(&text, "%s%s%s", line, d->origin ? ", from " : ", by default",
                      d->origin ? d->origin : "") < 0)
             qonnx_out_of_memory();

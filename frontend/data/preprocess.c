@@ -82,6 +82,31 @@ static const Field *field_of(const char *name)
     return NULL;
 }
 
+/* Reads what stands before the braces. */
+static bool read_head(Reader *r, const Field *f, const char *head)
+{
+    int word;
+    char *field = (char *)r->to + f->offset;
+    if (!f->word) return f->read(r, head);
+    if (!read_word(head, f->word, &word)) return value_refuse(r);
+    if (f->bytes == sizeof(bool)) memcpy(field, &(bool){word != 0}, sizeof(bool));
+    else memcpy(field, &word, sizeof word);
+    return true;
+}
+
+static void print_head(Line *t, const Field *f, const Preprocess *p)
+{
+    const char *field = (const char *)p + f->offset;
+    int word = 0;
+    if (!f->word) {
+        f->print(t, p);
+        return;
+    }
+    if (f->bytes == sizeof(bool)) word = *(const bool *)field;
+    else memcpy(&word, field, sizeof word);
+    line_add(t, "%s", f->word(word));
+}
+
 /* Reads "HEAD{NAME=VALUE,...}", of which blanks have been taken out, into its field. */
 static bool read_field(Reader *r, const Field *f, char *text)
 {
@@ -90,7 +115,7 @@ static bool read_field(Reader *r, const Field *f, char *text)
     if (brace && text[n - 1] != '}') return value_refuse(r);
     if (brace) text[n - 1] = *brace = 0;
     memcpy((char *)r->to + f->offset, (const char *)&preprocess_default + f->offset, f->bytes);
-    if (!f->read(r, text)) return false;
+    if (!read_head(r, f, text)) return false;
     for (char *at = brace ? brace + 1 : text + n; *at;) {
         size_t length = strcspn(at, ",");
         char *next = at + length + (at[length] != 0);
@@ -162,9 +187,9 @@ char *preprocess_value(const Preprocess *p, int i)
 {
     const Field *f = field_at(i);
     Line mine = {.length = 0}, other = {.length = 0};
-    f->print(&mine, p);
+    print_head(&mine, f, p);
     add_settings(&mine, f, p);
-    f->print(&other, &preprocess_default);
+    print_head(&other, f, &preprocess_default);
     return xstrdup(strcmp(mine.text, other.text) ? mine.text : "");
 }
 

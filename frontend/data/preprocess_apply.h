@@ -17,11 +17,6 @@ typedef struct Target {
 
 bool target_of(qonnx_ctx *cx, const Preprocess *p, const Feed *f, const char *path, Target *out);
 
-/* The preprocessing of an input: sizes that are the model's are numbers, and nothing is left to be
- * found out. `path` is a picture, for messages. */
-bool preprocess_resolve(qonnx_ctx *cx, const Preprocess *spec, const Feed *f, const char *path,
-                        Preprocess *out);
-
 /* Which elements the bytes of a channel become. */
 typedef struct Table {
     size_t size;                 /* bytes of an element */
@@ -30,6 +25,18 @@ typedef struct Table {
 
 /* Fails where values do not fit the input's type. */
 bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path, Table *out);
+
+/* The preprocessing of an input: sizes that are the model's are numbers, and nothing is left to be
+ * found out. */
+typedef struct Prepared {
+    Preprocess p;
+    Target target;
+    Table table;
+} Prepared;
+
+/* `path` is a picture, for messages. */
+bool preprocess_resolve(qonnx_ctx *cx, const Preprocess *spec, const Feed *f, const char *path,
+                        Prepared *out);
 
 /* What is done to one picture. */
 typedef struct Plan {
@@ -44,9 +51,9 @@ typedef struct Plan {
 bool preprocess_plan(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path,
                      size_t width, size_t height, Plan *plan);
 
-/* Reads a picture's rows and makes the sample. `p` is resolved. */
-bool preprocess_picture(qonnx_ctx *cx, const Preprocess *p, const Feed *f, const char *path,
-                        Rows *rows, qonnx_tensor *out);
+/* Reads a picture's rows and makes the sample. */
+bool preprocess_picture(qonnx_ctx *cx, const Prepared *p, const char *path, Rows *rows,
+                        qonnx_tensor *out);
 
 /* "224x224 RGB, bilinear short side 256 then crop, (x/255 - mean)/std" into text[size]. `p` is
  * resolved. */

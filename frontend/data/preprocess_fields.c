@@ -299,58 +299,6 @@ static void add_std(Line *t, const Preprocess *p)
     add_channels(t, p->std.value, p->std.count);
 }
 
-static bool read_color(Reader *r, const char *head)
-{
-    int word;
-    if (!read_word(head, color_word, &word)) return value_refuse(r);
-    r->to->color = (ColorField)word;
-    return true;
-}
-
-static void add_color(Line *t, const Preprocess *p)
-{
-    line_add(t, "%s", color_word((int)p->color));
-}
-
-static bool read_layout(Reader *r, const char *head)
-{
-    int word;
-    if (!read_word(head, layout_word, &word)) return value_refuse(r);
-    r->to->layout = (LayoutField)word;
-    return true;
-}
-
-static void add_layout(Line *t, const Preprocess *p)
-{
-    line_add(t, "%s", layout_word((int)p->layout));
-}
-
-static bool read_exif(Reader *r, const char *head)
-{
-    int word;
-    if (!read_word(head, exif_word, &word)) return value_refuse(r);
-    r->to->decode.ignore_exif = word == 1;
-    return true;
-}
-
-static void add_exif(Line *t, const Preprocess *p)
-{
-    line_add(t, "%s", exif_word((int)p->decode.ignore_exif));
-}
-
-static bool read_dct(Reader *r, const char *head)
-{
-    int word;
-    if (!read_word(head, dct_word, &word)) return value_refuse(r);
-    r->to->decode.fast_dct = word == 1;
-    return true;
-}
-
-static void add_dct(Line *t, const Preprocess *p)
-{
-    line_add(t, "%s", dct_word((int)p->decode.fast_dct));
-}
-
 static bool read_background(Reader *r, const char *head)
 {
     PictureOptions *d = &r->to->decode;
@@ -392,7 +340,8 @@ static void add_type(Line *t, const Preprocess *p)
     line_add(t, "%s", p->type.dtype ? qonnx_dtype_name(p->type.dtype) : "auto");
 }
 
-_Static_assert(sizeof(ResizeEngine) == sizeof(int), "settings are kept as int");
+_Static_assert(sizeof(ResizeEngine) == sizeof(int) && sizeof(ColorField) == sizeof(int),
+               "enumerations are kept as int");
 
 static const Setting resize_settings[] = {
     {"engine", engine_word, offsetof(Preprocess, resize.engine), 0, 0},
@@ -420,32 +369,32 @@ static const Setting type_settings[] = {
 #define PLACE(member) offsetof(Preprocess, member), sizeof((Preprocess *)0)->member
 
 static const Field fields[] = {
-    {"exif", "apply or ignore", PLACE(decode.ignore_exif), read_exif, add_exif, NULL},
-    {"dct", "slow or fast", PLACE(decode.fast_dct), read_dct, add_dct, NULL},
+    {"exif", "apply or ignore", PLACE(decode.ignore_exif), .word = exif_word},
+    {"dct", "slow or fast", PLACE(decode.fast_dct), .word = dct_word},
     {"background", "R,G,B of 0 to 255, white, or none to drop alpha",
      offsetof(Preprocess, decode.composite),
-     sizeof(PictureOptions) - offsetof(PictureOptions, composite), read_background, add_background,
-     NULL},
-    {"color", "auto, rgb, bgr or gray", PLACE(color), read_color, add_color, NULL},
+     sizeof(PictureOptions) - offsetof(PictureOptions, composite), .read = read_background,
+     .print = add_background},
+    {"color", "auto, rgb, bgr or gray", PLACE(color), .word = color_word},
     {"resize",
      "short:N, long:N, letterbox:N, cover:N, WIDTHxHEIGHT, none or auto, of 1 to 65535 pixels or "
      "model or model/SHARE for the model's size",
-     PLACE(resize), read_resize, add_resize, resize_settings},
+     PLACE(resize), .read = read_resize, .print = add_resize, .settings = resize_settings},
     {"crop",
      "N, WIDTHxHEIGHT, model, model/SHARE, none, auto, or a share of the picture before it is "
      "resized, 87.5%",
-     PLACE(crop), read_crop, add_crop, crop_settings},
-    {"pad", "one number or one for each of 3 channels, N or N,N,N", PLACE(pad), read_pad, add_pad,
-     pad_settings},
-    {"scale", "what values are multiplied by, 1/255 or a number up to 1", PLACE(scale), read_scale,
-     add_scale, NULL},
-    {"mean", "one number or one for each of 3 channels, N or N,N,N", PLACE(mean), read_mean,
-     add_mean, NULL},
-    {"std", "one number above 0 or one for each of 3 channels, N or N,N,N", PLACE(std), read_std,
-     add_std, NULL},
-    {"input-layout", "auto, nchw or nhwc", PLACE(layout), read_layout, add_layout, NULL},
-    {"input-type", "auto, float, float16, bfloat16, uint8 or int8", PLACE(type), read_type,
-     add_type, type_settings},
+     PLACE(crop), .read = read_crop, .print = add_crop, .settings = crop_settings},
+    {"pad", "one number or one for each of 3 channels, N or N,N,N", PLACE(pad), .read = read_pad,
+     .print = add_pad, .settings = pad_settings},
+    {"scale", "what values are multiplied by, 1/255 or a number up to 1", PLACE(scale),
+     .read = read_scale, .print = add_scale},
+    {"mean", "one number or one for each of 3 channels, N or N,N,N", PLACE(mean), .read = read_mean,
+     .print = add_mean},
+    {"std", "one number above 0 or one for each of 3 channels, N or N,N,N", PLACE(std),
+     .read = read_std, .print = add_std},
+    {"input-layout", "auto, nchw or nhwc", PLACE(layout), .word = layout_word},
+    {"input-type", "auto, float, float16, bfloat16, uint8 or int8", PLACE(type),
+     .read = read_type, .print = add_type, .settings = type_settings},
 };
 
 const Field *field_at(int i)

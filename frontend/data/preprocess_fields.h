@@ -52,6 +52,7 @@ typedef struct Field {
     const char *name;                            /* in the text, in JSON, of the option */
     const char *wants;                           /* its grammar, for messages */
     size_t offset, bytes;                        /* of what it sets, in Preprocess */
+    WordFn *word;                                /* it is one word, kept as bool or int; or NULL */
     bool (*read)(Reader *r, const char *head);   /* what stands before the braces */
     void (*print)(Line *t, const Preprocess *p); /* the same */
     const Setting *settings;                     /* in the braces; NULL: there are none */

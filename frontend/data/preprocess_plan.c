@@ -86,24 +86,23 @@ static void settle_rules(const Target *t, Preprocess *p)
 }
 
 bool preprocess_resolve(qonnx_ctx *cx, const Preprocess *spec, const Feed *f, const char *path,
-                        Preprocess *out)
+                        Prepared *out)
 {
-    Target t;
-    Table table;
-    *out = *spec;
-    if (!target_of(cx, spec, f, path, &t) || !check_type(cx, spec, f, path)) return false;
-    if (!settle(cx, &t, path, "resize", &out->resize.to) ||
-        !settle(cx, &t, path, "crop", &out->crop.to))
+    Preprocess *p = &out->p;
+    Target *t = &out->target;
+    *p = *spec;
+    if (!target_of(cx, spec, f, path, t) || !check_type(cx, spec, f, path)) return false;
+    if (!settle(cx, t, path, "resize", &p->resize.to) || !settle(cx, t, path, "crop", &p->crop.to))
         return false;
-    settle_rules(&t, out);
-    if (out->resize.rule == SIZE_LETTERBOX && out->crop.rule == CROP_SIZE)
+    settle_rules(t, p);
+    if (p->resize.rule == SIZE_LETTERBOX && p->crop.rule == CROP_SIZE)
         return qonnx_fail(cx, NULL, "%s: a letterbox has its size; leave --crop out", path);
-    if (t.channels == 1 && (out->mean.count == 3 || out->std.count == 3 || out->pad.count == 3))
+    if (t->channels == 1 && (p->mean.count == 3 || p->std.count == 3 || p->pad.count == 3))
         return qonnx_fail(cx, NULL,
                           "%s: mean, std or pad has 3 numbers, and the model's input '%s' one "
                           "channel",
                           path, f->name);
-    return table_make(cx, out, &t, path, &table);
+    return table_make(cx, p, t, path, &out->table);
 }
 
 /* ---- a picture ------------------------------------------------------------------------------- */
