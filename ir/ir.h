@@ -245,6 +245,10 @@ bool graph_infer(Ctx *cx, Graph *g, bool lenient);
 bool node_infer(Ctx *cx, Node *n);
 /* Before they are: gives their inputs types and shapes. */
 bool node_enter(Ctx *cx, Node *n);
+/* Whether one of the two branches of an If is right, which `right` says of branch i; it is asked of
+ * both. Fails with what the first one says: with these shapes the other one may be taken. */
+typedef bool BranchFn(Ctx *quiet, Node *n, int i, const void *user);
+bool node_either(Ctx *cx, Node *n, BranchFn *right, const void *user);
 
 /* subgraphs.c: whether no other subgraph of its graph has its path (qonnx_graph_path): its node has
  * an output, and the attribute is no list. Those of all operators that run are such. */

@@ -164,19 +164,20 @@ static void forget(Graph *g)
     }
 }
 
-/* One of the two branches of an If may be wrong: with these shapes the other one is taken. */
-static bool infer_branches(const Infer *in, Node *n)
+bool node_either(Ctx *cx, Node *n, BranchFn *right, const void *user)
 {
     Ctx *quiet[] = {ctx_quiet(), ctx_quiet()};
-    bool right[2];
-    for (int i = 0; i < 2; i++) {
-        Infer one = *in;
-        one.cx = quiet[i];
-        right[i] = infer_graph(&one, n->subs[i]);
-    }
-    if (!right[0] && !right[1]) ctx_take_error(in->cx, quiet[0]);
+    bool first = right(quiet[0], n, 0, user), second = right(quiet[1], n, 1, user);
+    if (!first && !second) ctx_take_error(cx, quiet[0]);
     for (int i = 0; i < 2; i++) qonnx_ctx_free(quiet[i]);
-    return right[0] || right[1];
+    return first || second;
+}
+
+static bool infer_branch(Ctx *quiet, Node *n, int i, const void *user)
+{
+    Infer in = *(const Infer *)user;
+    in.cx = quiet;
+    return infer_graph(&in, n->subs[i]);
 }
 
 /* What goes round in a cycle is tried with the shapes it begins with; then with those sizes open
@@ -185,7 +186,7 @@ static bool infer_subgraphs(const Infer *in, Node *n, const Flow *flow)
 {
     enum { ROUNDS = 3 };
     if (flow && !flow->enter(in->quiet ? in->quiet : in->cx, n) && !in->quiet) return false;
-    if (flow && !flow->alike && n->nsub == 2) return infer_branches(in, n);
+    if (flow && !flow->alike && n->nsub == 2) return node_either(in->cx, n, infer_branch, in);
     for (int round = 1;; round++) {
         for (int i = 0; i < n->nsub; i++)
             if (!infer_graph(in, n->subs[i])) return false;

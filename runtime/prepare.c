@@ -67,25 +67,15 @@ static bool try_turn(Ctx *cx, Node *n)
 
 /* Specializes a branch of an If. One that cannot run with these shapes is as it was again: it may
  * be the other one that is taken, as in a model that has a branch for each of its sizes. */
-static bool try_branch(Ctx *quiet, Node *n, int i)
+static bool try_branch(Ctx *quiet, Node *n, int i, const void *user)
 {
+    (void)user;
     Graph *tried = n->subs[i], *kept = graph_clone_sub(tried);
     bool runs = specialize_nodes(quiet, tried);
     if (!runs) node_swap_graph(n, tried, kept);
     n->subs[i]->barred = !runs;
     graph_release(runs ? kept : tried);
     return runs;
-}
-
-/* Specializes both; fails where neither can run, with what the first one says. */
-static bool try_branches(Ctx *cx, Node *n)
-{
-    Ctx *quiet[] = {ctx_quiet(), ctx_quiet()};
-    bool first = try_branch(quiet[0], n, 0), second = try_branch(quiet[1], n, 1);
-    if (!first && !second) ctx_take_error(cx, quiet[0]);
-    qonnx_ctx_free(quiet[0]);
-    qonnx_ctx_free(quiet[1]);
-    return first || second;
 }
 
 /* Does the node's subgraphs. Those of a cycle that runs in a later part are as they were, too;
@@ -97,7 +87,7 @@ static bool specialize_subgraphs(Ctx *cx, Node *n)
         return (node_is_late(n) && !n->graph->model->whole) || try_turn(cx, n);
     if (!node_enter(cx, n)) return false;
     if (n->nsub != 2) return !n->nsub || specialize_nodes(cx, n->subs[0]);
-    return try_branches(cx, n);
+    return node_either(cx, n, try_branch, NULL);
 }
 
 /* Nodes are in order, so that one walk comes to the end of what shapes make constant: when a node's
