@@ -11,9 +11,12 @@
 static bool read_block(Ctx *cx, const Node *n, bool deep, int64_t *block)
 {
     const Shape *x = in_shape(n, 0);
+    const char *mode = qonnx_node_string(n, "mode", "DCR");
     int64_t b = *block = qonnx_node_int(n, "blocksize", 0), square;
     if (b < 1 || __builtin_mul_overflow(b, b, &square))
         return qonnx_fail(cx, n, "blocksize is %lld", (long long)b);
+    if (strcmp(mode, "DCR") && strcmp(mode, "CRD"))
+        return qonnx_fail(cx, n, "mode is \"%.60s\", want DCR or CRD", mode);
     if (!x) return true;
     if (x->rank != 4) return qonnx_fail(cx, n, "input of rank %d, want 4", x->rank);
     for (int i = 1; i < 4; i++) {
@@ -38,9 +41,6 @@ static bool depth_shape(Ctx *cx, Node *n)
     int64_t b;
     if (!read_block(cx, n, true, &b)) return false;
     if (!x) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
-    const char *mode = qonnx_node_string(n, "mode", "DCR");
-    if (strcmp(mode, "DCR") && strcmp(mode, "CRD"))
-        return qonnx_fail(cx, n, "mode is \"%.60s\", want DCR or CRD", mode);
     Shape y = {.rank = 4, .dim = {x->dim[0], x->dim[1] < 0 ? -1 : x->dim[1] / (b * b)}};
     y.sym[0] = x->sym[0];
     if (!scaled(x->dim[2], b, &y.dim[2]) || !scaled(x->dim[3], b, &y.dim[3]))
@@ -67,7 +67,7 @@ static bool space_shape(Ctx *cx, Node *n)
 static bool blocks_lower(Lower *l, Node *n)
 {
     bool deep = qonnx_node_is(n, "DepthToSpace");
-    bool last = deep && !strcmp(qonnx_node_string(n, "mode", "DCR"), "CRD");
+    bool last = !strcmp(qonnx_node_string(n, "mode", "DCR"), "CRD");
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape, *flat = deep ? y : x,
                 *tall = deep ? x : y;
     int64_t b, fs[QONNX_MAX_RANK], ts[QONNX_MAX_RANK], c = flat->dim[1];

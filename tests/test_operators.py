@@ -1,21 +1,28 @@
-"""The operators that the command runs, by test models: those of the package libonnx-testdata, and
-those that come with the Python package onnx. One model and its inputs and outputs a test. What is
-made of operators that run must run; the rest is refused with one message that names an operator
-that does not. Nothing crashes, hangs or computes wrongly."""
+"""The operators that the command runs, by test models: those of the package libonnx-testdata, those
+that come with the Python package onnx, and those that it generates. One model and its inputs and
+outputs a test. All run but for those that not_run.txt has, each with its reason; the rest is refused
+with one message, which names an operator that does not run where there is one. Nothing crashes,
+hangs or computes wrongly."""
 
+import fcntl
 import json
+import os
+import pickle
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import onnx
 import pytest
-from conftest import COMMAND, Result, run_command
+from conftest import COMMAND, ROOT, Result, run_command
 from onnx import TensorProto, helper, numpy_helper
 
 TESTDATA = Path("/usr/share/libonnx-testdata/data")
@@ -93,43 +100,78 @@ def check_all(folder):
         return dict(zip(((s.parent.name, int(s.name.split("_")[-1])) for s in sets), done))
 
 
+def once(tmp_path_factory, name, make):
+    """What make() gives: made by one of the processes of pytest-xdist, for all."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    with open(place / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = place / f"{name}.pickle"
+        if not made.is_file():
+            made.write_bytes(pickle.dumps(make()))
+        return pickle.loads(made.read_bytes())
+
+
 @pytest.fixture(scope="module")
-def testdata(qonnx):
+def testdata(qonnx, tmp_path_factory):
     if not TESTDATA.is_dir():
         pytest.skip("the package libonnx-testdata is not installed")
-    tests = check_all(TESTDATA)
+    tests = once(tmp_path_factory, "testdata", lambda: check_all(TESTDATA))
     assert len({name for name, _ in tests}) > 1000
     return tests
 
 
 @pytest.fixture(scope="module")
 def wheel(qonnx, tmp_path_factory):
-    tests = check_all(WHEEL)
-    assert len(tests) > 100
-    place = tmp_path_factory.mktemp("light")
-    for model in sorted((WHEEL / "light").glob("*.onnx")):
-        tests[model.stem, 0] = check(model, light(model, place / model.stem), LIGHT_SECONDS)
+    def make():
+        tests = check_all(WHEEL)
+        assert len(tests) > 100
+        place = tmp_path_factory.mktemp("light")
+        for model in sorted((WHEEL / "light").glob("*.onnx")):
+            tests[model.stem, 0] = check(model, light(model, place / model.stem), LIGHT_SECONDS)
+        return tests
+
+    return once(tmp_path_factory, "wheel", make)
+
+
+@pytest.fixture(scope="module")
+def generated(qonnx, tmp_path_factory):
+    """The node tests that the package onnx generates: twice as many as libonnx-testdata has."""
+    def make():
+        place = tmp_path_factory.mktemp("generated")
+        subprocess.run([sys.executable, ROOT / "tools" / "node_tests.py", place / "node"], check=True)
+        tests = check_all(place)
+        shutil.rmtree(place)
+        return tests
+
+    tests = once(tmp_path_factory, "generated", make)
+    assert len(tests) > 1800
     return tests
 
 
-@pytest.fixture(scope="module", params=["testdata", "wheel"])
+@pytest.fixture(scope="module", params=["testdata", "wheel", "generated"])
 def tests(request):
     return request.getfixturevalue(request.param)
 
 
-def listed(kind=""):
-    """The names in not_run.txt, of a kind or of all."""
-    rows = (Path(__file__).parent / "not_run.txt").read_text().splitlines()
-    rows = [row.split(": ") for row in rows if row and not row.startswith("#")]
-    return {row[0] for row in rows if kind in ("", row[1])}
+def rows():
+    """not_run.txt: what it lists, and as what."""
+    lines = (Path(__file__).parent / "not_run.txt").read_text().splitlines()
+    found = [line.split(": ", 2)[:2] for line in lines if line and not line.startswith("#")]
+    assert len({name for name, _ in found}) == len(found), "a name is there twice"
+    return found
 
 
-ELSEWHERE = {"Loop"}  # operators that run, but in none of these models
+def listed(names, *kinds):
+    """Those of the models that not_run.txt has, as of these kinds or of any."""
+    patterns = [name for name, of in rows() if of in kinds or not kinds and of != "operator"]
+    return {name for name in names if any(fnmatchcase(name, p) for p in patterns)}
 
 
-def running(tests):
-    """The operators of which a model passes."""
-    return ELSEWHERE.union(*(t.operators for t in tests.values() if t.result.rc == 0))
+def missing():
+    """The operators that do not run."""
+    return {name for name, kind in rows() if kind == "operator"}
 
 
 def test_covered(testdata):
@@ -144,7 +186,8 @@ def test_covered(testdata):
 
 def test_never_wrong(tests):
     wrong = {k: t.result.stdout for k, t in tests.items() if "check failed" in t.result.stderr}
-    assert {k: differs for k, differs in wrong.items() if k[0] not in listed("expected")} == {}
+    known = listed({name for name, _ in wrong}, "expected", "random")
+    assert {k: differs for k, differs in wrong.items() if k[0] not in known} == {}
 
 
 def test_refusals(tests):
@@ -159,35 +202,40 @@ def test_refusals(tests):
     assert wrong == {}
 
 
-def test_all_run_that_can(testdata, wheel, tests):
+def test_all_run_that_can(tests):
     """What is made of operators that run runs, unless not_run.txt has it with its reason."""
-    known = running(testdata | wheel)
-    refused = {key: t for key, t in tests.items() if t.result.rc and t.operators <= known}
-    assert {k: t.result.stderr for k, t in refused.items() if k[0] not in listed()} == {}
+    refused = {key: t for key, t in tests.items() if t.result.rc and not t.operators & missing()}
+    known = listed({name for name, _ in refused})
+    assert {k: t.result.stderr for k, t in refused.items() if k[0] not in known} == {}
 
 
-def test_list_is_short(testdata, wheel):
+def test_list_is_short(testdata, wheel, generated):
     """not_run.txt has nothing else."""
-    known = running(testdata | wheel)
-    needed = {k[0] for k, t in testdata.items() if t.result.rc and t.operators <= known}
-    there = {name for name, _ in testdata}  # newer packages have more
-    assert sorted(listed() & there - needed) == [], "these run, or lack an operator: take them off the list"
+    tests = [*testdata.items(), *wheel.items(), *generated.items()]
+    there = {name for (name, _), t in tests if not t.operators & missing()}
+    there -= listed(there, "old")
+    refused = {name for (name, _), t in tests if t.result.rc}
+    assert sorted(listed(there) - refused) == [], "these run: take them off the list"
+    idle = {p for p, kind in rows() if kind != "operator" and not any(fnmatchcase(n, p) for n in there)}
+    lacking = {name for (name, _), t in tests if t.operators & missing()}
+    assert sorted(p for p in idle if any(fnmatchcase(n, p) for n in lacking)) == [], "these lack an operator"
+    run = {op for _, t in tests if not t.result.rc for op in t.operators}
+    assert sorted(missing() & run) == [], "these operators run: take them off the list"
 
 
-def test_missing_operators_are_named(testdata, wheel, tests):
+def test_missing_operators_are_named(tests):
     """What is refused for an operator says which."""
-    known = running(testdata | wheel)
     wrong = {}
     for key, (used, result) in tests.items():
-        missing = {RENAMED.get(op, op) for op in used - known}
-        if not result.rc or not missing:
+        lacks = {RENAMED.get(op, op) for op in used & missing()}
+        if not result.rc or not lacks:
             continue
         unraised = re.search(r"\((\w+)\): operator set \d+ has no \1", result.stderr)
-        listed = re.search(r"cannot run operators? (.*); export", result.stderr)
-        named = set(re.findall(r"(?:^|, )(?:[\w.]+\.)?(\w+) \((?:node|\d+ nodes)", listed.group(1))
-                    if listed else [])
-        if not (unraised and unraised.group(1) in missing or named & missing):
-            wrong[key] = missing, result
+        named = re.search(r"cannot run operators? (.*); export", result.stderr)
+        named = set(re.findall(r"(?:^|, )(?:[\w.]+\.)?(\w+) \((?:node|\d+ nodes)", named.group(1))
+                    if named else [])
+        if not (unraised and unraised.group(1) in lacks or named & lacks):
+            wrong[key] = lacks, result
     assert wrong == {}
 
 

@@ -89,6 +89,7 @@ operand_row("DepthToSpace", "no block", "blocksize is 0", blocksize=0)
 operand_row("DepthToSpace", "a mode that is none", 'mode is "RCD", want DCR or CRD', x=(1, 4, 8, 8), blocksize=2, mode="RCD")
 operand_row("DepthToSpace", "block that overflows", "blocksize is 4294967296", blocksize=2**32)
 operand_row("SpaceToDepth", "rows that are not divided", "axis 2 of size 8 is not divided by 3", blocksize=3)
+operand_row("SpaceToDepth", "a mode that is none", 'mode is "RCD", want DCR or CRD', x=(1, 4, 8, 8), opset=28, blocksize=2, mode="RCD")
 operand_row("SpaceToDepth", "other rank", "input of rank 3, want 4", x=(1, 3, 8), blocksize=2)
 operand_row("Col2Im", "other number of blocks", "6 blocks, want 4", i64(3, 3), i64(2, 2), x=(1, 4, 6), opset=18)
 UNFIT = "image, block, strides, dilations and pads of axis 0 do not fit"
