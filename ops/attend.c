@@ -47,6 +47,21 @@ Grid grid_map(Lower *l, const Node *n, int code, float lo, float hi, Grid x)
     return y;
 }
 
+Grid grid_columns(Lower *l, const Node *n, Grid g, int64_t columns)
+{
+    const int64_t rows = g.dims[0] * g.dims[1] * g.dims[2], own = g.dims[3];
+    const int64_t rest[2] = {rows, columns - own}, dims[2] = {rows, own};
+    const int64_t into[2] = {columns, 1}, from[2] = {own, 1}, none[2] = {0, 0};
+    Grid wide = g;
+    if (own == columns) return g;
+    wide.dims[3] = columns;
+    wide.buf = lower_temp(l, (size_t)(rows * columns) * sizeof(float));
+    Buf *low = lower_number(l, QONNX_FLOAT, -INFINITY);
+    lower_copy(l, n, 2, rest, low, none, 0, wide.buf, into, own, sizeof(float));
+    lower_copy(l, n, 2, dims, g.buf, from, 0, wide.buf, into, 0, sizeof(float));
+    return wide;
+}
+
 Grid grid_number(Lower *l, float x)
 {
     return (Grid){lower_number(l, QONNX_FLOAT, (double)x), {1, 1, 1, 1}};
@@ -68,6 +83,27 @@ Grid grid_places(Lower *l, const Node *n, const Attend *a, float factor, float r
     Grid keys = range(l, 3, a->keys, factor, first);
     if (row_factor == 0) return keys;
     return grid_join(l, n, F_ADD, keys, range(l, 2, a->queries, row_factor, 0));
+}
+
+Grid grid_barred(Lower *l, const Node *n, Grid x)
+{
+    return grid_map(l, n, F_LOG, -INFINITY, INFINITY, grid_map(l, n, F_CLIP, 0, 1, x));
+}
+
+Grid grid_window(Lower *l, const Node *n, const Attend *a, Grid first, int64_t more, int64_t left,
+                 int64_t right)
+{
+    Grid behind = {.buf = NULL}, before = {.buf = NULL};
+    int64_t all = a->keys + a->queries; /* no two are so far apart */
+    if (right >= 0 && right < all) {
+        behind = grid_places(l, n, a, -1, 1, (float)(right + 1 + more));
+        behind = grid_barred(l, n, grid_join(l, n, F_ADD, behind, first));
+    }
+    if (left >= 0 && left < all) {
+        before = grid_places(l, n, a, 1, -1, (float)(left + 1 - more));
+        before = grid_barred(l, n, grid_join(l, n, F_SUB, before, first));
+    }
+    return grid_join(l, n, F_ADD, behind, before);
 }
 
 Grid grid_input(Lower *l, Node *n, int i, const int64_t dims[4])
@@ -227,11 +263,27 @@ static Grid attending(Lower *l, const Node *n, const Grid *bias)
     return rows;
 }
 
+/* The scores with a further column for the sink. */
+static Grid with_sink(Lower *l, const Node *n, const Attend *a, Grid x)
+{
+    const int64_t *d = x.dims, each = d[3] + 1;
+    const int64_t from[4] = {d[1] * d[2] * d[3], d[2] * d[3], d[3], 1};
+    const int64_t into[4] = {d[1] * d[2] * each, d[2] * each, each, 1};
+    const int64_t column[4] = {d[0], d[1], d[2], 1}, sink[4] = {0, a->sink.dims[1] != 1, 0, 0};
+    Grid y = {.dims = {d[0], d[1], d[2], each}};
+    y.buf = lower_temp(l, (size_t)grid_count(y.dims) * sizeof(float));
+    lower_copy(l, n, 4, d, x.buf, from, 0, y.buf, into, 0, sizeof(float));
+    lower_copy(l, n, 4, column, a->sink.buf, sink, 0, y.buf, into, d[3], sizeof(float));
+    return y;
+}
+
 static Grid softmax_of(Lower *l, const Node *n, const Attend *a)
 {
-    Grid x = a->biased, y = x;
+    Grid x = a->biased, y;
     if (a->guard) x = grid_map(l, n, F_CLIP, -FLT_MAX, INFINITY, x);
-    f_softmax_p p = {(int32_t)(a->batch * a->heads * a->queries), (int32_t)a->keys, 1, 0};
+    if (a->sink.buf) x = with_sink(l, n, a, x);
+    y = x;
+    f_softmax_p p = {(int32_t)(a->batch * a->heads * a->queries), (int32_t)x.dims[3], 1, 0};
     y.buf = lower_temp(l, x.buf->bytes);
     lower_call(l, n, "f_softmax", &p, &x.buf, 1, y.buf);
     return a->guard ? grid_join(l, n, F_MUL, y, attending(l, n, &a->bias)) : y;
@@ -247,7 +299,7 @@ Buf *attend(Lower *l, const Node *n, Attend *a)
     }
     a->biased = grid_join(l, n, F_ADD, a->capped, a->bias);
     a->weights = softmax_of(l, n, a);
-    Heads w = heads_in_order(a->weights.buf, a->queries, a->heads, a->keys);
+    Heads w = heads_in_order(a->weights.buf, a->queries, a->heads, a->weights.dims[3]);
     Buf *y = lower_temp(l, (size_t)(a->batch * a->heads * a->queries * a->v_size) * sizeof(float));
     head_products(l, n, a,
                   (Product){.n = a->v_size, .k = a->keys, .bk = a->v.row, .bn = 1, .alpha = 1}, &w,

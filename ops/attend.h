@@ -28,6 +28,7 @@ typedef struct Attend {
     Heads q, k, v;
     Grid bias;  /* is added to the scores */
     bool guard; /* rows whose bias is -inf throughout attend to nothing and give 0 */
+    Grid sink;  /* [1][head or 1][1][1]: a further score of each row, of a value of 0 */
     Grid scores, capped, biased, weights; /* made: products, after softcap, bias and softmax */
 } Attend;
 
@@ -68,11 +69,20 @@ void heads_to_rows(Lower *l, const Node *n, const Attend *a, Buf *y, Buf *to);
 Grid grid_join(Lower *l, const Node *n, int op, Grid a, Grid b);
 /* code(x) of kernels/unary_rows.h, clamped. */
 Grid grid_map(Lower *l, const Node *n, int code, float lo, float hi, Grid x);
+/* The grid with so many columns, -inf where it has none. */
+Grid grid_columns(Lower *l, const Node *n, Grid g, int64_t columns);
 /* One number. */
 Grid grid_number(Lower *l, float x);
 /* factor * key + row_factor * query + first, which is a whole number. */
 Grid grid_places(Lower *l, const Node *n, const Attend *a, float factor, float row_factor,
                  float first);
+/* 0 where x is 1, -inf where it is 0; x is clamped to 0..1. */
+Grid grid_barred(Lower *l, const Node *n, Grid x);
+/* 0 where a query sees a key by its place, else -inf: at most `left` keys before the one that it
+ * stands at and `right` behind it, where -1 is all. Query r stands at key r + `first` of its batch
+ * ([batch][1][1][1], or NULL for 0), plus `more`. */
+Grid grid_window(Lower *l, const Node *n, const Attend *a, Grid first, int64_t more, int64_t left,
+                 int64_t right);
 /* Fails with a message unless input i broadcasts to dims; its own dims, 1 in front. */
 bool grid_check(Ctx *cx, const Node *n, int i, const int64_t dims[4], int64_t own[4]);
 /* Input i, of whatever type, as floats of those dims. */

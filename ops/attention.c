@@ -123,21 +123,12 @@ static bool attention_takes(Why *why, const Node *n)
     int64_t mode = qonnx_node_int(n, "qk_matmul_output_mode", 0);
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
         if (!takes_type(why, n, floats[i], QONNX_FLOAT)) return false;
-    if (precision != 0 && precision != QONNX_FLOAT)
-        return why_not(why, "softmax_precision %lld, this library runs 1 (float) only",
+    if (precision != 0 && precision != QONNX_FLOAT && precision != QONNX_DOUBLE)
+        return why_not(why, "softmax_precision %lld, this library runs 1 and 11, as float",
                        (long long)precision);
     if (mode < 0 || mode > 3)
         return why_not(why, "qk_matmul_output_mode is %lld, want 0 to 3", (long long)mode);
-    if (qonnx_node_input(n, 6) && (qonnx_node_int(n, "left_window_size", -1) >= 0 ||
-                                   qonnx_node_int(n, "right_window_size", -1) >= 0))
-        return why_not(why, "a window beside nonpad_kv_seqlen");
     return takes_types(why, n, 3, 1u << QONNX_FLOAT | BOOL) && takes_type(why, n, 6, QONNX_INT64);
-}
-
-/* A bias of -inf where x is 0, of 0 where it is 1. */
-static Grid barred(Lower *l, const Node *n, Grid x)
-{
-    return grid_map(l, n, F_LOG, -INFINITY, INFINITY, grid_map(l, n, F_CLIP, 0, 1, x));
 }
 
 /* attn_mask, with -inf for the keys that it has no column for. */
@@ -146,46 +137,23 @@ static Grid mask_bias(Lower *l, Node *n, const Attend *a)
     int64_t own[4];
     if (!qonnx_node_input(n, 3) || !mask_dims(l->cx, n, a, own)) return (Grid){.buf = NULL};
     Grid g = grid_input(l, n, 3, own);
-    if (in_dtype(n, 3) == QONNX_BOOL) g = barred(l, n, g);
-    if (own[3] == a->keys) return g;
-    Grid wide = g;
-    wide.dims[3] = a->keys;
-    int64_t rows = own[0] * own[1] * own[2];
-    wide.buf = lower_temp(l, (size_t)(rows * a->keys) * sizeof(float));
-    const int64_t rest[2] = {rows, a->keys - own[3]}, dims[2] = {rows, own[3]};
-    const int64_t into[2] = {a->keys, 1}, from[2] = {own[3], 1}, none[2] = {0, 0};
-    Buf *low = lower_number(l, QONNX_FLOAT, -INFINITY);
-    lower_copy(l, n, 2, rest, low, none, 0, wide.buf, into, own[3], sizeof(float));
-    lower_copy(l, n, 2, dims, g.buf, from, 0, wide.buf, into, 0, sizeof(float));
-    return wide;
+    if (in_dtype(n, 3) == QONNX_BOOL) g = grid_barred(l, n, g);
+    return grid_columns(l, n, g, a->keys);
 }
 
-/* 0 where a query may see a key by its place alone, else -inf. */
-static Grid place_bias(Lower *l, const Node *n, const Sizes *z)
+/* 0 where a query may see a key by its place alone, else -inf: queries are the last of the keys
+ * that there are, those of the past or nonpad_kv_seqlen. */
+static Grid place_bias(Lower *l, Node *n, const Sizes *z)
 {
     const Attend *a = &z->a;
-    Grid bias = {.buf = NULL};
-    bool causal = qonnx_node_int(n, "is_causal", 0) != 0 && !qonnx_node_input(n, 6);
+    bool causal = qonnx_node_int(n, "is_causal", 0) != 0, counted = qonnx_node_input(n, 6) != NULL;
     int64_t left = qonnx_node_int(n, "left_window_size", -1);
     int64_t right = causal ? 0 : qonnx_node_int(n, "right_window_size", -1);
-    if (right >= 0 && right < a->keys)
-        bias = barred(l, n, grid_places(l, n, a, -1, 1, (float)(right + 1 + z->past)));
-    if (left >= 0 && left < a->keys + a->queries)
-        bias = grid_join(l, n, F_ADD, bias,
-                         barred(l, n, grid_places(l, n, a, 1, -1, (float)(left + 1 - z->past))));
-    return bias;
-}
-
-/* The same for keys behind nonpad_kv_seqlen, and behind the query where it is causal. */
-static Grid length_bias(Lower *l, Node *n, const Attend *a)
-{
-    if (!qonnx_node_input(n, 6)) return (Grid){.buf = NULL};
-    bool causal = qonnx_node_int(n, "is_causal", 0) != 0;
+    if (!counted) return grid_window(l, n, a, (Grid){.buf = NULL}, z->past, left, right);
     Grid length = grid_input(l, n, 6, (int64_t[]){a->batch, 1, 1, 1});
-    Grid bias = barred(l, n, grid_join(l, n, F_ADD, length, grid_places(l, n, a, -1, 0, 0)));
-    if (!causal) return bias;
-    Grid places = grid_places(l, n, a, -1, 1, (float)(1 - a->queries));
-    return grid_join(l, n, F_ADD, bias, barred(l, n, grid_join(l, n, F_ADD, length, places)));
+    Grid there = grid_join(l, n, F_ADD, length, grid_places(l, n, a, -1, 0, 0));
+    return grid_join(l, n, F_ADD, grid_barred(l, n, there),
+                     grid_window(l, n, a, length, -a->queries, left, right));
 }
 
 /* Keys (1) or values (2), with those before them; into the output where it is read. */
@@ -217,7 +185,6 @@ static bool attention_lower(Lower *l, Node *n)
     a->scale = qonnx_node_float(n, "scale", 1 / sqrtf((float)a->size));
     a->softcap = qonnx_node_float(n, "softcap", 0);
     a->bias = grid_join(l, n, F_ADD, mask_bias(l, n, a), place_bias(l, n, &z));
-    a->bias = grid_join(l, n, F_ADD, a->bias, length_bias(l, n, a));
     a->guard = a->bias.buf != NULL;
     Buf *y = attend(l, n, a);
     if (z.flat) heads_to_rows(l, n, a, y, lower_out(l, n->out[0], PLAIN));

@@ -1,4 +1,5 @@
-/* ops/gelu.c - com.microsoft's activations, with a bias that is added before, and BiasSoftmax. */
+/* ops/gelu.c - com.microsoft's activations, with a bias that is added before, and BiasSoftmax;
+ * SwiGLU. */
 #include "ops/broadcast.h"
 #include <math.h>
 #include <string.h>
@@ -87,6 +88,35 @@ static bool softmax_lower(Lower *l, Node *n)
     return true;
 }
 
+/* ---- SwiGLU ---------------------------------------------------------------------------------- */
+
+static bool swiglu_shape(Ctx *cx, Node *n)
+{
+    const Shape *a = in_shape(n, 0);
+    if (!a || !in_shape(n, 1)) return same_shape(cx, n);
+    if (!check_rank(cx, n, 1, a->rank, a->rank)) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (!check_dim(cx, n, 1, i, a->dim[i])) return false;
+    return same_shape(cx, n);
+}
+
+/* a * sigmoid(alpha * a) * b. */
+static bool swiglu_lower(Lower *l, Node *n)
+{
+    Layout at = lower_result_layout(l, n);
+    int64_t count = shape_elements(in_shape(n, 0));
+    f_unary_p p = {.op = F_SWISH,
+                   .count = (int32_t)count,
+                   .alpha = qonnx_node_float(n, "alpha", 1),
+                   .lo = -INFINITY,
+                   .hi = INFINITY};
+    Buf *x = lower_in(l, n, 0, at), *y = lower_temp(l, (size_t)count * sizeof(float));
+    lower_call(l, n, "f_unary", &p, &x, 1, y);
+    y = arithmetic(l, n, F_MUL, QONNX_FLOAT, count, y, lower_in(l, n, 1, at));
+    lower_view(l, n->out[0], y, at);
+    return true;
+}
+
 /* A function of each element, as measured for ops/unary.c. */
 static int64_t function_work(const Node *n)
 {
@@ -108,7 +138,12 @@ static int64_t function_work(const Node *n)
 
 const Op ops_gelu[] = {
     /* name  inputs  functions */
-    MICROSOFT("Gelu", 1, 1, biased),         MICROSOFT("BiasGelu", 2, 2, biased),
-    MICROSOFT("FastGelu", 1, 2, biased),     MICROSOFT("QuickGelu", 1, 1, biased),
-    MICROSOFT("BiasSoftmax", 2, 2, softmax), {0},
+    MICROSOFT("Gelu", 1, 1, biased),
+    MICROSOFT("BiasGelu", 2, 2, biased),
+    MICROSOFT("FastGelu", 1, 2, biased),
+    MICROSOFT("QuickGelu", 1, 1, biased),
+    MICROSOFT("BiasSoftmax", 2, 2, softmax),
+    {"SwiGLU", 2, 2, swiglu_shape, RULE_FLOAT, NULL, swiglu_lower, .takes = takes_floats,
+     .work = function_work},
+    {0},
 };

@@ -91,6 +91,36 @@ static inline void *run(const char *name, const void *p, const void *in0, const 
     return first;
 }
 
+/* The same for any number of inputs; out[0] is returned, the others, which are of so many bytes,
+ * are freed. */
+static inline void *run_many(const char *name, const void *p, const void *const *in,
+                             const size_t *bytes, int nout)
+{
+    unsigned char *first = NULL;
+    for (int level = KERNEL_BASE; level < KERNEL_LEVELS; level++) {
+        const Kernel *table = kernel_table((KernelLevel)level);
+        if (!table) continue;
+        const Kernel *k = find(table, name);
+        const void *given[8] = {NULL};
+        void *out[4] = {NULL}, *packed = k->pack ? alloc(k->pack_bytes(p)) : NULL;
+        assert_true(k->nout == nout && nout <= 4 && k->nin <= 8);
+        for (int i = 0; i < k->nin; i++) given[i] = in[i];
+        for (int i = 0; i < nout; i++) memset(out[i] = alloc(bytes[i]), 0xa5, bytes[i]);
+        if (packed) k->pack(p, in[1], packed), given[1] = packed;
+        k->run(p, given, out);
+        free(packed);
+        for (int i = 1; i < nout; i++) free(out[i]);
+        if (!first) {
+            first = out[0];
+            continue;
+        }
+        if (memcmp(first, out[0], bytes[0]) != 0)
+            fail_msg("%s: level %d gives other bytes", name, level);
+        free(out[0]);
+    }
+    return first;
+}
+
 /* The greatest |want|. */
 static inline double greatest(const double *want, size_t n)
 {
