@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* What all threads share. */
@@ -47,6 +48,12 @@ static Resize middle(const Rows *rows, size_t side, size_t crop)
                     (width - crop) / 2, (height - crop) / 2, crop,  crop};
 }
 
+/* Gray pixels become RGB, in place. */
+static void triple(uint8_t *pixels, size_t count)
+{
+    for (size_t i = count; i-- > 0;) memset(pixels + 3 * i, pixels[i], 3);
+}
+
 static bool read_one(qonnx_ctx *cx, const Job *job, size_t i)
 {
     static const PictureOptions options;
@@ -54,13 +61,13 @@ static bool read_one(qonnx_ctx *cx, const Job *job, size_t i)
     bool damaged, ok = false;
     if (!file_map(cx, job->files[i], &file)) return false;
     Rows *rows = picture_open(cx, job->files[i], &file, &options, &damaged);
-    if (rows && rows->channels == 3) {
+    if (rows) {
         Resize r = middle(rows, job->side, job->crop);
-        ok = resize_rows(cx, rows, &r, job->pixels + i * job->crop * job->crop * 3);
-    } else if (rows) {
-        qonnx_fail(cx, NULL, "%s: has no colour", job->files[i]);
+        uint8_t *pixels = job->pixels + i * job->crop * job->crop * 3;
+        ok = resize_rows(cx, rows, &r, pixels);
+        if (ok && rows->channels == 1) triple(pixels, job->crop * job->crop);
+        rows->close(rows);
     }
-    if (rows) rows->close(rows);
     file_unmap(&file);
     return ok;
 }

@@ -22,13 +22,12 @@ enum { BLOCK = 2048, MIN_ROWS = 8 };
 /* Up to so many channels are spread over lanes (see walk_channels_last). */
 enum { FEW = 128 };
 
-/* Two counters a key, taken in turn, so that runs of equal values do not wait for each other. */
-enum { TURNS = 2 };
-
 /* A worker's counters of one activation. */
 typedef struct Tally {
     Seen seen;        /* everything but the bins, name and axis */
-    uint32_t *table;  /* [COUNT_KEYS][TURNS], untouched pages cost nothing; NULL: no value yet */
+    uint32_t *table;  /* [COUNT_KEYS], untouched pages cost nothing; NULL: no value yet. Two
+                         counters a key, taken in turn, would help runs of equal values, and cost
+                         more by the memory that they take of the nearest caches. */
     uint64_t *wide;   /* [COUNT_KEYS] counts moved out of `table`; NULL: none yet */
     uint64_t pending; /* values counted into `table` since it was cleared */
 } Tally;
@@ -55,7 +54,7 @@ static void *lazy_pages(size_t bytes)
     return p;
 }
 
-static const size_t table_bytes = sizeof(uint32_t) * COUNT_KEYS * TURNS;
+static const size_t table_bytes = sizeof(uint32_t) * COUNT_KEYS;
 static const size_t wide_bytes = sizeof(uint64_t) * COUNT_KEYS;
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -80,9 +79,9 @@ static void drain(StatsWorker *w, Tally *t)
     size_t n = w->nkeys, i = 0;
     for (; i + 8 <= n; i += 8) {
 #pragma GCC unroll 8
-        for (size_t j = 0; j < 8; j++) table[keys[i + j] * TURNS + j % TURNS]++;
+        for (size_t j = 0; j < 8; j++) table[keys[i + j]]++;
     }
-    for (; i < n; i++) table[keys[i] * TURNS]++;
+    for (; i < n; i++) table[keys[i]]++;
     w->nkeys = 0;
 }
 
@@ -91,9 +90,9 @@ static void widen(StatsWorker *w, Tally *t)
 {
     drain(w, t);
     if (!t->wide) t->wide = lazy_pages(wide_bytes);
-    for (size_t i = 0; i < (size_t)COUNT_KEYS * TURNS; i++) {
+    for (size_t i = 0; i < COUNT_KEYS; i++) {
         if (t->table[i] == 0) continue;
-        t->wide[i / TURNS] += t->table[i];
+        t->wide[i] += t->table[i];
         t->table[i] = 0;
     }
     t->pending = 0;
@@ -111,7 +110,7 @@ static void count_keys(StatsWorker *w, Tally *t, const float *x, size_t n, uint3
         w->nkeys += kept;
         t->seen.hist.zero += zeros;
         size_t clipped = m - zeros - kept;
-        if (clipped) t->table[(size_t)(clip >> COUNT_SHIFT) * TURNS] += (uint32_t)clipped;
+        if (clipped) t->table[clip >> COUNT_SHIFT] += (uint32_t)clipped;
         if (w->nkeys >= BLOCK) drain(w, t);
         x += m;
         n -= m;
@@ -220,7 +219,7 @@ static void columns_reserve(StatsWorker *w, size_t channels)
 static Int128 to_units(double x)
 {
     double v = x / STATS_UNIT, a = fabs(v);
-    if (a >= 0x1p52) return (Int128)v; /* whole already */
+    if (a >= 0x1p52) return a < 0x1p63 ? (int64_t)v : (Int128)v; /* whole already */
     int64_t r = (int64_t)((a + 0x1p52) - 0x1p52);
     return v < 0 ? -r : r;
 }
@@ -360,8 +359,7 @@ StatsWorker *stats_worker_new(const qonnx_stats *s)
 /* Appends the bin of `key` if it is not empty. */
 static void table_bin(const Tally *t, uint32_t key, qonnx_bin *bins, int *n)
 {
-    uint64_t count = t->wide ? t->wide[key] : 0;
-    for (int i = 0; i < TURNS; i++) count += t->table[(size_t)key * TURNS + (size_t)i];
+    uint64_t count = t->table[key] + (t->wide ? t->wide[key] : 0);
     if (count == 0) return;
     qonnx_bin *bin = &bins[(*n)++];
     bin->count = count;

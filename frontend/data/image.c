@@ -68,7 +68,7 @@ bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char 
 typedef struct Part {
     Rows rows;    /* what it is */
     Rows *from;   /* the whole; not its own */
-    uint8_t *row; /* one of it */
+    uint8_t *row; /* one of it; NULL: rows are the same in both */
     size_t left;  /* the part begins there */
     size_t above; /* rows of it that are still to be passed over */
 } Part;
@@ -85,9 +85,9 @@ static bool part_next(Rows *r, uint8_t *row)
     Part *p = (Part *)r;
     bool ok = true;
     for (; ok && p->above; p->above--) ok = p->from->next(p->from, NULL);
-    ok = ok && p->from->next(p->from, row ? p->row : NULL);
+    ok = ok && p->from->next(p->from, row && p->row ? p->row : row);
     r->damaged = p->from->damaged;
-    if (!ok || !row) return ok;
+    if (!ok || !row || !p->row) return ok;
     const uint8_t *at = p->row + p->left * (size_t)p->from->channels;
     if (r->channels == p->from->channels) memcpy(row, at, r->width * (size_t)r->channels);
     else to_gray(at, r->width, row);
@@ -108,6 +108,7 @@ static bool part_open(qonnx_ctx *cx, const char *path, const Plan *plan, bool gr
                   .from = from,
                   .left = plan->from_left,
                   .above = plan->from_top};
+    if (plan->from_width == from->width && out->rows.channels == from->channels) return true;
     if (size_mul(from->width, (size_t)from->channels, &bytes)) out->row = malloc(bytes);
     return out->row || qonnx_fail(cx, NULL, "%s: no memory for a row", path);
 }
