@@ -72,6 +72,7 @@ static Comparison compare(const Args *args, const qonnx_tensor *got, const qonnx
     Comparison c = {.alike = got->dtype == want->dtype && got->rank == want->rank, .worst = -1};
     for (int i = 0; c.alike && i < got->rank; i++) c.alike = got->dims[i] == want->dims[i];
     if (!c.alike) return c;
+    if (holds_tensors(got->dtype)) return c;
     if (!is_number(got->dtype)) {
         c.different =
             got->bytes != want->bytes || (got->bytes && memcmp(got->data, want->data, got->bytes));
@@ -136,20 +137,39 @@ static json_t *comparison_json(const char *name, const qonnx_tensor *got, const 
                      worst_json(got, want, c));
 }
 
+/* The name of part i of an output that is no tensor, "boxes[2]", into out[size]. */
+static const char *part_name(char *out, size_t size, const char *name, int64_t i)
+{
+    snprintf(out, size, "%s[%lld]", name, (long long)i);
+    return out;
+}
+
+/* Compares an output, or a tensor of one, and reports it. Whether it is as wanted. */
+static bool check_output(Run *run, const char *name, const qonnx_tensor *got,
+                         const qonnx_tensor *want)
+{
+    char part[NAME_ROOM];
+    Comparison c = compare(run->args, got, want);
+    bool same = c.alike && !c.different;
+    if (same && holds_tensors(got->dtype) && got->dims[0]) {
+        const qonnx_tensor *is = got->data, *should = want->data;
+        for (int64_t i = 0; i < got->dims[0]; i++)
+            if (!check_output(run, part_name(part, sizeof part, name, i), &is[i], &should[i]))
+                same = false;
+        return same;
+    }
+    if (run->report) json_array_append_new(run->report, comparison_json(name, got, want, &c));
+    else print_comparison(name, got, want, &c);
+    return same;
+}
+
 static bool check_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Run *run = user;
     (void)sample;
-    for (int i = 0; i < qonnx_graph_outputs(run->g); i++) {
-        const char *name = qonnx_value_name(qonnx_graph_output(run->g, i));
-        Comparison c = compare(run->args, &outputs[i], &run->want[i]);
-        run->different += !c.alike || c.different;
-        if (run->report)
-            json_array_append_new(run->report,
-                                  comparison_json(name, &outputs[i], &run->want[i], &c));
-        else
-            print_comparison(name, &outputs[i], &run->want[i], &c);
-    }
+    for (int i = 0; i < qonnx_graph_outputs(run->g); i++)
+        run->different += !check_output(run, qonnx_value_name(qonnx_graph_output(run->g, i)),
+                                        &outputs[i], &run->want[i]);
     return true;
 }
 
@@ -176,6 +196,14 @@ static void print_tensor(const char *name, const qonnx_tensor *t)
 {
     char clean[NAME_ROOM], type[NAME_ROOM];
     int64_t count = qonnx_tensor_elements(t);
+    const qonnx_tensor *parts = t->data;
+    if (holds_tensors(t->dtype)) {
+        print_line("  %s %s", clean_name(clean, sizeof clean, name),
+                   tensor_text(type, sizeof type, t));
+        for (int64_t i = 0; i < count; i++)
+            print_tensor(part_name(clean, sizeof clean, name, i), &parts[i]);
+        return;
+    }
     printf("  %s %s:", clean_name(clean, sizeof clean, name), tensor_text(type, sizeof type, t));
     for (int64_t i = 0; i < count && i < 8 && is_number(t->dtype); i++)
         printf(is_real(t->dtype) ? " %.6g" : " %.0f", element(t, i));
@@ -339,10 +367,11 @@ static bool is_test_set(const char *directory)
            set_file(path, sizeof path, directory, "output", 0);
 }
 
-/* Reads DIR/KIND_0.pb up to KIND_COUNT-1.pb; there must be no more of them. */
-static bool load_set(Run *run, const char *directory, const char *kind, int count,
-                     qonnx_tensor *tensors)
+/* Reads DIR/input_K.pb of all inputs, or output_K.pb; there must be no more of them. */
+static bool load_set(Run *run, const char *directory, bool outputs, qonnx_tensor *tensors)
 {
+    const char *kind = outputs ? "output" : "input";
+    int count = outputs ? qonnx_graph_outputs(run->g) : qonnx_graph_inputs(run->g);
     char path[PATH_MAX];
     if (set_file(path, sizeof path, directory, kind, count)) {
         complain("%s: there is no such %s; the model has %d", path, kind, count);
@@ -350,8 +379,10 @@ static bool load_set(Run *run, const char *directory, const char *kind, int coun
         return false;
     }
     for (int i = 0; i < count; i++) {
+        const qonnx_value *v =
+            outputs ? qonnx_graph_output(run->g, i) : qonnx_graph_input(run->g, i);
         set_file(path, sizeof path, directory, kind, i);
-        if (!qonnx_tensor_load(run->cx, path, &tensors[i])) return false;
+        if (!qonnx_tensor_load(run->cx, path, qonnx_value_dtype(v), &tensors[i])) return false;
     }
     return true;
 }
@@ -362,9 +393,9 @@ static bool run_set(Run *run, qonnx_session *s, const char *directory, qonnx_out
     qonnx_tensor *inputs = calloc((size_t)nin + 1, sizeof *inputs);
     run->want = calloc((size_t)nout + 1, sizeof *run->want);
     run->samples = 1;
-    bool good = inputs && run->want && load_set(run, directory, "input", nin, inputs) &&
+    bool good = inputs && run->want && load_set(run, directory, false, inputs) &&
                 outputs_spared(run) &&
-                (!run->args->check || load_set(run, directory, "output", nout, run->want)) &&
+                (!run->args->check || load_set(run, directory, true, run->want)) &&
                 qonnx_session_run_one(run->cx, s, inputs, fn, run);
     if (inputs) qonnx_sample_free(inputs, nin);
     if (run->want) qonnx_sample_free(run->want, nout);

@@ -11,9 +11,11 @@ bool is_real(qonnx_dtype t)
            (t >= QONNX_BFLOAT16 && t <= QONNX_FLOAT8E5M2FNUZ) || t == QONNX_FLOAT4E2M1;
 }
 
+bool holds_tensors(qonnx_dtype t) { return ((unsigned)t & (QONNX_SEQUENCE | QONNX_OPTIONAL)) != 0; }
+
 bool is_number(qonnx_dtype t)
 {
-    return t != QONNX_STRING && t != QONNX_COMPLEX64 && t != QONNX_COMPLEX128;
+    return !holds_tensors(t) && t != QONNX_STRING && t != QONNX_COMPLEX64 && t != QONNX_COMPLEX128;
 }
 
 double element(const qonnx_tensor *t, int64_t i)

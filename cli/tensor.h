@@ -6,6 +6,8 @@
 
 /* Whether it is a floating-point type: those are compared with a tolerance. */
 bool is_real(qonnx_dtype t);
+/* Whether it is no tensor but holds some: a sequence, an optional. */
+bool holds_tensors(qonnx_dtype t);
 /* Whether its elements are numbers that qonnx_tensor_get() reads. */
 bool is_number(qonnx_dtype t);
 

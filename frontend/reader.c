@@ -75,13 +75,33 @@ static bool read_shape(Reader *r, Value *v, const Onnx__TensorShapeProto *p)
     return true;
 }
 
-/* Takes type and shape of a value from a ValueInfoProto; types that are no tensors are carried. */
+/* A type without shapes; QONNX_UNDEFINED: one that is only carried. */
+static DType read_type(const Onnx__TypeProto *t)
+{
+    unsigned kinds = 0;
+    if (t && t->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE) {
+        kinds |= QONNX_OPTIONAL;
+        t = t->optional_type->elem_type;
+    }
+    if (t && t->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE) {
+        kinds |= QONNX_SEQUENCE;
+        t = t->sequence_type->elem_type;
+    }
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return QONNX_UNDEFINED;
+    enum { UNKNOWN = QONNX_SEQUENCE - 1 }; /* a number that no type has */
+    int32_t element = t->tensor_type->elem_type;
+    if (element < 0 || element > UNKNOWN) element = UNKNOWN;
+    return kinds && !element ? QONNX_UNDEFINED : (DType)((unsigned)element | kinds);
+}
+
+/* Takes type and shape of a value from a ValueInfoProto; types that are not known are carried. */
 static bool read_info(Reader *r, Value *v, const Onnx__ValueInfoProto *p)
 {
     v->info = p;
     const Onnx__TypeProto *t = p->type;
-    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || v->data) return true;
-    v->dtype = (DType)t->tensor_type->elem_type;
+    if (!t || v->data) return true;
+    v->dtype = read_type(t);
+    if (t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return true;
     return !t->tensor_type->shape || read_shape(r, v, t->tensor_type->shape);
 }
 
@@ -218,6 +238,7 @@ static bool read_attr(Reader *r, Node *n, const Onnx__AttributeProto *p)
         if (!p->g) return qonnx_fail(r->cx, n, "attribute '%s' has no graph", a->name);
         return read_graphs(r, n, a, 1, &p->g);
     case ATTR_GRAPHS: return read_graphs(r, n, a, p->n_graphs, p->graphs);
+    case ATTR_TYPE: a->i = read_type(p->tp); return true;
     default: return holds_its_data(r, n, p);
     }
 }

@@ -33,8 +33,8 @@ typedef struct Use {
 struct qonnx_value {
     const char *name;   /* unique in its graph */
     Graph *graph;       /* the graph that owns it */
-    DType dtype;        /* QONNX_UNDEFINED: unknown, or no tensor at all */
-    Shape shape;        /* as inferred, or as the file says */
+    DType dtype;        /* QONNX_UNDEFINED: unknown, or a map or the like */
+    Shape shape;        /* as inferred, or as the file says; none of a bundle (bundle.h) */
     const Tensor *data; /* contents of a constant, or NULL */
     bool shared;        /* data outlives all that is made of the graph and of its clones, which
                            have this, too (graph_share) */
@@ -68,14 +68,15 @@ enum {
     ATTR_INTS,
     ATTR_STRINGS,
     ATTR_TENSORS,
-    ATTR_GRAPHS
+    ATTR_GRAPHS,
+    ATTR_TYPE = 13
 };
 
 typedef struct Attr {
     const char *name;
     int type;             /* ATTR_...; others are carried by `source` alone */
     float f;              /* ATTR_FLOAT */
-    int64_t i;            /* ATTR_INT */
+    int64_t i;            /* ATTR_INT; of ATTR_TYPE the DType, 0 where there is none */
     const char *s;        /* ATTR_STRING, with a NUL behind it */
     int count;            /* elements of the lists below */
     const float *floats;  /* ATTR_FLOATS */
@@ -153,6 +154,7 @@ typedef struct Model {
     size_t bytes;         /* of the file and its external data; 0 when it came from none */
     bool whole;           /* runs as one program: branches that cannot run are left out of it */
     Budget folding;       /* what qonnx_node_fold has spent on it */
+    int64_t held;         /* by sequences that were made when it was specialized (ops/sequence.c) */
 } Model;
 
 /* Names to values: open addressing, at most half full. */

@@ -1,31 +1,43 @@
 /* ir/tensor.c - element types, and small reads of constant tensors. */
-#include "ir/ir.h"
+#include "ir/bundle.h"
 #include "ir/size.h"
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Row t describes element type t: bits in raw_data, and ONNX's name. */
+/* Row t describes element type t: bits in raw_data, and ONNX's name, also of what holds such. */
+#define ROW(bits, name)                                                                            \
+    {                                                                                              \
+        bits, {name, "sequence of " name, "optional " name, "optional sequence of " name}          \
+    }
 static const struct {
     int bits;
-    const char *name;
+    const char *names[4]; /* alone; in a sequence; in an optional; in both */
 } dtypes[] = {
-    {0, "undefined"},      {32, "float"},       {8, "uint8"},          {8, "int8"},
-    {16, "uint16"},        {16, "int16"},       {32, "int32"},         {64, "int64"},
-    {0, "string"},         {8, "bool"},         {16, "float16"},       {64, "double"},
-    {32, "uint32"},        {64, "uint64"},      {64, "complex64"},     {128, "complex128"},
-    {16, "bfloat16"},      {8, "float8e4m3fn"}, {8, "float8e4m3fnuz"}, {8, "float8e5m2"},
-    {8, "float8e5m2fnuz"}, {4, "uint4"},        {4, "int4"},           {4, "float4e2m1"},
-    {8, "float8e8m0"},     {2, "uint2"},        {2, "int2"},           {6, "float6e2m3"},
-    {6, "float6e3m2"},
+    ROW(0, "undefined"),      ROW(32, "float"),       ROW(8, "uint8"),
+    ROW(8, "int8"),           ROW(16, "uint16"),      ROW(16, "int16"),
+    ROW(32, "int32"),         ROW(64, "int64"),       ROW(0, "string"),
+    ROW(8, "bool"),           ROW(16, "float16"),     ROW(64, "double"),
+    ROW(32, "uint32"),        ROW(64, "uint64"),      ROW(64, "complex64"),
+    ROW(128, "complex128"),   ROW(16, "bfloat16"),    ROW(8, "float8e4m3fn"),
+    ROW(8, "float8e4m3fnuz"), ROW(8, "float8e5m2"),   ROW(8, "float8e5m2fnuz"),
+    ROW(4, "uint4"),          ROW(4, "int4"),         ROW(4, "float4e2m1"),
+    ROW(8, "float8e8m0"),     ROW(2, "uint2"),        ROW(2, "int2"),
+    ROW(6, "float6e2m3"),     ROW(6, "float6e3m2"),
 };
+#undef ROW
 
 static bool known(DType t) { return (unsigned)t < sizeof dtypes / sizeof *dtypes; }
 
 int qonnx_dtype_bits(DType t) { return known(t) ? dtypes[t].bits : 0; }
 
-const char *qonnx_dtype_name(DType t) { return known(t) ? dtypes[t].name : "unknown"; }
+const char *qonnx_dtype_name(DType t)
+{
+    DType element = bundle_element(t);
+    return known(element) && (unsigned)t < 256 ? dtypes[element].names[(unsigned)t >> 6]
+                                               : "unknown";
+}
 
 int64_t tensor_count(const Tensor *t)
 {

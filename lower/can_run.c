@@ -1,4 +1,5 @@
 /* lower/can_run.c - what a graph holds that this library cannot run, all of it in one message. */
+#include "ir/bundle.h"
 #include "lower/lower.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,7 +117,7 @@ bool graph_can_run(Ctx *cx, const Graph *g, bool specialized)
     collect(&m, g, specialized);
     if (m.count) return fail(cx, g, &m);
     for (int i = 0; i < g->ninput; i++)
-        if (graph_is_fed(g, i) && !qonnx_dtype_bits(g->inputs[i]->dtype))
+        if (graph_is_fed(g, i) && !qonnx_dtype_bits(bundle_element(g->inputs[i]->dtype)))
             return qonnx_fail(cx, NULL,
                               "%s: input '%s' is no tensor of numbers; others cannot be fed",
                               g->model->path, g->inputs[i]->name);

@@ -2,6 +2,7 @@
  * lowered is in control_lower.c.
  */
 #include "ops/control.h"
+#include "ir/bundle.h"
 #include "lower/lower.h"
 #include <string.h>
 
@@ -45,12 +46,18 @@ static Shape common_shape(const Shape *a, const Shape *b)
     return s;
 }
 
+/* Whether a value may be of the one type or the other: the same, or one is an optional of it. */
+static bool may_meet(DType a, DType b)
+{
+    return a == b || (bundle_of(a, QONNX_OPTIONAL) == b) || (bundle_of(b, QONNX_OPTIONAL) == a);
+}
+
 /* Gives output i the type and what two values that it can be have in common of their shapes. What
  * the file says stands only where they do not say otherwise. */
 static bool join_output(Ctx *cx, Node *n, int i, const Value *a, const Value *b)
 {
     Value *v = qonnx_node_output(n, i);
-    if (a->dtype && b->dtype && a->dtype != b->dtype)
+    if (a->dtype && b->dtype && !may_meet(a->dtype, b->dtype))
         return qonnx_fail(cx, n, "output %d would be %s ('%s') or %s ('%s')", i,
                           qonnx_dtype_name(a->dtype), a->name, qonnx_dtype_name(b->dtype), b->name);
     if (!v) return true;
@@ -59,7 +66,7 @@ static bool join_output(Ctx *cx, Node *n, int i, const Value *a, const Value *b)
     for (int k = 0; k < s.rank; k++)
         differ |= a->shape.dim[k] >= 0 && b->shape.dim[k] >= 0 && s.dim[k] < 0;
     if (differ) v->shape.rank = -1;
-    return out_shape(cx, n, i, a->dtype ? a->dtype : b->dtype, &s);
+    return out_shape(cx, n, i, b->dtype ? b->dtype : a->dtype, &s);
 }
 
 /* ---- If -------------------------------------------------------------------------------------- */
@@ -110,6 +117,7 @@ static unsigned if_lists(const Node *n)
     if (yes->barred || no->barred) return 1;
     for (int i = 0; i < n->nout; i++) {
         const Shape *a = &yes->outputs[i]->shape, *b = &no->outputs[i]->shape;
+        if (is_bundle(yes->outputs[i]->dtype) || is_bundle(no->outputs[i]->dtype)) return 1;
         bool same = !out_used(n, i) || (a->rank >= 0 && a->rank == b->rank);
         for (int k = 0; same && out_used(n, i) && k < a->rank; k++) same = same_size(a, b, k);
         if (!same) return 1;
@@ -259,10 +267,10 @@ static bool check_directions(Ctx *cx, const Node *n, const char *attr, int want)
 /* Gives an input of the body its type and shape, as far as they are known. */
 static bool give(Ctx *cx, const Node *n, Value *to, DType t, const Shape *s)
 {
-    if (t && to->dtype && to->dtype != t)
+    if (t && to->dtype && to->dtype != t && to->dtype != bundle_of(t, QONNX_OPTIONAL))
         return qonnx_fail(cx, n, "input '%s' of its body is %s, and gets %s", to->name,
                           qonnx_dtype_name(to->dtype), qonnx_dtype_name(t));
-    if (t) to->dtype = t;
+    if (t && !is_bundle(to->dtype)) to->dtype = t;
     if (s) to->shape = *s;
     return true;
 }

@@ -106,6 +106,13 @@ typedef struct Op {
     const Counted *counted;
     /* NULL: it has no subgraphs. */
     const Flow *flow;
+    /* Its output is a bundle (ir/bundle.h) of its inputs. It is not run: what reads the bundle sees
+     * what is in it. */
+    bool bundles;
+    /* Of a node that reads or makes a bundle otherwise: puts nodes on tensors and such as `bundles`
+     * in its place, in a graph that is being specialized. `*next` is the first of them, or what
+     * stood behind it. False with a message: it cannot run. NULL: it takes no bundles. */
+    bool (*unbundle)(Ctx *cx, Node *n, Node **next);
 } Op;
 
 /* Rules of operators that have no weight and no bias; further fields may stand behind. */
@@ -194,6 +201,12 @@ bool takes_float_data(Why *why, const Node *n);
 bool takes_moved(Why *why, const Node *n);
 /* The bits of Op.lists for this node; 0 for one without a row. */
 unsigned op_lists(const Node *n);
+/* Whether the node reads or makes a bundle. */
+bool node_has_bundles(const Node *n);
+/* The node whose inputs are in a bundle; NULL: it is none, or not known yet. (sequence.c) */
+const Node *bundle_maker(const Value *v);
+/* Op.unbundle of Identity. (sequence.c) */
+bool identity_unbundle(Ctx *cx, Node *n, Node **next);
 /* Whether output i is there and read. */
 bool out_used(const Node *n, int i);
 

@@ -1,4 +1,5 @@
 /* ops/takes.c - whether a node can be run, as far as can be said before sizes are known. */
+#include "ir/bundle.h"
 #include "ops/op.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,10 +25,20 @@ bool out_used(const Node *n, int i)
     return v && (v->nuse || v->output_count);
 }
 
-/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. */
-static bool whole_bytes(Why *why, const char *what, int i, const Value *v)
+bool node_has_bundles(const Node *n)
 {
-    int bits = qonnx_dtype_bits(v->dtype);
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i] && is_bundle(n->in[i]->dtype)) return true;
+    for (int i = 0; i < n->nout; i++)
+        if (n->out[i] && is_bundle(n->out[i]->dtype)) return true;
+    return false;
+}
+
+/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles are
+ * for those that `open` them. */
+static bool whole_bytes(Why *why, const char *what, int i, const Value *v, bool open)
+{
+    int bits = qonnx_dtype_bits(open ? bundle_element(v->dtype) : v->dtype);
     if (v->input_count && !v->data && !v->dtype && !v->graph->parent)
         return why_not(why, "%s '%.60s' is no tensor of numbers", what, v->name);
     return !v->dtype || (bits && bits % 8 == 0) ||
@@ -38,12 +49,13 @@ bool op_takes(Why *why, const Node *n)
 {
     why->text[0] = 0;
     if (n->quant) return true;
-    if (!n->row || !n->row->lower) return false;
+    if (!n->row || !(n->row->lower || n->row->bundles || n->row->unbundle)) return false;
     if (!op_has_form(why, n)) return false;
+    bool open = n->row->bundles || n->row->unbundle || n->row->flow;
     for (int i = 0; i < n->nin; i++)
-        if (n->in[i] && !whole_bytes(why, "input", i, n->in[i])) return false;
+        if (n->in[i] && !whole_bytes(why, "input", i, n->in[i], open)) return false;
     for (int i = 0; i < n->nout; i++)
-        if (out_used(n, i) && !whole_bytes(why, "output", i, n->out[i])) return false;
+        if (out_used(n, i) && !whole_bytes(why, "output", i, n->out[i], open)) return false;
     return !n->row->takes || n->row->takes(why, n);
 }
 

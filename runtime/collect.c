@@ -1,6 +1,7 @@
 /* runtime/collect.c - statistics over a data set: which activations, and counting them. */
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "ir/bundle.h"
 #include "frontend/data/data.h"
 #include "runtime/session.h"
 #include "runtime/stats.h"
@@ -167,17 +168,22 @@ static void counter_end(void *user, void *state)
     free(k);
 }
 
+static void hash_tensor(XXH3_state_t *h, const Tensor *t)
+{
+    int64_t head[2 + QONNX_MAX_RANK] = {t->dtype, t->rank};
+    if (t->rank) memcpy(head + 2, t->dims, (size_t)t->rank * sizeof *head);
+    XXH3_128bits_update(h, head, sizeof head);
+    if (is_bundle(t->dtype))
+        for (int64_t i = 0; i < t->dims[0]; i++) hash_tensor(h, &bundle_parts(t)[i]);
+    else if (t->bytes) XXH3_128bits_update(h, t->data, t->bytes);
+}
+
 static void counter_sample(void *state, const Tensor *inputs, int count)
 {
     Counter *k = state;
     XXH3_state_t h;
     XXH3_128bits_reset(&h);
-    for (int i = 0; i < count; i++) {
-        int64_t head[2 + QONNX_MAX_RANK] = {inputs[i].dtype, inputs[i].rank};
-        memcpy(head + 2, inputs[i].dims, (size_t)inputs[i].rank * sizeof *head);
-        XXH3_128bits_update(&h, head, sizeof head);
-        if (inputs[i].bytes) XXH3_128bits_update(&h, inputs[i].data, inputs[i].bytes);
-    }
+    for (int i = 0; i < count; i++) hash_tensor(&h, &inputs[i]);
     XXH128_canonical_t hash;
     XXH128_canonicalFromHash(&hash, XXH3_128bits_digest(&h));
     stats_sample(k->worker, hash.digest);

@@ -1,5 +1,6 @@
 /* runtime/cut.c - see cut.h. */
 #include "runtime/cut.h"
+#include "ir/bundle.h"
 #include "ops/op.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -30,6 +31,11 @@ static const Node *turned_node(const Node *n)
 
 bool graph_is_whole(Ctx *cx, const Graph *g)
 {
+    for (int i = 0; i < g->noutput; i++)
+        if (is_bundle(g->outputs[i]->dtype))
+            return qonnx_fail(cx, g->outputs[i]->def,
+                              "compiled code gives tensors, and output '%s' of the model is %s",
+                              g->outputs[i]->name, qonnx_dtype_name(g->outputs[i]->dtype));
     for (const Node *n = g->first; n; n = n->next) {
         const Node *turned = turned_node(n);
         if (turned)
@@ -94,7 +100,7 @@ Tensor tensor_trimmed(Tensor t, int axis, const void *size)
 /* ---- cutting --------------------------------------------------------------------------------- */
 
 /* Where a node goes: Node.mark. */
-enum { FRONT, TURNED, LATE };
+enum { FRONT, TURNED, BUNDLE, LATE };
 
 /* One cut being made. */
 typedef struct Work {
@@ -109,10 +115,11 @@ typedef struct Work {
 
 static bool made_by(const Value *v, int mark) { return v->def && v->def->mark == mark; }
 
-/* Takes a value over the cut, once. */
+/* Takes a value over the cut, once; of a bundle what is in it. */
 static bool cross(void *user, Value *v)
 {
     Work *w = user;
+    if (made_by(v, BUNDLE)) return any_read(v->def, cross, w);
     if (v->data || made_by(v, LATE) || w->crosses[v->id]) return false;
     if (w->cut->ninput == w->room)
         w->from = xrealloc_array(w->from, (size_t)(w->room = 2 * w->room + 8), sizeof *w->from);
@@ -145,16 +152,29 @@ static Cross from_turns(const Value *v)
     return c;
 }
 
+static Cross from_bundle(Work *w, const Value *v);
+
 /* Where a value of the front is found, of whatever makes it. */
 static Cross from_front(Work *w, Value *v)
 {
     Cross c = {FROM_NOTHING, .counted = -1, .axis = -1};
     if (!v) return c;
     if (made_by(v, TURNED)) return from_turns(v);
+    if (made_by(v, BUNDLE)) return from_bundle(w, v);
     c.from = v->data ? FROM_CONSTANT : FROM_INPUT;
     c.constant = v->data;
     c.index = w->fed[v->id] - 1;
     return v->data || w->fed[v->id] ? c : from_program(w, v);
+}
+
+static Cross from_bundle(Work *w, const Value *v)
+{
+    const Node *n = v->def;
+    Cross c = {FROM_BUNDLE, .counted = -1, .axis = -1, .dtype = v->dtype};
+    c.parts = arena_array(w->front->model->arena, (size_t)n->nin + 1, sizeof *c.parts);
+    for (int i = 0; i < n->nin; i++)
+        if (n->in[i]) c.parts[c.nparts++] = from_front(w, n->in[i]);
+    return c;
 }
 
 /* Gives the rest the inputs that cross. What is observed is seen where it is made, but for what has
@@ -197,6 +217,8 @@ static void put_outputs(Work *w)
     for (int i = 0; i < c->noutput; i++) {
         if (made_by(all[i], TURNED)) {
             c->outputs[i] = from_turns(all[i]);
+        } else if (made_by(all[i], BUNDLE)) {
+            c->outputs[i] = from_bundle(w, all[i]);
         } else if (!made_by(all[i], LATE)) {
             c->outputs[i] = from_program(w, all[i]);
         } else {
@@ -216,7 +238,7 @@ static void part_nodes(Graph *front, Graph *rest)
          a = an, b = bn) {
         an = a->next;
         if (b) bn = b->next;
-        if (b && a->mark != LATE) qonnx_node_remove(b);
+        if (b && a->mark != LATE && a->mark != BUNDLE) qonnx_node_remove(b);
         if (a->mark != FRONT) qonnx_node_remove(a);
     }
 }
@@ -286,7 +308,8 @@ static bool mark_nodes(Graph *g)
 {
     bool late = false;
     for (Node *n = g->first; n; n = n->next) {
-        n->mark = node_is_late(n) ? LATE : n->turned ? TURNED : FRONT;
+        bool bundles = n->row && n->row->bundles;
+        n->mark = node_is_late(n) ? LATE : n->turned ? TURNED : bundles ? BUNDLE : FRONT;
         late |= n->mark == LATE;
     }
     return late;

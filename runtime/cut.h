@@ -22,6 +22,7 @@ typedef struct Cross {
         FROM_INPUT,    /* of the part */
         FROM_PROGRAM,  /* an output of the part's program */
         FROM_TURNS,    /* an output of a node that runs turn by turn */
+        FROM_BUNDLE,   /* it holds what is found elsewhere */
         FROM_REST      /* an output of the rest */
     } from;
     int index;   /* its number there; of inputs, among those that are fed; of turns, the node's */
@@ -29,6 +30,9 @@ typedef struct Cross {
     int counted; /* the program's output that is the size of its axis; -1: the size is known */
     int axis;    /* that axis; -1: none */
     const Tensor *constant; /* the constant, which is the graph's; NULL where it is none */
+    struct Cross *parts;    /* of a bundle: [nparts] what it holds */
+    int nparts;             /* of them */
+    DType dtype;            /* of a bundle */
 } Cross;
 
 /* A node that runs turn by turn. */

@@ -1,6 +1,7 @@
 /* runtime/session.c - sessions: one program per set of input shapes; what is public of them. */
 #include "runtime/session.h"
 #include "frontend/data/data.h"
+#include "ir/bundle.h"
 #include "runtime/prepare.h"
 #include "runtime/stages.h"
 #include <sched.h>
@@ -18,6 +19,7 @@ static int64_t fixed_batch(const Graph *g)
         const Shape *s = &g->inputs[i]->shape;
         if (!graph_is_fed(g, i)) continue;
         int64_t d = s->rank > 1 ? s->dim[0] : 1;
+        if (is_bundle(g->inputs[i]->dtype)) return 1;
         if (batch && d != batch) return 1;
         batch = d;
     }

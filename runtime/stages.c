@@ -1,6 +1,7 @@
 /* runtime/stages.c - see stages.h. */
 #include "runtime/stages.h"
 #include "runtime/turns.h"
+#include "ir/bundle.h"
 #include "ir/size.h"
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@ typedef struct Stage {
     Variants *of;
     const Variant *variant;
     Exec *exec;
+    Tensor *given;   /* the inputs of its program; what they hold is the part's before */
     Tensor *inputs;  /* of the next one */
     Tensor **turned; /* outputs of the nodes that run turn by turn, whose data is owned */
     bool fresh;      /* the run before had another variant here, or none */
@@ -16,6 +18,7 @@ typedef struct Stage {
 
 struct Stages {
     Variants *all;
+    Arena *bundles; /* of the last run: the arrays of what is in them */
     Stage *list;
     int count, room;
 };
@@ -24,6 +27,7 @@ Stages *stages_new(Variants *all)
 {
     Stages *s = xcalloc(1, sizeof *s);
     s->all = all;
+    s->bundles = arena_new();
     return s;
 }
 
@@ -58,6 +62,7 @@ static void leave(Stages *s, int first)
         for (int i = 0; i < g->variant->cut.nturned; i++) free(g->turned[i]);
         free(g->turned);
         exec_free(g->exec);
+        free(g->given);
         free(g->inputs);
         variants_give_back(g->of, g->variant);
     }
@@ -67,6 +72,7 @@ void stages_free(Stages *s)
 {
     if (!s) return;
     leave(s, 0);
+    arena_free(s->bundles);
     free(s->list);
     free(s);
 }
@@ -91,6 +97,7 @@ static bool enter(Ctx *cx, Stages *s, int i, Variants *of, const Tensor *inputs)
         .variant = v,
         .fresh = true,
         .exec = exec_new(v->image),
+        .given = xcalloc((size_t)image_program(v->image)->ninput + 1, sizeof(Tensor)),
         .inputs = xcalloc((size_t)v->cut.ninput + 1, sizeof(Tensor)),
         .turned = xcalloc((size_t)v->cut.nturned + 1, sizeof(Tensor *)),
     };
@@ -107,14 +114,19 @@ static Tensor program_output(const Stage *g, const Cross *c)
     return c->counted < 0 ? t : tensor_trimmed(t, c->axis, exec_output(g->exec, c->counted));
 }
 
-/* A tensor that is there once the part has run; `inputs` are its. */
-static Tensor found(const Stage *g, const Cross *c, const Tensor *inputs)
+/* A tensor that is there once the part has run. Arrays of bundles are made in the arena. */
+static Tensor found(const Stage *g, const Cross *c, Arena *a)
 {
+    Tensor *parts;
     switch (c->from) {
     case FROM_CONSTANT: return *c->constant;
-    case FROM_INPUT: return inputs[c->index];
+    case FROM_INPUT: return g->given[c->index];
     case FROM_PROGRAM: return program_output(g, c);
     case FROM_TURNS: return g->turned[c->index][c->output];
+    case FROM_BUNDLE:
+        parts = arena_array(a, (size_t)c->nparts + 1, sizeof *parts);
+        for (int i = 0; i < c->nparts; i++) parts[i] = found(g, &c->parts[i], a);
+        return bundle_make(c->dtype, parts, c->nparts);
     default: return (Tensor){.dtype = QONNX_UNDEFINED};
     }
 }
@@ -128,14 +140,14 @@ typedef struct Run {
 } Run;
 
 /* Runs the nodes of a part that run turn by turn. */
-static bool run_turned(const Run *r, const Stage *g, const Tensor *inputs)
+static bool run_turned(const Run *r, const Stage *g, Arena *a)
 {
     const Variant *v = g->variant;
     bool ok = true;
     for (int i = 0; i < v->cut.nturned && ok; i++) {
         const Turned *t = &v->cut.turned[i];
         Tensor *in = xcalloc((size_t)t->nin + 1, sizeof *in);
-        for (int k = 0; k < t->nin; k++) in[k] = found(g, &t->in[k], inputs);
+        for (int k = 0; k < t->nin; k++) in[k] = found(g, &t->in[k], a);
         TurnsRun run = {r->cx, t, v->bodies[i], &v->limits, r->used, r->fn, r->user};
         ok = turns_run(&run, in, g->turned[i]);
         free(in);
@@ -145,26 +157,30 @@ static bool run_turned(const Run *r, const Stage *g, const Tensor *inputs)
 
 /* Of a turn, making the program counts, too, unless the turn before had it: whether it was made for
  * earlier samples has no say. */
-static bool run_part(const Run *r, const Stage *g, const Tensor *inputs)
+static bool run_part(const Run *r, const Stage *g, Arena *a)
 {
     const Variant *v = g->variant;
     int64_t making = r->used->node && g->fresh ? v->making : 0;
     return limits_spend(r->cx, &v->limits, r->used, size_plus(v->work, making)) &&
            limits_keep(r->cx, &v->limits, r->used, 0) &&
-           exec_run(g->exec, r->cx, inputs, &r->used->work, r->fn, r->user) &&
-           run_turned(r, g, inputs);
+           exec_run(g->exec, r->cx, g->given, &r->used->work, r->fn, r->user) &&
+           run_turned(r, g, a);
 }
 
 static bool run_parts(const Run *r, Stages *s, const Tensor *inputs)
 {
     Variants *of = s->all;
     int count = 0;
+    arena_free(s->bundles);
+    s->bundles = arena_new();
     for (; of; count++) {
         if (!enter(r->cx, s, count, of, inputs)) return false;
         Stage *g = &s->list[count];
-        if (!run_part(r, g, inputs)) return false;
+        Tensor *to = g->given;
+        for (int i = 0; i < g->variant->fed; i++) to = bundle_flatten(&inputs[i], to);
+        if (!run_part(r, g, s->bundles)) return false;
         const Cut *cut = &g->variant->cut;
-        for (int i = 0; i < cut->ninput; i++) g->inputs[i] = found(g, &cut->inputs[i], inputs);
+        for (int i = 0; i < cut->ninput; i++) g->inputs[i] = found(g, &cut->inputs[i], s->bundles);
         inputs = g->inputs;
         of = g->variant->rest;
     }
@@ -196,5 +212,5 @@ Tensor stages_output(const Stages *s, int i)
 {
     const Stage *g = s->list;
     while (g->variant->cut.outputs[i].from == FROM_REST) i = g++->variant->cut.outputs[i].index;
-    return found(g, &g->variant->cut.outputs[i], NULL);
+    return found(g, &g->variant->cut.outputs[i], s->bundles);
 }

@@ -1,5 +1,6 @@
 /* runtime/turns.c - see turns.h. */
 #include "runtime/turns.h"
+#include "ir/bundle.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,8 +65,16 @@ static bool copy(const Turns *s, Tensor *to, const Tensor *from)
 {
     *to = *from;
     void *data = own(s, to);
-    if (data && from->bytes) memcpy(data, from->data, from->bytes);
+    if (data) bundle_copy(data, from);
     return data != NULL;
+}
+
+/* What is wanted as an optional of its type is made one, in *room. */
+static const Tensor *as_wanted(const Tensor *t, DType want, Tensor *room)
+{
+    if (t->dtype == want || bundle_of(t->dtype, QONNX_OPTIONAL) != want) return t;
+    *room = bundle_make(want, t, 1);
+    return room;
 }
 
 /* ---- what the node is given ------------------------------------------------------------------ */
@@ -121,8 +130,11 @@ static bool begin(Turns *s)
         s->fed[0] = number(t->body->inputs[0], &s->turn, sizeof s->turn);
         s->fed[1] = number(t->body->inputs[1], &s->go, sizeof s->go);
     }
-    for (int i = c->head; i < c->head + c->states; i++)
-        if (!copy(s, &s->fed[i], &s->in[i])) return false;
+    for (int i = c->head; i < c->head + c->states; i++) {
+        Tensor room;
+        if (!copy(s, &s->fed[i], as_wanted(&s->in[i], t->body->inputs[i]->dtype, &room)))
+            return false;
+    }
     for (int i = c->states; i < c->states + c->slices; i++) {
         const Tensor *whole = &s->in[i];
         Tensor *slice = &s->fed[i];
@@ -182,6 +194,9 @@ static bool add_part(const Turns *s, int i)
     const Cycle *c = s->cycle;
     Whole *w = &s->wholes[i];
     Tensor t = stages_output(s->stages, c->tail + c->states + i);
+    if (is_bundle(t.dtype))
+        return qonnx_fail(s->run->cx, n, "its output '%s' would be made of parts that are %s",
+                          n->out[c->states + i]->name, qonnx_dtype_name(t.dtype));
     if (!s->turn) w->part = t;
     if (!same_shape_as(&w->part, &t))
         return qonnx_fail(s->run->cx, n,
@@ -204,7 +219,8 @@ static bool change_states(Turns *s)
 {
     const Cycle *c = s->cycle;
     for (int i = 0; i < c->states; i++) {
-        Tensor t = stages_output(s->stages, c->tail + i), *was = &s->fed[c->head + i];
+        Tensor made = stages_output(s->stages, c->tail + i), room, *was = &s->fed[c->head + i];
+        Tensor t = *as_wanted(&made, was->dtype, &room);
         if (t.dtype != was->dtype)
             return qonnx_fail(s->run->cx, s->turned->node,
                               "its state '%s' is %s, and %s behind a turn",
@@ -291,9 +307,14 @@ static bool finish(Turns *s, Tensor *out)
 {
     const Cycle *c = s->cycle;
     for (int i = 0; i < c->states; i++) {
+        Tensor *t = &s->fed[c->head + i];
+        DType want = s->turned->body->outputs[c->tail + i]->dtype;
+        bool holds = t->dtype != want && bundle_of(want, QONNX_OPTIONAL) == t->dtype && t->dims[0];
         if (!s->turned->wanted[i]) continue;
-        out[i] = s->fed[c->head + i];
-        s->fed[c->head + i].data = NULL;
+        if (holds && !copy(s, &out[i], bundle_parts(t))) return false;
+        if (holds) continue;
+        out[i] = *t;
+        t->data = NULL;
     }
     for (int i = 0; i < c->parts; i++)
         if (s->turned->wanted[c->states + i] && !finish_whole(s, i, &out[c->states + i]))

@@ -2,6 +2,7 @@
 #include "runtime/variant.h"
 #include "runtime/bind.h"
 #include "runtime/prepare.h"
+#include "ir/bundle.h"
 #include "ir/size.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@ enum { MOST_VARIANTS = 1000 };
 /* What it takes until a variant can run, as multiples of limits_making(), which is for its program
  * alone. */
 enum { READY = 4 };
+
+/* And what a tensor of a bundle takes in addition, in steps. */
+enum { OPENED = 100000 };
 
 /* What all variants of a session share. */
 typedef struct Store {
@@ -183,6 +187,13 @@ static Variants *hang(const Variants *all, Variant *v, const Graph *g)
     return c;
 }
 
+static int fed_inputs(const Graph *g)
+{
+    int count = 0;
+    for (int i = 0; i < g->ninput; i++) count += graph_is_fed(g, i);
+    return count;
+}
+
 static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
 {
     bool whole = all == all->store->all;
@@ -193,7 +204,12 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
     }
     Variant *v = xcalloc(1, sizeof *v);
     v->limits = whole ? limits_for(g, all->store->max_memory) : all->left;
+    v->fed = fed_inputs(all->graph);
+    int64_t opened = 0; /* inputs that come of bundles */
+    for (int i = 0; i < v->fed; i++)
+        if (is_bundle(inputs[i].dtype)) opened = size_plus(opened, bundle_leaves(&inputs[i]));
     v->making = size_times(READY, limits_making(all->graph));
+    v->making = size_plus(v->making, size_times(OPENED, opened));
     if (!lower_part(cx, all, v, g)) {
         variant_free(v);
         return NULL;
@@ -206,22 +222,33 @@ static Variant *variant_new(Ctx *cx, const Variants *all, const Tensor *inputs)
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
+/* Writes type and shape of a tensor from to[at] on, of what it holds, too, unless `to` is NULL.
+ * Returns where it ends. */
+static size_t put_shape(int64_t *to, size_t at, const Tensor *t)
+{
+    if (to) {
+        to[at] = t->dtype;
+        to[at + 1] = t->rank;
+        for (int i = 0; i < t->rank; i++) to[at + 2 + (size_t)i] = t->dims[i];
+    }
+    at += 2 + (size_t)t->rank;
+    for (int64_t i = 0; is_bundle(t->dtype) && i < t->dims[0]; i++)
+        at = put_shape(to, at, &bundle_parts(t)[i]);
+    return at;
+}
+
 /* What decides a program: types and shapes of the inputs, and the contents of those that are bound.
  */
 static void *key_of(const Graph *g, const Tensor *inputs, size_t *bytes)
 {
-    size_t count = 0, at = 0;
-    for (int i = 0; i < g->ninput; i++) count += graph_is_fed(g, i) ? 1 : 0;
-    for (size_t i = 0; i < count; i++) at += 2 + (size_t)inputs[i].rank;
+    int count = fed_inputs(g);
+    size_t at = 0;
+    for (int i = 0; i < count; i++) at = put_shape(NULL, at, &inputs[i]);
     *bytes = at * sizeof(int64_t) + bind_contents(g, inputs, NULL);
     int64_t *key = xmalloc(*bytes);
     bind_contents(g, inputs, key + at);
     at = 0;
-    for (size_t i = 0; i < count; i++) {
-        key[at++] = inputs[i].dtype;
-        key[at++] = inputs[i].rank;
-        for (int d = 0; d < inputs[i].rank; d++) key[at++] = inputs[i].dims[d];
-    }
+    for (int i = 0; i < count; i++) at = put_shape(key, at, &inputs[i]);
     return key;
 }
 

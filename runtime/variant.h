@@ -17,6 +17,8 @@ typedef struct Variants Variants;
 /* What was made for one set of inputs. What is not said to be variant.c's stays as it is. */
 typedef struct Variant {
     Image *image;      /* of the first part; NULL: it is being made */
+    int fed;           /* inputs that it is made for; what is in bundles is single ones of its
+                          program */
     Cut cut;           /* where the inputs of the rest and the outputs come from */
     Variants *rest;    /* NULL: there is none */
     Variants **bodies; /* [cut.nturned] of the nodes that run turn by turn */

@@ -42,6 +42,7 @@ typedef struct Worker {
     size_t taken;  /* samples that it works on */
     size_t valid;  /* of these, those that could be read: they run together */
     size_t *index; /* [valid] which they are */
+    Tensor **samples; /* [valid] these: outputs may be what they hold */
 } Worker;
 
 static void see_tap(void *user, const Tap *t, const void *data)
@@ -192,11 +193,11 @@ static bool leave_out(Worker *w, size_t i)
 static bool run_batch(Worker *w, size_t first)
 {
     Job *j = w->job;
-    Tensor **samples = xcalloc(w->taken, sizeof *samples);
+    w->samples = xcalloc(w->taken, sizeof *w->samples);
     bool ok = true;
     w->valid = 0;
     for (size_t k = 0; ok && k < w->taken; k++) {
-        Tensor **next = &samples[w->valid];
+        Tensor **next = &w->samples[w->valid];
         if (read_sample(w->cx, j, first + k, next)) {
             if (j->v->sample) j->v->sample(w->state, *next, j->s->fed);
             w->index[w->valid++] = first + k;
@@ -206,10 +207,14 @@ static bool run_batch(Worker *w, size_t first)
             *next = NULL;
         }
     }
-    if (ok && w->valid) ok = run_samples(w, samples);
-    for (size_t k = 0; k < w->valid; k++) free_sample(j, samples[k]);
-    free(samples);
-    return ok;
+    return ok && w->valid ? run_samples(w, w->samples) : ok;
+}
+
+static void drop_samples(Worker *w)
+{
+    for (size_t k = 0; k < w->valid; k++) free_sample(w->job, w->samples[k]);
+    free(w->samples);
+    w->samples = NULL;
 }
 
 /* The samples of part `i` of the shard: from *first on, how many. */
@@ -284,6 +289,7 @@ static void *work(void *user)
     for (size_t first = 0; take(&w, &first);) {
         bool ok = run_batch(&w, first);
         finish(&w, first, ok);
+        drop_samples(&w);
     }
     stages_free(w.stages); /* before memory is taken to add up what was seen */
     pthread_mutex_lock(&j->lock);

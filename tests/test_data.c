@@ -143,7 +143,7 @@ static void test_npy_types(void **state)
         qonnx_sample_free(&t, 1);
         qonnx_dataset_free(d);
         qonnx_ctx *cx = qonnx_ctx_new();
-        assert_true(qonnx_tensor_load(cx, "t.npy", &t));
+        assert_true(qonnx_tensor_load(cx, "t.npy", QONNX_FLOAT, &t));
         assert_true(qonnx_tensor_get(&t, 0) == npy_types[i].value);
         assert_int_equal(t.bytes, npy_types[i].n);
         qonnx_sample_free(&t, 1);
@@ -831,7 +831,7 @@ static void test_pb(void **state)
 
     qonnx_ctx *cx = qonnx_ctx_new();
     qonnx_tensor t;
-    assert_true(qonnx_tensor_load(cx, "t/test_data_set_1/input_1.pb", &t));
+    assert_true(qonnx_tensor_load(cx, "t/test_data_set_1/input_1.pb", QONNX_FLOAT, &t));
     assert_true(t.dtype == QONNX_INT64 && t.rank == 1 && qonnx_tensor_get(&t, 0) == 11);
     qonnx_sample_free(&t, 1);
     qonnx_ctx_free(cx);

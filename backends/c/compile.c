@@ -3,6 +3,7 @@
  */
 #include "backends/atomic_file.h"
 #include "backends/c/model.h"
+#include "ir/bundle.h"
 #include "ir/size.h"
 #include "kernels/elements.h"
 #include "ops/op.h"
@@ -107,6 +108,9 @@ static int integer_ports(CModel *m, Graph *g)
 static bool fix_shape(Ctx *cx, const Graph *g, const Value *v, Tensor *t)
 {
     *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
+    if (is_bundle(v->dtype))
+        return qonnx_fail(cx, NULL, "%s: compiled code takes tensors, and input '%s' is %s",
+                          g->model->path, v->name, qonnx_dtype_name(v->dtype));
     if (t->rank < 0)
         return qonnx_fail(cx, NULL,
                           "%s: input '%s' has no shape; compiled code needs one: give "

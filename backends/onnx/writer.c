@@ -3,7 +3,7 @@
  * that nobody edited gives the bytes it was read from, when its writer was canonical.
  */
 #include "backends/atomic_file.h"
-#include "ir/ir.h"
+#include "ir/bundle.h"
 #include "onnx.pb-c.h"
 #include <string.h>
 
@@ -128,7 +128,7 @@ static Onnx__NodeProto *write_node(Writer *w, const Node *n)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-static Onnx__TypeProto *write_type(Writer *w, const Value *v)
+static Onnx__TypeProto *write_tensor_type(Writer *w, const Value *v)
 {
     Onnx__TypeProto *t = arena_alloc(w->arena, sizeof *t);
     Onnx__TypeProto__Tensor *x = arena_alloc(w->arena, sizeof *x);
@@ -137,7 +137,7 @@ static Onnx__TypeProto *write_type(Writer *w, const Value *v)
     t->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     t->tensor_type = x;
     x->has_elem_type = 1;
-    x->elem_type = (int32_t)v->dtype;
+    x->elem_type = (int32_t)bundle_element(v->dtype);
     if (v->shape.rank < 0) return t;
     Onnx__TensorShapeProto *s = x->shape = arena_alloc(w->arena, sizeof *s);
     onnx__tensor_shape_proto__init(s);
@@ -153,6 +153,29 @@ static Onnx__TypeProto *write_type(Writer *w, const Value *v)
             d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
             d->dim_param = str(v->shape.sym[i]);
         }
+    }
+    return t;
+}
+
+static Onnx__TypeProto *write_type(Writer *w, const Value *v)
+{
+    Onnx__TypeProto *inner = write_tensor_type(w, v), *t = inner;
+    if ((unsigned)v->dtype & QONNX_SEQUENCE) {
+        t = arena_alloc(w->arena, sizeof *t);
+        onnx__type_proto__init(t);
+        t->value_case = ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE;
+        t->sequence_type = arena_alloc(w->arena, sizeof *t->sequence_type);
+        onnx__type_proto__sequence__init(t->sequence_type);
+        t->sequence_type->elem_type = inner;
+        inner = t;
+    }
+    if ((unsigned)v->dtype & QONNX_OPTIONAL) {
+        t = arena_alloc(w->arena, sizeof *t);
+        onnx__type_proto__init(t);
+        t->value_case = ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE;
+        t->optional_type = arena_alloc(w->arena, sizeof *t->optional_type);
+        onnx__type_proto__optional__init(t->optional_type);
+        t->optional_type->elem_type = inner;
     }
     return t;
 }

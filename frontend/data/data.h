@@ -84,7 +84,8 @@ typedef struct Form {
     /* Whether a file's bytes are to blame: see sample_damaged. NULL: they never are. */
     bool (*damaged)(qonnx_ctx *cx, const char *path, const FileMap *m);
     /* The whole file as one tensor of its own type; NULL: it is none. */
-    bool (*load)(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
+    bool (*load)(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out);
+    bool bundles; /* files may hold sequences and optionals; `want` says whether one does */
 } Form;
 
 /* The form of a file by its name's ending, in any case; NULL: it is not read. */
@@ -117,11 +118,11 @@ bool npy_shape(const char *path, int *rank, int64_t dims[QONNX_MAX_RANK]);
 bool npy_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count);
 bool npy_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
 /* The whole array, in the file's own type. */
-bool npy_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
+bool npy_load(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out);
 
 bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
-/* The tensor in its own type. */
-bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out);
+/* The tensor in its own type, or the bundle that is wanted. */
+bool pb_load(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out);
 
 bool npz_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count);
 bool npz_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);

@@ -1,7 +1,7 @@
 /* frontend/data/forms.c - the forms of files that hold samples, a row each. */
 #include "frontend/data/data.h"
 #include "frontend/data/picture.h"
-#include "ir/ir.h"
+#include "ir/bundle.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,8 @@ static const Form forms[] = {
      .single = true,
      .read = pb_read,
      .damaged = pb_damaged,
-     .load = pb_load},
+     .load = pb_load,
+     .bundles = true},
     {.endings = " .npz",
      .many = ".npz",
      .keyed = true,
@@ -80,6 +81,13 @@ static bool unknown_form(qonnx_ctx *cx, const char *path)
     return qonnx_fail(cx, NULL, "%s: no sample file; %s are read", path, form_endings(endings));
 }
 
+/* Whether files of the form can hold what has that type. */
+static bool can_hold(qonnx_ctx *cx, const Form *form, const char *path, qonnx_dtype t)
+{
+    return !form || form->bundles || !is_bundle(t) ||
+           qonnx_fail(cx, NULL, "%s: %s is read from .pb files only", path, qonnx_dtype_name(t));
+}
+
 bool sample_damaged(const char *path)
 {
     struct stat st;
@@ -103,6 +111,7 @@ bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count,
     *count = 1;
     if (damaged) *damaged = false;
     if (!form) return unknown_form(cx, path);
+    if (!can_hold(cx, form, path, f->dtype)) return false;
     if (form->single) return true;
     qonnx_ctx *own = qonnx_ctx_new(); /* damage is no failure yet */
     bool ok = form->count(own, f, path, count);
@@ -115,14 +124,16 @@ bool sample_count(qonnx_ctx *cx, const Feed *f, const char *path, size_t *count,
 bool sample_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
     const Form *form = form_of(path);
+    if (!can_hold(cx, form, path, f->dtype)) return false;
     return form ? form->read(cx, f, path, row, out) : unknown_form(cx, path);
 }
 
-bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t)
+bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *t)
 {
     const Form *form = form_of(path);
     *t = (qonnx_tensor){0};
     input_add(cx, path, "a sample");
-    if (form && form->load) return form->load(cx, path, t);
+    if (!can_hold(cx, form, path, want)) return false;
+    if (form && form->load) return form->load(cx, path, want, t);
     return qonnx_fail(cx, NULL, "%s: no tensor file; .npy and .pb are read", path);
 }

@@ -299,8 +299,9 @@ bool npy_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_
     return ok;
 }
 
-bool npy_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out)
+bool npy_load(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out)
 {
+    (void)want; /* it is a tensor */
     FileMap m;
     Npy a;
     if (!file_map(cx, path, &m)) return false;

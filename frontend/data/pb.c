@@ -1,8 +1,11 @@
-/* frontend/data/pb.c - samples in TensorProto files, the form of ONNX's backend tests. */
+/* frontend/data/pb.c - samples in files of TensorProto, SequenceProto and OptionalProto, the form of
+ * ONNX's backend tests.
+ */
 #include "frontend/data/data.h"
 #include "frontend/tensor.h"
 #include "frontend/wire.h"
-#include "ir/arena.h"
+#include "ir/bundle.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* A file that was read. */
@@ -23,18 +26,82 @@ static void message_free(Message *m)
     file_unmap(&m->map);
 }
 
-static bool message_read(qonnx_ctx *cx, const char *path, Message *out)
+/* A tensor of a bundle of that type; `what` names it. */
+static bool read_part(qonnx_ctx *cx, Message *m, const char *what, const Onnx__TensorProto *t,
+                      qonnx_dtype want, qonnx_tensor *out)
+{
+    if (!tensor_from_proto(cx, NULL, what, t, keep, NULL, m->arena, out)) return false;
+    return out->dtype == bundle_element(want) ||
+           qonnx_fail(cx, NULL, "%s: is %s, want %s", what, qonnx_dtype_name(out->dtype),
+                      qonnx_dtype_name(bundle_element(want)));
+}
+
+static bool read_sequence(qonnx_ctx *cx, Message *m, const char *path,
+                          const Onnx__SequenceProto *p, qonnx_dtype want, qonnx_tensor *out)
+{
+    if (p->n_sparse_tensor_values || p->n_sequence_values || p->n_optional_values)
+        return qonnx_fail(cx, NULL, "%s: holds a sequence of what is no tensor, want %s", path,
+                          qonnx_dtype_name(want));
+    qonnx_tensor *parts = arena_array(m->arena, p->n_tensor_values + 1, sizeof *parts);
+    for (size_t i = 0; i < p->n_tensor_values; i++) {
+        const char *what = arena_printf(m->arena, "%s: tensor %zu", path, i);
+        if (!read_part(cx, m, what, p->tensor_values[i], want, &parts[i])) return false;
+    }
+    *out = bundle_make(want, parts, (int64_t)p->n_tensor_values);
+    return true;
+}
+
+static bool read_optional(qonnx_ctx *cx, Message *m, const char *path,
+                          const Onnx__OptionalProto *p, qonnx_dtype want, qonnx_tensor *out)
+{
+    qonnx_dtype inner = bundle_inner(want);
+    qonnx_tensor *part = arena_alloc(m->arena, sizeof *part);
+    bool tensor = p->tensor_value != NULL, sequence = p->sequence_value != NULL;
+    if (p->sparse_tensor_value || p->optional_value || (is_bundle(inner) ? tensor : sequence))
+        return qonnx_fail(cx, NULL, "%s: holds an optional of something else, want %s", path,
+                          qonnx_dtype_name(want));
+    if (tensor && !read_part(cx, m, path, p->tensor_value, inner, part)) return false;
+    if (sequence && !read_sequence(cx, m, path, p->sequence_value, inner, part)) return false;
+    *out = bundle_make(want, part, tensor || sequence);
+    return true;
+}
+
+/* Reads what a value of that type has; of a tensor the type may be another. */
+static bool message_of(qonnx_ctx *cx, const char *path, qonnx_dtype want, Message *m)
+{
+    bool optional = ((unsigned)want & QONNX_OPTIONAL) != 0, sequence = !optional && is_bundle(want);
+    const void *p = wire_unpack(cx, path,
+                                optional   ? &onnx__optional_proto__descriptor
+                                : sequence ? &onnx__sequence_proto__descriptor
+                                           : &onnx__tensor_proto__descriptor,
+                                m->map.data, m->map.bytes, m->arena);
+    if (!p) return false;
+    if (optional) return read_optional(cx, m, path, p, want, &m->tensor);
+    if (sequence) return read_sequence(cx, m, path, p, want, &m->tensor);
+    if (!tensor_from_proto(cx, NULL, path, p, keep, NULL, m->arena, &m->tensor)) return false;
+    return m->tensor.dtype != QONNX_STRING ||
+           qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
+}
+
+static bool message_read(qonnx_ctx *cx, const char *path, qonnx_dtype want, Message *out)
 {
     *out = (Message){0};
     if (!file_map(cx, path, &out->map)) return false;
     out->arena = arena_new();
-    const Onnx__TensorProto *t = wire_unpack(cx, path, &onnx__tensor_proto__descriptor,
-                                             out->map.data, out->map.bytes, out->arena);
-    bool ok = t && tensor_from_proto(cx, NULL, path, t, keep, NULL, out->arena, &out->tensor);
-    if (ok && out->tensor.dtype == QONNX_STRING)
-        ok = qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
+    bool ok = message_of(cx, path, want, out);
     if (!ok) message_free(out);
     return ok;
+}
+
+/* Copies a bundle into one malloc'd piece of memory. */
+static bool bundle_take(qonnx_ctx *cx, const char *path, const qonnx_tensor *t, qonnx_tensor *out)
+{
+    void *data = malloc(t->bytes ? t->bytes : 1);
+    if (!data) return qonnx_fail(cx, NULL, "%s: no memory for %zu bytes", path, t->bytes);
+    bundle_copy(data, t);
+    *out = *t;
+    out->data = data;
+    return true;
 }
 
 /* Copies the message's tensor into a malloc'd one of shape `fit` and the feed's type. */
@@ -55,34 +122,50 @@ static bool message_take(qonnx_ctx *cx, const Feed *f, const char *path, const M
     return convert_fail(cx, f, path, t->dtype, done);
 }
 
+/* What a message holds as a sample of the feed. */
+static bool pb_take(qonnx_ctx *cx, const Feed *f, const char *path, const Message *m,
+                    qonnx_tensor *out)
+{
+    Fit fit;
+    if (is_bundle(f->dtype)) return bundle_take(cx, path, &m->tensor, out);
+    return feed_fit(cx, f, path, m->tensor.dims, m->tensor.rank, false, &fit) &&
+           message_take(cx, f, path, m, &fit, out);
+}
+
 bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
     (void)row; /* there is one */
     Message m;
-    Fit fit;
-    if (!message_read(cx, path, &m)) return false;
-    bool ok = feed_fit(cx, f, path, m.tensor.dims, m.tensor.rank, false, &fit) &&
-              message_take(cx, f, path, &m, &fit, out);
+    if (!message_read(cx, path, f->dtype, &m)) return false;
+    bool ok = pb_take(cx, f, path, &m, out);
     message_free(&m);
     return ok;
 }
 
+/* Whether it is none of the three. */
 bool pb_damaged(qonnx_ctx *cx, const char *path, const FileMap *m)
 {
-    Arena *arena = arena_new();
-    bool whole = wire_unpack(cx, path, &onnx__tensor_proto__descriptor, m->data, m->bytes, arena);
-    arena_free(arena);
+    (void)cx; /* nobody asks why */
+    static const ProtobufCMessageDescriptor *const kinds[] = {&onnx__tensor_proto__descriptor,
+                                                              &onnx__sequence_proto__descriptor,
+                                                              &onnx__optional_proto__descriptor};
+    bool whole = false;
+    for (int i = 0; i < 3 && !whole; i++) {
+        Ctx *own = qonnx_ctx_new();
+        Arena *arena = arena_new();
+        whole = wire_unpack(own, path, kinds[i], m->data, m->bytes, arena);
+        arena_free(arena);
+        qonnx_ctx_free(own);
+    }
     return !whole;
 }
 
-bool pb_load(qonnx_ctx *cx, const char *path, qonnx_tensor *out)
+bool pb_load(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out)
 {
     Message m;
-    if (!message_read(cx, path, &m)) return false;
+    if (!message_read(cx, path, want, &m)) return false;
     Feed own = {.name = (char[]){"x"}, .dtype = m.tensor.dtype, .rank = -1};
-    Fit fit;
-    bool ok = feed_fit(cx, &own, path, m.tensor.dims, m.tensor.rank, false, &fit) &&
-              message_take(cx, &own, path, &m, &fit, out);
+    bool ok = pb_take(cx, &own, path, &m, out);
     message_free(&m);
     return ok;
 }

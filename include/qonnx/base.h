@@ -68,10 +68,13 @@ typedef enum qonnx_dtype {
     QONNX_UINT2 = 25,
     QONNX_INT2 = 26,
     QONNX_FLOAT6E2M3 = 27,
-    QONNX_FLOAT6E3M2 = 28
+    QONNX_FLOAT6E3M2 = 28,
+    QONNX_SEQUENCE = 64, /* added to the type of its tensors: a sequence of them */
+    QONNX_OPTIONAL = 128 /* added to a type: one of that type, or nothing */
 } qonnx_dtype;
 
-/** Bits an element takes in raw_data; 0 for strings, undefined and unknown types. [any thread] */
+/** Bits an element takes in raw_data; 0 for strings, undefined and unknown types, and for what is
+ *  no tensor. [any thread] */
 QONNX_API int qonnx_dtype_bits(qonnx_dtype t);
 
 /** ONNX's lower-case name, "float", "uint8", ...; "type 99" style names are not invented: unknown
@@ -83,7 +86,11 @@ QONNX_API const char *qonnx_dtype_name(qonnx_dtype t);
 /** The highest rank that shapes and tensors may have; a file with more is refused. */
 #define QONNX_MAX_RANK 8
 
-/** A dense, row-major tensor. Who owns `data` is said by the function that hands it over. */
+/** A dense, row-major tensor. Who owns `data` is said by the function that hands it over.
+ *
+ *  A sequence or an optional (QONNX_SEQUENCE, QONNX_OPTIONAL in dtype) has rank 1: `data` is an
+ *  array of dims[0] qonnx_tensors, what it holds, and `bytes` are those of the array and of all that
+ *  is in them. */
 typedef struct qonnx_tensor {
     qonnx_dtype dtype;
     int rank;                     /* 0: a scalar */

@@ -100,8 +100,11 @@ QONNX_API QONNX_CHECKED bool qonnx_dataset_seen(qonnx_ctx *cx, const qonnx_datas
                                                 int input, const qonnx_tensor *sample, int most,
                                                 qonnx_picture *out);
 
-/** Reads one tensor from an .npy or a TensorProto .pb file. Freed by qonnx_sample_free(t, 1). */
-QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_tensor *t);
+/** Reads one tensor from an .npy or a TensorProto .pb file, whatever its type is, unless a sequence
+ *  or an optional is wanted: that is read from a .pb file of SequenceProto or OptionalProto, and
+ *  must have that type. Freed by qonnx_sample_free(t, 1). */
+QONNX_API QONNX_CHECKED bool qonnx_tensor_load(qonnx_ctx *cx, const char *path, qonnx_dtype want,
+                                               qonnx_tensor *t);
 
 /* ---- how pictures become samples -------------------------------------------------------------
  */
