@@ -84,16 +84,17 @@ static Outcome fold_node(qonnx_ctx *cx, qonnx_node *n)
 }
 
 /* Folds what can be folded in a graph. `again` is set where the size of a result was not known yet,
- * and where the nodes of a branch have come into the graph, which nobody has looked at. */
+ * and where nodes may have come into the graph, of a branch for example, which nobody has looked at.
+ */
 static bool fold_graph(qonnx_ctx *cx, qonnx_graph *g, bool *folded, bool *again)
 {
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        bool holds_graphs = qonnx_node_subgraphs(n) > 0;
+        bool computed = !is_constant(n); /* others may come into its place */
         Outcome o = fold_node(cx, n);
         *folded |= o == FOLDED;
-        *again |= o == UNKNOWN_SIZE || (o == FOLDED && holds_graphs);
+        *again |= o == UNKNOWN_SIZE || (o == FOLDED && computed);
         if (o == FAILED) return false;
     }
     return true;

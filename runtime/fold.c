@@ -2,6 +2,7 @@
  * and of whatever the kernels run whose inputs are constant.
  */
 #include "runtime/fold.h"
+#include "ir/bundle.h"
 #include "ir/size.h"
 #include "ops/control.h"
 #include "runtime/cut.h"
@@ -280,10 +281,35 @@ void graph_fold(Ctx *cx, Graph *g)
     }
 }
 
+/* Whether what comes of the node is a constant, which a graph's output cannot be. */
+static bool makes_number(const Node *n)
+{
+    return qonnx_node_is(n, "SequenceLength") || qonnx_node_is(n, "OptionalHasElement");
+}
+
+/* Puts nodes on tensors in the place of one that reads a bundle, where it is known before the model
+ * runs what is in it. */
+static bool open_bundles(Node *n)
+{
+    Node *next, *behind = n->next;
+    bool lists = n->row && n->row->unbundle && (!n->row->lower || node_has_bundles(n));
+    for (int i = 0; lists && i < n->nin && i < 32; i++)
+        lists = !(op_lists(n) >> i & 1) || !n->in[i] || n->in[i]->data;
+    if (!lists || qonnx_model_opset(n->graph) < 13) return false;
+    if (n->out[0]->output_count && makes_number(n)) return false;
+    Ctx *quiet = ctx_quiet();
+    bool ok = n->row->unbundle(quiet, n, &next);
+    for (; ok && next != behind; next = next->next)
+        if (!node_infer(quiet, next)) break; /* as the refresh behind this will say */
+    qonnx_ctx_free(quiet);
+    return ok;
+}
+
 bool qonnx_node_fold(Ctx *cx, Node *n)
 {
     Node *next;
     if (node_choose(n, &next)) return true;
+    if (n->nout && n->out[0] && open_bundles(n)) return true;
     for (int i = 0; i < n->nout; i++)
         if (n->out[i] && n->out[i]->output_count) return false;
     return node_fold(cx, n);

@@ -77,7 +77,7 @@ static void open_bundle(Graph *g, Value *v, const Tensor *t)
  * bundle_flatten(). */
 static bool open_inputs(Ctx *cx, Graph *g, const Tensor *inputs)
 {
-    enum { MOST = 1 << 20 };
+    enum { MOST = 1 << 16 };
     int64_t leaves = 0;
     bool any = false;
     int count = g->ninput;

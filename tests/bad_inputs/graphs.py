@@ -40,24 +40,6 @@ model_row("operator set twice", r"operator set .*twice",
           edited(lambda m: m.opset_import.append(m.opset_import[0])))
 
 
-def sequence(op):
-    def make(folder):
-        info = helper.make_tensor_sequence_value_info("s", FLOAT, None)
-        m = model([helper.make_node(op, ["s"], ["y"])], [], [("y", INT64, [])])
-        m.graph.input.append(info)
-        (folder / "m.onnx").write_bytes(m.SerializeToString())
-        np.save(folder / "x.npy", np.zeros((1, 3), np.float32))
-        return ["run", folder / "m.onnx", "--data", folder / "x.npy"]
-
-    return make
-
-
-row("sequence input", r"input 's' is no tensor of numbers")(sequence("Identity"))
-row("sequence operator", r"this library cannot run operator SequenceLength \(node 'y'\)")(
-    sequence("SequenceLength"))
-
-
-
 def deconv(w, bias=None, **attributes):
     """A ConvTranspose."""
     constants = {"w": np.ones(w, np.float32)} | ({"b": np.ones(bias, np.float32)} if bias else {})
