@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = fuzz_file(data, size);
     qonnx_ctx *cx = qonnx_ctx_new();
     qonnx_tensor t = {0};
-    if (npy_load(cx, path, &t)) qonnx_sample_free(&t, 1);
+    if (npy_load(cx, path, QONNX_UNDEFINED, &t)) qonnx_sample_free(&t, 1);
     qonnx_ctx_free(cx);
     const Feed feeds[] = {
         {.name = (char[]){"x"}, .dtype = QONNX_FLOAT, .rank = 4, .dims = {1, 3, -1, -1}},
