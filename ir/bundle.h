@@ -6,7 +6,10 @@
 
 #include "ir/ir.h"
 
-static inline bool is_bundle(DType t) { return ((unsigned)t & (QONNX_SEQUENCE | QONNX_OPTIONAL)) != 0; }
+static inline bool is_bundle(DType t)
+{
+    return ((unsigned)t & (QONNX_SEQUENCE | QONNX_OPTIONAL)) != 0;
+}
 
 /* The type of the tensors in the end: itself, of a tensor. */
 static inline DType bundle_element(DType t)
@@ -36,8 +39,8 @@ int64_t bundle_leaves(const Tensor *t);
 /* Writes these in order from `to` on; returns where it ends. */
 Tensor *bundle_flatten(const Tensor *t, Tensor *to);
 
-/* Copies tensor or bundle to `to`, which has room for t->bytes. So the data of a bundle is one piece
- * of memory. `to` is aligned as malloc() has it. */
+/* Copies what a tensor or bundle holds to `to`, which has room for t->bytes and is aligned as
+ * malloc() has it. So the data of a bundle is one piece of memory. */
 void bundle_copy(void *to, const Tensor *t);
 
 #endif

@@ -38,8 +38,7 @@ static bool take(Ctx *cx, const Node *n, int64_t count)
                       MOST);
 }
 
-/* A position in a sequence of `count`: of one that is there, or with `behind`, behind the last, too.
- */
+/* A position in a sequence of `count`: of one that is there, or, with `behind`, behind the last. */
 static bool position(Ctx *cx, const Node *n, int i, int64_t count, bool behind, int *at)
 {
     const Tensor *t = n->in[i]->data;
@@ -140,7 +139,8 @@ static bool is_sequence(Ctx *cx, const Node *n, int i, DType *t)
     *t = in_dtype(n, i);
     if ((unsigned)*t & QONNX_OPTIONAL) *t = bundle_inner(*t);
     return !*t || (unsigned)*t & QONNX_SEQUENCE ||
-           qonnx_fail(cx, n, "input %d is %s, want a sequence", i, qonnx_dtype_name(in_dtype(n, i)));
+           qonnx_fail(cx, n, "input %d is %s, want a sequence", i,
+                      qonnx_dtype_name(in_dtype(n, i)));
 }
 
 /* Whether input i can be put into a sequence of that type. */
@@ -306,9 +306,11 @@ static bool split_sizes(Ctx *cx, const Node *n, int64_t size, int64_t **sizes, i
         *sizes = arena_array(a, (size_t)*count + 1, sizeof **sizes);
         if (!tensor_ints(t, *sizes, (int)*count, &given)) given = 0;
         for (int i = 0; i < given; i++)
-            if ((*sizes)[i] < 0 || __builtin_add_overflow(sum, (*sizes)[i], &sum)) sum = -1, given = 0;
-        return sum == size || qonnx_fail(cx, n, "split does not add up to %lld, the size of the axis",
-                                         (long long)size);
+            if ((*sizes)[i] < 0 || __builtin_add_overflow(sum, (*sizes)[i], &sum))
+                sum = -1, given = 0;
+        return sum == size ||
+               qonnx_fail(cx, n, "split does not add up to %lld, the size of the axis",
+                          (long long)size);
     }
     if (t && (!tensor_ints(t, &one, 1, &given) || one < 1))
         return qonnx_fail(cx, n, "split is %lld, want at least 1", (long long)one);

@@ -34,8 +34,8 @@ bool node_has_bundles(const Node *n)
     return false;
 }
 
-/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles are
- * for those that `open` them. */
+/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles
+ * are for those that `open` them. */
 static bool whole_bytes(Why *why, const char *what, int i, const Value *v, bool open)
 {
     int bits = qonnx_dtype_bits(open ? bundle_element(v->dtype) : v->dtype);

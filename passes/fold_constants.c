@@ -84,8 +84,8 @@ static Outcome fold_node(qonnx_ctx *cx, qonnx_node *n)
 }
 
 /* Folds what can be folded in a graph. `again` is set where the size of a result was not known yet,
- * and where nodes may have come into the graph, of a branch for example, which nobody has looked at.
- */
+ * and where nodes may have come into the graph, of a branch for example, which nobody has looked
+ * at. */
 static bool fold_graph(qonnx_ctx *cx, qonnx_graph *g, bool *folded, bool *again)
 {
     qonnx_node *next;

@@ -1,5 +1,5 @@
-/* frontend/data/pb.c - samples in files of TensorProto, SequenceProto and OptionalProto, the form of
- * ONNX's backend tests.
+/* frontend/data/pb.c - samples in files of TensorProto, SequenceProto and OptionalProto: the form
+ * of ONNX's backend tests.
  */
 #include "frontend/data/data.h"
 #include "frontend/tensor.h"

@@ -89,8 +89,8 @@ QONNX_API const char *qonnx_dtype_name(qonnx_dtype t);
 /** A dense, row-major tensor. Who owns `data` is said by the function that hands it over.
  *
  *  A sequence or an optional (QONNX_SEQUENCE, QONNX_OPTIONAL in dtype) has rank 1: `data` is an
- *  array of dims[0] qonnx_tensors, what it holds, and `bytes` are those of the array and of all that
- *  is in them. */
+ *  array of dims[0] qonnx_tensors, what it holds, and `bytes` are those of the array and of all
+ *  that is in them. */
 typedef struct qonnx_tensor {
     qonnx_dtype dtype;
     int rank;                     /* 0: a scalar */

@@ -248,11 +248,11 @@ QONNX_API int qonnx_node_list(const qonnx_node *n, const char *attr, int input,
 /** Makes the outputs of a node constants under their own names, and removes the node: a Constant, a
  *  Shape, a Size or a Gather of a Shape whose dimensions are known, and any node whose inputs are
  *  all constant, which the portable kernels run. An If whose condition is constant is removed, too:
- *  the nodes of the branch that is taken stand in its place, in order; and so do nodes on tensors, in
- *  that of one which reads a sequence or an optional, where it is known what is in it. False with no
- *  message recorded when that cannot be (unknown operator, subgraphs, inputs not constant, an output of the
- *  graph), and when all that was folded in this model would come to much more than its file: a note
- *  says so once. */
+ *  the nodes of the branch that is taken stand in its place, in order; and so do nodes on tensors,
+ *  in that of one which reads a sequence or an optional, where it is known what is in it. False
+ *  with no message recorded when that cannot be (unknown operator, subgraphs, inputs not constant,
+ *  an output of the graph), and when all that was folded in this model would come to much more than
+ *  its file: a note says so once. */
 QONNX_API bool qonnx_node_fold(qonnx_ctx *cx, qonnx_node *n);
 
 /* ---- values ---------------------------------------------------------------------------------- */
