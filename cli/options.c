@@ -41,8 +41,8 @@ static const Option picture_options[] = {
      "cut out of the middle: 224, 256x192 or none;\n"
      "{round=down|even} may stand behind it"},
     {"pad", 0, OPTION_TEXT, offsetof(Args, pad), "N", NULL,
-     "value around a letterbox; {at=center|end} may stand\n"
-     "behind it"},
+     "value around a letterbox, or what is smaller than the\n"
+     "crop; {at=center|end} may stand behind it"},
     {"color", 0, OPTION_TEXT, offsetof(Args, color), "rgb|bgr|gray", NULL,
      "order of the channels; default: gray for one, else RGB"},
     {"scale", 0, OPTION_TEXT, offsetof(Args, scale), "1/N", NULL,

@@ -72,6 +72,9 @@ def load(tmp_path, content):
         ("crop", "87.50%", "87.5%"),
         ("pad", "114,114,114{at=center,when=after}", "114{when=after}"),
         ("pad", "0{at=end,multiple=32}", "0{at=end,multiple=32}"),
+        ("pad", "0{at=end,width=64,height=32}", "0{at=end,width=64,height=32}"),
+        ("resize", "fit:640x640{round=even}", "fit:640{round=even}"),
+        ("resize", "least:518{multiple=14,multiple-round=down}", "least:518{multiple=14,multiple-round=down}"),
         ("color", "bgr", "bgr"),
         ("scale", "1/255", "1/255"),
         ("scale", "0.00392156862745098", "1/255"),
@@ -205,7 +208,14 @@ def without(d, *keys, **more):
         (without(VIT, size={"shortest_edge": 800, "longest_edge": 1333}, do_pad=True, size_divisor=32),
          "resize=short:800{limit=1333,limit-round=even} crop=none pad=0{at=end,when=after,multiple=32} "
          "scale=1/255 mean=0.5 std=0.5"),
-        (without(VIT, do_reduce_labels=False, do_thumbnail=None), "resize=224x224 crop=none scale=1/255 mean=0.5 std=0.5"),
+        (without(VIT, do_reduce_labels=True, do_thumbnail=None), "resize=224x224 crop=none scale=1/255 mean=0.5 std=0.5"),
+        (without(VIT, size=800, max_size=1333), # old files
+         "resize=short:800{limit=1333,limit-round=even} crop=none scale=1/255 mean=0.5 std=0.5"),
+        (without(VIT, size=800, feature_extractor_type="DetrFeatureExtractor", do_pad=True, pad_size=None),
+         "resize=short:800 crop=none scale=1/255 mean=0.5 std=0.5"),
+        (without(VIT, do_resize=False, do_rescale=False, do_convert_rgb=True), "resize=none crop=none mean=0.5 std=0.5"),
+        (without(VIT, ensure_multiple_of=1, keep_aspect_ratio=False, feature_extractor_type="DPTFeatureExtractor"),
+         "resize=224x224{multiple=1} crop=none scale=1/255 mean=0.5 std=0.5"),
         # timm, as it is and in older files at the root
         ({"architecture": "x", "pretrained_cfg": TIMM},
          f"exif=ignore resize=short:248{{filter=bicubic}} crop=224{{round=even}} scale=1/255 {IMAGENET}"),
@@ -242,12 +252,22 @@ def test_json_forms(content, text, tmp_path):
         (without(VIT, resample=9), "'resample' is none of Pillow's filters"),
         (without(VIT, do_thumbnail=True), "'do_thumbnail' is not known"),
         (without(VIT, do_center_crop=True), "'crop_size' is missing"),
+        (without(VIT, crop_size=224), "'do_center_crop' is missing"),
+        (without(VIT, "image_mean", "image_std", "do_normalize"), "'do_normalize' is missing"),
+        (without(VIT, size={"longest_edge": 640}), "'size' has 'longest_edge' alone"),
+        (without(VIT, size={"max_height": 640}), "'size' is no size"),
+        (without(VIT, keep_aspect_ratio=True), "'keep_aspect_ratio' is not known of this class"),
+        (without(VIT, ensure_multiple_of=14), "'ensure_multiple_of' is not known of this class"),
+        (without(VIT, image_processor_type="Mask2FormerImageProcessor"), "'size_divisor' is missing"),
+        (without(VIT, image_processor_type="SamImageProcessor"), "'pad_size' is missing"),
+        (without(VIT, image_processor_type="Owlv2ImageProcessor"), "'Owlv2ImageProcessor' prepares pictures in a way"),
+        (without(VIT, do_pad=True, pad_size="x"), "'pad_size' is no size"),
         (without(VIT, size={"height": 224}), "'size' has no 'height' and 'width'"),
         (without(VIT, size=1e9), "'size' is no size"),
         (without(VIT, size=2.5), "'size' is no size"),
         (without(VIT, image_mean=["a"]), "'image_mean' is no list of numbers"),
         (without(TIMM, input_size=3), "'input_size' is no list"),
-        (without(TIMM, crop_mode="border"), "'crop_mode' is neither"),
+        (without(TIMM, crop_mode="corner"), "'crop_mode' is none of"),
         (without(TIMM, crop_pct=0), "'crop_pct' is no number"),
         (without(TIMM, interpolation="random"), "'interpolation' is none of"),
         ({"resize_size": 256}, "'crop_size' is missing"),
@@ -370,10 +390,10 @@ def caffe(a):
 
 
 def yolox(a):
-    """As MMDetection's configuration has it: at the left and the top, in BGR, 0 to 255."""
+    """YOLOX's preproc: at the left and the top, in BGR, 0 to 255."""
     cv2 = pytest.importorskip("cv2")
     r = min(32 / a.shape[0], 32 / a.shape[1])
-    b = cv2.resize(a[..., ::-1], (int(a.shape[1] * r + 0.5), int(a.shape[0] * r + 0.5)), interpolation=cv2.INTER_LINEAR)
+    b = cv2.resize(a[..., ::-1], (int(a.shape[1] * r), int(a.shape[0] * r)), interpolation=cv2.INTER_LINEAR)
     out = np.full((32, 32, 3), 114, np.uint8)
     out[: b.shape[0], : b.shape[1]] = b
     return nchw(out.astype(f32))
@@ -437,6 +457,128 @@ def test_preset_tensors(preset, photos, done, tmp_path):
     for name, a in arrays.items():
         want = PRESETS[preset](a)
         assert got[name].shape == want.shape and got[name].tobytes() == want.tobytes(), name
+
+
+# ---- files of other libraries -------------------------------------------------------------------
+# Each with a function of its library's rules: the size that a picture of w x h gets, and what stands
+# around it.
+
+
+def plain(a, size, filter=Image.BILINEAR):
+    return normal(resized(a, size, filter), 0.5, 0.5)
+
+
+def timm_border(a):
+    """ResizeKeepRatio(longest=1) and CenterCropOrPad, of 32 by crop_pct 0.9, filled with the mean."""
+    h, w = a.shape[:2]
+    scale = int(32 / 0.9)
+    ratio = max(h / scale, w / scale)
+    b = resized(a, (round(w / ratio), round(h / ratio)), Image.BICUBIC)
+    h, w = b.shape[:2]
+    out = np.empty((max(h, 32), max(w, 32), 3), np.uint8)
+    out[:] = [round(255 * m) for m in MEAN]
+    y, x = max(32 - h, 0) // 2, max(32 - w, 0) // 2
+    out[y : y + h, x : x + w] = b
+    return normal(crop(out, 32, 32, "even"), MEAN, STD)
+
+
+def detr(w, h, size, limit, torchvision_limit=False):
+    """The size that get_size_with_aspect_ratio gives; torchvision's rule is another."""
+    small, large = min(w, h), max(w, h)
+    if torchvision_limit:
+        long = int(size * large / small)
+        size, long = (int(limit * size / long), limit) if long > limit else (size, long)
+    else:
+        raw = limit * small / large if large / small * size > limit else size
+        size, long = int(round(raw)), int(raw * large / small)
+    return (size, long) if w < h else (long, size)
+
+
+def yolos(a):
+    w, h = detr(a.shape[1], a.shape[0], 40, 66)
+    return plain(a, (w - w % 16, h - h % 16))
+
+
+def mask2former(a):
+    w, h = detr(a.shape[1], a.shape[0], 40, 66, torchvision_limit=True)
+    return plain(a, (-(-w // 8) * 8, -(-h // 8) * 8))
+
+
+def fits(a):
+    """get_image_size_for_max_height_width."""
+    h, w = a.shape[:2]
+    by = min(47 / h, 61 / w)
+    return plain(a, (int(w * by), int(h * by)))
+
+
+def levit(a):
+    return normal(crop(resized(a, short(a.shape[1], a.shape[0], int((256 / 224) * 28)), Image.BICUBIC), 28, 28, "down"),
+                  MEAN, STD)
+
+
+def sam(a):
+    h, w = a.shape[:2]
+    by = 48 / max(h, w)
+    b = plain(a, (int(w * by + 0.5), int(h * by + 0.5)))
+    return np.pad(b, ((0, 48 - b.shape[0]), (0, 48 - b.shape[1]), (0, 0)))
+
+
+def dpt(a):
+    """The scale that is nearer to 1; constrain_to_multiple_of."""
+    h, w = a.shape[:2]
+    by = 56 / w if abs(1 - 56 / w) < abs(1 - 42 / h) else 42 / h
+    return plain(a, (round(by * w / 14) * 14, round(by * h / 14) * 14), Image.BICUBIC)
+
+
+def mobile_vit(a):
+    b = crop(resized(a, short(a.shape[1], a.shape[0], 36), Image.BILINEAR), 32, 32, "down")
+    return b[..., ::-1].astype(f32) / f32(255)
+
+
+def of_class(name, *absent, **more):
+    return without(VIT, *absent, image_processor_type=name, **more)
+
+
+EDGES = {"shortest_edge": 40, "longest_edge": 66}
+LIBRARIES = {
+    "timm-border": (without(TIMM, input_size=[3, 32, 32], crop_mode="border"), timm_border),
+    "detr": (of_class("DetrImageProcessor", size=EDGES, do_pad=True, do_convert_annotations=True),
+             lambda a: plain(a, detr(a.shape[1], a.shape[0], 40, 66))),
+    "yolos": (of_class("YolosImageProcessor", size=EDGES, do_pad=True), yolos),
+    "mask2former": (of_class("Mask2FormerImageProcessor", size=EDGES, size_divisor=8, ignore_index=255), mask2former),
+    "fit": (without(VIT, size={"max_height": 47, "max_width": 61}), fits),
+    "levit": (of_class("LevitImageProcessor", size={"shortest_edge": 28}, do_center_crop=True, crop_size=28, resample=3,
+                       image_mean=MEAN, image_std=STD), levit),
+    "sam": (of_class("SamImageProcessor", size={"longest_edge": 48}, do_pad=True, pad_size={"height": 48, "width": 48},
+                     mask_size={"longest_edge": 12}), sam),
+    "dpt": (of_class("DPTImageProcessor", size={"height": 42, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14,
+                     resample=3, do_pad=False), dpt),
+    "mobile-vit": ({"feature_extractor_type": "MobileViTFeatureExtractor", "do_resize": True, "size": 36, "resample": 2,
+                    "do_center_crop": True, "crop_size": 32}, mobile_vit),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_library_files(library, photos, done, tmp_path):
+    """What a file of a library says gives its library's tensors, byte for byte."""
+    folder, arrays = photos
+    content, wanted = LIBRARIES[library]
+    (tmp_path / "p.json").write_text(json.dumps(content))
+    model = identity(tmp_path / "m.onnx", [1, 3, "h", "w"])
+    got = tensors(done, model, folder, tmp_path / "out", "--preprocess", tmp_path / "p.json")
+    for name, a in arrays.items():
+        want = nchw(wanted(a))
+        assert got[name].shape == want.shape and got[name].tobytes() == want.tobytes(), (name, a.shape, want.shape)
+
+
+def test_too_large_for_its_place(photos, tmp_path):
+    """Multiples, of which none fits into the letterbox; a pad that is smaller than the picture."""
+    model = identity(tmp_path / "m.onnx", [1, 3, "h", "w"])
+    for options, words in ((("--resize", "letterbox:112{multiple=32}"), "becomes 128x128, and does not fit into 112x112"),
+                           (("--resize", "64x48", "--pad", "0{width=50}"), "becomes 64x48, and does not fit into 50x48"),
+                           (("--resize", "none", "--crop", "128", "--pad", "0{multiple=100}"), "smaller than the crop")):
+        r = run_command("run", model, "--data", photos[0] / "02.png", "-o", tmp_path / "out", *options)
+        assert r.rc == 1 and words in r.stderr, (options, r.stderr)
 
 
 def test_decoding_options(done, tmp_path):
@@ -527,8 +669,7 @@ def test_integer_inputs(done, run, tmp_path):
         (["--resize", "long:48"], lambda w, h: (48, 48 * h // w) if w >= h else (48 * w // h, 48)),
         (["--resize", "short:20{round=even}"], lambda w, h: (20, round(20 * h / w)) if w < h else (round(20 * w / h), 20)),
         (["--resize", "short:20{limit=30}"],
-         lambda w, h: short(w, h, 20) if max(w, h) / min(w, h) * 20 <= 30
-         else ((30, int(30 * h / w)) if w > h else (int(30 * w / h), 30))),
+         lambda w, h: detr(w, h, 20, 30, torchvision_limit=True)),
         (["--resize", "short:20{round=half,limit=30,limit-round=half}"],
          lambda w, h: (lambda s: (int(w * s + 0.5), int(h * s + 0.5)))(min(30 / max(w, h), 20 / min(w, h)))),
         (["--resize", "none"], lambda w, h: (w, h)),

@@ -29,8 +29,13 @@ typedef enum SizeRule {
     SIZE_SHORT,    /* the shorter side to it */
     SIZE_LONG,     /* the longer side to it */
     SIZE_COVER,    /* the smallest that is nowhere smaller */
-    SIZE_LETTERBOX /* the largest that is nowhere larger, and padded to it */
+    SIZE_LETTERBOX, /* the largest that is nowhere larger, and padded to it */
+    SIZE_FIT,       /* the largest that is nowhere larger */
+    SIZE_LEAST      /* one of its sides, the one that changes the picture less */
 } SizeRule;
+
+/* How a side becomes a multiple. */
+typedef enum MultipleRounding { MULTIPLE_NEAREST, MULTIPLE_UP, MULTIPLE_DOWN } MultipleRounding;
 
 typedef struct ResizeField {
     SizeRule rule;
@@ -40,13 +45,14 @@ typedef struct ResizeField {
     Rounding round;      /* of the side that follows from the other */
     int limit;           /* SIZE_SHORT: the longer side gets at most that; 0: none */
     Rounding limit_round; /* of the shorter side, where that takes hold */
-    int multiple;        /* both sides become multiples of it, the nearest; 0 and 1: as they are */
+    int multiple;        /* both sides become multiples of it; 0 and 1: as they are */
+    MultipleRounding multiple_round; /* which ones */
 } ResizeField;
 
 typedef enum CropRule {
     CROP_AUTO, /* nothing was said: to the model's size behind a resize that covers it */
     CROP_NONE, /* nothing is cut off */
-    CROP_SIZE, /* out of the middle; what is smaller gets zeros around it */
+    CROP_SIZE, /* out of the middle; what is smaller gets the pad around it */
     CROP_SHARE /* that share of the picture, out of the middle, before it is resized */
 } CropRule;
 
@@ -65,7 +71,8 @@ typedef struct PadField {
     int count;      /* of the values: 1 for all channels, or 3 */
     PadPlace at;    /* where the picture is: in the middle, or at the left and the top */
     PadTime when;   /* PAD_AFTER: `value` is what the model sees; else it is scaled as pixels are */
-    int multiple;   /* the size is padded up to multiples of it; 0: to the letterbox's alone */
+    int multiple;   /* the size is padded up to multiples of it; 0 and 1: it is not */
+    int width, height; /* and up to that; 0: it is not */
 } PadField;
 
 typedef enum ColorField { COLOR_AUTO, COLOR_RGB, COLOR_BGR, COLOR_GRAY } ColorField;

@@ -24,6 +24,7 @@ const Preprocess preprocess_default = {.resize.filter = FILTER_BILINEAR};
 WORDS(round_word, "down", "even", "half")
 WORDS(place_word, "center", "end")
 WORDS(time_word, "before", "after")
+WORDS(multiple_word, "nearest", "up", "down")
 WORDS(color_word, "auto", "rgb", "bgr", "gray")
 WORDS(layout_word, "auto", "nchw", "nhwc")
 WORDS(exif_word, "apply", "ignore")
@@ -170,7 +171,9 @@ static const struct {
 } size_words[] = {{"short:", SIZE_SHORT, false},
                   {"long:", SIZE_LONG, false},
                   {"cover:", SIZE_COVER, true},
-                  {"letterbox:", SIZE_LETTERBOX, true}};
+                  {"letterbox:", SIZE_LETTERBOX, true},
+                  {"fit:", SIZE_FIT, true},
+                  {"least:", SIZE_LEAST, true}};
 enum { SIZE_WORDS = sizeof size_words / sizeof *size_words };
 
 static bool read_resize(Reader *r, const char *head)
@@ -350,6 +353,7 @@ static const Setting resize_settings[] = {
     {"limit", NULL, offsetof(Preprocess, resize.limit), 0, SIDE_MAX},
     {"limit-round", round_word, offsetof(Preprocess, resize.limit_round), 0, 0},
     {"multiple", NULL, offsetof(Preprocess, resize.multiple), 0, 4096},
+    {"multiple-round", multiple_word, offsetof(Preprocess, resize.multiple_round), 0, 0},
     {.name = NULL}};
 
 static const Setting crop_settings[] = {
@@ -359,6 +363,8 @@ static const Setting pad_settings[] = {
     {"at", place_word, offsetof(Preprocess, pad.at), 0, 0},
     {"when", time_word, offsetof(Preprocess, pad.when), 0, 0},
     {"multiple", NULL, offsetof(Preprocess, pad.multiple), 0, 4096},
+    {"width", NULL, offsetof(Preprocess, pad.width), 0, SIDE_MAX},
+    {"height", NULL, offsetof(Preprocess, pad.height), 0, SIDE_MAX},
     {.name = NULL}};
 
 static const Setting type_settings[] = {
@@ -377,8 +383,8 @@ static const Field fields[] = {
      .print = add_background},
     {"color", "auto, rgb, bgr or gray", PLACE(color), .word = color_word},
     {"resize",
-     "short:N, long:N, letterbox:N, cover:N, WIDTHxHEIGHT, none or auto, of 1 to 65535 pixels or "
-     "model or model/SHARE for the model's size",
+     "short:N, long:N, letterbox:N, fit:N, cover:N, least:N, WIDTHxHEIGHT, none or auto, of 1 to "
+     "65535 pixels or model or model/SHARE for the model's size",
      PLACE(resize), .read = read_resize, .print = add_resize, .settings = resize_settings},
     {"crop",
      "N, WIDTHxHEIGHT, model, model/SHARE, none, auto, or a share of the picture before it is "

@@ -18,7 +18,8 @@ static void add_resize(Line *t, const ResizeField *f)
 {
     static const char *const rules[] = {
         [SIZE_STRETCH] = "stretched to", [SIZE_SHORT] = "short side", [SIZE_LONG] = "long side",
-        [SIZE_COVER] = "to cover",       [SIZE_LETTERBOX] = "letterbox"};
+        [SIZE_COVER] = "to cover",       [SIZE_LETTERBOX] = "letterbox", [SIZE_FIT] = "to fit into",
+        [SIZE_LEAST] = "as little as can be to"};
     if (f->rule == SIZE_NONE) {
         line_add(t, ", not resized");
         return;
@@ -27,6 +28,7 @@ static void add_resize(Line *t, const ResizeField *f)
              rules[f->rule]);
     add_size(t, &f->to);
     if (f->limit) line_add(t, ", long side up to %d", f->limit);
+    if (f->multiple > 1) line_add(t, ", in multiples of %d", f->multiple);
 }
 
 /* "mean", or the number where there is one. */

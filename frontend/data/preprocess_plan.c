@@ -123,15 +123,22 @@ static size_t follow(size_t x, size_t to, size_t from, Rounding round)
     return whole((double)to * (double)x / (double)from, round);
 }
 
-/* The shorter side to n, with a limit for the longer one. torchvision and transformers compute the
- * longer side from the unrounded shorter one of their own rounding; MMCV scales both sides. */
+/* The shorter side to n, with a limit for the longer one: as torchvision has it, by the longer side
+ * that was rounded; as DETR, both by the picture's; as MMCV, which scales both sides. */
 static void size_short(const ResizeField *f, size_t small, size_t large, size_t *to_small,
                        size_t *to_large)
 {
     size_t n = (size_t)f->to.width, limit = (size_t)f->limit;
     *to_small = n;
     *to_large = follow(large, n, small, f->round);
-    if (!limit || large * n <= limit * small) return;
+    if (!limit) return;
+    if (f->limit_round == ROUND_DOWN) {
+        if (*to_large <= limit) return;
+        *to_small = follow(n, limit, *to_large, ROUND_DOWN);
+        *to_large = limit;
+        return;
+    }
+    if (large * n <= limit * small) return;
     *to_small = follow(small, limit, large, f->limit_round);
     *to_large = limit;
     if (f->limit_round != ROUND_EVEN) return;
@@ -139,26 +146,59 @@ static void size_short(const ResizeField *f, size_t small, size_t large, size_t 
     *to_large = whole(raw * (double)large / (double)small, ROUND_DOWN);
 }
 
-/* The size that covers `to`, or that fits into it: one side is `to`'s, the other follows. */
-static void size_both(const ResizeField *f, size_t width, size_t height, Resize *r)
+/* The size that covers `to`: one side is `to`'s, the other follows. */
+static void size_cover(const ResizeField *f, size_t width, size_t height, Resize *r)
 {
     size_t to_w = (size_t)f->to.width, to_h = (size_t)f->to.height;
     bool by_width = to_w * height >= to_h * width; /* scaled by the width, it covers */
-    if (f->rule == SIZE_LETTERBOX) by_width = to_w * height <= to_h * width;
     size_t to = by_width ? to_w : to_h, from = by_width ? width : height;
     size_t other = by_width ? height : width, follows;
-    double by = f->rule == SIZE_COVER ? (double)other / ((double)from / (double)to)
-                                      : (double)other * ((double)to / (double)from);
-    if (f->round == ROUND_EVEN) follows = whole(by, ROUND_EVEN); /* timm's, Ultralytics' */
-    else follows = follow(other, to, from, f->round);
+    if (f->round == ROUND_EVEN) /* timm's */
+        follows = whole((double)other / ((double)from / (double)to), ROUND_EVEN);
+    else
+        follows = follow(other, to, from, f->round);
     r->width = by_width ? to : follows;
     r->height = by_width ? follows : to;
 }
 
-static size_t to_multiple(size_t side, int multiple)
+/* The size that fits into `to`. Libraries multiply both sides by one factor, in double, and cut
+ * off (YOLOX, transformers) or round (Ultralytics, MMCV): cut off, the side that should be `to`'s
+ * may be 1 less. timm divides by the inverse, and rounds. */
+static void size_fit(const ResizeField *f, size_t width, size_t height, Resize *r)
 {
-    if (multiple < 2) return side;
-    return whole(rint((double)side / multiple), ROUND_DOWN) * (size_t)multiple;
+    double across = (double)f->to.width / (double)width;
+    double down = (double)f->to.height / (double)height, by = across < down ? across : down;
+    double x = (double)width * by, y = (double)height * by;
+    if (f->rule == SIZE_FIT && f->round == ROUND_EVEN) {
+        across = (double)width / f->to.width;
+        down = (double)height / f->to.height;
+        by = across > down ? across : down;
+        x = (double)width / by;
+        y = (double)height / by;
+    }
+    r->width = whole(x, f->round);
+    r->height = whole(y, f->round);
+}
+
+static size_t to_multiple(const ResizeField *f, double side)
+{
+    double n = side / f->multiple;
+    n = f->multiple_round == MULTIPLE_NEAREST ? rint(n)
+        : f->multiple_round == MULTIPLE_UP    ? ceil(n)
+                                              : floor(n);
+    return whole(n, ROUND_DOWN) * (size_t)f->multiple;
+}
+
+/* Scaled by what is nearer to 1 of the two that make a side `to`'s: DPT's rule, which rounds to
+ * multiples what was not rounded before. */
+static void size_least(const ResizeField *f, size_t width, size_t height, Resize *r)
+{
+    double across = (double)f->to.width / (double)width;
+    double down = (double)f->to.height / (double)height;
+    double by = fabs(1 - across) < fabs(1 - down) ? across : down;
+    double x = by * (double)width, y = by * (double)height;
+    r->width = f->multiple > 1 ? to_multiple(f, x) : whole(x, f->round);
+    r->height = f->multiple > 1 ? to_multiple(f, y) : whole(y, f->round);
 }
 
 static void plan_resize(const ResizeField *f, size_t width, size_t height, Resize *r)
@@ -169,13 +209,17 @@ static void plan_resize(const ResizeField *f, size_t width, size_t height, Resiz
     size_t shorter = width <= height ? width : height, longer = width <= height ? height : width;
     if (f->rule == SIZE_STRETCH) r->width = (size_t)f->to.width, r->height = (size_t)f->to.height;
     if (f->rule == SIZE_SHORT) size_short(f, shorter, longer, small, large);
-    if (f->rule == SIZE_COVER || f->rule == SIZE_LETTERBOX) size_both(f, width, height, r);
+    if (f->rule == SIZE_COVER) size_cover(f, width, height, r);
+    if (f->rule == SIZE_LETTERBOX || f->rule == SIZE_FIT) size_fit(f, width, height, r);
+    if (f->rule == SIZE_LEAST) size_least(f, width, height, r);
     if (f->rule == SIZE_LONG) {
         *small = follow(shorter, (size_t)f->to.width, longer, f->round);
         *large = (size_t)f->to.width;
     }
-    r->width = to_multiple(r->width, f->multiple);
-    r->height = to_multiple(r->height, f->multiple);
+    if (f->multiple > 1 && f->rule != SIZE_LEAST) {
+        r->width = to_multiple(f, (double)r->width);
+        r->height = to_multiple(f, (double)r->height);
+    }
 }
 
 /* Where `to` of `side` pixels are: from *start on, `*part` of them, behind *before that are not of
@@ -191,16 +235,24 @@ static void plan_crop(size_t side, size_t to, Rounding round, size_t *start, siz
     *before = round == ROUND_DOWN ? (less + 1) / 2 : less / 2;
 }
 
-/* Puts the picture into a larger one. */
-static void plan_pad(const PadField *pad, Plan *plan, size_t width, size_t height)
+/* Puts the picture into one that is as large or larger. */
+static bool plan_pad(qonnx_ctx *cx, const char *path, const PadField *pad, Plan *plan, size_t width,
+                     size_t height)
 {
+    if (width < plan->width || height < plan->height)
+        return qonnx_fail(cx, NULL, "%s: picture becomes %zux%zu, and does not fit into %zux%zu",
+                          path, plan->width, plan->height, width, height);
+    bool bordered = plan->resize.columns < plan->width || plan->resize.rows < plan->height;
+    if (bordered && !plan->padded && (width > plan->width || height > plan->height))
+        return qonnx_fail(cx, NULL, "%s: picture is smaller than the crop, and the pad behind that "
+                                    "is another", path);
     if (pad->at == PAD_CENTER) {
         plan->x += (width - plan->width) / 2;
         plan->y += (height - plan->height) / 2;
     }
     plan->width = width;
     plan->height = height;
-    plan->padded = true;
+    return plan->padded = true;
 }
 
 static size_t next_multiple(size_t side, int multiple)
@@ -223,6 +275,22 @@ static bool refuse_size(qonnx_ctx *cx, const Target *t, const char *path, size_t
                       path, width, height, becomes, t->feed->name, w, h);
 }
 
+/* All that is put around the picture. */
+static bool plan_pads(qonnx_ctx *cx, const Preprocess *p, const char *path, Plan *plan)
+{
+    const PadField *pad = &p->pad;
+    const Extent *box = &p->resize.to;
+    if (p->resize.rule == SIZE_LETTERBOX &&
+        !plan_pad(cx, path, pad, plan, (size_t)box->width, (size_t)box->height))
+        return false;
+    size_t width = next_multiple(plan->width, pad->multiple);
+    size_t height = next_multiple(plan->height, pad->multiple);
+    if (pad->multiple > 1 && !plan_pad(cx, path, pad, plan, width, height)) return false;
+    if (!pad->width && !pad->height) return true;
+    return plan_pad(cx, path, pad, plan, pad->width ? (size_t)pad->width : plan->width,
+                    pad->height ? (size_t)pad->height : plan->height);
+}
+
 bool preprocess_plan(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path,
                      size_t width, size_t height, Plan *plan)
 {
@@ -240,11 +308,9 @@ bool preprocess_plan(qonnx_ctx *cx, const Preprocess *p, const Target *t, const 
     plan->height = cuts ? (size_t)p->crop.to.height : r->height;
     plan_crop(r->width, plan->width, p->crop.round, &r->left, &r->columns, &plan->x);
     plan_crop(r->height, plan->height, p->crop.round, &r->top, &r->rows, &plan->y);
-    if (p->resize.rule == SIZE_LETTERBOX)
-        plan_pad(&p->pad, plan, (size_t)p->resize.to.width, (size_t)p->resize.to.height);
-    if (p->pad.multiple > 1)
-        plan_pad(&p->pad, plan, next_multiple(plan->width, p->pad.multiple),
-                 next_multiple(plan->height, p->pad.multiple));
+    /* Around what is smaller than the crop, where the pad has no size of its own. */
+    plan->padded = p->pad.count && p->pad.multiple < 2 && !p->pad.width && !p->pad.height;
+    if (!plan_pads(cx, p, path, plan)) return false;
     if ((t->width >= 0 && (size_t)t->width != plan->width) ||
         (t->height >= 0 && (size_t)t->height != plan->height))
         return refuse_size(cx, t, path, width, height, plan);
