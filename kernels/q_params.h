@@ -96,9 +96,11 @@ typedef struct q_table_p {
 typedef struct q_softmax_p {
     int32_t outer, count, inner; /* over `count`, whose elements are `inner` apart */
     int32_t x_signed;
-    int32_t y_zero; /* 0 for uint8, -128 for int8, with y's scale 1/256 */
+    int32_t y_zero;
+    int32_t inverse; /* of y's scale, which is 1 / inverse: 256 where y_zero is the least integer */
+    int32_t most;    /* that is added to y_zero */
 } q_softmax_p;
 /* q_softmax(p, x, table, y): table is uint32 [256]: rint(2^23 * exp(-i * sx)), by the distance i to
- * the largest value; y = S(round half even(256 * e / sum) + y_zero) */
+ * the largest value; y = S(round half even(inverse * e / sum) + y_zero) */
 
 #endif

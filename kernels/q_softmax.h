@@ -1,6 +1,6 @@
 /* kernels/q_softmax.h - softmax of 8-bit values by a table of exponentials, exact in integers.
  *
- * y = S(round half even(256 * e / sum) + y_zero), e = table[greatest - x].
+ * y = S(round half even(inverse * e / sum) + y_zero), e = table[greatest - x].
  */
 #ifndef KERNELS_Q_SOFTMAX_H
 #define KERNELS_Q_SOFTMAX_H
@@ -20,16 +20,16 @@ KERNEL void q_softmax_run(const q_softmax_p *restrict p, const uint8_t *restrict
     }
     for (ptrdiff_t i = 0; i < p->count; i++) sum += table[most - (x[i * p->inner] ^ flip)];
     for (ptrdiff_t i = 0; i < p->count; i++) {
-        const uint64_t e = (uint64_t)table[most - (x[i * p->inner] ^ flip)] * 256;
+        const uint64_t e = (uint64_t)table[most - (x[i * p->inner] ^ flip)] * (uint64_t)p->inverse;
         uint64_t q = e / sum;
         const uint64_t twice = (e - q * sum) * 2;
         q += twice > sum || (twice == sum && (q & 1));
-        y[i * p->inner] = (uint8_t)((q < 255 ? (int32_t)q : 255) + p->y_zero);
+        y[i * p->inner] = (uint8_t)((q < (uint64_t)p->most ? (int32_t)q : p->most) + p->y_zero);
     }
 }
 
 KERNEL_RUN void q_softmax(const q_softmax_p *restrict p, const void *restrict x,
-                      const uint32_t *restrict table, void *restrict y)
+                          const uint32_t *restrict table, void *restrict y)
 {
     const ptrdiff_t step = (ptrdiff_t)p->count * p->inner;
     for (ptrdiff_t o = 0; o < p->outer; o++)

@@ -23,13 +23,11 @@ static int triples(const Node *n, const QLinear *k)
     return k->out < k->first ? (n->nin - k->first) / 3 : (k->out - k->first) / 3;
 }
 
-/* A node in front of `before` whose output, a new value, is returned. */
-static Value *put(Node *before, const char *op, Value **in, int nin)
+Value *node_put(Graph *g, Node *before, const char *op, Value **in, int nin, const char *name)
 {
-    Graph *g = before->graph;
-    Value *y = qonnx_graph_add_value(g, before->out[0]->name);
+    Value *y = qonnx_graph_add_value(g, name);
     while (nin && !in[nin - 1]) nin--;
-    qonnx_graph_add_node(g, before, op, "", before->name, in, nin, &y, 1);
+    qonnx_graph_add_node(g, before, op, "", name, in, nin, &y, 1);
     return y;
 }
 
@@ -61,11 +59,11 @@ bool qlinear_spread(Node *n)
     for (int i = 0; i < leading; i++) in[i] = qonnx_node_input(n, i);
     for (int i = 0; i < count; i++) {
         const int at = s->first + 3 * i;
-        in[leading + i] =
-            put(n, "DequantizeLinear",
-                (Value *[]){n->in[at], n->in[at + 1], qonnx_node_input(n, at + 2)}, 3);
+        in[leading + i] = node_put(
+            n->graph, n, "DequantizeLinear",
+            (Value *[]){n->in[at], n->in[at + 1], qonnx_node_input(n, at + 2)}, 3, n->out[0]->name);
     }
-    Value *y = put(n, name, in, leading + count), *to = n->out[0];
+    Value *to = n->out[0], *y = node_put(n->graph, n, name, in, leading + count, to->name);
     Node *plain = y->def;
     plain->attrs = n->attrs;
     plain->nattr = plain->attr_cap = n->nattr;

@@ -22,12 +22,12 @@ typedef struct QuantParams {
 
 /* What a quantized node knows beside its operands. */
 struct QuantNode {
-    QuantParams *in;       /* [nin] of activations */
+    QuantParams *in; /* [nin] of activations */
     QuantParams out;
-    const float *weight;   /* scales of the weight, [nweight]; NULL: no weight */
-    int nweight;           /* 1, or one an output channel */
-    float lo, hi;          /* fused Relu or Clip, in real numbers; infinite for none */
-    bool pairs;            /* stood between pairs of QuantizeLinear and DequantizeLinear */
+    const float *weight; /* scales of the weight, [nweight]; NULL: no weight */
+    int nweight;         /* 1, or one an output channel */
+    float lo, hi;        /* fused Relu or Clip, in real numbers; infinite for none */
+    bool pairs;          /* stood between pairs of QuantizeLinear and DequantizeLinear */
 };
 
 /* Makes quantized nodes of QDQ groups and of QLinear operators, wherever the result is the same
@@ -38,6 +38,12 @@ void fuse_qdq(Graph *g);
 /* Puts DequantizeLinear, the operator and QuantizeLinear in the place of a QLinear operator that is
  * none of those (qlinear.c). False: it is no such operator. */
 bool qlinear_spread(Node *n);
+
+/* Makes of com.microsoft's operators what they are in other words (plain.c), in all graphs of the
+ * model. */
+void graph_make_plain(Graph *g);
+/* A node of ONNX in front of `before`, NULL: the last, whose output, a new value, is returned. */
+Value *node_put(Graph *g, Node *before, const char *op, Value **in, int nin, const char *name);
 
 /* Parameters from a constant scale and zero point (NULL: 0, of uint8). False where there are
  * several or they are not constant, or the type has not 8 bits. */

@@ -131,10 +131,32 @@ static bool is_probability(const QuantParams *p)
     return p->scale == 1.0f / 256 && p->zero == (p->dtype == QONNX_INT8 ? -128 : 0);
 }
 
+/* What ONNX Runtime's kernel takes for 1 / scale. */
+static int32_t softmax_inverse(const QuantParams *p)
+{
+    float inverse = floorf(1.0f / p->scale);
+    return inverse >= 1 && inverse <= 1 << 20 ? (int32_t)inverse : 0;
+}
+
+/* A group of other parameters stays in float, which is what it says; a QLinearSoftmax is that
+ * kernel. */
 static bool softmax_form(const Node *n, QuantNode *q)
 {
-    (void)n;
-    return is_probability(&q->out);
+    bool own = !strcmp(n->op, "QLinearSoftmax") && q->out.dtype == q->in[0].dtype;
+    return is_probability(&q->out) || (own && softmax_inverse(&q->out));
+}
+
+/* QLinearSoftmax of an old operator set goes over all axes from one on. */
+static bool flat_params(Lower *l, const Node *n, f_softmax_p *p, Layout *at)
+{
+    const Shape *x = in_shape(n, 0);
+    int axis;
+    if (qonnx_node_int(n, "opset", 13) >= 13) return softmax_params(l, n, p, at);
+    if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", 1), x->rank, &axis)) return false;
+    *at = PLAIN;
+    *p = (f_softmax_p){(int32_t)shape_product(x, 0, axis), (int32_t)shape_product(x, axis, x->rank),
+                       1, 0};
+    return true;
 }
 
 static bool softmax_integers(Lower *l, Node *n)
@@ -142,8 +164,13 @@ static bool softmax_integers(Lower *l, Node *n)
     const QuantNode *q = n->quant;
     f_softmax_p f;
     Layout at;
-    if (!softmax_params(l, n, &f, &at)) return false;
-    q_softmax_p p = {f.outer, f.count, f.inner, quant_signed(q->in[0].dtype), q->out.zero};
+    int lo, hi;
+    if (!flat_params(l, n, &f, &at)) return false;
+    quant_limits(q->out.dtype, &lo, &hi);
+    q_softmax_p p = {f.outer,         f.count,
+                     f.inner,         quant_signed(q->in[0].dtype),
+                     q->out.zero,     is_probability(&q->out) ? 256 : softmax_inverse(&q->out),
+                     hi - q->out.zero};
     uint32_t *table = lower_array(l, 256, sizeof *table);
     for (int i = 0; i < 256; i++)
         table[i] = (uint32_t)rint(ldexp(exp(-i * (double)q->in[0].scale), 23));

@@ -1,6 +1,7 @@
-/* ops/attention_microsoft.c - com.microsoft's Attention, which projects its input, and
- * MultiHeadAttention. */
+/* ops/attention_microsoft.c - com.microsoft's Attention and QAttention, which project their input,
+ * and MultiHeadAttention. */
 #include "ops/attend.h"
+#include "ops/integers.h"
 #include "ops/product.h"
 #include <float.h>
 #include <math.h>
@@ -79,7 +80,7 @@ static Grid bias_of(Lower *l, Node *n, const Attend *a, int mask, int bias, int6
     Grid g = grid_join(l, n, F_ADD, mask_bias(l, n, mask, a), causal_bias(l, n, a, past));
     const int64_t dims[4] = {a->batch, a->heads, a->queries, a->keys};
     int64_t own[4];
-    if (!qonnx_node_input(n, bias) || !grid_check(l->cx, n, bias, dims, own)) return g;
+    if (bias < 0 || !qonnx_node_input(n, bias) || !grid_check(l->cx, n, bias, dims, own)) return g;
     return grid_join(l, n, F_ADD, g, grid_input(l, n, bias, own));
 }
 
@@ -97,9 +98,23 @@ static void attend_rows(Lower *l, Node *n, Attend *a)
     heads_to_rows(l, n, a, y, lower_out(l, n->out[0], PLAIN));
 }
 
-/* ---- Attention ------------------------------------------------------------------------------- */
+/* ---- Attention, QAttention ------------------------------------------------------------------- */
 
-enum { INPUT, WEIGHTS, BIAS, MASK, PAST, SCORES, PAST_LENGTH };
+enum { INPUT, WEIGHTS, BIAS };
+
+/* The other inputs, which in QAttention lie between those of its integers; -1: it has none. */
+typedef struct Others {
+    int mask, past, scores, past_length;
+} Others;
+
+static bool is_quantized(const Node *n) { return !strcmp(n->op, "QAttention"); }
+
+static Others others_of(const Node *n)
+{
+    return is_quantized(n) ? (Others){5, 8, -1, -1} : (Others){3, 4, 5, 6};
+}
+
+static const Value *given(const Node *n, int i) { return i < 0 ? NULL : qonnx_node_input(n, i); }
 
 /* Its sizes, -1 where open. */
 typedef struct Projected {
@@ -134,13 +149,15 @@ static bool parts_of(Ctx *cx, const Node *n, Projected *p)
 
 static bool projected_sizes(Ctx *cx, const Node *n, Projected *p)
 {
-    const Shape *x = in_shape(n, INPUT), *past = in_shape(n, PAST);
+    const Others o = others_of(n);
+    const Shape *x = in_shape(n, INPUT), *past = in_shape(n, o.past);
     Attend *a = &p->a;
-    *p = (Projected){.past = qonnx_node_input(n, PAST) ? -1 : 0};
+    *p = (Projected){.past = given(n, o.past) ? -1 : 0};
     a->heads = a->kv_heads = qonnx_node_int(n, "num_heads", 0);
     if (!attend_check_heads(cx, n, "num_heads", a->heads) || !check_rank(cx, n, INPUT, 3, 3) ||
         !check_rank(cx, n, WEIGHTS, 2, 2) || !check_rank(cx, n, BIAS, 1, 1) ||
-        !check_rank(cx, n, PAST, 5, 5) || !check_rank(cx, n, SCORES, 4, 4) || !parts_of(cx, n, p))
+        !check_rank(cx, n, o.past, 5, 5) || (o.scores >= 0 && !check_rank(cx, n, o.scores, 4, 4)) ||
+        !parts_of(cx, n, p))
         return false;
     for (int i = 0; i < 3; i += 2)
         if (p->parts[i] >= 0 && p->parts[i] % a->heads)
@@ -153,7 +170,7 @@ static bool projected_sizes(Ctx *cx, const Node *n, Projected *p)
     a->v_size = open_part(p->parts[2], a->heads);
     if (past) p->past = past->dim[3];
     a->keys = open_plus(p->past, a->queries);
-    bool stacked = qonnx_node_input(n, PAST) || n->nout > 1;
+    bool stacked = given(n, o.past) || n->nout > 1;
     if (stacked && !sizes_agree(a->size, a->v_size))
         return qonnx_fail(cx, n,
                           "past and present want keys and values of one size, not %lld and "
@@ -166,19 +183,21 @@ static bool projected_check(Ctx *cx, const Node *n, const Projected *p)
 {
     const Attend *a = &p->a;
     const int64_t dims[4] = {a->batch, a->heads, a->queries, a->keys};
-    int64_t own[4];
-    return check_dim(cx, n, WEIGHTS, 0, p->inside) &&
-           check_dim(cx, n, BIAS, 0, open_plus(open_times(2, p->parts[0]), p->parts[2])) &&
-           check_dim(cx, n, PAST, 0, 2) && check_dim(cx, n, PAST, 1, a->batch) &&
-           check_dim(cx, n, PAST, 2, a->heads) && check_dim(cx, n, PAST, 4, a->size) &&
-           mask_check(cx, n, MASK, a) && grid_check(cx, n, SCORES, dims, own);
+    const Others o = others_of(n);
+    int64_t own[4], columns = open_plus(open_times(2, p->parts[0]), p->parts[2]);
+    return check_dim(cx, n, WEIGHTS, 0, p->inside) && check_dim(cx, n, BIAS, 0, columns) &&
+           check_dim(cx, n, o.past, 0, 2) && check_dim(cx, n, o.past, 1, a->batch) &&
+           check_dim(cx, n, o.past, 2, a->heads) && check_dim(cx, n, o.past, 4, a->size) &&
+           mask_check(cx, n, o.mask, a) &&
+           (o.scores < 0 || grid_check(cx, n, o.scores, dims, own)) &&
+           (!is_quantized(n) || integers_columns(cx, n, columns));
 }
 
 static bool projected_shape(Ctx *cx, Node *n)
 {
     Projected p;
     const Attend *a = &p.a;
-    DType t = in_dtype(n, INPUT);
+    DType t = is_quantized(n) ? QONNX_FLOAT : in_dtype(n, INPUT);
     if (!projected_sizes(cx, n, &p) || !projected_check(cx, n, &p)) return false;
     if (!in_shape(n, INPUT)) return out_shape(cx, n, 0, t, NULL);
     const Shape y = {.rank = 3, .dim = {a->batch, a->queries, p.parts[2]}};
@@ -195,17 +214,21 @@ static bool plain_takes(Why *why, const Node *n, int mask)
         if (qonnx_node_int(n, other[i], 0))
             return why_not(why, "%s 1, this library runs 0 only", other[i]);
     for (int i = 0; i < n->nin; i++)
-        if (!takes_type(why, n, i, i == mask ? QONNX_INT32 : QONNX_FLOAT)) return false;
+        if (!is_quantized(n) && !takes_type(why, n, i, i == mask ? QONNX_INT32 : QONNX_FLOAT))
+            return false;
     return true;
 }
 
 static bool projected_takes(Why *why, const Node *n)
 {
-    if (qonnx_node_input(n, PAST_LENGTH)) return why_not(why, "it has past_sequence_length");
-    return plain_takes(why, n, MASK);
+    const Others o = others_of(n);
+    if (given(n, o.past_length)) return why_not(why, "it has past_sequence_length");
+    if (!plain_takes(why, n, o.mask)) return false;
+    return !is_quantized(n) || (integers_takes(why, n) && takes_type(why, n, o.mask, QONNX_INT32) &&
+                                takes_type(why, n, o.past, QONNX_FLOAT));
 }
 
-/* input * weights + bias. */
+/* input * weights + bias; NULL on failure. */
 static Buf *projection(Lower *l, Node *n, const Projected *p)
 {
     int64_t rows = p->a.batch * p->a.queries, columns = in_shape(n, WEIGHTS)->dim[1];
@@ -213,6 +236,7 @@ static Buf *projection(Lower *l, Node *n, const Projected *p)
     Buf *in[3] = {lower_in(l, n, INPUT, PLAIN), lower_in(l, n, WEIGHTS, PLAIN),
                   lower_in(l, n, BIAS, PLAIN)};
     Grid y = {lower_temp(l, (size_t)(rows * columns) * sizeof(float)), {1, 1, rows, columns}};
+    if (is_quantized(n)) return integers_product(l, n, y.buf) ? y.buf : NULL;
     if (n->in[WEIGHTS]->data) {
         lower_call(l, n, "f_gemm", &g, in, 3, y.buf);
         return y.buf;
@@ -237,7 +261,7 @@ static Heads projected_keys(Lower *l, Node *n, const Projected *p, Buf *product,
     int64_t size = i == 1 ? a->size : a->v_size, row = 2 * p->parts[0] + p->parts[2];
     int64_t each = a->batch * a->heads * p->past * size;
     Heads h = {product, a->queries * row, size, row, i * p->parts[0]};
-    Buf *past = lower_in(l, n, PAST, PLAIN), *some = NULL;
+    Buf *past = lower_in(l, n, others_of(n).past, PLAIN), *some = NULL;
     if (past && each) {
         const int64_t one = 1;
         some = lower_temp(l, (size_t)each * sizeof(float));
@@ -256,10 +280,11 @@ static bool projected_lower(Lower *l, Node *n)
     if (!attend_fits(l->cx, n, "projections", (int64_t[]){1, a->batch, a->queries, row}))
         return false;
     Buf *product = projection(l, n, &p);
+    if (!product) return false;
     a->q = (Heads){product, a->queries * row, a->size, row, 0};
     a->k = projected_keys(l, n, &p, product, 1);
     a->v = projected_keys(l, n, &p, product, 2);
-    a->bias = bias_of(l, n, a, MASK, SCORES, p.past);
+    a->bias = bias_of(l, n, a, others_of(n).mask, others_of(n).scores, p.past);
     attend_rows(l, n, a);
     if (!out_used(n, 1)) return true;
     Buf *present = lower_out(l, n->out[1], PLAIN);
@@ -449,6 +474,8 @@ static int64_t multi_work(const Node *n)
 const Op ops_attention_microsoft[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
     {"Attention", 2, 7, projected_shape, RULE_FLOAT, NULL, projected_lower, projected_macs,
+     .takes = projected_takes, .work = projected_work, .domain = "com.microsoft"},
+    {"QAttention", 5, 9, projected_shape, RULE_FLOAT, NULL, projected_lower, projected_macs,
      .takes = projected_takes, .work = projected_work, .domain = "com.microsoft"},
     {"MultiHeadAttention", 1, 10, multi_shape, RULE_FLOAT, NULL, multi_lower, multi_macs,
      .takes = multi_takes, .work = multi_work, .domain = "com.microsoft"},

@@ -33,6 +33,7 @@ static const Integers forms[] = {
     {"DynamicQuantizeMatMul", TO_FLOAT, false, true, 0, NONE, NONE, 1, 3, 2, 4, NONE, NONE, NONE},
     {"QLinearMatMul", TO_BYTES, false, false, 0, 2, 1, 3, 5, 4, NONE, NONE, 6, 7},
     {"QGemm", TO_BYTES, false, false, 0, 2, 1, 3, 5, 4, NONE, 6, 7, 8},
+    {"QAttention", TO_FLOAT, false, false, 0, 6, 3, 1, 7, 4, 2, NONE, NONE, NONE},
     {"ConvInteger", SUMS, true, false, 0, 2, NONE, 1, 3, NONE, NONE, NONE, NONE, NONE},
     {"QLinearConv", TO_BYTES, true, false, 0, 2, 1, 3, 5, 4, NONE, 8, 6, 7},
 };
@@ -106,6 +107,15 @@ static bool conv_result(Ctx *cx, const Node *n, const Integers *f, Shape *y)
     return true;
 }
 
+bool integers_columns(Ctx *cx, const Node *n, int64_t columns)
+{
+    const Integers *f = form_of(n);
+    return same_type(cx, n, f->a, f->azero) && same_type(cx, n, f->b, f->bzero) &&
+           fits_columns(cx, n, f->bscale, "scales", columns) &&
+           fits_columns(cx, n, f->bias, "numbers of bias", columns) &&
+           fits_columns(cx, n, f->integers, "numbers of bias", columns);
+}
+
 static bool integers_shape(Ctx *cx, Node *n)
 {
     const Integers *f = form_of(n);
@@ -122,9 +132,7 @@ static bool integers_shape(Ctx *cx, Node *n)
         return qonnx_fail(cx, n, "operands of rank %d and %d, want 2", a->rank, b->rank);
     if (!(f->conv ? conv_result(cx, n, f, &y) : matmul_result(cx, n, a, b, &y))) return false;
     int64_t columns = f->conv ? y.dim[1] : b->rank > 1 && y.rank ? y.dim[y.rank - 1] : 1;
-    bool ok = fits_columns(cx, n, f->bscale, "scales", columns) &&
-              fits_columns(cx, n, f->bias, "numbers of bias", columns) &&
-              fits_columns(cx, n, f->integers, "numbers of bias", columns) &&
+    bool ok = integers_columns(cx, n, columns) &&
               (!f->conv || (fits_columns(cx, n, f->azero, "zero points of the input", 1) &&
                             fits_columns(cx, n, f->bzero, "zero points", columns)));
     return ok && out_shape(cx, n, 0, t, &y);
@@ -142,7 +150,7 @@ static int64_t integers_macs(const Node *n)
     return count_work(out, k < 0 ? 1 : k);
 }
 
-static bool integers_takes(Why *why, const Node *n)
+bool integers_takes(Why *why, const Node *n)
 {
     enum { BYTES = 1u << QONNX_UINT8 | 1u << QONNX_INT8 };
     const Integers *f = form_of(n);
@@ -173,14 +181,13 @@ static Buf *lower_added(Lower *l, const Node *n, int i, int64_t columns)
     return to;
 }
 
-/* The result of `rows` rows of sums, in that layout; `ascale`: the scale of operand a. */
-static void finish(Lower *l, Node *n, Buf *sums, int64_t rows, int64_t columns, Buf *ascale,
-                   Layout at)
+/* The result of `rows` rows of sums; `ascale`: the scale of operand a. */
+static void finish(Lower *l, Node *n, Buf *sums, int64_t rows, int64_t columns, Buf *ascale, Buf *y)
 {
     const Integers *f = form_of(n);
     float alpha = qonnx_node_float(n, "alpha", 1);
     bool each = f->bscale >= 0 && numbers(n, f->bscale) != 1;
-    Buf *scales = lower_operand(l, n, f->bscale), *y = lower_out(l, n->out[0], at);
+    Buf *scales = lower_operand(l, n, f->bscale);
     if (result_of(n) == TO_FLOAT) {
         q_to_float_p p = {1, (int32_t)rows, (int32_t)columns, each, 0, alpha};
         Buf *in[5] = {sums, lower_added(l, n, f->integers, columns), ascale, scales,
@@ -263,7 +270,7 @@ static bool zero_steps(Lower *l, const Node *n, int i, int64_t each, int64_t bat
                       (long long)each);
 }
 
-static bool product_lower(Lower *l, Node *n)
+bool integers_product(Lower *l, Node *n, Buf *result)
 {
     const Integers *f = form_of(n);
     const Shape *a = in_shape(n, f->a), *b = in_shape(n, f->b), *y = &n->out[0]->shape;
@@ -303,11 +310,15 @@ static bool product_lower(Lower *l, Node *n)
         return false;
     Buf *in[4] = {left.x, right, left.zero, lower_operand(l, n, f->bzero)};
     bool last = f->result == SUMS;
-    Buf *sums = last ? lower_out(l, n->out[0], PLAIN)
-                     : lower_temp(l, (size_t)batch * (size_t)m * (size_t)columns * 4);
+    Buf *sums = last ? result : lower_temp(l, (size_t)batch * (size_t)m * (size_t)columns * 4);
     lower_products(l, n, &p, constant, in, sums);
-    if (!last) finish(l, n, sums, batch * m, columns, left.scale, PLAIN);
+    if (!last) finish(l, n, sums, batch * m, columns, left.scale, result);
     return true;
+}
+
+static bool product_lower(Lower *l, Node *n)
+{
+    return integers_product(l, n, lower_out(l, n->out[0], PLAIN));
 }
 
 /* ---- convolutions ---------------------------------------------------------------------------- */
@@ -380,7 +391,8 @@ static bool conv_sums_lower(Lower *l, Node *n)
     lower_call(l, n, "q_conv_zeros", &z,
                (Buf *[]){sums, made[1], x_zero, lower_operand(l, n, f->bzero)}, 4, exact);
     if (f->result != SUMS)
-        finish(l, n, exact, pixels, channels, lower_operand(l, n, f->ascale), LAST);
+        finish(l, n, exact, pixels, channels, lower_operand(l, n, f->ascale),
+               lower_out(l, n->out[0], LAST));
     return true;
 }
 

@@ -18,4 +18,10 @@ Left lower_dynamic(Lower *l, const Node *n, Buf *x, Buf *lengths, q_range_p rang
 void lower_products(Lower *l, const Node *n, const q_matmul_p *p, bool constant, Buf *const in[4],
                     Buf *sums);
 
+/* For QAttention, whose projection is such a product: whether the operands fit so many columns, a
+ * message where not; whether they have types that run; the product, into `result`. */
+bool integers_columns(Ctx *cx, const Node *n, int64_t columns);
+bool integers_takes(Why *why, const Node *n);
+bool integers_product(Lower *l, Node *n, Buf *result);
+
 #endif

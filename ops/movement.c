@@ -33,13 +33,30 @@ static bool transpose_shape(Ctx *cx, Node *n)
 
 static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
 
+/* Whether the result lies in memory as the input does, being of layout `to` where that is of layout
+ * `from`: the channels go behind the other axes, or in front of them. */
+static bool transpose_is_view(const int *perm, int rank, Layout from, Layout *to)
+{
+    int last[QONNX_MAX_RANK];
+    if (rank < 3) return false;
+    layout_order(rank, LAST, last);
+    *to = from == PLAIN ? LAST : PLAIN;
+    for (int i = 0; i < rank; i++)
+        if (from == PLAIN ? perm[last[i]] != i : perm[i] != last[i]) return false;
+    return true;
+}
+
 static bool transpose_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
     int perm[QONNX_MAX_RANK];
     int64_t from[QONNX_MAX_RANK], own[QONNX_MAX_RANK], to[QONNX_MAX_RANK];
     if (!read_perm(l->cx, n, x->rank, perm)) return false;
-    Layout at = lower_layout(l, n, 0);
+    Layout at = lower_layout(l, n, 0), as;
+    if (transpose_is_view(perm, x->rank, at, &as)) {
+        lower_view(l, n->out[0], lower_in(l, n, 0, at), as);
+        return true;
+    }
     layout_strides(x, at, own);
     layout_strides(y, PLAIN, to);
     for (int i = 0; i < x->rank; i++) from[i] = own[perm[i]];

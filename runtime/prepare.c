@@ -20,6 +20,7 @@ static void name_first_outputs(Graph *g)
 void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)
 {
     name_first_outputs(g);
+    graph_make_plain(g);
     qonnx_graph_widen(g);
     if (!fake_quant) fuse_qdq(g);
     graph_fold(cx, g);

@@ -480,6 +480,8 @@ static inline bool softmax_case(Cases *t)
         table[i] = ties ? (uint32_t)(1 + i % 3) << 14
                         : (uint32_t)(8388608.0 / (1.0 + i * scale * 4 + i * i * scale));
     p.y_zero = between(t, 0, 1) ? -128 : 0;
+    p.inverse = one_in(t, 3) ? between(t, 1, 2000) : 256;
+    p.most = one_in(t, 4) ? between(t, 0, 255) : 255;
     const size_t n = (size_t)(p.outer * p.count * p.inner);
     uint8_t *x = random_bytes(t, n);
     int32_t *want = bytes_new(n * sizeof *want);
@@ -496,12 +498,12 @@ static inline bool softmax_case(Cases *t)
                 sum += table[most - value_of(x, first + (size_t)(j * p.inner), p.x_signed)];
             for (int32_t j = 0; j < p.count; j++) {
                 const size_t at = first + (size_t)(j * p.inner);
-                const uint64_t e = 256 * (uint64_t)table[most - value_of(x, at, p.x_signed)];
+                const uint64_t e = (uint64_t)p.inverse * table[most - value_of(x, at, p.x_signed)];
                 uint64_t q = 0; /* the greatest with (2q - 1) * sum <= 2e, even where equal */
-                while (q < 256 &&
+                while (q < (uint64_t)p.inverse &&
                        ((2 * q + 1) * sum < 2 * e || ((2 * q + 1) * sum == 2 * e && q % 2 == 1)))
                     q++;
-                want[at] = (q > 255 ? 255 : (int32_t)q) + p.y_zero;
+                want[at] = (q > (uint64_t)p.most ? p.most : (int32_t)q) + p.y_zero;
             }
         }
     const bool ok = as_wanted(t, "q_softmax",
