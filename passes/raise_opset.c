@@ -477,6 +477,50 @@ static bool raise_topk(Raise *r, qonnx_node *n)
     return true;
 }
 
+/* Puts `op`(output i, axis) behind the node in work. */
+static void insert_behind(Raise *r, qonnx_node *n, int i, const char *op, qonnx_value *axis)
+{
+    qonnx_graph *g = qonnx_node_graph(n);
+    const char *name = derived_name(n, op);
+    qonnx_value *y = qonnx_node_output(n, i);
+    if (!y) return;
+    qonnx_value *in[2] = {qonnx_graph_add_value(g, name), axis};
+    qonnx_node_set_output(n, i, in[0]);
+    add_behind(r, qonnx_graph_add_node(g, qonnx_node_next(n), op, "", name, in, 2, &y, 1));
+}
+
+/* Scan-8 does the samples of a batch, axis 0 of all that it reads and gives, one by one. A batch of
+ * one is no batch. */
+static bool raise_scan(Raise *r, qonnx_node *n)
+{
+    const int64_t zero = 0, *reversed;
+    int rank = 0, count = qonnx_node_ints(n, "directions", &reversed);
+    if (qonnx_node_input(n, 0))
+        return qonnx_fail(r->cx, n,
+                          "it has sequence_lens, which Scan has no more; "
+                          "export the model with operator set 9 or newer");
+    for (int i = 1; i < qonnx_node_inputs(n); i++) {
+        const qonnx_value *v = qonnx_node_input(n, i);
+        if (!v || !known_rank(r, n, i, &rank)) return v != NULL;
+        if (rank > 0 && qonnx_value_dim(v, 0) > 1)
+            return qonnx_fail(r->cx, n,
+                              "a batch of %lld, which Scan has no more; export the model with "
+                              "operator set 9 or newer, or with a batch of 1",
+                              (long long)qonnx_value_dim(v, 0));
+    }
+    qonnx_value *axis = add_list(n, "axes", QONNX_INT64, &zero, 1);
+    for (int i = 1; i < qonnx_node_inputs(n); i++) {
+        qonnx_value *in[2] = {qonnx_node_input(n, i), axis};
+        qonnx_node *made;
+        qonnx_node_set_input(n, i - 1, insert_before(r, n, "Squeeze", in, 2, &made));
+    }
+    qonnx_node_set_input(n, qonnx_node_inputs(n) - 1, NULL);
+    for (int i = 0; i < qonnx_node_outputs(n); i++) insert_behind(r, n, i, "Unsqueeze", axis);
+    if (count) qonnx_node_set_ints(n, "scan_input_directions", reversed, count);
+    qonnx_node_remove_attr(n, "directions");
+    return true;
+}
+
 /* ---- the operators --------------------------------------------------------------------------- */
 
 typedef struct Row {
@@ -605,7 +649,7 @@ static const Row rows[] = {
     {"ReverseSequence", 10, NULL},
     {"RoiAlign", 10, NULL},
     {"Round", 11, NULL},
-    {"Scan", 9, NULL},
+    {"Scan", 9, raise_scan},
     {"Scatter", NEVER_VALID, raise_scatter},
     {"ScatterElements", 11, NULL},
     {"ScatterND", 11, NULL},
