@@ -150,9 +150,9 @@ qonnx_stats *statistics_collect(qonnx_ctx *cx, const qonnx_graph *g, const Args 
                          ? qonnx_stats_collect(cx, copy, d, &o, &part, prefix)
                          : NULL;
     free(checkpoint);
-    qonnx_dataset_free(d);
-    qonnx_graph_free(copy);
     progress_clear();
+    samples_close(d, copy);
+    qonnx_graph_free(copy);
     bool whole = !args->shard.of; /* else there are others, and the whole may be many */
     if (s && whole && !interrupted()) warn_few(NULL, qonnx_stats_samples(s));
     return s;

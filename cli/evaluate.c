@@ -196,7 +196,7 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
                                    : qonnx_session_run(cx, s, d, on_outputs, e));
     e->score->seconds = seconds_now() - began;
     qonnx_session_free(s);
-    qonnx_dataset_free(d);
+    samples_close(d, e->g);
     return good && !e->failed;
 }
 
@@ -232,11 +232,37 @@ static void warn_about(const Args *args, const Score *s, bool first)
     if (s->strange) warn("%s: %zu elements are not finite; left out of SQNR", s->path, s->strange);
 }
 
-/* Evaluates one model; `outputs` is the first model's number of outputs, set by the first. */
-static int evaluate_model(const Args *args, FILE *reference, Score *score, bool first, int *outputs)
+/* A model that was loaded before its turn. */
+typedef struct Loaded {
+    qonnx_ctx *cx;  /* of its loading, with what went wrong; NULL: it was not */
+    qonnx_graph *g; /* NULL: that failed */
+} Loaded;
+
+static void load(const Args *args, const char *path, Loaded *out)
 {
-    qonnx_ctx *cx = progress_ctx();
-    qonnx_graph *g = runnable_load(cx, args, score->path);
+    if (out->cx) return;
+    out->cx = progress_ctx();
+    out->g = runnable_load(out->cx, args, path);
+}
+
+/* Where the command line says nothing of pictures and there are several models, takes what the
+ * metadata of the first that does says: they are compared on the same samples. */
+static void share_pictures(Args *args, Loaded *models)
+{
+    for (int i = 0; !args->pictures && args->noperand > 1 && i < args->noperand; i++) {
+        load(args, args->operands[i], &models[i]);
+        if (!models[i].g || pictures_take(models[i].cx, args, models[i].g, args->operands[i]))
+            return;
+    }
+}
+
+/* Evaluates one model; `outputs` is the first model's number of outputs, set by the first. */
+static int evaluate_model(const Args *args, FILE *reference, Score *score, Loaded *model,
+                          bool first, int *outputs)
+{
+    load(args, score->path, model);
+    qonnx_ctx *cx = model->cx;
+    qonnx_graph *g = model->g;
     Evaluation e = {.score = score, .g = g, .reference = reference, .writing = first};
     if (first && g) *outputs = qonnx_graph_outputs(g);
     bool alike = g && qonnx_graph_outputs(g) == *outputs;
@@ -255,6 +281,7 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, bool 
     free(e.buffer);
     qonnx_graph_free(g);
     qonnx_ctx_free(cx);
+    *model = (Loaded){NULL, NULL};
     return status;
 }
 
@@ -332,7 +359,8 @@ static int evaluate(const Verb *verb, const Args *args)
     if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
     int count = args->noperand, status = EXIT_DONE, outputs = 0;
     Args shared = *args; /* with the pictures of one model for all */
-    pictures_share(&shared);
+    Loaded *models = needed(calloc((size_t)count, sizeof *models));
+    share_pictures(&shared, models);
     Score *scores = calloc((size_t)count, sizeof *scores);
     FILE *reference = count > 1 ? tmpfile() : NULL;
     if (!scores || (count > 1 && !reference)) {
@@ -341,13 +369,18 @@ static int evaluate(const Verb *verb, const Args *args)
     }
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         scores[i].path = args->operands[i];
-        status = evaluate_model(&shared, reference, &scores[i], i == 0, &outputs);
+        status = evaluate_model(&shared, reference, &scores[i], &models[i], i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
     if (reference) fclose(reference);
     for (int i = 0; scores && i < count; i++) free(scores[i].seen);
     free(scores);
+    for (int i = 0; i < count; i++) {
+        qonnx_graph_free(models[i].g);
+        qonnx_ctx_free(models[i].cx);
+    }
+    free(models);
     if (!args->pictures) free(shared.pictures);
     if (!args->origin) free(shared.origin);
     return status;

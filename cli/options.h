@@ -50,6 +50,7 @@ typedef struct Args {
     bool no_exif;            /* --no-exif */
     char *pictures;          /* all that as text; NULL: nothing of it is given; malloc'd */
     char *origin;            /* and in a few words, "preset tf"; malloc'd */
+    bool of_model;           /* it is what a model says, not the user */
     long jobs;               /* -j; 0: one per core */
     long limit;              /* --limit; 0: all samples */
     long random;             /* --random: the seed; -1: not given */

@@ -77,21 +77,11 @@ void pictures_tell(const qonnx_dataset *d, const qonnx_graph *g)
     free(line);
 }
 
-/* Takes what the metadata of a model says of pictures. Returns whether it says anything. */
-static bool take_metadata(Args *args, const char *path)
+bool pictures_take(qonnx_ctx *cx, Args *args, const qonnx_graph *g, const char *path)
 {
-    qonnx_ctx *silent = qonnx_ctx_new();
-    qonnx_graph *g = qonnx_model_load(silent, path);
-    args->pictures = g ? qonnx_preprocess_of_model(silent, g) : NULL;
-    qonnx_graph_free(g);
-    qonnx_ctx_free(silent);
-    if (args->pictures && asprintf(&args->origin, "the metadata of %s", path) < 0)
+    args->pictures = qonnx_preprocess_of_model(cx, g);
+    args->of_model = args->pictures != NULL;
+    if (args->of_model && asprintf(&args->origin, "the metadata of %s", path) < 0)
         qonnx_out_of_memory();
-    return args->pictures != NULL;
-}
-
-void pictures_share(Args *args)
-{
-    for (int i = 0; !args->pictures && args->noperand > 1 && i < args->noperand; i++)
-        if (take_metadata(args, args->operands[i])) return;
+    return args->of_model;
 }

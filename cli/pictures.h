@@ -9,9 +9,9 @@
  * else the exit status: the message has been printed. */
 int pictures_read(const Verb *verb, Args *args);
 
-/* Where the command line says nothing of pictures and there are several models, what the metadata
- * of the first that does says: they are compared on the same samples. */
-void pictures_share(Args *args);
+/* Takes what the metadata of the model at `path` says of pictures, for other models, too. Returns
+ * whether it says anything. */
+bool pictures_take(qonnx_ctx *cx, Args *args, const qonnx_graph *g, const char *path);
 
 /* Says in one line what is done to the pictures of a data set, if there are some, and warns where
  * the model was quantized for something else; the same line is printed once. */

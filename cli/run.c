@@ -415,7 +415,7 @@ static bool run_samples(Run *run, qonnx_session *s, qonnx_output_fn *fn)
     run->samples = qonnx_dataset_count(d);
     bool good = outputs_spared(run) && samples_classify(run->cx, d, run->g, NULL, USE_RUN) &&
                 qonnx_session_run(run->cx, s, d, fn, run);
-    qonnx_dataset_free(d);
+    samples_close(d, run->g);
     return good;
 }
 

@@ -30,13 +30,20 @@ qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *arg
 {
     const qonnx_data_options o = {.arrays = arrays_of(args->npy),
                                   .preprocess = args->pictures,
-                                  .origin = args->origin};
+                                  .origin = args->origin,
+                                  .of_model = args->of_model};
     qonnx_dataset *d = qonnx_dataset_open(cx, g, specs, nspecs, &o);
     size_t limit = (size_t)args->limit, count = d ? qonnx_dataset_count(d) : limit;
     if (count < limit) warn("%zu samples are asked for, there are %zu", limit, count);
     if (d) samples_limit(d, args);
     if (d) pictures_tell(d, g);
     return d;
+}
+
+void samples_close(qonnx_dataset *d, const qonnx_graph *g)
+{
+    if (d) pictures_tell(d, g);
+    qonnx_dataset_free(d);
 }
 
 /* Into how many classes the model sorts, as far as its first output's shape says so: [1,N], also

@@ -12,6 +12,9 @@ typedef enum Use { USE_RUN, USE_CALIBRATE, USE_EVALUATE } Use;
 qonnx_dataset *samples_open(qonnx_ctx *cx, const qonnx_graph *g, const Args *args,
                             const char *const *specs, int nspecs);
 
+/* Frees them; says what was done to pictures if that has come to light meanwhile. */
+void samples_close(qonnx_dataset *d, const qonnx_graph *g);
+
 /* Thins the samples out to those of --limit and --random, as samples_open does. */
 void samples_limit(qonnx_dataset *d, const Args *args);
 

@@ -845,6 +845,28 @@ def test_quantized_models_keep_it(network, done, run, tmp_path):
     assert end.rc == 0 and "than the model was quantized for: resize is short:18, not short:20" in end.stderr
 
 
+def test_line_only_where_something_is_done(network, done, run, tmp_path):
+    """Pictures of the model's size and values as they are: no line, for a quantized model either, which says so in its
+    metadata. A picture of another size behind the first sixteen is told when it has been read."""
+    model, _, _ = network
+    pictures, out = tmp_path / "pictures", tmp_path / "q.onnx"
+    pictures.mkdir()
+    for i in range(20):
+        Image.fromarray(photo(16, 16, i)).save(pictures / f"{i:02}.png")
+    done("quantize", model, "--data", pictures, "-o", out)
+    assert "resize=short:16" in json.loads(done("inspect", out, "--json"))["metadata"]["qonnx.preprocess"]
+    commands = [["run", out, "--data", pictures], ["evaluate", model, out, "--data", pictures],
+                ["evaluate", model, out, "--data", pictures, "--compiled"], ["calibrate", model, pictures, "-o", tmp_path / "c"]]
+    for command in commands:
+        assert not said(run(*command)), command
+    Image.fromarray(photo(20, 16, 0)).save(pictures / "20.png")
+    line = "input: 16x16 RGB, bilinear short side 16 then crop, values 0..255, "
+    for command, origin in zip(commands, ["from the model's metadata", f"from the metadata of {out}"] + 2 * [None], strict=True):
+        end = run(*command)
+        assert end.rc == 0 and len(said(end)) == 1 and said(end)[0].startswith(line), end.stderr
+        assert origin is None or said(end) == [line + origin]
+
+
 def test_statistics_of_other_pictures(network, done, run, tmp_path):
     """What differs is named, before the data is compared."""
     model, pictures, _ = network

@@ -21,6 +21,8 @@ typedef struct Feed {
     qonnx_arrays arrays;          /* what an array is: see feed_fit */
     bool keyed;                   /* the model has other inputs: archives name them */
     const struct Preprocess *pictures; /* how they become samples, the data set's; NULL: default */
+    struct Prepared *prepared; /* what that is for this input, from the first picture on; owned by
+                                  the data set; NULL: worked out for each picture */
 } Feed;
 
 /* How the array in a file becomes samples of an input. */
@@ -303,6 +305,7 @@ struct qonnx_dataset {
     bool labelled;      /* the classes are from a file of labels, not from folders */
     struct Preprocess *pictures; /* what is done to pictures; owned */
     char *origin;                /* whose word that is; NULL: nobody's */
+    bool of_model;               /* a model's, which is not worth a line where it does nothing */
 };
 
 /* Decides what is done to pictures, for all feeds (prepared.c). */

@@ -46,6 +46,7 @@ void qonnx_dataset_free(qonnx_dataset *d)
     if (!d) return;
     for (int k = 0; k < d->nfeeds; k++) {
         free(d->feeds[k].name);
+        free(d->feeds[k].prepared);
         listing_free(d->listings[k]);
     }
     free(d->labels);

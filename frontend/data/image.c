@@ -211,7 +211,7 @@ static bool make_tensor(qonnx_ctx *cx, Canvas *v, const char *path, const void *
     return true;
 }
 
-bool preprocess_picture(qonnx_ctx *cx, const Prepared *p, const char *path, Rows *rows,
+bool preprocess_picture(qonnx_ctx *cx, Prepared *p, const char *path, Rows *rows,
                         qonnx_tensor *out)
 {
     Plan plan;
@@ -220,6 +220,7 @@ bool preprocess_picture(qonnx_ctx *cx, const Prepared *p, const char *path, Rows
     *out = (qonnx_tensor){0};
     if (!preprocess_plan(cx, &p->p, &p->target, path, rows->width, rows->height, &plan))
         return false;
+    if (!plan_keeps(&plan, rows->width, rows->height)) p->resized = true;
     bool gray = rows->channels == 3 && p->p.color == COLOR_GRAY;
     if (!part_open(cx, path, &plan, gray, rows, &part)) return false;
     Canvas v = {.p = &p->p, .target = &p->target, .plan = &plan, .table = &p->table};
@@ -242,19 +243,20 @@ static const Preprocess *spec_of(const Feed *f)
 
 bool image_check(qonnx_ctx *cx, const Feed *f, const char *path)
 {
-    Prepared p;
-    return preprocess_resolve(cx, spec_of(f), f, path, &p);
+    Prepared own, *p = f->prepared ? f->prepared : &own;
+    return (p == f->prepared && p->ready) || preprocess_resolve(cx, spec_of(f), f, path, p);
 }
 
 bool image_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)
 {
     (void)row; /* there is one */
-    Prepared p;
+    Prepared own, *p = f->prepared && f->prepared->ready ? f->prepared : &own;
     FileMap m;
     bool damaged;
-    if (!preprocess_resolve(cx, spec_of(f), f, path, &p) || !file_map(cx, path, &m)) return false;
-    Rows *rows = picture_open(cx, path, &m, &p.p.decode, &damaged);
-    bool ok = rows && preprocess_picture(cx, &p, path, rows, out);
+    if (p == &own && !preprocess_resolve(cx, spec_of(f), f, path, p)) return false;
+    if (!file_map(cx, path, &m)) return false;
+    Rows *rows = picture_open(cx, path, &m, &p->p.decode, &damaged);
+    bool ok = rows && preprocess_picture(cx, p, path, rows, out);
     if (rows) rows->close(rows);
     file_unmap(&m);
     return ok;

@@ -100,66 +100,79 @@ bool dataset_prepare(qonnx_ctx *cx, qonnx_dataset *d, const qonnx_graph *g,
         if (!preprocess_parse(cx, "preprocessing", o->preprocess, p)) return false;
     } else if (from_metadata(cx, g, p)) {
         origin = "the model's metadata";
+        d->of_model = true;
     }
+    if (o && o->of_model) d->of_model = true;
     if (origin) d->origin = string_copy(origin);
-    for (int k = 0; k < d->nfeeds; k++) d->feeds[k].pictures = p;
+    for (int k = 0; k < d->nfeeds; k++) {
+        d->feeds[k].pictures = p;
+        d->feeds[k].prepared = xcalloc(1, sizeof(Prepared));
+    }
     return true;
 }
 
-/* Whether the first pictures have the size that the input wants: by default, nothing is done to
- * them. Those that cannot be opened are left for who reads them. */
-static bool as_they_are(const Listing *l, const Target *t)
+/* Whether the values of pixels stay as they are, and so do their channels, but for gray. */
+static bool values_stay(const Preprocess *p)
+{
+    return !p->scale.by && !p->mean.count && !p->std.count && !p->type.scale &&
+           !p->decode.composite && !p->decode.fast_dct && p->color != COLOR_BGR;
+}
+
+/* Whether nothing is done to a picture; to one that cannot be opened, or is of no size that fits,
+ * neither: that is left for who reads it. */
+static bool stays(qonnx_ctx *quiet, const char *path, const Prepared *p)
+{
+    FileMap m;
+    Plan plan;
+    bool damaged, stay = true;
+    if (!file_map(quiet, path, &m)) return true;
+    Rows *r = picture_open(quiet, path, &m, &p->p.decode, &damaged);
+    if (r && preprocess_plan(quiet, &p->p, &p->target, path, r->width, r->height, &plan))
+        stay = plan_keeps(&plan, r->width, r->height);
+    if (r) r->close(r);
+    file_unmap(&m);
+    return stay;
+}
+
+/* Whether nothing is done to the pictures that were read, nor to the first of them, and that is
+ * nobody's wish. */
+static bool as_they_are(const qonnx_dataset *d, const Listing *l, const Prepared *p)
 {
     enum { LOOKED_AT = 16 };
-    bool same = true;
+    if ((d->origin && !d->of_model) || !values_stay(&p->p) || p->resized) return false;
+    bool stay = true;
     qonnx_ctx *quiet = ctx_quiet();
-    for (size_t i = 0, seen = 0; same && i < l->nfiles && seen < LOOKED_AT; i++) {
-        FileMap m;
-        bool damaged;
-        if (!picture_named(l->files[i].path) || !file_map(quiet, l->files[i].path, &m)) continue;
-        Rows *r = picture_open(quiet, l->files[i].path, &m, &(PictureOptions){0}, &damaged);
-        if (r)
-            same = (t->width < 0 || (size_t)t->width == r->width) &&
-                   (t->height < 0 || (size_t)t->height == r->height);
-        if (r) r->close(r);
-        file_unmap(&m);
+    for (size_t i = 0, seen = 0; stay && i < l->nfiles && seen < LOOKED_AT; i++) {
+        if (!picture_named(l->files[i].path)) continue;
+        stay = stays(quiet, l->files[i].path, p);
         seen++;
     }
     qonnx_ctx_free(quiet);
-    return same;
+    return stay;
 }
 
-/* The feed number k, if its files are pictures: what they become. */
-static bool prepared(const qonnx_dataset *d, int k, Prepared *p)
+/* What the pictures of feed number k become; NULL: it has none. */
+static const Prepared *prepared(const qonnx_dataset *d, int k)
 {
-    const Listing *l = d->listings[k];
-    size_t i = 0;
-    while (i < l->nfiles && !picture_named(l->files[i].path)) i++;
-    if (i == l->nfiles) return false;
-    qonnx_ctx *quiet = ctx_quiet();
-    bool good = preprocess_resolve(quiet, d->pictures, &d->feeds[k], "", p);
-    qonnx_ctx_free(quiet);
-    return good;
+    const Prepared *p = d->feeds[k].prepared;
+    return p && p->ready ? p : NULL;
 }
 
 char *qonnx_dataset_preprocess(const qonnx_dataset *d)
 {
-    Preprocess p = *d->pictures;
-    Prepared one;
-    int found = 0;
+    const Preprocess *p = NULL;
     for (int k = 0; k < d->nfeeds; k++)
-        if (prepared(d, k, &one)) p = found++ ? *d->pictures : one.p;
-    return found ? preprocess_text(&p) : NULL;
+        if (prepared(d, k)) p = p ? d->pictures : &prepared(d, k)->p;
+    return p ? preprocess_text(p) : NULL;
 }
 
 char *qonnx_dataset_describe(const qonnx_dataset *d)
 {
-    Prepared p;
     char line[DESCRIPTION], *text = NULL;
     for (int k = 0; !text && k < d->nfeeds; k++) {
-        if (!prepared(d, k, &p)) continue;
-        if (!d->origin && as_they_are(d->listings[k], &p.target)) continue;
-        preprocess_describe(&p.p, &p.target, line);
+        const Prepared *p = prepared(d, k);
+        if (!p || as_they_are(d, d->listings[k], p)) continue;
+        preprocess_describe(&p->p, &p->target, line);
         if (asprintf(&text, "%s%s%s", line, d->origin ? ", from " : ", by default",
                      d->origin ? d->origin : "") < 0)
             qonnx_out_of_memory();

@@ -6,6 +6,7 @@
 
 #include "frontend/data/data.h"
 #include "frontend/data/preprocess.h"
+#include <stdatomic.h>
 
 /* What an input's shape asks for. */
 typedef struct Target {
@@ -32,6 +33,8 @@ typedef struct Prepared {
     Preprocess p;
     Target target;
     Table table;
+    bool ready;         /* the others are set */
+    atomic_bool resized; /* some picture's pixels did not stay as and where they were */
 } Prepared;
 
 /* `path` is a picture, for messages. */
@@ -51,8 +54,11 @@ typedef struct Plan {
 bool preprocess_plan(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path,
                      size_t width, size_t height, Plan *plan);
 
-/* Reads a picture's rows and makes the sample. */
-bool preprocess_picture(qonnx_ctx *cx, const Prepared *p, const char *path, Rows *rows,
+/* Whether the pixels of a picture of that size stay as and where they are. */
+bool plan_keeps(const Plan *plan, size_t width, size_t height);
+
+/* Reads a picture's rows and makes the sample. [any thread] */
+bool preprocess_picture(qonnx_ctx *cx, Prepared *p, const char *path, Rows *rows,
                         qonnx_tensor *out);
 
 /* "224x224 RGB, bilinear short side 256 then crop, (x/255 - mean)/std" into text[size]. `p` is

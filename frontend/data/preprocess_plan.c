@@ -95,6 +95,7 @@ bool preprocess_resolve(qonnx_ctx *cx, const Preprocess *spec, const Feed *f, co
     if (!settle(cx, t, path, "resize", &p->resize.to) || !settle(cx, t, path, "crop", &p->crop.to))
         return false;
     settle_rules(t, p);
+    out->ready = false;
     if (p->resize.rule == SIZE_LETTERBOX && p->crop.rule == CROP_SIZE)
         return qonnx_fail(cx, NULL, "%s: a letterbox has its size; leave --crop out", path);
     if (t->channels == 1 && (p->mean.count == 3 || p->std.count == 3 || p->pad.count == 3))
@@ -102,7 +103,7 @@ bool preprocess_resolve(qonnx_ctx *cx, const Preprocess *spec, const Feed *f, co
                           "%s: mean, std or pad has 3 numbers, and the model's input '%s' one "
                           "channel",
                           path, f->name);
-    return table_make(cx, p, t, path, &out->table);
+    return out->ready = table_make(cx, p, t, path, &out->table);
 }
 
 /* ---- a picture ------------------------------------------------------------------------------- */
@@ -317,4 +318,11 @@ bool preprocess_plan(qonnx_ctx *cx, const Preprocess *p, const Target *t, const 
     return plan->width <= RESULT_MAX / plan->height ||
            qonnx_fail(cx, NULL, "%s: picture becomes %zux%zu, more than 2^28 pixels", path,
                       plan->width, plan->height);
+}
+
+bool plan_keeps(const Plan *plan, size_t width, size_t height)
+{
+    const Resize *r = &plan->resize;
+    return plan->from_width == width && plan->from_height == height && r->width == width &&
+           r->height == height && plan->width == width && plan->height == height;
 }

@@ -26,6 +26,7 @@ typedef struct qonnx_data_options {
     const char *preprocess; /* what is done to pictures, as text (see below); NULL: what the model's
                                metadata says, else the default */
     const char *origin;     /* whose word that is, for qonnx_dataset_describe(); may be NULL */
+    bool of_model;          /* it is a model's, which is not worth a line where it does nothing */
 } qonnx_data_options;
 
 /** Opens the samples for a graph's inputs. A spec is "NAME=PATH", once for every input; or PATH,
@@ -133,8 +134,9 @@ QONNX_API char *qonnx_preprocess_of_model(qonnx_ctx *cx, const qonnx_graph *g);
 #define QONNX_PREPROCESS_KEY "qonnx.preprocess"
 /** What is done to the pictures of a data set, with the model's sizes in it: as text, and as a line
  *  for people, "224x224 RGB, bilinear short side 256 then crop, (x/255 - mean)/std, from preset
- *  torchvision". NULL: none of its files is a picture; no line either where nobody has said
- *  anything and the pictures have the size that the model wants. The caller frees them. */
+ *  torchvision". NULL: none of its files is a picture; no line either where nothing is done to
+ *  those that were read and to the first 16, and nobody but a model has asked for anything. So it
+ *  is worth asking before samples are read, and again behind. The caller frees them. */
 QONNX_API char *qonnx_dataset_preprocess(const qonnx_dataset *d);
 QONNX_API char *qonnx_dataset_describe(const qonnx_dataset *d);
 /** In what two texts differ, for people: "resize is short:256, not short:224; std is 2, not the
