@@ -253,6 +253,65 @@ static bool move_integers(Node *n)
     return true;
 }
 
+/* ---- products whose operands are all inputs (ops/integers.c) --------------------------------- */
+
+/* Integers, scale and zero point of input i. `weight`: it was found to be one, whose columns may
+ * have scales of their own. */
+static bool find_factor(const Node *n, int i, bool weight, Value *to[3])
+{
+    QuantParams p;
+    const Shape *s = in_shape(n, i);
+    const Node *d = dequantizer(n, n->in[i]);
+    if (!d || !s || s->rank < 2 || !(weight || dequantized(n, n->in[i], &p))) return false;
+    for (int k = 0; k < 3; k++) to[k] = qonnx_node_input(d, k);
+    return true;
+}
+
+/* Puts that operator in the place of the node, and of the QuantizeLinear behind it, if any. */
+static bool put_product(Node *n, Node *quantize, const char *op, const char *domain,
+                        Value *const *in, int nin)
+{
+    Value *y = quantize ? quantize->out[0] : n->out[0];
+    Node *before = quantize ? quantize->next : n->next;
+    qonnx_node_remove(n);
+    if (quantize) qonnx_node_remove(quantize);
+    while (!in[nin - 1]) nin--;
+    Node *p = qonnx_graph_add_node(n->graph, before, op, domain, "", in, nin, &y, 1);
+    p->name = n->name;
+    p->attrs = n->attrs;
+    p->nattr = p->attr_cap = n->nattr;
+    return true;
+}
+
+/* A product that gives floats, for no QuantizeLinear is behind it, or one of two activations. */
+static bool fuse_product(const Group *g, bool weighted)
+{
+    Node *n = g->node;
+    QuantParams out = {.scale = 1};
+    Value *a[3], *b[3];
+    Node *q = quantizer(n->out[0], &out);
+    if (!n->row->quantized->gives_floats || !find_factor(n, 0, false, a) ||
+        !find_factor(n, 1, weighted, b) || (q && n->in[1]->def->in[0]->data))
+        return false;
+    if (a[0]->dtype == QONNX_INT8 && b[0]->dtype != QONNX_INT8) return false;
+    if ((q && !qonnx_node_input(q, 2)) || !a[2] || !b[2]) return false;
+    g->q->out = out;
+    if (qonnx_node_is(n, "Gemm")) {
+        Value *in[7] = {a[0], a[1], a[2], b[0], b[1], b[2], g->nin > 2 ? g->in[2] : NULL};
+        return weighted && !q && has_form(n->row->quantized, n, g->q) &&
+               put_product(n, NULL, "QGemm", "com.microsoft", in, 7);
+    }
+    if (!q)
+        return put_product(n, NULL, "MatMulIntegerToFloat", "com.microsoft",
+                           (Value *[]){a[0], b[0], a[1], b[1], a[2], b[2]}, 6);
+    float s = (float)qonnx_tensor_get(b[1]->data, 0);
+    return out.dtype == a[0]->dtype && quantized_multiplies(g->q, g->q->in[0].scale * s) &&
+           put_product(n, q, "QLinearMatMul", "",
+                       (Value *[]){a[0], a[1], a[2], b[0], b[1], b[2], q->in[1],
+                                   qonnx_node_input(q, 2)},
+                       8);
+}
+
 static void fuse_node(Node *n)
 {
     Arena *a = n->graph->model->arena;
@@ -261,8 +320,9 @@ static void fuse_node(Node *n)
     Group g = {.node = n, .q = arena_alloc(a, sizeof(QuantNode))};
     g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
     g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
-    if (find_output(&g) && find_operands(&g, a) && (!g.act || k->clamps) && has_form(k, n, g.q))
-        replace(&g);
+    bool quantized = find_output(&g), operands = find_operands(&g, a);
+    if (quantized && operands && (!g.act || k->clamps) && has_form(k, n, g.q)) replace(&g);
+    else fuse_product(&g, operands);
 }
 
 /* ---- QLinear operators ----------------------------------------------------------------------- */

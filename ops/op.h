@@ -38,6 +38,7 @@ typedef struct Quantized {
     int (*weight_axis)(const Node *n);
     int weight_rank; /* axes that the weight must have; 0: as many as it may */
     bool first_only; /* only input 0 is an operand: the others are bounds */
+    bool gives_floats; /* an operator of ops/integers.c gives its result as floats */
     bool clamps;     /* a Relu or Clip behind it becomes its clamp; others take none */
     QLinear qlinear;
 } Quantized;

@@ -356,11 +356,44 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
     Params p = {&scale, 1, -1, in->target->activation.dtype, 0};
     if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point)) return;
     const Site *s = placement_site(&in->placement, qonnx_value_producer(v));
-    bool integer_producer = s && s->quantized && in->target->quantize_outputs;
+    bool integer_producer = s && s->quantized && in->target->quantize_outputs &&
+                            !placement_gives_floats(&in->placement, s);
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
     if (!integers && !integer_producer) return;
     if (qonnx_value_constant(v)) quantize_constant(in, v, &p, readers, count);
     else quantize_value(in, v, &p, readers, count, integer_producer);
+}
+
+/* ---- products that give floats --------------------------------------------------------------- */
+
+/* Whether runtimes make one float Gemm of a product of fixed shape and the Add of a vector behind
+ * it, before they look for integers. */
+static bool is_taken_for_gemm(const qonnx_node *n)
+{
+    const qonnx_value *a = qonnx_node_input(n, 0);
+    bool fixed = qonnx_node_is(n, "MatMul") && qonnx_value_rank(a) > 2;
+    for (int i = 0; fixed && i < qonnx_value_rank(a); i++) fixed = qonnx_value_dim(a, i) >= 0;
+    return fixed;
+}
+
+/* Makes a row of a vector that is added to such a product: the same numbers, but no bias of a Gemm.
+ */
+static void hide_bias(const Insert *in, const Site *s)
+{
+    qonnx_node *add = quantizable_only_reader(qonnx_node_output(s->node, 0));
+    if (!is_taken_for_gemm(s->node) || !add || !qonnx_node_is(add, "Add")) return;
+    for (int i = 0; i < 2; i++) {
+        const qonnx_value *v = qonnx_node_input(add, i);
+        const qonnx_tensor *t = qonnx_value_constant(v);
+        if (!t || t->rank != 1) continue;
+        qonnx_tensor row = *t;
+        row.rank = 2;
+        row.dims[1] = t->dims[0];
+        row.dims[0] = 1;
+        const char *name = join(in, qonnx_value_name(v), "_row");
+        qonnx_node_set_input(add, i,
+                             qonnx_graph_add_constant(qonnx_node_graph(add), name, &row));
+    }
 }
 
 /* ---- the pass -------------------------------------------------------------------------------- */
@@ -376,6 +409,8 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     if (in.target->fold_activations) fold_activations(&in);
     for (Site *s = p->sites; s < p->sites + p->count; s++)
         if (s->quantized && s->heavy && !quantize_weighted(&in, s)) return false;
+    for (Site *s = p->sites; s < p->sites + p->count; s++)
+        if (placement_gives_floats(p, s)) hide_bias(&in, s);
     for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
         for (int i = 0, n = qonnx_graph_values(s); i < n; i++)
             quantize_activation(&in, qonnx_graph_value(s, i));

@@ -361,6 +361,26 @@ static bool is_decoding(const Site *s)
     return constant;
 }
 
+bool placement_gives_floats(const Placement *p, const Site *s)
+{
+    const qonnx_value *y = qonnx_node_output(s->node, 0);
+    if (!s->quantized || !s->rule.to_float || qonnx_value_is_output(y)) return false;
+    for (int i = 0; i < qonnx_value_uses(y); i++) {
+        int input;
+        const qonnx_node *n = qonnx_value_use(y, i, &input);
+        if (placement_reader(p, n, input)) return false;
+    }
+    return qonnx_value_uses(y) > 0;
+}
+
+/* Data movement of a product's result that only float operators read in the end: the product gives
+ * them floats. */
+static bool moves_floats(const Placement *p, const Site *s)
+{
+    const Site *from = placement_site(p, qonnx_value_producer(s->root));
+    return s->eaten == EATEN_NOT && from && from->quantized && from->rule.to_float;
+}
+
 /* A matrix product is worth it by itself. Element-wise operators and pools are only between
  * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
  * the product of a GELU computed in float. Data movement loses nothing behind integers, nor in
@@ -368,7 +388,8 @@ static bool is_decoding(const Site *s)
 static bool is_worth_it(const Placement *p, const Site *s)
 {
     if (s->heavy) return true;
-    if (s->rule.kind == QONNX_RULE_SAME) return s->eaten == EATEN_PRODUCT || is_fed(p, s);
+    if (s->rule.kind == QONNX_RULE_SAME)
+        return s->eaten == EATEN_PRODUCT || (is_fed(p, s) && !moves_floats(p, s));
     return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(p, s);
 }
 

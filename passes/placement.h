@@ -76,6 +76,10 @@ Site *placement_site(const Placement *p, const qonnx_node *n);
 /* The site of the node, when it runs in integers and reads input i as an activation; else NULL. */
 Site *placement_reader(const Placement *p, const qonnx_node *n, int i);
 
+/* Whether the site is a product in integers whose result is wanted in float alone: it gives floats,
+ * and a rounding to 8 bits is saved. */
+bool placement_gives_floats(const Placement *p, const Site *s);
+
 /* How wide the grid over [lo, hi] is: zero is always on it. */
 static inline float placement_width(float lo, float hi) { return fmaxf(hi, 0) - fminf(lo, 0); }
 

@@ -2,9 +2,11 @@
 every pair of types, zero points and batches. What ONNX allows and it does not run is compared with numpy."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from many_forms import agrees, build, compiles, form, run, runtime, same
+from many_forms import Model, agrees, build, compiles, form, run, runtime, same
+from onnx import helper, numpy_helper
 from ort import has_vnni
 
 TYPES = [(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.uint8), (np.int8, np.int8)]
@@ -129,6 +131,64 @@ def test_ranges_of_images(tmp_path):
                 del lone.proto.graph.output[j]
         lone = lone._replace(names=[lone.names[k]])
         same(lone, run(lone, tmp_path), want[k:k + 1])
+
+
+# ---- between DequantizeLinear and QuantizeLinear ----
+
+
+def dequantized(name, array, scale, constant=False):
+    """The nodes and constants of a DequantizeLinear of the input or constant `name`."""
+    zero = np.zeros(np.shape(scale), array.dtype) if constant and array.dtype == np.int8 else np.array(ints(array.dtype))
+    parts = {f"{name}_s": f32(scale), f"{name}_z": np.broadcast_to(zero, np.shape(scale)).copy()}
+    node = helper.make_node("DequantizeLinear", [name, f"{name}_s", f"{name}_z"], [f"{name}_f"], axis=1)
+    return [node], parts | ({name: array} if constant else {})
+
+
+@pytest.mark.parametrize("a, b", [TYPES[0], TYPES[1], TYPES[3]], ids=[IDS[0], IDS[1], IDS[3]])
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_groups(tmp_path, qonnx, op, a, b):
+    """Products that give floats, and such of two activations: integers, as ONNX Runtime has them."""
+    columns = floats(20, low=0.01, high=0.1)
+    x = {"a": ints(a, 9, 37), "b": ints(b, 37, 20)}
+    rights = [("b", x["b"], 0.03, False), ("w", ints(b, 37, 20), 0.03, True)]
+    if b == np.int8:
+        rights.append(("v", ints(b, 37, 20), columns, True))
+    if op == "MatMul":
+        x |= {"a": ints(a, 2, 3, 9, 37), "c": ints(b, 2, 3, 37, 20)}
+        rights.append(("c", x["c"], 0.03, False))
+    nodes, constants = dequantized("a", x["a"], 0.02)
+    outs, names = [], []
+    for name, array, scale, constant in rights:
+        more, parts = dequantized(name, array, scale, constant)
+        constants |= parts | {f"{name}_i": ints(np.int32, 20) // 2**18, f"{name}_is": f32(0.02) * f32(scale)}
+        nodes += more + [helper.make_node("DequantizeLinear", [f"{name}_i", f"{name}_is"], [f"{name}_bias"], axis=0)]
+        biased = op == "Gemm" and name in ("v", "w") and b == np.int8
+        for q in (False, True):
+            y = f"{name}_{'q' if q else 'y'}"
+            nodes.append(helper.make_node(op, ["a_f", f"{name}_f"] + [f"{name}_bias"] * biased, [y]))
+            if q:
+                constants |= {"s": f32(1.7), "z": ints(a)}
+                nodes.append(helper.make_node("QuantizeLinear", [y, "s", "z"], [y := f"{name}_out"]))
+            outs.append(y)
+            names.append(f"{op} {a.__name__} {name} {'to bytes' if q else 'to float'}")
+    info = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in x.items()]
+    graph = helper.make_graph(nodes, "groups", info, [onnx.ValueInfoProto(name=o) for o in outs],
+                              [numpy_helper.from_array(v, k) for k, v in constants.items()])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    m = Model(proto, {k: v for k, v in x.items()}, names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    want = onnxruntime.InferenceSession(proto.SerializeToString(), options).run(None, m.inputs)
+    got = run(m, tmp_path)
+    for name, g, w in zip(names, got, want):
+        assert g.dtype == w.dtype and g.shape == w.shape, name
+        if g.dtype == np.float32:
+            near = 3e-7 if a == np.uint8 else 2e-6  # int8 from outside: it computes in float
+            np.testing.assert_allclose(g, w, rtol=near, atol=near * np.abs(w).max(), err_msg=name)
+        else:
+            np.testing.assert_array_equal(g, w, name)
+    got = run(m, tmp_path, "--engine", "portable")
+    compiles(m, tmp_path, got, qonnx)
 
 
 # ---- ConvInteger ----

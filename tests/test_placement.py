@@ -233,7 +233,7 @@ def test_layer_norm_and_its_residual_stay_float(tmp_path):
     net.op("MatMul", [ln, net.weight("w2", 16, 16)], "y")
     r = Result(tmp_path, net.model("y"), normal(1, 10, 16))
     quantized = {n.input[0] for n in r.node("QuantizeLinear")}
-    assert quantized == {"x", "m1", "ln", "y_QuantizeLinear_Input"}
+    assert quantized == {"x", "ln", "y_QuantizeLinear_Input"}  # m1 is only read in float
     assert r.sqnr() > 25
 
 
@@ -257,7 +257,33 @@ def test_gelu_stays_float_between_products(tmp_path):
     g = net.op("Mul", [a, net.op("Add", [erf, net.constant("one", 1)], "e1")], "g")
     net.op("MatMul", [net.op("Mul", [g, net.constant("half", 0.5)], "h"), net.weight("w2", 16, 16)], "y")
     r = Result(tmp_path, net.model("y"), normal(1, 10, 16))
-    assert {n.input[0] for n in r.node("QuantizeLinear")} == {"x", "m1", "h", "y_QuantizeLinear_Input"}
+    assert {n.input[0] for n in r.node("QuantizeLinear")} == {"x", "h", "y_QuantizeLinear_Input"}
+    assert r.optimized["MatMulIntegerToFloat"] == 1 and r.optimized["QLinearMatMul"] == 1 and not r.optimized["Gemm"]
+
+
+def test_products_that_only_floats_read_give_floats(tmp_path):
+    """A product, a sum with its bias, one behind data movement, one of two activations; not what integers read, too."""
+    net = Net((1, 10, 16))
+    a = net.op("MatMul", ["x", net.weight("w1", 16, 16)], "a")
+    b = net.op("MatMul", ["x", net.weight("w2", 16, 16)], "b")
+    moved = net.op("Transpose", [b], "moved", perm=[0, 2, 1])
+    scores = net.op("MatMul", ["x", moved], "scores")
+    net.op("Tanh", [net.op("Transpose", [scores], "turned", perm=[0, 2, 1])], "t")
+    net.op("Exp", [a], "e")
+    net.op("Exp", [b], "e2")
+    flat = net.op("Reshape", ["x", "shape"], "flat")
+    net.constants.append(numpy_helper.from_array(np.array([10, 16], np.int64), "shape"))
+    net.op("Tanh", [net.op("Gemm", [flat, net.weight("w3", 16, 16), net.weight("b3", 16)], "g")], "u")
+    r = Result(tmp_path, net.model("t", "e", "e2", "u"), normal(1, 10, 16))
+    assert {n.input[0] for n in r.node("QuantizeLinear")} == {"x", "b", "moved", "flat"}
+    assert r.optimized["MatMulIntegerToFloat"] == 2 and r.optimized["QLinearMatMul"] == 1 and r.optimized["QGemm"] == 1
+    assert not r.floats() and r.sqnr() > 30
+    data = run_command("run", "-q", tmp_path / "q.onnx", "--data", tmp_path / "data", "-o", tmp_path / "out")
+    assert data.rc == 0, data.stderr
+    s = ort.InferenceSession(tmp_path / "q.onnx")
+    for i, x in enumerate(normal(1, 10, 16)):
+        for k, want in enumerate(s.run(None, {"x": x})):
+            np.testing.assert_allclose(np.load(tmp_path / f"out/output_{k}/{i:06d}.npy"), want, rtol=2e-6, atol=1e-6)
 
 
 def test_gemm_with_alpha_stays_float_and_is_named(tmp_path):

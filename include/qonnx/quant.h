@@ -53,6 +53,8 @@ typedef struct qonnx_rule {
     bool apart;           /* where it stays in float: runtimes know an integer form of the
                              operator that is not this node's, and must not find it between
                              DequantizeLinear and QuantizeLinear */
+    bool to_float;        /* runtimes know a form of it that reads integers and gives floats: where
+                             only operators in float read the output, it needs no QuantizeLinear */
 } qonnx_rule;
 
 /** The rule of this node; kind FLOAT for operators without one. [any thread] */
