@@ -15,7 +15,7 @@
 #define PREFIX                                                                                     \
     "raise-opset,split-fused,widen-floats,fold-constants,remove-identity,fuse-bias-add,"           \
     "fold-batchnorm,fuse-bias-add"
-#define SUFFIX "calibrate,correct-bias,insert-qdq,narrow-floats"
+#define SUFFIX "calibrate,correct-bias,insert-qdq,quantize-tables,narrow-floats"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
 const char *qonnx_pipeline_default(void) { return PREFIX "," SUFFIX; }

@@ -286,6 +286,46 @@ def test_products_that_only_floats_read_give_floats(tmp_path):
             np.testing.assert_allclose(np.load(tmp_path / f"out/output_{k}/{i:06d}.npy"), want, rtol=2e-6, atol=1e-6)
 
 
+def embedding(tables, tail=lambda net, v: v):
+    """A model of float tables of which one Gather takes rows each: their sum."""
+    net = Net((1, 12, 32))
+    for name, table in tables.items():
+        net.constant(name, table)
+        net.nodes.append(helper.make_node("Cast", ["x"], [f"{name}_f"], to=TensorProto.FLOAT))
+        net.nodes.append(helper.make_node("ArgMax", [f"{name}_f"], [f"{name}_ids"], axis=2, keepdims=0))
+        net.op("Gather", [name, f"{name}_ids"], f"{name}_rows")
+    first, *others = [f"{name}_rows" for name in tables]
+    for i, other in enumerate(others):
+        first = net.op("Add", [first, other], f"sum{i}")
+    return net.model(tail(net, net.op("Tanh", [first], "y")))
+
+
+def test_embeddings_become_int8_tables(tmp_path):
+    random = np.random.default_rng(5)
+    tables = {"words": random.normal(size=(1000, 40)) * np.geomspace(0.01, 1, 40), "few": random.normal(size=(32, 40)),
+              "outlier": random.normal(size=(1000, 40))}
+    tables["outlier"][7] *= 1e4  # as int8, all other rows would be zeros
+    r = Result(tmp_path, embedding(tables), normal(1, 12, 32))
+    assert r.constant("words_quantized").dtype == np.int8 and r.constant("words_scale").shape == (40,)
+    assert "words" not in r.names() and {"few", "outlier"} <= r.names() and "'outlier' stays in float" in r.said
+    (dequantize,) = r.node("DequantizeLinear")
+    assert dequantize.output[0] == "words_rows" and dequantize.attribute[0].i == 2
+    np.testing.assert_allclose(r.constant("words_quantized") * r.constant("words_scale"), tables["words"],
+                               atol=1.01 * r.constant("words_scale").max() / 2)
+    assert r.sqnr() > 35
+    done = run_command("run", "-q", tmp_path / "q.onnx", "--data", tmp_path / "data", "-o", tmp_path / "out")
+    assert done.rc == 0, done.stderr
+    got = np.concatenate([np.load(tmp_path / f"out/output_0/{i:06d}.npy").ravel() for i in range(16)])
+    np.testing.assert_allclose(got, r.int, rtol=1e-6, atol=1e-7)
+
+
+def test_a_table_that_others_read_stays_float(tmp_path):
+    table = {"words": np.random.default_rng(5).normal(size=(1000, 40))}
+    all_of_it = lambda net, y: net.op("Sub", ["words", net.op("ReduceSum", [y], "s", keepdims=0)], "z")
+    r = Result(tmp_path, embedding(table, all_of_it), normal(1, 12, 32))
+    assert "words" in r.names() and not r.node("DequantizeLinear")
+
+
 def test_gemm_with_alpha_stays_float_and_is_named(tmp_path):
     net = Net((4, 16))
     a = net.op("Gemm", ["x", net.weight("w1", 16, 16), net.weight("b1", 16)], "g1")
