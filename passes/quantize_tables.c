@@ -70,8 +70,8 @@ static void choose_scales(const Table *t)
     }
 }
 
-/* Rounds a row; returns its noise as a part of its signal. Not a number where the row holds such, or
- * infinite elements. */
+/* Rounds a row; returns its noise as a part of its signal. Not a number where the row holds such,
+ * or infinite elements. */
 static double round_row(const Table *t, int64_t row)
 {
     double signal = 0, noise = 0;
