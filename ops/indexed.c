@@ -123,6 +123,34 @@ static bool gather_lower(Lower *l, Node *n)
     return gather_call(l, n, &p);
 }
 
+/* ---- ArrayFeatureExtractor ------------------------------------------------------------------- */
+
+/* Elements along the last axis; one line becomes a row. */
+static bool features_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *k = in_shape(n, 1);
+    if (!x || !k) return out_shape(cx, n, 0, in_dtype(n, 0), NULL);
+    if (!x->rank) return qonnx_fail(cx, n, "a scalar has no features");
+    Shape y = *x;
+    int last = x->rank - 1;
+    if (!last) y = (Shape){.rank = 2, .dim = {1}};
+    y.dim[last ? last : 1] = shape_product(k, 0, k->rank);
+    y.sym[last ? last : 1] = NULL;
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool features_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    int64_t size = x->dim[x->rank - 1];
+    if (!check_indices(l->cx, n, 1, &size)) return false;
+    index_p p = index_params(n, 1);
+    add_places(&p, shape_product(x, 0, x->rank - 1), size, 0);
+    add_places(&p, shape_elements(in_shape(n, 1)), 0, 1);
+    add_number(&p, size, 1);
+    return gather_call(l, n, &p);
+}
+
 /* ---- GatherElements, ScatterElements --------------------------------------------------------- */
 
 /* The axis; the indices must lie inside the tensor along all others. */
@@ -332,6 +360,8 @@ static bool scatter_nd_lower(Lower *l, Node *n)
 const Op ops_indexed[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes},
+    {"ArrayFeatureExtractor", 2, 2, features_shape, RULE_FLOAT, NULL, features_lower,
+     .takes = gather_takes, .work = index_work, .domain = "ai.onnx.ml"},
     {"GatherElements", 2, 2, gather_elements_shape, RULE_FLOAT, NULL, gather_elements_lower,
      .takes = gather_takes, .work = index_work},
     {"GatherND", 2, 2, gather_nd_shape, RULE_FLOAT, NULL, gather_nd_lower, .takes = gather_takes,

@@ -25,8 +25,8 @@ def form(op, *operands, outputs=1, domain="", **attributes):
     return op, operands, [True] * outputs if isinstance(outputs, int) else outputs, domain, attributes
 
 
-def build(forms, inputs, opset=18, last=(), folded=False):
-    """A model of these forms. Inputs in `last` go through a convolution that leaves them as they are, and so are
+def build(forms, inputs, opset=18, last=(), folded=False, ml=5):
+    """A model of these forms, those of ai.onnx.ml by that operator set. Inputs in `last` go through a convolution that leaves them as they are, and so are
     channels-last; `folded`: all inputs are constants, so that nothing is left to run."""
     nodes, constants, outputs, names = [], [], [], []
     for name in last:
@@ -55,7 +55,8 @@ def build(forms, inputs, opset=18, last=(), folded=False):
     info = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
             for k, v in inputs.items()]
     graph = helper.make_graph(nodes, "forms", info, [onnx.ValueInfoProto(name=o) for o in outputs], constants)
-    sets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    sets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1),
+            helper.make_opsetid("ai.onnx.ml", ml)]
     return Model(helper.make_model(graph, opset_imports=sets, ir_version=10), inputs, names)
 
 
