@@ -23,9 +23,9 @@ typedef struct Form {
 static const char *type_name(int type)
 {
     static const char *const names[] = {
-        "of no known type", "a float",  "an integer", "a string", "a tensor", "a graph",
-        "floats",           "integers", "strings",    "tensors",  "graphs",   "a sparse tensor",
-        "sparse tensors",   "a type",   "types"};
+        "of no known type", "a float",         "an integer",     "a string", "a tensor",
+        "a graph",          "floats",          "integers",       "strings",  "tensors",
+        "graphs",           "a sparse tensor", "sparse tensors", "a type",   "types"};
     return type > 0 && (size_t)type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 
@@ -61,9 +61,7 @@ static bool next_form(const OnnxOperator *op, const char *name, const char **at,
         char *end = (char *)word + n + 2;
         f->type = type_of(word[n + 1]);
         f->since = *end >= '0' && *end <= '9' ? strtol(end, &end, 10) : op->since;
-        f->until = *end == '-'  ? strtol(end + 1, NULL, 10)
-                   : op->until ? op->until
-                               : INT64_MAX;
+        f->until = *end == '-' ? strtol(end + 1, NULL, 10) : op->until ? op->until : INT64_MAX;
         return true;
     }
     return false;
@@ -102,8 +100,7 @@ static bool operator_exists(Why *why, const OnnxOperator *op, int64_t opset)
                        "operator set %d or newer",
                        (long long)opset, op->name, op->since, op->since);
     return !op->until || opset <= op->until ||
-           why_not(why,
-                   "operator set %lld has no %s, which went after %d; export the model again",
+           why_not(why, "operator set %lld has no %s, which went after %d; export the model again",
                    (long long)opset, op->name, op->until);
 }
 
@@ -115,9 +112,9 @@ static bool attribute_exists(Why *why, const OnnxOperator *op, const Attr *a, in
             best = f;
             continue;
         }
-        return f.type == a->type || why_not(why, "attribute %s is %s, want %s at operator set %lld",
-                                            a->name, type_name(a->type), type_name(f.type),
-                                            (long long)opset);
+        return f.type == a->type ||
+               why_not(why, "attribute %s is %s, want %s at operator set %lld", a->name,
+                       type_name(a->type), type_name(f.type), (long long)opset);
     }
     if (!best.type)
         return why_not(why,
@@ -131,12 +128,20 @@ static bool attribute_exists(Why *why, const OnnxOperator *op, const Attr *a, in
                    (long long)(opset < best.since ? best.since : best.until));
 }
 
+/* What ONNX Runtime has had in ONNX's domain from the first operator set on, in the form that ONNX
+ * gave it later: its optimizer writes it into models of any. */
+static bool is_in_every_set(const OnnxOperator *op)
+{
+    return !strcmp(op->name, "LayerNormalization");
+}
+
 bool op_has_form(Why *why, const Node *n)
 {
     const OnnxOperator *op = find_operator(n);
     int64_t opset = qonnx_model_opset(n->graph);
     if (!op) return true;
     if (opset < 1) opset = 1;
+    if (opset < op->since && is_in_every_set(op)) opset = op->since;
     if (!operator_exists(why, op, opset)) return false;
     for (int i = 0; i < n->nattr; i++)
         if (!attribute_exists(why, op, &n->attrs[i], opset)) return false;

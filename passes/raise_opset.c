@@ -694,10 +694,16 @@ static const Row rows[] = {
     {"Xor", 7, raise_broadcast},
 };
 
+/* What ONNX Runtime's optimizer writes into models of any operator set. */
+static bool is_in_every_set(const char *op)
+{
+    return !strcmp(op, "LayerNormalization") || !strcmp(op, "SimplifiedLayerNormalization");
+}
+
 static bool raise_node(Raise *r, qonnx_node *n)
 {
     const char *op = qonnx_node_op(n);
-    if (!qonnx_node_is(n, op)) return true; /* another domain: carried as it is */
+    if (!qonnx_node_is(n, op) || is_in_every_set(op)) return true; /* or another domain */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (strcmp(rows[i].op, op) != 0) continue;
         if (r->opset >= rows[i].since) return true;

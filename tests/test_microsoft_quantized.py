@@ -143,6 +143,14 @@ def test_pair(tmp_path, qonnx):
 # ---- what the optimizer writes -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("opset", [8, 11, 16])
+def test_layer_normalization(tmp_path, opset):
+    """In an operator set that has none yet, in ONNX's domain, as ONNX Runtime's optimizer writes it."""
+    x = {"x": numbers(3, 4, 6)}
+    agrees(build([form("LayerNormalization", "x", numbers(6, seed=2), numbers(6, seed=3), axis=-1),
+                  form("SimplifiedLayerNormalization", "x", numbers(6, seed=2), axis=-1)], x, opset), tmp_path, 3e-6)
+
+
 class Calibration(CalibrationDataReader):
     def __init__(self, name, shape):
         self.samples = iter([{name: numbers(*shape, seed=k)} for k in range(2)])
