@@ -366,6 +366,8 @@ const Op ops_indexed[] = {
      .takes = gather_takes, .work = index_work},
     {"GatherND", 2, 2, gather_nd_shape, RULE_FLOAT, NULL, gather_nd_lower, .takes = gather_takes,
      .work = index_work},
+    {"GatherND", 2, 2, gather_nd_shape, RULE_FLOAT, NULL, gather_nd_lower, .takes = gather_takes,
+     .work = index_work, .domain = "com.microsoft"},
     {"ScatterElements", 3, 3, scatter_elements_shape, RULE_FLOAT, NULL, scatter_elements_lower,
      .takes = scatter_takes, .work = index_work},
     {"ScatterND", 3, 3, scatter_nd_shape, RULE_FLOAT, NULL, scatter_nd_lower,

@@ -323,6 +323,8 @@ const Op ops_positions[] = {
     {"CumSum", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
      .takes = cumsum_takes, .work = single_work},
     {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes},
+    {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes,
+     .domain = "com.microsoft"},
     {"ReverseSequence", 2, 2, reverse_shape, RULE_FLOAT, NULL, reverse_lower,
      .takes = reverse_takes},
     {0},

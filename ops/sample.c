@@ -205,6 +205,8 @@ const Op ops_sample[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
     {"GridSample", 2, 2, grid_shape, RULE_FLOAT, NULL, grid_lower, grid_macs,
      .takes = takes_floats},
+    {"GridSample", 2, 2, grid_shape, RULE_FLOAT, NULL, grid_lower, grid_macs,
+     .takes = takes_floats, .domain = "com.microsoft"},
     {"AffineGrid", 2, 2, affine_shape, RULE_FLOAT, NULL, affine_lower, .lists = 2,
      .takes = affine_takes},
     {"RoiAlign", 3, 3, roi_shape, RULE_FLOAT, NULL, roi_lower, roi_macs, .takes = roi_takes},

@@ -137,6 +137,15 @@ def test_embedding(tmp_path, qonnx):
     check(forms, x, tmp_path, qonnx)
 
 
+def test_before_onnx_had_them(tmp_path, qonnx):
+    """Operators that are in ONNX's domain by now, in the operator set that exporters wrote them into."""
+    x = {"x": numbers(2, 3, 6, 7), "grid": np.clip(numbers(2, 4, 5, 2, seed=2), -1.2, 1.2), "at": integers(4, 2, most=2).astype(np.int64)}
+    forms = [form("Trilu", "x", **MICROSOFT), form("Trilu", "x", np.array(1), upper=0, **MICROSOFT), form("GatherND", "x", "at", **MICROSOFT)]
+    forms += [form("GridSample", "x", "grid", mode=m, padding_mode=p, align_corners=a, **MICROSOFT)
+              for m in ("bilinear", "nearest", "bicubic") for p in ("zeros", "border", "reflection") for a in (0, 1)]
+    check(forms, x, tmp_path, qonnx, 12)
+
+
 def test_fused_conv(tmp_path, qonnx):
     """Every activation, with and without a sum before it, from and to memory channels last."""
     w, bias = numbers(6, 3, 3, 3, seed=2) / 3, numbers(6, seed=3)
