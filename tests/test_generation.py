@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import run_command
-from many_forms import agrees, build, compiles, form
+from many_forms import Model, agrees, build, compiles, form
 from onnx import helper
 from test_microsoft import MICROSOFT, numbers
 
@@ -105,6 +105,54 @@ def test_group_later(tmp_path, qonnx, B, rows):
     forms += [group("q", "k", "v", "pk", "pv", "last", total, cos, sin, "at", do_rotary=1)]
     forms += [group("q", "k", "v", "pk6", "pv6", "last", total, None, None, None, "bias", local_window_size=4)]
     check(forms, x, tmp_path, qonnx)
+
+
+DECODER = """<ir_version: 9, opset_import: ["" : 18, "com.microsoft" : 1]>
+g (float[1,S,16] x, int64[1,T] mask, float[1,2,P,16] pk, float[1,2,P,16] pv) => (float[1,S,32] y, float[1,2,Q,16] k,
+    float[1,2,Q,16] v)
+<int64[1] axis = {1}, int64 one = {1}, int32 less = {1}> {
+  counts = ReduceSum <keepdims = 0> (mask, axis)
+  counts32 = Cast <to = 6> (counts)
+  last = Sub (counts32, less)
+  %s
+  q = com.microsoft.MatMulNBits <K = 16, N = 32, bits = 4, block_size = 16> (x, w, scales)
+  more = com.microsoft.MatMulNBits <K = 16, N = 32, bits = 4, block_size = 16> (x, w, scales)
+  y, k, v = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 2, do_rotary = 1>
+    (q, more, more, pk, pv, last, total, cos, sin)
+}"""
+TOTALS = {"shape": "shape = Shape (mask) size = Gather (shape, one) total = Cast <to = 6> (size)",
+          "data": "most = ReduceMax <keepdims = 0> (counts32) total = Identity (most)"}
+
+
+@pytest.mark.parametrize("total", TOTALS)
+def test_decoder(tmp_path, total):
+    """As exporters write a decoder: lengths come from the mask, and how many are in use from its shape, or from what is in it."""
+    proto = onnx.parser.parse_model(DECODER % TOTALS[total])
+    cos, sin = tables(30, D // 2)
+    rng = np.random.default_rng(1)
+    constants = {"w": rng.integers(0, 256, (32, 1, 8), np.uint8), "scales": rng.uniform(0.01, 0.1, (32, 1)).astype(np.float32),
+                 "cos": cos,
+                 "sin": sin}
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in constants.items())
+    for rows, past in ((5, 0), (1, 5), (1, 6)):
+        x = {"x": numbers(1, rows, 16), "mask": np.ones((1, rows + past), np.int64), "pk": numbers(1, 2, past, 16, seed=2),
+             "pv": numbers(1, 2, past, 16, seed=3)}
+        agrees(Model(proto, x, ["y", "k", "v"]), tmp_path, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["GroupQueryAttention", "RotaryEmbedding", "MatMulNBits"])
+def test_half(tmp_path, name):
+    """float16 is float inside."""
+    cos, sin = (t.astype(np.float16) for t in tables(20, D // 2))
+    x = {"q": numbers(B, S, H * D).astype(np.float16), "k": numbers(B, S, KV * D, seed=2).astype(np.float16), "at": np.array([3])}
+    op, operands, outputs, domain, attributes = few("q", H * D, 20, 32, zeros="float")
+    forms = {"GroupQueryAttention": group("q", "k", "k", None, None, np.array([S - 1] * B, np.int32), np.array(S, np.int32),
+                                          cos, sin,
+                                          do_rotary=1),
+             "RotaryEmbedding": form("RotaryEmbedding", "q", "at", cos, sin, **MICROSOFT),
+             "MatMulNBits": (op, [o.astype(np.float16) if o is not None and getattr(o, "dtype", None) == np.float32 else o
+                                  for o in operands], outputs, domain, attributes)}
+    agrees(build([forms[name]], x, 23), tmp_path, 4e-3)
 
 
 # ---- states --------------------------------------------------------------------------------------
