@@ -424,20 +424,25 @@ static bool read_opsets(Reader *r, Model *model, const Onnx__ModelProto *m)
                           "%s: it imports no operator set; the file is damaged, or "
                           "was made by a broken exporter",
                           r->path);
-    model->nopset = (int)m->n_opset_import;
     model->opsets = arena_array(r->arena, m->n_opset_import, sizeof *model->opsets);
-    int own = 0;
+    int64_t own = 0;
     for (size_t i = 0; i < m->n_opset_import; i++) {
         const char *domain = text(m->opset_import[i]->domain);
         int64_t version = m->opset_import[i]->version;
-        model->opsets[i] = (Opset){!strcmp(domain, "ai.onnx") ? "" : domain, version};
-        if (model->opsets[i].domain[0]) continue;
-        if (version < 1 || version > NEWEST_OPSET)
+        Opset set = {!strcmp(domain, "ai.onnx") ? "" : domain, version};
+        if (!set.domain[0] && (version < 1 || version > NEWEST_OPSET))
             return qonnx_fail(r->cx, NULL,
                               "%s: imports operator set %lld, want 1 to at most %d; export the "
                               "model with one of these",
                               r->path, (long long)version, NEWEST_OPSET);
-        if (own++) return qonnx_fail(r->cx, NULL, "%s: imports ONNX's operator set twice", r->path);
+        if (!set.domain[0] && own) {
+            if (version == own) continue; /* some exporters say it again */
+            return qonnx_fail(r->cx, NULL,
+                              "%s: imports ONNX's operator set twice, as %lld and %lld", r->path,
+                              (long long)own, (long long)version);
+        }
+        if (!set.domain[0]) own = version;
+        model->opsets[model->nopset++] = set;
     }
     return true;
 }

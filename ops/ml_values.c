@@ -1,5 +1,5 @@
 /* ops/ml_values.c - ai.onnx.ml's operators that prepare features: Scaler, Normalizer, Imputer,
- * Binarizer, FeatureVectorizer.
+ * Binarizer, FeatureVectorizer, and ZipMap behind it.
  */
 #include "ir/size.h"
 #include "kernels/f_lpnorm.h"
@@ -189,7 +189,26 @@ static bool vectorizer_takes(Why *why, const Node *n)
     return true;
 }
 
+/* ---- ZipMap ---------------------------------------------------------------------------------- */
+
+/* What it would put into maps, as it comes: a row for each, a column for each label. So it is the
+ * output of a model, which is what exporters have it for. */
+static bool zipmap_lower(Lower *l, Node *n)
+{
+    lower_view(l, n->out[0], lower_in(l, n, 0, PLAIN), PLAIN);
+    return true;
+}
+
+static bool zipmap_takes(Why *why, const Node *n)
+{
+    const Value *v = qonnx_node_output(n, 0);
+    if (v && v->nuse) return why_not(why, "another node reads its maps");
+    return takes_float_data(why, n);
+}
+
 const Op ops_ml_values[] = {
+    {"ZipMap", 1, 1, same_shape, RULE_FLOAT, NULL, zipmap_lower, .takes = zipmap_takes,
+     .domain = "ai.onnx.ml"},
     {"Scaler", 1, 1, scaler_shape, RULE_FLOAT, NULL, scaler_lower, .takes = ml_takes,
      .work = single_work, .domain = "ai.onnx.ml"},
     {"Normalizer", 1, 1, normalizer_shape, RULE_FLOAT, NULL, normalizer_lower, .takes = ml_takes,

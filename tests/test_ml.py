@@ -1,6 +1,10 @@
 """The operators of ai.onnx.ml against ONNX Runtime; compiled models against the command."""
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +13,7 @@ from conftest import run_command
 from many_forms import agrees, build, compiles, form, runtime
 from onnx import helper, numpy_helper
 
+TOOL = Path(__file__).parent.parent / "tools" / "export_models.py"
 ERROR = 1e-5
 LAST = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
@@ -234,3 +239,30 @@ def test_label_encoders(tmp_path, qonnx):
              ml("LabelEncoder", "float64", keys_tensor=tensor([0.5, -0.1, np.nan]), values_tensor=tensor([1.0, 2.0, 3.0]),
                 default_tensor=tensor([0.5]))]
     check(forms, x, tmp_path, qonnx, version=4)
+
+
+def test_zipmap(tmp_path, qonnx):
+    """A ZipMap is what its maps hold: a row each, a column for each label."""
+    x = {"x": np.abs(rows(count=4, features=6)).round(1)}
+    forms = [ml("LinearClassifier", "x", outputs=2, coefficients=numbers(3, 6), intercepts=numbers(3), classlabels_ints=[4, 2, 3])]
+    m = build(forms, {"x": np.nan_to_num(x["x"])}, ml=1)
+    m.proto.graph.node.append(helper.make_node("ZipMap", ["y0_1"], ["maps"], "zip", domain="ai.onnx.ml", classlabels_int64s=[4, 2, 3]))
+    m.proto.graph.output.append(onnx.ValueInfoProto(name="maps"))
+    label, scores, maps = runtime(m)
+    want = [label, scores, np.array([[row[k] for k in (4, 2, 3)] for row in maps], np.float32)]
+    m.names.append("maps")
+    compiles(m, tmp_path, agrees(m, tmp_path, ERROR, want), qonnx)
+
+
+@pytest.mark.skipif("QONNX_LONG" not in os.environ, reason="trains 80 models, which takes minutes")
+def test_exports(tmp_path, qonnx):
+    """What scikit-learn's, LightGBM's and XGBoost's exporters write gives ONNX Runtime's outputs, and is quantized."""
+    subprocess.run([sys.executable, TOOL, tmp_path], check=True)
+    models = sorted((tmp_path / "sklearn").glob("*/model.onnx"))
+    assert len(models) > 75
+    for model in models:
+        data = model.parent / "test_data_set_0"
+        done = run_command("run", model, "--data", data, "--check")
+        assert done.rc == 0, (model, done.stdout, done.stderr)
+        done = run_command("quantize", model, "--data", data, "-o", tmp_path / "quantized.onnx")
+        assert done.rc == 0, (model, done.stderr)

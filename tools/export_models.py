@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Trains small models with scikit-learn, LightGBM and XGBoost, exports them to ONNX as their users do, and writes each
+with a sample and what ONNX Runtime makes of it, in the form of ONNX's node tests:
+
+    python3 tools/export_models.py DIR        DIR/sklearn/NAME/model.onnx, .../test_data_set_0/{input,output}_0.pb
+
+The exporters are installed into a temporary folder; the interpreter has onnx, onnxruntime and scikit-learn."""
+
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+EXPORTERS = ["skl2onnx==1.20.0", "onnxmltools==1.16.0", "lightgbm==4.7.0", "xgboost==3.2.0"]
+ROWS = 40  # in a sample
+
+
+def estimators():
+    """Name, estimator, data: those of all families that export to operators on numbers."""
+    from sklearn import (decomposition, discriminant_analysis, ensemble, linear_model, naive_bayes, neighbors, neural_network,
+                         pipeline, preprocessing, svm, tree)
+    from sklearn.impute import SimpleImputer
+
+    def piped(*steps):
+        return pipeline.make_pipeline(*steps)
+
+    few = {"n_estimators": 20, "max_depth": 6, "random_state": 0}
+    for name, data in (("two", "cancer"), ("three", "iris"), ("ten", "digits")):
+        yield f"tree_{name}", tree.DecisionTreeClassifier(max_depth=6, random_state=0), data
+        yield f"forest_{name}", ensemble.RandomForestClassifier(**few), data
+        yield f"extra_{name}", ensemble.ExtraTreesClassifier(**few), data
+        yield f"boosting_{name}", ensemble.GradientBoostingClassifier(n_estimators=10, random_state=0), data
+        yield f"histogram_{name}", ensemble.HistGradientBoostingClassifier(max_iter=10, random_state=0), data
+        yield f"adaboost_{name}", ensemble.AdaBoostClassifier(n_estimators=5, random_state=0), data
+        yield f"bagging_{name}", ensemble.BaggingClassifier(n_estimators=5, random_state=0), data
+        yield f"logistic_{name}", piped(preprocessing.StandardScaler(), linear_model.LogisticRegression()), data
+        yield f"linear_svc_{name}", piped(preprocessing.StandardScaler(), svm.LinearSVC()), data
+        yield f"svc_{name}", piped(preprocessing.StandardScaler(), svm.SVC()), data
+        yield f"svc_likely_{name}", piped(preprocessing.StandardScaler(), svm.SVC(probability=True, random_state=0)), data
+        yield f"svc_poly_{name}", piped(preprocessing.MinMaxScaler(), svm.SVC(kernel="poly", degree=3)), data
+        yield f"perceptron_{name}", piped(preprocessing.StandardScaler(), neural_network.MLPClassifier(hidden_layer_sizes=(16,), max_iter=50, random_state=0)), data
+        yield f"neighbors_{name}", neighbors.KNeighborsClassifier(), data
+        yield f"bayes_{name}", naive_bayes.GaussianNB(), data
+        yield f"sgd_{name}", piped(preprocessing.StandardScaler(), linear_model.SGDClassifier(random_state=0)), data
+        yield f"discriminant_{name}", discriminant_analysis.LinearDiscriminantAnalysis(), data
+        yield f"imputed_{name}", piped(SimpleImputer(), preprocessing.RobustScaler(), linear_model.LogisticRegression()), data + "_holes"
+        yield f"normalized_{name}", piped(preprocessing.Normalizer("l1"), ensemble.RandomForestClassifier(**few)), data
+    yield "voting", ensemble.VotingClassifier([("a", linear_model.LogisticRegression()), ("b", tree.DecisionTreeClassifier())], voting="soft", flatten_transform=False), "iris"
+    yield "stacking", ensemble.StackingClassifier([("a", tree.DecisionTreeClassifier(max_depth=3))], linear_model.LogisticRegression()), "iris"
+    yield "one_hot", piped(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression()), "whole"
+    yield "binned", piped(preprocessing.KBinsDiscretizer(4, encode="onehot-dense"), linear_model.LogisticRegression()), "iris"
+    yield "novelty", piped(preprocessing.StandardScaler(), svm.OneClassSVM(nu=0.1)), "iris"
+    yield "isolation", ensemble.IsolationForest(n_estimators=10, random_state=0), "iris"
+    for name, estimator in {
+            "tree": tree.DecisionTreeRegressor(max_depth=6, random_state=0), "forest": ensemble.RandomForestRegressor(**few),
+            "extra": ensemble.ExtraTreesRegressor(**few), "boosting": ensemble.GradientBoostingRegressor(random_state=0),
+            "histogram": ensemble.HistGradientBoostingRegressor(max_iter=20, random_state=0), "linear": linear_model.LinearRegression(),
+            "ridge": linear_model.Ridge(), "lasso": linear_model.Lasso(alpha=0.1), "svr": svm.SVR(), "linear_svr": svm.LinearSVR(),
+            "neighbors": neighbors.KNeighborsRegressor(), "poly": piped(preprocessing.PolynomialFeatures(2), linear_model.Ridge()),
+            "pca": piped(decomposition.PCA(4), linear_model.LinearRegression()),
+            "perceptron": neural_network.MLPRegressor(hidden_layer_sizes=(16,), max_iter=50, random_state=0)}.items():
+        yield f"regression_{name}", estimator, "diabetes"
+    yield from boosters()
+
+
+def boosters():
+    import lightgbm
+    import xgboost
+    few = {"n_estimators": 15, "random_state": 0}
+    for name, data in (("two", "cancer"), ("three", "iris"), ("ten", "digits")):
+        yield f"lightgbm_{name}", lightgbm.LGBMClassifier(verbose=-1, **few), data
+        yield f"lightgbm_holes_{name}", lightgbm.LGBMClassifier(verbose=-1, **few), data + "_holes"
+        yield f"xgboost_{name}", xgboost.XGBClassifier(**few), data
+    for kind in ("gbdt", "rf", "dart"):
+        more = {"bagging_freq": 1, "bagging_fraction": 0.7} if kind == "rf" else {}
+        yield f"lightgbm_{kind}", lightgbm.LGBMRegressor(boosting_type=kind, verbose=-1, **few, **more), "diabetes"
+    yield "xgboost_regression", xgboost.XGBRegressor(**few), "diabetes"
+
+
+def data_of(name):
+    """Rows and targets of one of scikit-learn's sets; `_holes`: with numbers that are missing; `whole`: whole numbers."""
+    from sklearn import datasets
+    if name == "whole":
+        rng = np.random.default_rng(0)
+        x = rng.integers(0, 5, (200, 3))
+        return x.astype(np.int64), (x.sum(1) > 6).astype(int)
+    base = {"cancer": datasets.load_breast_cancer, "iris": datasets.load_iris, "digits": datasets.load_digits, "diabetes": datasets.load_diabetes}
+    x, y = base[name.removesuffix("_holes")](return_X_y=True)
+    x = x.astype(np.float32)
+    if name.endswith("_holes"):
+        x[np.random.default_rng(0).random(x.shape) < 0.1] = np.nan
+    return x, y
+
+
+def lists_alone(make):
+    """onnx's make_attribute, which some exporters give arrays."""
+    return lambda name, value, *more, **options: make(name, value.tolist() if isinstance(value, np.ndarray) else value, *more, **options)
+
+
+def exported(estimator, x):
+    """The ONNX model of a trained estimator."""
+    from onnxmltools import convert_lightgbm, convert_xgboost
+    from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+    from skl2onnx import to_onnx
+    module = type(estimator).__module__.split(".")[0]
+    if module in ("lightgbm", "xgboost"):
+        convert = convert_lightgbm if module == "lightgbm" else convert_xgboost
+        return convert(estimator, initial_types=[("x", Floats([None, x.shape[1]]))], target_opset=15)
+    return to_onnx(estimator, x[:1], target_opset={"": 18, "ai.onnx.ml": 3})
+
+
+def write(folder, model, x):
+    (folder / "test_data_set_0").mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (name,) = [i.name for i in session.get_inputs()]
+    for kind, arrays in (("input", [x]), ("output", session.run(None, {name: x}))):
+        for i, array in enumerate(arrays):
+            if isinstance(array, list):  # of maps, as a ZipMap makes them: a column for each label
+                array = np.array([list(row.values()) for row in array], np.float32)
+            proto = numpy_helper.from_array(array).SerializeToString()
+            (folder / "test_data_set_0" / f"{kind}_{i}.pb").write_bytes(proto)
+
+
+def main(out):
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as packages:
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", packages, *EXPORTERS], check=True)
+        sys.path.append(packages)
+        onnx.helper.make_attribute = lists_alone(onnx.helper.make_attribute)
+        for name, estimator, data in estimators():
+            x, y = data_of(data)
+            try:
+                model = exported(estimator.fit(x, y), x)
+            except Exception as e:  # what an exporter cannot write is not ours
+                print(f"{name}: not exported: {str(e).splitlines()[0][:200]}", file=sys.stderr)
+                continue
+            write(out / "sklearn" / name, model, x[:ROWS])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
