@@ -4,7 +4,7 @@
  * Integers wrap around, x / 0 and x mod 0 are 0, division goes towards 0; they are worked on in 64
  * bits. Floats of all widths are worked on in double and rounded once. Min and Max pass NaN on. A
  * power with a whole exponent is a product; an integer one that is no integer is cut off. Bits that
- * are shifted out are gone, however far.
+ * are shifted out are gone, however far; a shift by a negative number is one by far too many.
  */
 #ifndef KERNELS_ARITH_H
 #define KERNELS_ARITH_H
@@ -101,6 +101,13 @@ KERNEL uint64_t arith_divide(uint64_t a, uint64_t b, int32_t is_signed)
     return (uint64_t)((int64_t)a / (int64_t)b);
 }
 
+/* v bits to the right; the sign comes in from the left. */
+KERNEL uint64_t arith_shift_right(uint64_t u, uint64_t v, int32_t is_signed)
+{
+    const uint64_t sign = is_signed && u >> 63 ? UINT64_MAX : 0;
+    return v < 64 ? (u ^ sign) >> v ^ sign : sign;
+}
+
 KERNEL uint64_t arith_rest(uint64_t a, uint64_t b, int32_t is_signed)
 {
     if (!b || b == UINT64_MAX * (uint64_t)is_signed) return 0;
@@ -112,6 +119,14 @@ KERNEL uint64_t arith_mod(uint64_t a, uint64_t b, int32_t is_signed)
 {
     const uint64_t r = arith_rest(a, b, is_signed);
     return is_signed && r && (r ^ b) >> 63 ? r + b : r;
+}
+
+/* The same of reals; of an infinite b that sign, too, and of 0 the sign of b. */
+KERNEL double arith_mod_reals(double a, double b)
+{
+    const double r = f_fmod_double(a, b);
+    if (r == 0.0) return b < 0.0 ? -0.0 : 0.0;
+    return (r < 0.0) != (b < 0.0) ? r + b : r;
 }
 
 /* u = u op v, n elements. */
@@ -134,7 +149,7 @@ KERNEL void arith_integers(const arith_p *restrict p, int32_t n, uint64_t u[F_CH
     case F_OR: A_RESULT(F_OR, u[j] | v[j]);
     case F_XOR: A_RESULT(F_XOR, u[j] ^ v[j]);
     case F_SHIFT_LEFT: A_RESULT(F_SHIFT_LEFT, v[j] < 64 ? u[j] << v[j] : 0);
-    case F_SHIFT_RIGHT: A_RESULT(F_SHIFT_RIGHT, v[j] < 64 ? u[j] >> v[j] : 0);
+    case F_SHIFT_RIGHT: A_RESULT(F_SHIFT_RIGHT, arith_shift_right(u[j], v[j], is_signed));
     case F_EQUAL: A_RESULT(F_EQUAL, u[j] == v[j]);
     case F_NOT_EQUAL: A_RESULT(F_NOT_EQUAL, u[j] != v[j]);
     case F_LESS: A_RESULT(F_LESS, (u[j] ^ top) < (v[j] ^ top));
@@ -157,6 +172,7 @@ KERNEL void arith_reals(const arith_p *restrict p, int32_t n, double u[F_CHUNK],
     case F_MAX: A_RESULT(F_MAX, u[j] > v[j] || u[j] != u[j] ? u[j] : v[j]);
     case F_PRELU: A_RESULT(F_PRELU, u[j] < 0.0 ? u[j] * v[j] : u[j]);
     case F_FMOD: A_RESULT(F_FMOD, f_fmod_double(u[j], v[j]));
+    case F_MOD: A_RESULT(F_MOD, arith_mod_reals(u[j], v[j]));
     default:
         A_RESULT(F_POW, p->type == A_DOUBLE ? arith_power_doubles(u[j], v[j])
                                             : arith_power_reals(u[j], v[j]));

@@ -1,6 +1,7 @@
-/* kernels/cumsum.h - sums of all elements so far along an axis: ONNX's CumSum.
+/* kernels/cumsum.h - sums or products of all elements so far along an axis: ONNX's CumSum and
+ * CumProd.
  *
- * Integers wrap around. Reals are added in double, and each sum is rounded once.
+ * Integers wrap around. Reals are worked on in double, and each result is rounded once.
  */
 #ifndef KERNELS_CUMSUM_H
 #define KERNELS_CUMSUM_H
@@ -12,6 +13,7 @@ typedef struct cumsum_p {
     int32_t type;            /* A_FLOAT ... */
     int32_t exclusive;       /* an element is not in its own sum */
     int32_t reverse;         /* from the end */
+    int32_t product;         /* products, else sums */
 } cumsum_p;                  /* cumsum(p, x, y) */
 
 KERNEL_TRAITS(cumsum, floats)
@@ -20,11 +22,12 @@ KERNEL_TRAITS(cumsum, floats)
 KERNEL void cumsum_integers(const cumsum_p *restrict p, const void *restrict x, void *restrict y,
                             ptrdiff_t at, ptrdiff_t step, int32_t n)
 {
-    uint64_t sum[F_CHUNK] = {0}, u[F_CHUNK];
+    uint64_t sum[F_CHUNK], u[F_CHUNK];
+    for (int32_t j = 0; j < n; j++) sum[j] = p->product != 0;
     for (int32_t i = 0; i < p->d; i++, at += step) {
         arith_load_integers(u, p->type, x, at, 1, n);
         if (p->exclusive) arith_store_integers(sum, p->type, y, at, n);
-        for (int32_t j = 0; j < n; j++) sum[j] += u[j];
+        for (int32_t j = 0; j < n; j++) sum[j] = p->product ? sum[j] * u[j] : sum[j] + u[j];
         if (!p->exclusive) arith_store_integers(sum, p->type, y, at, n);
     }
 }
@@ -32,11 +35,12 @@ KERNEL void cumsum_integers(const cumsum_p *restrict p, const void *restrict x, 
 KERNEL void cumsum_reals(const cumsum_p *restrict p, const void *restrict x, void *restrict y,
                          ptrdiff_t at, ptrdiff_t step, int32_t n)
 {
-    double sum[F_CHUNK] = {0}, u[F_CHUNK];
+    double sum[F_CHUNK], u[F_CHUNK];
+    for (int32_t j = 0; j < n; j++) sum[j] = p->product ? 1.0 : 0.0;
     for (int32_t i = 0; i < p->d; i++, at += step) {
         arith_load_reals(u, p->type, x, at, 1, n);
         if (p->exclusive) arith_store_reals(sum, p->type, y, at, n);
-        for (int32_t j = 0; j < n; j++) sum[j] += u[j];
+        for (int32_t j = 0; j < n; j++) sum[j] = p->product ? sum[j] * u[j] : sum[j] + u[j];
         if (!p->exclusive) arith_store_reals(sum, p->type, y, at, n);
     }
 }

@@ -46,7 +46,7 @@ enum {
     F_POW,
     F_PRELU, /* a below 0 times b */
     F_FMOD,  /* the rest of a division towards 0, of the sign of a */
-    /* of arith alone: integers and bools */
+    /* of arith alone */
     F_MOD, /* of the sign of b */
     F_AND,
     F_OR,

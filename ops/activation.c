@@ -1,4 +1,5 @@
 /* ops/activation.c - Relu and Clip, and Softmax. */
+#include "kernels/d_softmax.h"
 #include "lower/quantized.h"
 #include <math.h>
 #include <string.h>
@@ -113,9 +114,25 @@ static bool softmax_lower(Lower *l, Node *n)
     f_softmax_p p;
     Layout at;
     if (!softmax_params(l, n, &p, &at)) return false;
-    lower_call(l, n, qonnx_node_is(n, "Hardmax") ? "f_hardmax" : "f_softmax", &p,
-               (Buf *[]){lower_in(l, n, 0, at)}, 1, lower_out(l, n->out[0], at));
+    bool hard = qonnx_node_is(n, "Hardmax"), wide = in_dtype(n, 0) == QONNX_DOUBLE;
+    d_softmax_p d = {p.outer, p.count, p.inner,
+                     hard ? D_HARDMAX : p.log ? D_LOG_SOFTMAX : D_SOFTMAX};
+    Buf *x = lower_in(l, n, 0, at), *y = lower_out(l, n->out[0], at);
+    if (wide) lower_call(l, n, "d_softmax", &d, &x, 1, y);
+    else lower_call(l, n, hard ? "f_hardmax" : "f_softmax", &p, &x, 1, y);
     return true;
+}
+
+static bool softmax_takes(Why *why, const Node *n)
+{
+    return takes_types(why, n, 0, 1u << QONNX_FLOAT | 1u << QONNX_DOUBLE);
+}
+
+/* As measured; functions of double are worked out one by one. */
+static int64_t softmax_work(const Node *n)
+{
+    bool wide = in_dtype(n, 0) == QONNX_DOUBLE;
+    return count_work(shape_open_elements(in_shape(n, 0)), wide ? 1024 : 1);
 }
 
 /* ---- on integers ----------------------------------------------------------------------------- */
@@ -198,8 +215,10 @@ const Op ops_activation[] = {
     {"Clip", 1, 3, same_shape, RULE(QONNX_RULE_ACTIVATE, 1), clamp_refine, clamp_lower,
      .takes = clamp_takes, .quantized = &clamp_quantized},
     {"Softmax", 1, 1, softmax_shape, RULE_PROBABILITY, NULL, softmax_lower,
-     .takes = takes_float_data, .quantized = &softmax_quantized},
-    {"Hardmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
-    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},
+     .takes = softmax_takes, .work = softmax_work, .quantized = &softmax_quantized},
+    {"Hardmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = softmax_takes,
+     .work = softmax_work},
+    {"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = softmax_takes,
+     .work = softmax_work},
     {0},
 };

@@ -32,7 +32,7 @@ typedef struct Binary {
     X("BitwiseAnd", 2, F_AND, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                         \
     X("BitwiseOr", 2, F_OR, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                           \
     X("BitwiseXor", 2, F_XOR, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                         \
-    X("BitShift", 2, F_SHIFT_LEFT, UNSIGNED, broadcast_shape, RULE_FLOAT, NULL)                    \
+    X("BitShift", 2, F_SHIFT_LEFT, INTEGERS, broadcast_shape, RULE_FLOAT, NULL)                    \
     X("Equal", 2, F_EQUAL, NUMBERS | BOOL, compare_shape, RULE_FLOAT, NULL)                        \
     X("Less", 2, F_LESS, NUMBERS, compare_shape, RULE_FLOAT, NULL)                                 \
     X("LessOrEqual", 2, F_LESS_EQUAL, NUMBERS, compare_shape, RULE_FLOAT, NULL)                    \
@@ -163,8 +163,11 @@ static bool binary_takes(Why *why, const Node *n)
     if (b->code == F_SHIFT_LEFT && strcmp(to, "LEFT") && strcmp(to, "RIGHT"))
         return why_not(why, "direction is '%.20s', want LEFT or RIGHT", to);
     if (!types_agree(why, n, b->types)) return false;
-    if (b->code == F_MOD && has_type(FLOATS, in_dtype(n, 0)) && !qonnx_node_int(n, "fmod", 0))
-        return why_not(why, "floats want the attribute fmod 1");
+    bool floats = has_type(FLOATS, in_dtype(n, 0)), old = qonnx_model_opset(n->graph) < 28;
+    if (b->code == F_MOD && floats && old && !qonnx_node_int(n, "fmod", 0))
+        return why_not(why, "floats want the attribute fmod 1 before operator set 28");
+    if (b->code == F_SHIFT_LEFT && has_type(SIGNED, in_dtype(n, 0)) && old)
+        return why_not(why, "signed integers want operator set 28");
     return true;
 }
 
@@ -184,7 +187,8 @@ static int whole_power(const Node *n)
 static int64_t binary_work(const Node *n)
 {
     int64_t count = shape_open_elements(n->out[0] ? &n->out[0]->shape : NULL);
-    bool rest = binary_code(n) == F_FMOD, wide = in_dtype(n, 0) == QONNX_DOUBLE;
+    bool wide = in_dtype(n, 0) == QONNX_DOUBLE;
+    bool rest = qonnx_node_is(n, "Mod") && has_type(FLOATS, in_dtype(n, 0));
     int64_t each = rest                      ? (wide ? 100000 : 10000)
                    : binary_code(n) != F_POW ? 1
                    : whole_power(n)          ? 2

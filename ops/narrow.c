@@ -62,9 +62,24 @@ static bool is_cast_to(const Node *n, DType t)
     return n && qonnx_node_is(n, "Cast") && qonnx_node_int(n, "to", 0) == t;
 }
 
+/* A BitCast's operands are what they are: its input is rounded in front of it. */
+static bool is_bitcast(const Node *n) { return n && qonnx_node_is(n, "BitCast"); }
+
 static bool makes_narrow(const Node *n)
 {
-    return is_cast_to(n, QONNX_FLOAT16) || is_cast_to(n, QONNX_BFLOAT16);
+    return is_cast_to(n, QONNX_FLOAT16) || is_cast_to(n, QONNX_BFLOAT16) || is_bitcast(n);
+}
+
+/* Whether the node reads values in the type that they have. */
+static bool reads_as_is(const Node *n) { return qonnx_node_is(n, "Cast") || is_bitcast(n); }
+
+static void round_bits(Node *n)
+{
+    Value *v = is_bitcast(n) ? qonnx_node_input(n, 0) : NULL;
+    if (!v || !is_narrow(v->dtype)) return;
+    Value *w = value_like(v, "bits", v->dtype);
+    qonnx_node_set_input(n, 0, w);
+    add_cast(n, v, w);
 }
 
 /* ---- to float: nodes ------------------------------------------------------------------------- */
@@ -92,7 +107,7 @@ static void remember(Node *n)
 {
     DType t = first_narrow(n->in, n->nin);
     if (!t) t = first_narrow(n->out, n->nout);
-    if (!t || n->nsub || qonnx_node_is(n, "Cast") || qonnx_node_is(n, "CastLike")) return;
+    if (!t || n->nsub || reads_as_is(n) || qonnx_node_is(n, "CastLike")) return;
     n->narrow = t;
     n->wide_in = wide_bits(n->in, n->nin, t);
     n->wide_out = wide_bits(n->out, n->nout, t);
@@ -175,7 +190,7 @@ static void replace(Value *v, Value *with)
 {
     for (int u = 0; u < v->nuse;) { /* a use that is taken away makes room for another */
         Node *n = v->uses[u].node;
-        if (qonnx_node_is(n, "Cast")) u++;
+        if (reads_as_is(n)) u++;
         else qonnx_node_set_input(n, v->uses[u].input, with);
     }
     if (v->output_count > outputs_of(v)) replace_outputs(v->graph->model->main, v, with);
@@ -185,7 +200,7 @@ static void replace(Value *v, Value *with)
 static bool only_cast(const Value *v)
 {
     for (int i = 0; i < v->nuse; i++)
-        if (!qonnx_node_is(v->uses[i].node, "Cast")) return false;
+        if (!reads_as_is(v->uses[i].node)) return false;
     return v->output_count == outputs_of(v);
 }
 
@@ -251,6 +266,7 @@ void qonnx_graph_widen(Graph *g)
 {
     if (!has_narrow(g)) return;
     visit(g, name_type);
+    visit(g, round_bits);
     visit(g, remember);
     visit(g, widen_attrs);
     widen_values(g);
@@ -292,7 +308,7 @@ static void narrow_outputs(Node *n)
 /* The type that a node wants input i in; QONNX_UNDEFINED: any. */
 static DType wanted(const Node *n, int i)
 {
-    if (qonnx_node_is(n, "Cast")) return QONNX_UNDEFINED;
+    if (reads_as_is(n)) return QONNX_UNDEFINED;
     return n->mark && !(n->wide_in & bit(i)) ? n->narrow : QONNX_FLOAT;
 }
 

@@ -1,4 +1,5 @@
-/* ops/norm.c - BatchNormalization in its inference form. */
+/* ops/norm.c - BatchNormalization. */
+#include "kernels/batch_norm.h"
 #include "lower/lower.h"
 #include <math.h>
 
@@ -17,7 +18,9 @@ static bool bn_shape(Ctx *cx, Node *n)
             return qonnx_fail(cx, n, "input %d has %lld elements for %lld channels", i,
                               (long long)s->dim[0], (long long)channels);
     }
-    return same_shape(cx, n);
+    Shape s = shape_make(1, &channels);
+    return out_shape(cx, n, 1, in_dtype(n, 3), &s) && out_shape(cx, n, 2, in_dtype(n, 4), &s) &&
+           same_shape(cx, n);
 }
 
 /* y = x * f + (bias - mean * f), f being scale / sqrt(var + eps). Here f and what is added, where
@@ -63,16 +66,50 @@ static bool constant_parameters(const Node *n)
     return true;
 }
 
+static bool bn_trains(const Node *n) { return qonnx_node_int(n, "training_mode", 0) != 0; }
+
+/* Whether it is worked out in double, by a kernel of its own. */
+static bool bn_wide(const Node *n) { return bn_trains(n) || in_dtype(n, 0) == QONNX_DOUBLE; }
+
 static bool bn_takes(Why *why, const Node *n)
 {
-    if (qonnx_node_int(n, "training_mode", 0)) return why_not(why, "its training mode");
-    return constant_parameters(n) ? takes_float_data(why, n) : takes_floats(why, n);
+    if (!bn_wide(n))
+        return constant_parameters(n) ? takes_float_data(why, n) : takes_floats(why, n);
+    for (int i = 1; i < 5; i++)
+        if (in_dtype(n, 0) && !takes_type(why, n, i, in_dtype(n, 0))) return false;
+    return takes_types(why, n, 0, 1u << QONNX_FLOAT | 1u << QONNX_DOUBLE);
+}
+
+static bool bn_lower_wide(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0);
+    batch_norm_p p = {.outer = (int32_t)x->dim[0],
+                      .channels = (int32_t)bn_channels(x),
+                      .inner = (int32_t)shape_product(x, x->rank > 1 ? 2 : 1, x->rank),
+                      .type = (int32_t)in_dtype(n, 0),
+                      .trains = bn_trains(n),
+                      .epsilon = qonnx_node_float(n, "epsilon", 1e-5f),
+                      .momentum = qonnx_node_float(n, "momentum", 0.9f)};
+    Buf *in[5], *out[3] = {NULL};
+    for (int i = 0; i < 5; i++) in[i] = lower_in(l, n, i, PLAIN);
+    for (int i = 1; i < 3 && p.trains; i++)
+        if (out_used(n, i)) out[i] = lower_out(l, n->out[i], PLAIN);
+    out[0] = lower_out(l, n->out[0], PLAIN);
+    lower_call_n(l, n, "batch_norm", &p, in, 5, out, 3);
+    return true;
+}
+
+/* Elements are read three times in training, added in double one after the other. */
+static int64_t bn_work(const Node *n)
+{
+    return bn_wide(n) ? count_work(shape_open_elements(in_shape(n, 0)), 128) : 0;
 }
 
 static bool bn_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     bool constant = constant_parameters(n);
+    if (bn_wide(n)) return bn_lower_wide(l, n);
     Buf *f, *shift;
     (constant ? constant_factors : computed_factors)(l, n, bn_channels(x), &f, &shift);
     Layout at = lower_layout(l, n, 0);
@@ -89,6 +126,7 @@ static bool bn_lower(Lower *l, Node *n)
 
 const Op ops_norm[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"BatchNormalization", 5, 5, bn_shape, RULE_FLOAT, NULL, bn_lower, .takes = bn_takes},
+    {"BatchNormalization", 5, 5, bn_shape, RULE_FLOAT, NULL, bn_lower, .takes = bn_takes,
+     .work = bn_work},
     {0},
 };

@@ -100,6 +100,8 @@ typedef struct Op {
     /* Steps of a run beyond those that write the output and `macs`, at the inferred shapes, as
      * `macs` counts; NULL: none. A step is about what an element of a sum takes. */
     int64_t (*work)(const Node *n);
+    /* Whether its results are random numbers, so that it is never folded; NULL: they are not. */
+    bool (*random)(const Node *n);
     /* Its form on integers, or NULL. */
     const Quantized *quantized;
     const char *domain; /* of other operators than ONNX's own; NULL: its own */

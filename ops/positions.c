@@ -1,5 +1,5 @@
 /* ops/positions.c - operators whose elements depend on where they stand: Range, EyeLike, OneHot,
- * CumSum, Trilu, ReverseSequence.
+ * CumSum, CumProd, Trilu, ReverseSequence.
  */
 #include "ir/size.h"
 #include "kernels/cumsum.h"
@@ -200,7 +200,7 @@ static bool one_hot_lower(Lower *l, Node *n)
     return true;
 }
 
-/* ---- CumSum ---------------------------------------------------------------------------------- */
+/* ---- CumSum, CumProd ------------------------------------------------------------------------- */
 
 static bool cumsum_axis(Ctx *cx, const Node *n, int *axis)
 {
@@ -230,7 +230,8 @@ static bool cumsum_lower(Lower *l, Node *n)
     cumsum_p p = {
         (int32_t)shape_product(x, 0, axis),           (int32_t)x->dim[axis],
         (int32_t)shape_product(x, axis + 1, x->rank), (int32_t)in_dtype(n, 0),
-        qonnx_node_int(n, "exclusive", 0) != 0,       qonnx_node_int(n, "reverse", 0) != 0};
+        qonnx_node_int(n, "exclusive", 0) != 0,       qonnx_node_int(n, "reverse", 0) != 0,
+        qonnx_node_is(n, "CumProd")};
     Buf *in = lower_in(l, n, 0, PLAIN);
     lower_call(l, n, "cumsum", &p, &in, 1, lower_out(l, n->out[0], PLAIN));
     return true;
@@ -321,6 +322,8 @@ const Op ops_positions[] = {
     {"OneHot", 3, 3, one_hot_shape, RULE_FLOAT, NULL, one_hot_lower, .lists = 2,
      .takes = one_hot_takes},
     {"CumSum", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
+     .takes = cumsum_takes, .work = single_work},
+    {"CumProd", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
      .takes = cumsum_takes, .work = single_work},
     {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes},
     {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes,

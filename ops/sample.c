@@ -1,4 +1,6 @@
-/* ops/sample.c - GridSample, AffineGrid, RoiAlign. */
+/* ops/sample.c - GridSample, AffineGrid, RoiAlign, MaxRoiPool. */
+#include "ir/size.h"
+#include "kernels/roi_maxpool.h"
 #include "kernels/sample.h"
 #include "lower/lower.h"
 #include <string.h>
@@ -201,6 +203,62 @@ static int64_t roi_macs(const Node *n)
     return count_work(out, 4 * samples * samples);
 }
 
+/* ---- MaxRoiPool ------------------------------------------------------------------------------ */
+
+static bool roi_pool_shape(Ctx *cx, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *boxes = in_shape(n, 1);
+    const int64_t *grid;
+    int axes = qonnx_node_ints(n, "pooled_shape", &grid);
+    if (!grid || axes != 2)
+        return qonnx_fail(cx, n, "pooled_shape has %d numbers, want 2", grid ? axes : 0);
+    for (int i = 0; i < 2; i++)
+        if (grid[i] < 1 || grid[i] > INT32_MAX)
+            return qonnx_fail(cx, n, "pooled_shape holds %lld, want 1 or more", (long long)grid[i]);
+    if (!check_rank(cx, n, 0, 4, 4) || !check_rank(cx, n, 1, 2, 2) || !check_dim(cx, n, 1, 1, 5))
+        return false;
+    Shape y = {.rank = 4,
+               .dim = {boxes ? boxes->dim[0] : -1, x ? x->dim[1] : -1, grid[0], grid[1]}};
+    if (boxes) y.sym[0] = boxes->sym[0];
+    return out_shape(cx, n, 0, in_dtype(n, 0), &y);
+}
+
+static bool roi_pool_takes(Why *why, const Node *n)
+{
+    return takes_types(why, n, 0, 1u << QONNX_FLOAT | 1u << QONNX_DOUBLE) &&
+           (!in_dtype(n, 0) || takes_type(why, n, 1, in_dtype(n, 0)));
+}
+
+static bool roi_pool_lower(Lower *l, Node *n)
+{
+    const Shape *x = in_shape(n, 0), *y = &n->out[0]->shape;
+    if (!shape_elements(x) && shape_elements(y))
+        return qonnx_fail(l->cx, n, "its input has nothing to take");
+    roi_maxpool_p p = {.n = (int32_t)x->dim[0],
+                       .c = (int32_t)x->dim[1],
+                       .h = (int32_t)x->dim[2],
+                       .w = (int32_t)x->dim[3],
+                       .boxes = (int32_t)y->dim[0],
+                       .rows = (int32_t)y->dim[2],
+                       .columns = (int32_t)y->dim[3],
+                       .type = (int32_t)in_dtype(n, 0),
+                       .scale = qonnx_node_float(n, "spatial_scale", 1)};
+    Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
+    lower_call(l, n, "roi_maxpool", &p, in, 2, lower_out(l, n->out[0], PLAIN));
+    return true;
+}
+
+/* A box may be all of the image: each part of it has some elements, whose rows and columns may
+ * belong to two parts. */
+static int64_t roi_pool_work(const Node *n)
+{
+    const Shape *x = in_shape(n, 0), *y = n->out[0] ? &n->out[0]->shape : NULL;
+    int64_t parts = shape_open_elements(y), seen = 1, steps = 40;
+    if (!x || x->rank != 4 || !y || y->rank != 4 || parts < 0) return -1;
+    for (int i = 2; i < 4; i++) seen = size_times(seen, x->dim[i] / y->dim[i] + 2);
+    return size_times(parts, size_plus(200, size_times(seen, steps)));
+}
+
 const Op ops_sample[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
     {"GridSample", 2, 2, grid_shape, RULE_FLOAT, NULL, grid_lower, grid_macs,
@@ -210,5 +268,7 @@ const Op ops_sample[] = {
     {"AffineGrid", 2, 2, affine_shape, RULE_FLOAT, NULL, affine_lower, .lists = 2,
      .takes = affine_takes},
     {"RoiAlign", 3, 3, roi_shape, RULE_FLOAT, NULL, roi_lower, roi_macs, .takes = roi_takes},
+    {"MaxRoiPool", 2, 2, roi_pool_shape, RULE_FLOAT, NULL, roi_pool_lower, .takes = roi_pool_takes,
+     .work = roi_pool_work},
     {0},
 };

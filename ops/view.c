@@ -129,32 +129,39 @@ static bool unsqueeze_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-static bool dropout_shape(Ctx *cx, Node *n)
+/* ---- BitCast --------------------------------------------------------------------------------- */
+
+static DType bitcast_to(const Node *n) { return (DType)qonnx_node_int(n, "to", 0); }
+
+static bool bitcast_shape(Ctx *cx, Node *n)
 {
-    return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
+    int from = qonnx_dtype_bits(in_dtype(n, 0)), to = qonnx_dtype_bits(bitcast_to(n));
+    if (!to) return qonnx_fail(cx, n, "attribute to is no known type of numbers");
+    if (from && from != to)
+        return qonnx_fail(cx, n, "%s has %d bits, %s has %d", qonnx_dtype_name(in_dtype(n, 0)),
+                          from, qonnx_dtype_name(bitcast_to(n)), to);
+    return out_shape(cx, n, 0, bitcast_to(n), in_shape(n, 0));
 }
 
-static bool dropout_takes(Why *why, const Node *n)
+static bool bitcast_takes(Why *why, const Node *n)
 {
-    const Value *training = qonnx_node_input(n, 2);
-    return !training ||
-           (training->data && tensor_count(training->data) == 1 &&
-            qonnx_tensor_get(training->data, 0) == 0) ||
-           why_not(why, "its training mode");
+    return takes_types(why, n, 0, NUMBERS | BOOL) &&
+           (has_type(NUMBERS | BOOL, bitcast_to(n)) ||
+            why_not(why, "to %s", qonnx_dtype_name(bitcast_to(n))));
 }
 
-/* Its inference form: nothing is dropped, and the mask says so. */
-static bool dropout_lower(Lower *l, Node *n)
+/* The same bytes; but a bool is 0 or 1, whatever they are. */
+static bool bitcast_lower(Lower *l, Node *n)
 {
-    Value *mask = qonnx_node_output(n, 1);
-    if (mask && (mask->nuse || mask->output_count)) {
-        static const uint8_t kept = 1;
-        int64_t count = shape_elements(&mask->shape);
-        lower_copy(l, n, 1, &count, lower_const(l, &kept, 1), (int64_t[]){0}, 0,
-                   lower_out(l, mask, PLAIN), (int64_t[]){1}, 0, 1);
-    }
-    return identity_lower(l, n);
+    Layout at = lower_layout(l, n, 0);
+    Buf *x = lower_in(l, n, 0, at);
+    if (bitcast_to(n) == QONNX_BOOL)
+        x = lower_cast(l, n, QONNX_UINT8, QONNX_BOOL, shape_elements(in_shape(n, 0)), x);
+    lower_view(l, n->out[0], x, at);
+    return true;
 }
+
+/* ---- Constant -------------------------------------------------------------------------------- */
 
 /* Folded before anything is lowered (runtime/fold.c), but for strings and the like. */
 static bool constant_shape(Ctx *cx, Node *n)
@@ -196,7 +203,7 @@ const Op ops_view[] = {
     {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
     {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower,
      .unbundle = identity_unbundle},
-    {"Dropout", 1, 3, dropout_shape, RULE_FLOAT, NULL, dropout_lower, .takes = dropout_takes},
+    {"BitCast", 1, 1, bitcast_shape, RULE_FLOAT, NULL, bitcast_lower, .takes = bitcast_takes},
     {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower, .takes = constant_takes},
     {0},
 };

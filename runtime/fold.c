@@ -58,9 +58,10 @@ static bool spend_on_kernels(Ctx *cx, const Node *n, const Node *lone)
 
 /* ---- what can be folded ---------------------------------------------------------------------- */
 
-/* Whether all inputs are constant. */
+/* Whether all inputs are constant, and so the outputs. */
 static bool is_constant(const Node *n)
 {
+    if (n->row && n->row->random && n->row->random(n)) return false;
     for (int i = 0; i < n->nin; i++)
         if (n->in[i] && (!n->in[i]->data || !n->in[i]->data->data)) return false;
     return true;

@@ -15,8 +15,8 @@ from conftest import COMMAND
 from onnx import TensorProto, helper
 
 BUILD = COMMAND.parent
-EXAMPLE = '{"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = takes_float_data},'
-FORGOTTEN = EXAMPLE.replace("LogSoftmax", "Bernoulli").replace("softmax", "unary").replace("unary_shape", "same_shape")
+EXAMPLE = '{"LogSoftmax", 1, 1, softmax_shape, RULE_FLOAT, NULL, softmax_lower, .takes = softmax_takes,'
+FORGOTTEN = '{"Riddle", 1, 1, same_shape, RULE_FLOAT, NULL, unary_lower, .takes = takes_float_data},'
 SILENT = """static bool unary_lower(Lower *l, Node *n)
 {
     f_unary_p p;
@@ -34,7 +34,7 @@ def source_of(build):
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory):
-    """The command, built with the operators of added.c, and a row for Bernoulli whose lowering knows it not."""
+    """The command, built with the operators of added.c, and a row for Riddle whose lowering knows it not."""
     source = source_of(BUILD)
     if not os.environ.get("QONNX_LONG") or not source:
         pytest.skip("QONNX_LONG=1 builds the library with another operator")
@@ -58,7 +58,7 @@ def added(tmp_path_factory):
 @pytest.mark.parametrize("verb", ["run", "evaluate", "compile", "calibrate", "quantize"])
 def test_a_lowering_that_fails_in_silence(added, tmp_path, verb):
     graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["r"], "first"), helper.make_node("Bernoulli", ["r"], ["y"], "second")], "g",
+        [helper.make_node("Relu", ["x"], ["r"], "first"), helper.make_node("Riddle", ["r"], ["y"], "second")], "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])])
     path, data = tmp_path / "m.onnx", tmp_path / "data"
@@ -71,7 +71,7 @@ def test_a_lowering_that_fails_in_silence(added, tmp_path, verb):
             "quantize": ["--data", data, "-o", tmp_path / "q.onnx"]}[verb]
     done = subprocess.run([added, verb, path, *last], capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done
-    assert "'second' (Bernoulli)" in done.stderr and not done.stdout, done
+    assert "'second' (Riddle)" in done.stderr and not done.stdout, done
 
 
 def body(name):
