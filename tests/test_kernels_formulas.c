@@ -1,6 +1,6 @@
-/* tests/test_kernels_formulas.c - kernels of one formula each (losses, spectra, determinants, random
- * numbers ...): every instruction set gives the same bytes. What they give is compared with other
- * runtimes in test_numeric.py.
+/* tests/test_kernels_formulas.c - kernels of one formula each (losses, spectra, determinants,
+ * random numbers ...): every instruction set gives the same bytes. What they give is compared with
+ * other runtimes in test_numeric.py.
  */
 #include "kernels/batch_norm.h"
 #include "kernels/cosine_window.h"
