@@ -41,7 +41,7 @@ def inspected(done, path):
 
 @pytest.mark.mends("operators - what inspect calls known runs")
 @pytest.mark.parametrize("node", [
-    helper.make_node("OptionalHasElement", [""], ["y"], "n"),
+    helper.make_node("Riddle", [""], ["y"], "n"),
     helper.make_node("Unheard", ["c"], ["y"], "n", domain="elsewhere"),
 ], ids=["left out", "constant"])
 def test_nothing_to_wait_for(done, tmp_path, node):
