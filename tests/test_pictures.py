@@ -260,6 +260,44 @@ def test_odd_exif(same):
     same(files)
 
 
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+OTHER_TAG = struct.pack("<2sHIHHHIHxxI", b"II", 42, 8, 1, 0x100, 3, 1, 6, 0)  # EXIF data, which have no orientation
+XMPS = {f"attribute {o}": b'<x tiff:Orientation="%d"/>' % o for o in range(10)} | {
+    "element": b"<tiff:Orientation>8</tiff:Orientation>", "two digits": b'tiff:Orientation="83"',
+    "first": b'tiff:Orientation="5" tiff:Orientation="3"', "odd, then right": b'tiff:Orientation="x" tiff:Orientation="7"',
+    "other quotes": b"tiff:Orientation='6'", "blank": b'tiff:Orientation ="6"', "cut": b'tiff:Orientation="', "name": b"tiff:Orientation",
+    "none": b"<x/>", "empty": b""}
+
+
+def itxt(text, key=b"XML:com.adobe.xmp", lang=b"", method=0):
+    return chunk(b"iTXt", key + b"\0" + bytes([method, 0]) + lang + b"\0" + b"\0" + text)
+
+
+def without(*names):
+    return {name: exif for name, exif in ODD_EXIF.items() if name not in names}
+
+
+def test_orientation_in_xmp(same):
+    """XMP's orientation counts where EXIF data have none."""
+    files = {}
+    for name, xmp in XMPS.items():
+        files |= {f"JPEG: {name}": jpeg_with(XMP + xmp), f"PNG: {name}": png_with(itxt(xmp)),
+                  f"PNG, language: {name}": png_with(itxt(xmp, lang=b"x-default"))}
+        if xmp:
+            files[f"WebP: {name}"] = saved(picture(), "WEBP", xmp=xmp)
+    turned = XMPS["attribute 6"]
+    odd = without("order", "magic", "short")  # of these Pillow says in a PNG that it cannot read them
+    for name, exif in {"none": OTHER_TAG, "1": tiff(1), "3": tiff(3), "0": tiff(0), "9": tiff(9), **odd}.items():
+        files |= {f"JPEG: {name} in EXIF": jpeg_with(b"Exif\0\0" + exif, XMP + turned),
+                  f"JPEG: {name} in EXIF behind": jpeg_with(XMP + turned, b"Exif\0\0" + exif)}
+        if exif:
+            files[f"PNG: {name} in EXIF"] = png_with(chunk(b"eXIf", exif), itxt(turned))
+    files |= {"two segments": jpeg_with(XMP + turned, XMP + XMPS["attribute 3"]),
+              "two texts": png_with(itxt(turned), itxt(XMPS["attribute 3"])), "other text": png_with(itxt(turned, key=b"XML")),
+              "other segment": jpeg_with(XMP[:-1] + b"x" + turned)}
+    same(files)
+
+
 # ---- WebP ---------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,12 @@
 
 typedef struct Decoder Decoder;
 
+/* What a file says about its picture, beside its pixels; without bytes: nothing. */
+typedef struct Notes {
+    FileMap exif; /* a TIFF structure, maybe behind "Exif\0\0" */
+    FileMap xmp;  /* XML */
+} Notes;
+
 /* A form that pictures are kept in. */
 typedef struct Format {
     const char *name;       /* for messages */
@@ -20,9 +26,9 @@ typedef struct Format {
     bool (*open)(Decoder *d);
     /* Frees what is the decoder's own, opened or not. NULL: nothing is. */
     void (*close)(Decoder *d);
-    /* The file's EXIF data: a TIFF structure, maybe behind "Exif\0\0". False: it has none. NULL:
-     * the form has none. Is given whatever the file holds. */
-    bool (*exif)(const FileMap *file, FileMap *exif);
+    /* Finds the file's notes, as far as they can be found. NULL: the form has none. Is given
+     * whatever the file holds. */
+    void (*notes)(const FileMap *file, Notes *out);
 } Format;
 
 extern const Format format_bmp, format_jpeg, format_png, format_pnm, format_webp;
@@ -61,7 +67,7 @@ QONNX_PRINTF(2, 3) bool decoder_refuse(Decoder *d, const char *why, ...);
  * called before anything is allocated for them. */
 QONNX_CHECKED bool decoder_size(Decoder *d, uint64_t width, uint64_t height, int channels);
 
-/* The EXIF orientation in EXIF data, 1 to 8; 1 where they are odd in any way. */
-int exif_orientation(const FileMap *exif);
+/* The orientation that notes give, 1 to 8 as EXIF counts; 1 where they are odd in any way. */
+int notes_orientation(const Notes *n);
 
 #endif

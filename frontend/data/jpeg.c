@@ -171,16 +171,18 @@ static void close_jpeg(Decoder *d)
     free(j->cmyk);
 }
 
-/* The first APP1 segment with EXIF data, in front of the first scan. */
-static bool find_exif(const FileMap *file, FileMap *exif)
+/* The first APP1 segment with EXIF data, and the last with XMP, in front of the first scan. */
+static void find_notes(const FileMap *file, Notes *out)
 {
+    static const char xmp[] = "http://ns.adobe.com/xap/1.0/"; /* and a NUL */
     const uint8_t *p = file->data + 2;
-    for (Segment s; next_segment(file, &p, &s) && s.marker != 0xda;)
-        if (s.marker == 0xe1 && s.bytes >= 6 && !memcmp(s.data, "Exif\0\0", 6)) {
-            *exif = (FileMap){s.data, s.bytes};
-            return true;
-        }
-    return false;
+    for (Segment s; next_segment(file, &p, &s) && s.marker != 0xda;) {
+        if (s.marker != 0xe1) continue;
+        if (!out->exif.bytes && s.bytes >= 6 && !memcmp(s.data, "Exif\0\0", 6))
+            out->exif = (FileMap){s.data, s.bytes};
+        if (s.bytes >= sizeof xmp && !memcmp(s.data, xmp, sizeof xmp))
+            out->xmp = (FileMap){s.data + sizeof xmp, s.bytes - sizeof xmp};
+    }
 }
 
 const Format format_jpeg = {.name = "JPEG",
@@ -190,4 +192,4 @@ const Format format_jpeg = {.name = "JPEG",
                             .bytes = sizeof(Jpeg),
                             .open = open_jpeg,
                             .close = close_jpeg,
-                            .exif = find_exif};
+                            .notes = find_notes};

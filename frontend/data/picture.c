@@ -194,9 +194,10 @@ static void close_decoder(Rows *r)
 
 static int orientation_of(const Decoder *d)
 {
-    FileMap exif;
-    if (d->options.ignore_exif || !d->format->exif || !d->format->exif(d->file, &exif)) return 1;
-    return exif_orientation(&exif);
+    Notes notes = {.exif = {0}};
+    if (d->options.ignore_exif || !d->format->notes) return 1;
+    d->format->notes(d->file, &notes);
+    return notes_orientation(&notes);
 }
 
 Rows *picture_open(qonnx_ctx *cx, const char *path, const FileMap *file, const PictureOptions *o,

@@ -97,21 +97,33 @@ static void close_png(Decoder *d)
     png_destroy_read_struct(&p->png, &p->info, NULL);
 }
 
-/* The chunk eXIf, which may stand anywhere. */
-static bool find_exif(const FileMap *file, FileMap *exif)
+/* The text of a chunk iTXt with XMP: behind the keyword two bytes, the first of which is 0 where
+ * nothing is compressed, and two texts. */
+static bool xmp_text(const uint8_t *data, size_t bytes, FileMap *out)
+{
+    static const char key[] = "XML:com.adobe.xmp"; /* and a NUL */
+    const uint8_t *at = data + sizeof key + 2, *end = data + bytes;
+    if (bytes < sizeof key + 2 || memcmp(data, key, sizeof key) != 0 || at[-2]) return false;
+    for (int i = 0; i < 2 && at; i++) {
+        at = memchr(at, 0, (size_t)(end - at));
+        if (at) at++;
+    }
+    if (at) *out = (FileMap){at, (size_t)(end - at)};
+    return at;
+}
+
+/* The chunk eXIf, and the last iTXt with XMP; they may stand anywhere. */
+static void find_notes(const FileMap *file, Notes *out)
 {
     size_t at = 8;
     while (file->bytes - at >= 12) {
         const uint8_t *p = file->data + at;
         size_t length = png_get_uint_32(p);
-        if (length > file->bytes - at - 12) return false;
-        if (!memcmp(p + 4, "eXIf", 4)) {
-            *exif = (FileMap){p + 8, length};
-            return true;
-        }
+        if (length > file->bytes - at - 12) return;
+        if (!out->exif.bytes && !memcmp(p + 4, "eXIf", 4)) out->exif = (FileMap){p + 8, length};
+        if (!memcmp(p + 4, "iTXt", 4)) xmp_text(p + 8, length, &out->xmp);
         at += length + 12;
     }
-    return false;
 }
 
 const Format format_png = {.name = "PNG",
@@ -121,4 +133,4 @@ const Format format_png = {.name = "PNG",
                            .bytes = sizeof(Png),
                            .open = open_png,
                            .close = close_png,
-                           .exif = find_exif};
+                           .notes = find_notes};

@@ -64,24 +64,21 @@ static bool open_webp(Decoder *d)
 
 static void close_webp(Decoder *d) { WebPDemuxDelete(((Webp *)d)->demuxer); }
 
-/* The chunk EXIF of a file in the extended form. */
-static bool find_exif(const FileMap *file, FileMap *exif)
+/* The chunks EXIF and XMP of a file in the extended form. */
+static void find_notes(const FileMap *file, Notes *out)
 {
     size_t at = 12;
-    if (file->bytes < at + 4 || memcmp(file->data + at, "VP8X", 4) != 0) return false;
+    if (file->bytes < at + 4 || memcmp(file->data + at, "VP8X", 4) != 0) return;
     while (file->bytes - at >= 8) {
         const uint8_t *p = file->data + at;
         size_t length = p[4] | p[5] << 8 | p[6] << 16 | (size_t)p[7] << 24;
         at += 8;
-        if (length > file->bytes - at) return false;
-        if (!memcmp(p, "EXIF", 4)) {
-            *exif = (FileMap){p + 8, length};
-            return true;
-        }
+        if (length > file->bytes - at) return;
+        FileMap *to = !memcmp(p, "EXIF", 4) ? &out->exif : !memcmp(p, "XMP ", 4) ? &out->xmp : NULL;
+        if (to && !to->bytes) *to = (FileMap){p + 8, length};
         at += length;
         if (length % 2 && at < file->bytes) at++; /* filling */
     }
-    return false;
 }
 
 const Format format_webp = {.name = "WebP",
@@ -91,4 +88,4 @@ const Format format_webp = {.name = "WebP",
                             .bytes = sizeof(Webp),
                             .open = open_webp,
                             .close = close_webp,
-                            .exif = find_exif};
+                            .notes = find_notes};
