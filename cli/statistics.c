@@ -4,6 +4,7 @@
 #include "progress.h"
 #include "samples.h"
 #include <string.h>
+#include <unistd.h>
 
 qonnx_stats *statistics_read(qonnx_ctx *cx, const Args *args, const char *const *paths, int count)
 {
@@ -43,6 +44,10 @@ int statistics_usage(const Verb *verb, const Args *args)
         return options_misuse(verb, "%s: name the output with -o M.qcal", verb->name);
     if (args->json && to_stdout(args))
         return options_misuse(verb, "%s: -o - and --json both want standard output; give one",
+                              verb->name);
+    if (to_stdout(args) && isatty(STDOUT_FILENO))
+        return options_misuse(verb, "%s: -o - would write to a terminal, and statistics are no text; "
+                                    "give a file, or send them to one: -o - >M.qcal",
                               verb->name);
     return -1;
 }

@@ -3,6 +3,7 @@ threads, at once or in shards that are merged in any order."""
 
 import itertools
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -142,6 +143,13 @@ def test_standard_output(sets, tmp_path):
         assert (tmp_path / "piped.qcal").read_bytes() == whole
         refused = run_command(*arguments, "-o", "-", "--json")
         assert refused.rc == 2 and "standard output" in refused.stderr
+        terminal, other = os.openpty()
+        done = subprocess.run([COMMAND, *arguments, "-o", "-"], stdout=other, stderr=subprocess.PIPE, text=True)
+        os.close(other)
+        assert done.returncode == 2 and "terminal, and statistics are no text; give a file, or send them to one: -o - >M.qcal" in done.stderr
+        with pytest.raises(OSError):  # nothing was written
+            os.read(terminal, 1)
+        os.close(terminal)
 
 
 def test_json(sets, tmp_path):
