@@ -46,8 +46,9 @@ int statistics_usage(const Verb *verb, const Args *args)
         return options_misuse(verb, "%s: -o - and --json both want standard output; give one",
                               verb->name);
     if (to_stdout(args) && isatty(STDOUT_FILENO))
-        return options_misuse(verb, "%s: -o - would write to a terminal, and statistics are no text; "
-                                    "give a file, or send them to one: -o - >M.qcal",
+        return options_misuse(verb,
+                              "%s: -o - would write to a terminal, and statistics are no text; "
+                              "give a file, or send them to one: -o - >M.qcal",
                               verb->name);
     return -1;
 }

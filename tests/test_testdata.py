@@ -40,6 +40,21 @@ def test_pictures(made):
         ), p
 
 
+def test_photos():
+    """Enlarged and widened, they are the pictures of calibration: the mean of each square, cut out of the middle."""
+    calibration = sorted((TESTDATA / "digits" / "calibration").rglob("*.png"))
+    sizes = set()
+    for p in calibration:
+        photo = Image.open(TESTDATA / "digits" / "photos" / p.name)
+        sizes.add(photo.size)
+        w, h = photo.size
+        side = min(w, h)
+        small = photo.resize((8 * w // side, 8 * h // side), Image.Resampling.BOX)
+        left, top = (small.width - 8) // 2, (small.height - 8) // 2
+        assert np.array_equal(np.asarray(small)[top : top + 8, left : left + 8], np.asarray(Image.open(p))), p
+    assert len(calibration) == 100 and len(sizes) > 40
+
+
 def test_forms(made):
     for p in (made / "forms").iterdir():
         assert p.read_bytes() == (TESTDATA / "forms" / p.name).read_bytes(), p

@@ -39,7 +39,7 @@ https://creativecommons.org/licenses/by/4.0/legalcode.
 
 Changes: 400 of the 1,797 pictures of its test part, as bundled with scikit-learn, were chosen,
 their values scaled from 0..16 to 0..255 and rounded, and written as 8-bit gray PNG files; those
-under digits/photos/ are those under digits/calibration/, enlarged to sizes of their own.
+under digits/photos/ are those under digits/calibration/, enlarged and widened to sizes of their own.
 digits.onnx was trained on the other pictures of that part and on those under digits/calibration/.
 
 tools/make_testdata.py does all of this.
@@ -338,20 +338,15 @@ def write_png(path, pixels):
     )
 
 
-def enlarge(pixels, width, height):
-    """A picture as a camera might have it: the 8x8 pixels fill the shorter side, linearly interpolated;
-    beside them it is black."""
-    side = min(width, height)
-    at = np.clip((np.arange(side) + 0.5) * 8 / side - 0.5, 0, 7)
-    low = np.minimum(at.astype(int), 6)
-    part = at - low
-    a = pixels.astype(np.float64)
-    a = a[low] * (1 - part[:, None]) + a[low + 1] * part[:, None]
-    a = a[:, low] * (1 - part) + a[:, low + 1] * part
-    out = np.zeros((height, width), np.uint8)
-    y, x = (height - side) // 2, (width - side) // 2
-    out[y : y + side, x : x + side] = np.floor(a + 0.5)
-    return out
+def enlarge(pixels, factor, columns, rows):
+    """A picture that is larger and wider, or taller: pixels become squares of `factor` pixels, and
+    black stands beside the 8x8, that many columns or rows of squares. To shrink the short side to 8
+    by the mean of each square (Pillow's box filter) and to cut out the middle gives the pixels
+    back; any filter that reads beyond a square would blur strokes that are one pixel wide."""
+    canvas = np.zeros((8 + rows, 8 + columns), np.uint8)
+    y, x = rows // 2, columns // 2
+    canvas[y : y + 8, x : x + 8] = pixels
+    return np.kron(canvas, np.ones((factor, factor), np.uint8))
 
 
 def make_digits(out):
@@ -377,9 +372,11 @@ def make_digits(out):
     for split, chosen in (("test", test), ("calibration", calibration)):
         for n, i in enumerate(chosen):
             write_png(out / "digits" / split / str(data.target[i]) / f"{n:03d}.png", pixels[i])
+    sizes = np.random.default_rng(SEED)
     for n, i in enumerate(calibration):
-        width, height = rng.integers(20, 60, 2)
-        write_png(out / "digits" / "photos" / f"{n:03d}.png", enlarge(pixels[i], width, height))
+        beside = (sizes.integers(0, 7), 0)[:: 1 if n % 2 else -1]
+        photo = enlarge(pixels[i], sizes.integers(2, 8), *beside)
+        write_png(out / "digits" / "photos" / f"{n:03d}.png", photo)
     save(digits_model(layers), out / "digits.onnx")
     (out / "LICENSE.digits.txt").write_text(LICENSE)
 

@@ -15,7 +15,8 @@ tools/setup.sh build
 meson compile -C build
 echo
 
-show build/qonnx calibrate testdata/digits.onnx testdata/digits/photos -o build/digits.qcal
+show build/qonnx calibrate testdata/digits.onnx testdata/digits/photos \
+     --resize 'short:8{filter=box}' -o build/digits.qcal
 show build/qonnx quantize testdata/digits.onnx --calibration build/digits.qcal \
      -o build/digits.int8.onnx
 show build/qonnx evaluate testdata/digits.onnx build/digits.int8.onnx --data testdata/digits/test
