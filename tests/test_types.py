@@ -174,6 +174,18 @@ def test_inputs_that_are_outputs(done, tmp_path, dtype):
         assert np.array_equal(g.reshape(want.shape), want)
 
 
+@pytest.mark.parametrize("dtype, steps, options, rc", [
+    (BFLOAT16, 0, ["--rtol", 0], 0), (BFLOAT16, 1, ["--rtol", 0], 1), (BFLOAT16, 2, [], 0), (BFLOAT16, 5, [], 1),
+    (BFLOAT16, 5, ["--rtol", 0.1], 0), (FLOAT16, 3, [], 1)])
+def test_checked_to_two_steps(run, tmp_path, dtype, steps, options, rc):
+    """A tolerance below two steps of bfloat16 would be none."""
+    path = save(tmp_path / "m.onnx", [helper.make_node("Neg", ["x"], ["y"])], {}, {"x": (1, 4)}, dtype, {"y": (1, 4)})
+    x = np.float32([[1.25, 1.5, -1.5, 1.0]])
+    (tmp_path / "input_0.pb").write_bytes(tensor(x, "x", dtype).SerializeToString())
+    (tmp_path / "output_0.pb").write_bytes(tensor(-x * np.float32(1 + steps * STEP[dtype]), "y", dtype).SerializeToString())
+    assert run("run", path, "--data", tmp_path, "--check", *options).rc == rc
+
+
 def branch(op, dtype):
     return helper.make_graph([helper.make_node(op, ["m"], ["t"])], op, [],
                              [helper.make_tensor_value_info("t", dtype, None)])
