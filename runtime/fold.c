@@ -120,7 +120,7 @@ static bool shape_range(const Node *shape, int64_t *start, int64_t *end)
     *end = qonnx_node_int(shape, "end", rank);
     if (*start < 0) *start += rank;
     if (*end < 0) *end += rank;
-    if (*start < 0) *start = 0;
+    *start = *start < 0 ? 0 : *start > rank ? rank : *start;
     if (*end > rank) *end = rank;
     if (*end < *start) *end = *start;
     return true;
