@@ -502,7 +502,13 @@ static bool get(Ctx *cx, Node *n, Node **next)
     return put_alias(cx, n, v, next);
 }
 
-bool identity_unbundle(Ctx *cx, Node *n, Node **next) { return put_alias(cx, n, n->in[0], next); }
+bool identity_unbundle(Ctx *cx, Node *n, Node **next)
+{
+    if (!is_bundle(n->in[0]->dtype))
+        return qonnx_fail(cx, n, "its output is %s, its input '%s' is not",
+                          qonnx_dtype_name(n->out[0]->dtype), n->in[0]->name);
+    return put_alias(cx, n, n->in[0], next);
+}
 
 const Op ops_sequence[] = {
     /* name  inputs  shape  rule */
