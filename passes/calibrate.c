@@ -2,6 +2,7 @@
  * first; then those that an operator in integers binds together share one. What stays in float
  * shares nothing.
  */
+#include "gates.h"
 #include "placement.h"
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ typedef struct Calibrate {
     int count;                 /* nodes */
     const qonnx_value **masks; /* computed values that carry mask values */
     int nmasks;
+    Floors floors; /* of what activation functions read that vanish below */
 } Calibrate;
 
 /* ---- which values ---------------------------------------------------------------------------- */
@@ -125,6 +127,28 @@ static bool never_ran(const qonnx_value *v, const qonnx_histogram *h)
     return !h->count && qonnx_graph_parent(qonnx_value_graph(v));
 }
 
+/* The histogram with all that is below the floor at the floor, in the graph's memory: resolution
+ * there is worth nothing. */
+static const qonnx_histogram *raise_to(const qonnx_value *v, const qonnx_histogram *h, float floor)
+{
+    if (!h->nbins || h->min >= floor) return h;
+    qonnx_graph *g = qonnx_value_graph(v);
+    qonnx_histogram *raised = qonnx_graph_alloc(g, sizeof *raised);
+    qonnx_bin *bins = qonnx_graph_array(g, (size_t)h->nbins, sizeof *bins);
+    *raised = *h;
+    raised->min = floor;
+    raised->max = fmaxf(h->max, floor);
+    raised->bins = bins;
+    raised->nbins = 0;
+    for (int i = 0; i < h->nbins; i++) {
+        qonnx_bin b = {fmaxf(h->bins[i].lo, floor), fmaxf(h->bins[i].hi, floor), h->bins[i].count};
+        qonnx_bin *last = raised->nbins ? &bins[raised->nbins - 1] : NULL;
+        if (last && last->hi == b.hi) last->count += b.count;
+        else bins[raised->nbins++] = b;
+    }
+    return raised;
+}
+
 /* The range that the observer chooses, where the value was observed. Of what data movement handed
  * on nothing is said: it was said of what went in. */
 static bool set_observed(const Calibrate *c, qonnx_value *v)
@@ -137,6 +161,7 @@ static bool set_observed(const Calibrate *c, qonnx_value *v)
     if (!moved) warn_odd(c, name, h);
     if (!h->nbins) return true;
     float lo, hi;
+    h = raise_to(v, h, gates_floor(&c->floors, v));
     if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h, &c->target->activation, &lo,
                        &hi))
         return false;
@@ -428,6 +453,7 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
                           "file");
     list_nodes(&c, g);
     find_masks(&c, g);
+    gates_find(&c.floors, g);
     for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
         for (int i = 0; i < qonnx_graph_values(in); i++)
             if (!set_own(&c, qonnx_graph_value(in, i))) return false;

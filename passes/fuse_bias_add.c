@@ -10,7 +10,8 @@
 /* A weighted node that may take in the Add behind it. */
 typedef struct Layer {
     qonnx_node *node;
-    Channels out; /* of its output */
+    qonnx_node *squeeze; /* stands between it and the Add; NULL: none does */
+    Channels out;        /* of what is added to */
 } Layer;
 
 /* Fills in where the channels of the output are; false for other operators. */
@@ -35,15 +36,41 @@ static bool find_channels(Layer *l)
     return w->rank == 2 && (gemm || (qonnx_node_is(l->node, "MatMul") && qonnx_value_rank(x) == 2));
 }
 
+/* A Squeeze behind a Conv takes out axes behind the channels; how many, 0 where it is another. */
+static int squeezed_axes(const qonnx_node *squeeze, int rank)
+{
+    int64_t list[QONNX_MAX_RANK * 2];
+    int axes = qonnx_node_list(squeeze, "axes", 1, list);
+    for (int i = 0; i < axes; i++)
+        if (list[i] + (list[i] < 0 ? rank : 0) < 2) return 0;
+    return axes > 0 && axes < rank - 1 ? axes : 0;
+}
+
+/* Looks for a Conv in front of the Squeeze that was found. */
+static bool find_squeezed(Layer *l)
+{
+    l->squeeze = l->node;
+    const qonnx_value *x = qonnx_node_input(l->squeeze, 0);
+    l->node = x ? qonnx_value_producer(x) : NULL;
+    if (!l->node || !qonnx_node_is(l->node, "Conv") || !qonnx_value_only_user(x) ||
+        qonnx_node_graph(l->node) != qonnx_node_graph(l->squeeze) || !find_channels(l))
+        return false;
+    int axes = squeezed_axes(l->squeeze, l->out.rank);
+    l->out.rank -= axes;
+    return axes > 0;
+}
+
 /* The layer whose result `add` alone reads at input `side`, when the other input fits it. */
 static bool match(const qonnx_node *add, int side, Layer *l)
 {
     const qonnx_value *y = qonnx_node_input(add, side);
     const qonnx_tensor *t = constant_of(qonnx_node_input(add, 1 - side));
     l->node = y ? qonnx_value_producer(y) : NULL;
-    if (!t || !l->node || qonnx_value_only_user(y) != add ||
-        qonnx_node_graph(l->node) != qonnx_node_graph(add) || !find_channels(l) ||
-        !is_per_channel(t, &l->out))
+    l->squeeze = NULL;
+    if (!t || !l->node || qonnx_value_only_user(y) != add) return false;
+    bool squeezed = qonnx_node_is(l->node, "Squeeze");
+    if (qonnx_node_graph(l->node) != qonnx_node_graph(add) ||
+        !(squeezed ? find_squeezed(l) : find_channels(l)) || !is_per_channel(t, &l->out))
         return false;
     const qonnx_value *bias = qonnx_node_input(l->node, 2);
     return !bias || (constant_of(bias) && is_bias(l->node, constant_of(bias), &l->out));
@@ -85,7 +112,7 @@ static void fuse(qonnx_node *add)
     free(sum);
     if (qonnx_node_is(l.node, "MatMul")) qonnx_node_set_op(l.node, "Gemm");
     qonnx_node_remove_attr(l.node, "beta");
-    qonnx_node_set_output(l.node, 0, qonnx_node_output(add, 0));
+    qonnx_node_set_output(l.squeeze ? l.squeeze : l.node, 0, qonnx_node_output(add, 0));
     qonnx_node_remove(add);
 }
 

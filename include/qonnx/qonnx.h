@@ -5,6 +5,7 @@
 #include <qonnx/base.h>
 #include <qonnx/graph.h>
 #include <qonnx/quant.h>
+#include <qonnx/match.h>
 #include <qonnx/stats.h>
 #include <qonnx/pass.h>
 #include <qonnx/run.h>
