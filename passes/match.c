@@ -115,22 +115,32 @@ static bool solve_row(const Search *s, int row, qonnx_node *n, const Goal *rest,
     return false;
 }
 
-/* The same for a value, that the node gives, or data movement behind it. */
-static bool solve_value(const Search *s, int row, qonnx_value *v, const Goal *rest, int count)
+/* The value is what the row gives, or what has the name, where no row has it. */
+static bool solve_here(const Search *s, int row, const char *name, qonnx_value *v,
+                       const Goal *rest, int count)
+{
+    qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
+    if (!v || row == s->count - 1) return v && solve_name(s, name, v, rest, count);
+    return n && qonnx_node_output(n, 0) == v && solve_row(s, row, n, rest, count);
+}
+
+/* The same for the value, or, where it may have been moved, what it was before. */
+static bool solve_moved(const Search *s, int row, const char *name, qonnx_value *v,
+                        const Goal *rest, int count)
 {
     qonnx_match *m = s->m;
     const int moves = m->nmoves;
-    for (;;) {
+    while (!solve_here(s, row, name, v, rest, count)) {
         qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
-        if (n && qonnx_node_output(n, 0) == v && solve_row(s, row, n, rest, count)) return true;
         if (!s->moved || !n || qonnx_node_rule(n).kind != QONNX_RULE_SAME ||
-            m->nmoves == QONNX_MATCH_ROWS)
-            break;
+            m->nmoves == QONNX_MATCH_ROWS) {
+            m->nmoves = moves;
+            return false;
+        }
         m->moves[m->nmoves++] = n;
         v = qonnx_node_input(n, 0);
     }
-    m->nmoves = moves;
-    return false;
+    return true;
 }
 
 static bool solve(const Search *s, const Goal *goals, int count)
@@ -141,9 +151,9 @@ static bool solve(const Search *s, const Goal *goals, int count)
     if (*g.want == '=') return is_number(g.value, g.want + 1) && solve(s, goals, count);
     if (*g.want == '#')
         return qonnx_value_constant(g.value) && solve_name(s, g.want + 1, g.value, goals, count);
-    for (int row = 0; row < s->count - 1; row++)
-        if (!strcmp(s->rows[row].name, g.want)) return solve_value(s, row, g.value, goals, count);
-    return solve_name(s, g.want, g.value, goals, count);
+    int row = 0;
+    while (row < s->count - 1 && strcmp(s->rows[row].name, g.want) != 0) row++;
+    return solve_moved(s, row, g.want, g.value, goals, count);
 }
 
 bool qonnx_match_at(qonnx_node *last, const qonnx_match_row *rows, int count, bool moved,

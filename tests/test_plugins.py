@@ -518,6 +518,7 @@ def test_installed_plugins(installed):
     ).stdout.strip()
     folder = root / where.removeprefix("/")
     assert {p.name for p in folder.iterdir()} == {
+        "fuse-hard-swish.so",
         "import-qonnx-dialect.so",
         "round-weights.so",
         "sigma.so",

@@ -55,8 +55,8 @@ typedef struct qonnx_match {
 } qonnx_match;
 
 /** Whether the pattern of `count` rows, at most QONNX_MATCH_ROWS, ends at the node `last`. With
- *  `moved`, data movement (Reshape, Transpose, Squeeze, ...) may stand between its nodes. Says
- *  nothing where it does not match. [any thread that may read the graph] */
+ *  `moved`, data movement (Reshape, Transpose, Squeeze, ...) may stand between its nodes and in
+ *  front of them. [any thread that may read the graph] */
 QONNX_API bool qonnx_match_at(qonnx_node *last, const qonnx_match_row *rows, int count, bool moved,
                               qonnx_match *m);
 /** The value that has the name in the pattern: what a row gives, or what rows read; NULL: none. */
