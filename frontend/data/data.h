@@ -315,6 +315,9 @@ bool dataset_prepare(qonnx_ctx *cx, qonnx_dataset *d, const qonnx_graph *g,
 /* Fills d->listings from the specs. */
 bool dataset_find(qonnx_ctx *cx, qonnx_dataset *d, const char *const *specs, int nspecs);
 
+/* Counts the samples of all inputs, and checks that they go together (joined.c). */
+bool dataset_count(qonnx_ctx *cx, qonnx_dataset *d);
+
 /* Checks that the files of all inputs have the same names, extensions apart, where they do not go
  * together by their places; a single file stands for itself. */
 bool dataset_join(qonnx_ctx *cx, const qonnx_dataset *d);

@@ -121,7 +121,7 @@ static bool hugging_multiple(const Json *j, int kind)
     }
     if (kind != DEPTH && (keep || multiple))
         return form_refuse(j, keep ? "keep_aspect_ratio" : "ensure_multiple_of",
-                      "is not known of this class");
+                           "is not known of this class");
     if (keep) f->rule = SIZE_LEAST, f->round = ROUND_EVEN;
     return !multiple || form_pixels(j, "ensure_multiple_of", multiple, &f->multiple);
 }
@@ -168,7 +168,7 @@ static bool hugging_values(const Json *j, int kind)
     if (!normalizes) return true;
     if (!form_get(j, "image_mean") || !form_get(j, "image_std"))
         return form_refuse(j, form_get(j, "image_mean") ? "image_std" : "image_mean",
-                      "is missing, and do_normalize is on");
+                           "is missing, and do_normalize is on");
     return form_set(j, "image_mean", "mean") && form_set(j, "image_std", "std");
 }
 
