@@ -40,12 +40,23 @@ static int compare_names(const void *name, const void *row)
     return strcmp(name, ((const OnnxOperator *)row)->name);
 }
 
+static const OnnxOperator *find_name(const char *name)
+{
+    return bsearch(name, onnx_operators, sizeof onnx_operators / sizeof *onnx_operators,
+                   sizeof *onnx_operators, compare_names);
+}
+
 /* NULL for other domains, and for what ONNX does not have. */
 static const OnnxOperator *find_operator(const Node *n)
 {
-    if (n->domain[0]) return NULL;
-    return bsearch(n->op, onnx_operators, sizeof onnx_operators / sizeof *onnx_operators,
-                   sizeof *onnx_operators, compare_names);
+    return n->domain[0] ? NULL : find_name(n->op);
+}
+
+void op_sets(const Op *op, int *since, int *until)
+{
+    const OnnxOperator *o = op->domain && *op->domain ? NULL : find_name(op->name);
+    *since = o ? o->since : 0;
+    *until = o ? o->until : 0;
 }
 
 /* Reads the next form of the attribute behind *at; false when there is none. */

@@ -169,8 +169,14 @@ bool op_has_form(Why *why, const Node *n);
 bool graph_has_form(Ctx *cx, const Graph *g);
 void graph_warn_form(Ctx *cx, const Graph *g);
 
+/* The operator sets that have an operator of ONNX's own domain, the last 0 where it is there still;
+ * 0 and 0 of other domains. */
+void op_sets(const Op *op, int *since, int *until);
+
 /* The row of an operator, NULL when there is none. */
 const Op *op_find(const char *domain, const char *name);
+/* Row number i of those that are run; NULL past the last. */
+const Op *op_at(int i);
 /* The row of the operator that has this QLinear form, NULL when none has. */
 const Op *op_find_qlinear(const char *domain, const char *name);
 /* Infers types and shapes of the outputs, in whichever form the node is. */

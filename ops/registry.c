@@ -11,6 +11,14 @@ const Op *op_find(const char *domain, const char *name)
     return NULL;
 }
 
+const Op *op_at(int i)
+{
+    for (size_t f = 0; f < sizeof op_families / sizeof *op_families; f++)
+        for (const Op *op = op_families[f]; op->name; op++)
+            if ((op->lower || op->unbundle) && !i--) return op;
+    return NULL;
+}
+
 const Op *op_find_qlinear(const char *domain, const char *name)
 {
     for (size_t f = 0; f < sizeof op_families / sizeof *op_families; f++)

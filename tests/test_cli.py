@@ -17,7 +17,7 @@ from onnx import numpy_helper
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
 NODE_MODELS = Path("/usr/share/libonnx-testdata/data")
-VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "preview", "compile", "passes", "presets"]
+VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "preview", "compile", "passes", "presets", "operators"]
 
 
 def refused(result, *words):
@@ -61,7 +61,7 @@ def test_usage_errors(run, tmp_path):
     misused(run("help", "quantise"), "quantize")
     for verb in VERBS:
         misused(run(verb, "--nonsense"), "--nonsense", f"qonnx {verb} --help")
-        if verb not in ("passes", "presets"):
+        if verb not in ("passes", "presets", "operators"):
             misused(run(verb), verb)
     out = tmp_path / "out"
     misused(run("quantize", DIGITS, "-o", out), "--data", "--calibration")
@@ -113,7 +113,7 @@ def bad_model(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "truncated", "text", "zeros"])
-@pytest.mark.parametrize("verb", [v for v in VERBS if v not in ("passes", "presets")])
+@pytest.mark.parametrize("verb", [v for v in VERBS if v not in ("passes", "presets", "operators")])
 def test_bad_model(verb, kind, run, tmp_path):
     model, out = bad_model(kind, tmp_path), tmp_path / "out"
     arguments = {

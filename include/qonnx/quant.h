@@ -77,6 +77,31 @@ QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid 
                                           bool per_channel, float input_scale, const float *bias,
                                           qonnx_weight_params *out);
 
+/* ---- the operators there are ----------------------------------------------------------------- */
+
+enum { QONNX_OPERATOR_INPUTS = 8 };
+
+/** An operator that is run, as far as it does not depend on the node. */
+typedef struct qonnx_operator {
+    const char *domain, *name; /* domain "": ONNX's own */
+    int since, until;          /* operator sets of ONNX that have it; until 0: it is there still;
+                                  both 0: it is of another domain */
+    int least, most;           /* inputs; most -1: any number */
+    uint32_t types[QONNX_OPERATOR_INPUTS]; /* bit t: that input may be of type t (qonnx_dtype),
+                                              whatever the others are; one that may come any
+                                              number of times is the last of the least. 0 where
+                                              there is a subgraph, which decides */
+    qonnx_rule_kind rule;      /* how it is quantized, where its attributes do not say otherwise */
+    bool integers;             /* it has a form on integers */
+    const char *qlinear, *qlinear_domain; /* the operator of that form in files; NULL: there is
+                                             none but between DequantizeLinear and QuantizeLinear */
+    bool subgraphs;            /* it has some */
+    bool counted;              /* the size of an output is data */
+} qonnx_operator;
+
+/** The i-th operator; false past the last. [any thread] */
+QONNX_API bool qonnx_operator_at(int i, qonnx_operator *o);
+
 /* ---- ranges on values: written by the pass `calibrate`, read by `insert-qdq` ----------------- */
 
 /** The range to quantize the value to. False when it has none (it stays float). */
