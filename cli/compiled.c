@@ -108,7 +108,7 @@ static bool load(qonnx_ctx *cx, Compiled *c)
 
 static size_t bytes_of(const qonnx_tensor *t)
 {
-    return (size_t)qonnx_tensor_elements(t) * (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    return ((size_t)qonnx_tensor_elements(t) * (size_t)qonnx_dtype_bits(t->dtype) + 7) / 8;
 }
 
 /* Outputs with the graph's shapes, batch 1 where that is open; an axis whose size is data has the

@@ -46,7 +46,8 @@ typedef struct Comparison {
 static bool same_bits(const qonnx_tensor *a, const qonnx_tensor *b, int64_t i)
 {
     size_t width = (size_t)qonnx_dtype_bits(a->dtype) / 8;
-    if (!width) return element(a, i) == element(b, i);
+    if (!width) /* they are packed, and integers */
+        return element(a, i) == element(b, i);
     return !memcmp((const char *)a->data + (size_t)i * width,
                    (const char *)b->data + (size_t)i * width, width);
 }

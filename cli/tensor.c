@@ -8,7 +8,8 @@
 bool is_real(qonnx_dtype t)
 {
     return t == QONNX_FLOAT || t == QONNX_DOUBLE || t == QONNX_FLOAT16 ||
-           (t >= QONNX_BFLOAT16 && t <= QONNX_FLOAT8E5M2FNUZ) || t == QONNX_FLOAT4E2M1;
+           (t >= QONNX_BFLOAT16 && t <= QONNX_FLOAT8E5M2FNUZ) || t == QONNX_FLOAT4E2M1 ||
+           t == QONNX_FLOAT8E8M0 || t == QONNX_FLOAT6E2M3 || t == QONNX_FLOAT6E3M2;
 }
 
 bool holds_tensors(qonnx_dtype t) { return ((unsigned)t & (QONNX_SEQUENCE | QONNX_OPTIONAL)) != 0; }
@@ -45,16 +46,24 @@ const char *tensor_text(char *out, size_t size, const qonnx_tensor *t)
 
 /* ---- NumPy ----------------------------------------------------------------------------------- */
 
-/* NumPy's names of the types that it has. */
+/* NumPy's names of the types that it has, or of those that have the same values. */
 static const char *const npy_types[] = {
     [QONNX_FLOAT] = "<f4",     [QONNX_DOUBLE] = "<f8",     [QONNX_FLOAT16] = "<f2",
     [QONNX_INT8] = "|i1",      [QONNX_UINT8] = "|u1",      [QONNX_INT16] = "<i2",
     [QONNX_UINT16] = "<u2",    [QONNX_INT32] = "<i4",      [QONNX_UINT32] = "<u4",
     [QONNX_INT64] = "<i8",     [QONNX_UINT64] = "<u8",     [QONNX_BOOL] = "|b1",
-    [QONNX_COMPLEX64] = "<c8", [QONNX_COMPLEX128] = "<c16", [QONNX_BFLOAT16] = "<f4"};
+    [QONNX_COMPLEX64] = "<c8", [QONNX_COMPLEX128] = "<c16", [QONNX_INT4] = "|i1",
+    [QONNX_INT2] = "|i1",      [QONNX_UINT4] = "|u1",      [QONNX_UINT2] = "|u1"};
+
+/* Whether elements are written as floats, which have the same values. */
+static bool is_written_as_float(qonnx_dtype t)
+{
+    return is_real(t) && t != QONNX_DOUBLE && t != QONNX_FLOAT16;
+}
 
 static const char *npy_type(qonnx_dtype t)
 {
+    if (is_written_as_float(t)) return "<f4";
     return (size_t)t < sizeof npy_types / sizeof *npy_types ? npy_types[t] : NULL;
 }
 
@@ -74,21 +83,24 @@ static bool npy_header(FILE *f, const char *type, const qonnx_tensor *t)
     return fwrite(magic, 1, 10, f) == 10 && fprintf(f, "%-*s\n", length - 1, text) == length;
 }
 
-/* Elements of bfloat16, which NumPy does not have, as floats, which have the same values. */
-static bool write_bfloats(FILE *f, const qonnx_tensor *t)
+/* Elements of a type that NumPy does not have, as floats or in a byte each. */
+static bool write_values(FILE *f, const qonnx_tensor *t)
 {
     int64_t count = qonnx_tensor_elements(t);
-    bool good = true;
+    bool good = true, real = is_real(t->dtype);
     for (int64_t i = 0; good && i < count; i++) {
         float x = (float)qonnx_tensor_get(t, i);
-        good = fwrite(&x, sizeof x, 1, f) == 1;
+        int8_t byte = real ? 0 : (int8_t)x;
+        good = fwrite(real ? (const void *)&x : &byte, real ? sizeof x : 1, 1, f) == 1;
     }
     return good;
 }
 
 static bool write_elements(FILE *f, const qonnx_tensor *t)
 {
-    if (t->dtype == QONNX_BFLOAT16) return write_bfloats(f, t);
+    bool narrow = qonnx_dtype_bits(t->dtype) < 8;
+    if (narrow || (t->dtype != QONNX_FLOAT && is_written_as_float(t->dtype)))
+        return write_values(f, t);
     return !t->bytes || fwrite(t->data, 1, t->bytes, f) == t->bytes;
 }
 

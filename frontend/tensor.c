@@ -1,6 +1,7 @@
 /* frontend/tensor.c - the checks between a TensorProto and a tensor. */
 #include "frontend/tensor.h"
 #include "ir/size.h"
+#include "kernels/packed.h"
 #include <string.h>
 
 /* What all steps need. */
@@ -32,7 +33,7 @@ static const char *const field_names[FIELD_COUNT] = {"no field",   "float_data",
 /* How a type lies in its typed field; from the comments of TensorProto's fields in the format. */
 typedef struct Layout {
     Field field;      /* FIELD_NONE: the type has raw data only */
-    int width;        /* raw bytes that one entry stands for */
+    int width;        /* raw bytes that one entry stands for; 0: it is an element of 6 bits */
     int64_t min, max; /* of an entry of int32_data or uint64_data */
 } Layout;
 
@@ -60,9 +61,11 @@ static const Layout layouts[] = {
     [QONNX_UINT4] = {FIELD_INT32, 1, 0, UINT8_MAX},
     [QONNX_INT4] = {FIELD_INT32, 1, 0, UINT8_MAX},
     [QONNX_FLOAT4E2M1] = {FIELD_INT32, 1, 0, UINT8_MAX},
-    [24 /* float8e8m0 */] = {FIELD_INT32, 1, 0, UINT8_MAX},
-    [25 /* uint2 */] = {FIELD_INT32, 1, 0, UINT8_MAX},
-    [26 /* int2 */] = {FIELD_INT32, 1, 0, UINT8_MAX},
+    [QONNX_FLOAT8E8M0] = {FIELD_INT32, 1, 0, UINT8_MAX},
+    [QONNX_UINT2] = {FIELD_INT32, 1, 0, UINT8_MAX},
+    [QONNX_INT2] = {FIELD_INT32, 1, 0, UINT8_MAX},
+    [QONNX_FLOAT6E2M3] = {FIELD_INT32, 0, 0, 63},
+    [QONNX_FLOAT6E3M2] = {FIELD_INT32, 0, 0, 63},
 };
 
 static Layout layout_of(qonnx_dtype t)
@@ -162,10 +165,11 @@ static const void *native_data(const Onnx__TensorProto *t, Field f)
                                : NULL;
 }
 
-/* Writes n entries of a typed field to `p`, l->width bytes each. */
+/* Writes n entries of a typed field to `p`, l->width bytes each, or packed. */
 static bool convert(const Job *j, const Layout *l, size_t n, uint8_t *p)
 {
     const Onnx__TensorProto *t = j->t;
+    uint8_t *first = p;
     for (size_t i = 0; i < n; i++, p += l->width) {
         uint64_t v = 0;
         uint32_t bits;
@@ -196,7 +200,8 @@ static bool convert(const Job *j, const Layout *l, size_t n, uint8_t *p)
             return qonnx_fail(j->cx, j->node, "%s: %s[%zu] is %lld, not a value of type %s",
                               j->what, field_names[l->field], i, (long long)v,
                               qonnx_dtype_name((qonnx_dtype)t->data_type));
-        put_int(p, l->width, v);
+        if (l->width) put_int(p, l->width, v);
+        else packed_put(first, 6, i, (uint32_t)v);
     }
     return true;
 }
@@ -242,7 +247,9 @@ bool tensor_from_proto(qonnx_ctx *cx, const qonnx_node *node, const char *what,
         if (out->bytes) out->data = t->raw_data.data;
         return check_length(j, "raw_data", "bytes", t->raw_data.len, out->bytes);
     }
-    size_t n = l.field ? out->bytes / (size_t)l.width : 0;
+    size_t n = !l.field  ? 0
+               : l.width ? out->bytes / (size_t)l.width
+                         : (size_t)qonnx_tensor_elements(out);
     if (out->bytes && !filled)
         return qonnx_fail(cx, node, "%s: has no data, type %s and the shape need %zu bytes", what,
                           qonnx_dtype_name(out->dtype), out->bytes);
@@ -251,6 +258,7 @@ bool tensor_from_proto(qonnx_ctx *cx, const qonnx_node *node, const char *what,
     if (!out->bytes) return true;
     if (native_data(t, l.field)) return out->data = native_data(t, l.field), true;
     uint8_t *p = alloc(user, out->bytes);
+    p[out->bytes - 1] = 0; /* the bits behind the last element */
     out->data = p;
     return convert(j, &l, n, p);
 }

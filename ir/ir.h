@@ -304,7 +304,12 @@ void ctx_take_error(Ctx *cx, const Ctx *from);      /* the other's failure becom
 void ctx_prefix_error(Ctx *cx, const char *prefix); /* "pass 'x': " in front of the message */
 bool ctx_progress(Ctx *cx, const char *what, size_t done, size_t total); /* false: stop */
 
-/* tensor.c */
+/* tensor.c: a Tensor is as ONNX has it, elements of fewer than 8 bits packed, the first one in the
+ * lowest bits of the first byte. Between kernels, in a Buf, they have a byte each. */
+int dtype_size(DType t); /* bytes of an element between kernels; 0: it has none */
+bool dtype_is_packed(DType t);
+/* Moves n elements between the data of tensors of that type, which begin at any of them. */
+void tensor_move(void *to, int64_t to_at, const void *from, int64_t from_at, int64_t n, DType t);
 int64_t tensor_count(const Tensor *t);
 bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count); /* int32 or int64, 1-D */
 Tensor *tensor_copy(Arena *a, const Tensor *t);

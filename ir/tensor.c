@@ -1,7 +1,8 @@
 /* ir/tensor.c - element types, and small reads of constant tensors. */
 #include "ir/bundle.h"
 #include "ir/size.h"
-#include <math.h>
+#include "kernels/packed.h"
+#include "kernels/tiny.h"
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,6 +33,10 @@ static bool known(DType t) { return (unsigned)t < sizeof dtypes / sizeof *dtypes
 
 int qonnx_dtype_bits(DType t) { return known(t) ? dtypes[t].bits : 0; }
 
+int dtype_size(DType t) { return (qonnx_dtype_bits(t) + 7) / 8; }
+
+bool dtype_is_packed(DType t) { return qonnx_dtype_bits(t) % 8 != 0; }
+
 const char *qonnx_dtype_name(DType t)
 {
     DType element = bundle_element(t);
@@ -51,13 +56,27 @@ int64_t tensor_count(const Tensor *t)
 
 int64_t qonnx_tensor_elements(const Tensor *t) { return tensor_count(t); }
 
-static float half_to_float(uint16_t h)
+void tensor_move(void *to, int64_t to_at, const void *from, int64_t from_at, int64_t n, DType t)
 {
-    int exponent = h >> 10 & 31, mantissa = h & 1023;
-    double v = exponent == 31  ? (mantissa ? NAN : INFINITY)
-               : exponent == 0 ? ldexp(mantissa, -24)
-                               : ldexp(1024 + mantissa, exponent - 25);
-    return (float)(h >> 15 ? -v : v);
+    int bits = qonnx_dtype_bits(t);
+    if ((to_at * bits) % 8 == 0 && (from_at * bits) % 8 == 0 && (n * bits) % 8 == 0) {
+        size_t bytes = (size_t)(n * bits / 8);
+        if (bytes)
+            memcpy((char *)to + to_at * bits / 8, (const char *)from + from_at * bits / 8, bytes);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        packed_put(to, bits, (size_t)(to_at + i), packed_get(from, bits, (size_t)(from_at + i)));
+}
+
+/* Element i of a type of 8 bits or fewer that is none of C's. */
+static double get_tiny(const Tensor *t, int64_t i)
+{
+    int bits = qonnx_dtype_bits(t->dtype);
+    const uint8_t *p = t->data;
+    uint32_t code = bits < 8 ? packed_get(p, bits, (size_t)i) : p[i];
+    if (tiny_is_real(t->dtype)) return tiny_to_real(t->dtype, code);
+    return tiny_bits(t->dtype) ? (double)(int64_t)tiny_integer(t->dtype, code) : 0;
 }
 
 #define LOAD(type)                                                                                 \
@@ -82,20 +101,13 @@ double qonnx_tensor_get(const Tensor *t, int64_t i)
     case QONNX_UINT32: LOAD(uint32_t);
     case QONNX_INT64: LOAD(int64_t);
     case QONNX_UINT64: LOAD(uint64_t);
-    case QONNX_FLOAT16: {
-        uint16_t h;
-        memcpy(&h, p + (size_t)i * 2, 2);
-        return half_to_float(h);
-    }
+    case QONNX_FLOAT16:
     case QONNX_BFLOAT16: {
         uint16_t h;
         memcpy(&h, p + (size_t)i * 2, 2);
-        uint32_t bits = (uint32_t)h << 16;
-        float f;
-        memcpy(&f, &bits, 4);
-        return f;
+        return t->dtype == QONNX_FLOAT16 ? arith_from_half(h) : arith_from_bfloat(h);
     }
-    default: return 0;
+    default: return get_tiny(t, i);
     }
 }
 

@@ -98,6 +98,9 @@ typedef struct copy_p {
 typedef struct quantize_p {
     int32_t outer, channels, inner; /* one scale a channel; per tensor: channels = 1 */
     int32_t dtype;                  /* of the integers: ONNX's number */
+    int32_t block;     /* 0; else scales are [outer][channels / block, rounded up][inner] */
+    int32_t saturate;  /* floats of 8 bits: what is too large becomes the largest one */
+    int32_t precision; /* float16 or bfloat16, to which x and x / scale are rounded; 0: not */
 } quantize_p; /* quantize(p, x, scale, zero point or NULL, y), dequantize(...) */
 
 #endif

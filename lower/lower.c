@@ -1,6 +1,7 @@
 /* lower/lower.c - places, layouts and calls: the vocabulary of the lowering functions in ops/. */
 #include "lower/lower.h"
 #include "ir/size.h"
+#include "kernels/packed.h"
 #include <assert.h>
 #include <math.h>
 #include <string.h>
@@ -78,7 +79,13 @@ Buf *lower_temp(Lower *l, size_t bytes)
 
 static size_t value_bytes(const Value *v)
 {
-    return (size_t)shape_elements(&v->shape) * (size_t)qonnx_dtype_bits(v->dtype) / 8;
+    return (size_t)shape_elements(&v->shape) * (size_t)dtype_size(v->dtype);
+}
+
+size_t packed_bytes(const Value *v)
+{
+    size_t bytes;
+    return tensor_bytes(v->shape.dim, v->shape.rank, v->dtype, &bytes) ? bytes : SIZE_MAX;
 }
 
 void lower_view(Lower *l, Value *v, Buf *of, Layout layout)
@@ -102,12 +109,33 @@ Layout lower_layout(const Lower *l, const Node *n, int i)
     return v ? l->places[v->id].first : PLAIN;
 }
 
+/* Emits what takes elements of fewer than 8 bits out of their bytes, or packs them. */
+static Buf *repack(Lower *l, const Node *n, const Value *v, const char *kernel, Buf *from,
+                   size_t bytes)
+{
+    bool is_signed = v->dtype == QONNX_INT4 || v->dtype == QONNX_INT2;
+    packed_p p = {(int32_t)shape_elements(&v->shape), qonnx_dtype_bits(v->dtype), is_signed};
+    Buf *to = lower_temp(l, bytes);
+    lower_call(l, n, kernel, &p, &from, 1, to);
+    return to;
+}
+
+Buf *lower_unpack(Lower *l, const Node *n, const Value *v, Buf *packed)
+{
+    return repack(l, n, v, "packed_read", packed, value_bytes(v));
+}
+
+Buf *lower_pack(Lower *l, const Value *v, Buf *b)
+{
+    return repack(l, v->def, v, "packed_write", b, packed_bytes(v));
+}
+
 /* A constant in that layout: its own bytes where they lie so, not copied. */
 static Buf *const_in(Lower *l, const Value *v, Layout layout)
 {
     static const uint64_t nothing; /* kernels want a place, though no element is there */
     const Tensor *t = v->data;
-    size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    size_t size = (size_t)dtype_size(t->dtype);
     if (layout == PLAIN || layouts_agree(&v->shape)) {
         Buf *b = lower_const(l, t->bytes ? t->data : &nothing, t->bytes);
         b->shared = v->shared;
@@ -146,7 +174,11 @@ Buf *lower_value(Lower *l, const Node *n, Value *v, Layout layout)
 {
     Place *p = &l->places[v->id];
     if (p->buf[layout]) return p->buf[layout];
-    if (v->data) {
+    if (v->data && dtype_is_packed(v->dtype)) {
+        if (!p->buf[PLAIN])
+            lower_view(l, v, lower_unpack(l, n, v, const_in(l, v, PLAIN)), PLAIN);
+        if (p->buf[layout]) return p->buf[layout];
+    } else if (v->data) {
         lower_view(l, v, const_in(l, v, layout), layout);
         return p->buf[layout];
     }
@@ -157,7 +189,7 @@ Buf *lower_value(Lower *l, const Node *n, Value *v, Layout layout)
     layout_strides(&v->shape, p->first, a);
     layout_strides(&v->shape, layout, b);
     lower_copy(l, n, v->shape.rank, v->shape.dim, from, a, 0, to, b, 0,
-               qonnx_dtype_bits(v->dtype) / 8);
+               dtype_size(v->dtype));
     p->buf[layout] = to;
     return to;
 }
@@ -236,7 +268,7 @@ void lower_copy(Lower *l, const Node *n, int rank, const int64_t *dims, Buf *fro
 
 Buf *lower_duplicate(Lower *l, const Value *v, Buf *b)
 {
-    int size = qonnx_dtype_bits(v->dtype) / 8;
+    int size = dtype_size(v->dtype);
     int64_t count = shape_elements(&v->shape);
     Buf *to = lower_temp(l, b->bytes);
     lower_copy(l, v->def, 1, &count, b, (int64_t[]){1}, 0, to, (int64_t[]){1}, 0, size);

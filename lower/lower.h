@@ -21,6 +21,7 @@ struct Lower {
     Ctx *cx;
     Program *program;
     Place *places;   /* by Value.id */
+    bool inner;      /* a body's program: its ports are memory of the one around it */
     bool *absorbed;  /* by Value.id of a node's first output: fused into its producer */
 };
 
@@ -39,6 +40,11 @@ Buf *lower_out(Lower *l, Value *v, Layout layout);
 void lower_view(Lower *l, Value *v, Buf *of, Layout layout);
 /* A constant; `data` is not copied. */
 Buf *lower_const(Lower *l, const void *data, size_t bytes);
+/* The elements of `v`, of fewer than 8 bits, a byte each, from where they are packed; and packed:
+ * that is how they come into a program and leave it, and how constants are. */
+Buf *lower_unpack(Lower *l, const Node *n, const Value *v, Buf *packed);
+Buf *lower_pack(Lower *l, const Value *v, Buf *b);
+size_t packed_bytes(const Value *v);
 /* Memory that only lives from one call to the next. */
 Buf *lower_temp(Lower *l, size_t bytes);
 /* Notes that the call with that number reads or writes the buffer. */

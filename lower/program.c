@@ -104,6 +104,13 @@ static bool lower_node(Lower *l, Node *n)
     return true;
 }
 
+/* Whether a value is packed where the program takes it or gives it: what is in the same memory as
+ * that of an outer program is not. */
+static bool is_packed(const Lower *l, const Value *v)
+{
+    return dtype_is_packed(v->dtype) && !l->inner;
+}
+
 static Port port_of(const Value *v, Buf *b)
 {
     Port p = {b, {.dtype = v->dtype, .rank = v->shape.rank, .bytes = b->bytes}};
@@ -117,10 +124,13 @@ static void lower_inputs(Lower *l, Graph *g, const Layout *layouts)
     p->inputs = arena_array(p->arena, (size_t)g->ninput, sizeof *p->inputs);
     for (int i = 0; i < g->ninput; i++) {
         if (!graph_is_fed(g, i)) continue;
-        Buf *b = lower_out(l, g->inputs[i], layouts ? layouts[p->ninput] : PLAIN);
+        Value *v = g->inputs[i];
+        Buf *b = is_packed(l, v) ? lower_temp(l, packed_bytes(v))
+                                 : lower_out(l, v, layouts ? layouts[p->ninput] : PLAIN);
         b->born = -1;
         b->port = p->ninput + 1;
-        p->inputs[p->ninput++] = port_of(g->inputs[i], b);
+        p->inputs[p->ninput++] = port_of(v, b);
+        if (is_packed(l, v)) lower_view(l, v, lower_unpack(l, NULL, v, b), PLAIN);
     }
 }
 
@@ -134,7 +144,8 @@ static bool lower_outputs(Lower *l, Graph *g)
             return qonnx_fail(l->cx, NULL, "%s: output '%s' is computed by nothing", g->model->path,
                               v->name);
         Buf *b = lower_value(l, v->def, v, PLAIN);
-        if (b->data || b->port) b = lower_duplicate(l, v, b);
+        if (is_packed(l, v)) b = lower_pack(l, v, b);
+        else if (b->data || b->port) b = lower_duplicate(l, v, b);
         b->port = -(i + 1);
         p->outputs[p->noutput++] = port_of(v, b);
     }
@@ -211,7 +222,7 @@ Program *program_lower(Ctx *cx, Arena *a, Graph *g, const Layout *layouts)
 {
     Program *p = arena_alloc(a, sizeof *p);
     *p = (Program){.arena = a, .graph = g, .work = INT64_MAX};
-    Lower l = {.cx = cx, .program = p};
+    Lower l = {.cx = cx, .program = p, .inner = layouts != NULL};
     l.places = arena_array(a, (size_t)g->nvalue, sizeof *l.places);
     l.absorbed = arena_array(a, (size_t)g->nvalue, sizeof *l.absorbed);
     return lower_graph(&l, g, layouts) ? p : NULL;

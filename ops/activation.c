@@ -41,7 +41,7 @@ static bool clamp_computed(Lower *l, Node *n)
         if (!s && !relu) continue;
         if (s && shape_elements(s) != 1)
             return qonnx_fail(l->cx, n, "input %d must be one number", i);
-        Buf *bound = relu ? lower_const(l, &zero, (size_t)qonnx_dtype_bits(t) / 8)
+        Buf *bound = relu ? lower_const(l, &zero, (size_t)dtype_size(t))
                           : lower_in(l, n, i, PLAIN);
         x = arithmetic(l, n, i == 1 ? F_MAX : F_MIN, t, shape_elements(in_shape(n, 0)), x, bound);
     }

@@ -101,12 +101,12 @@ Buf *lower_number(Lower *l, DType t, double x)
     uint64_t u[F_CHUNK] = {fabs(x) < 0x1p63 ? (uint64_t)(int64_t)x : 0};
     if (has_type(FLOATS, t)) arith_store_reals(v, (int32_t)t, data, 0, 1);
     else arith_store_integers(u, (int32_t)t, data, 0, 1);
-    return lower_const(l, data, (size_t)qonnx_dtype_bits(t) / 8);
+    return lower_const(l, data, (size_t)dtype_size(t));
 }
 
 Buf *arithmetic(Lower *l, const Node *n, int op, DType type, int64_t count, Buf *a, Buf *b)
 {
-    size_t size = (size_t)qonnx_dtype_bits(type) / 8;
+    size_t size = (size_t)dtype_size(type);
     Pair c = {op, type, type, -INFINITY, INFINITY};
     Walk w = {{1, 1, 1, 1, 1, (int32_t)count}, {{0, 0, 0, 0, 0, 1}, {0}}};
     w.strides[1][5] = b->bytes != size;
@@ -202,7 +202,7 @@ static bool binary_lower(Lower *l, Node *n)
 {
     DType t = in_dtype(n, 0);
     int64_t count = shape_elements(&n->out[0]->shape);
-    int size = qonnx_dtype_bits(t) / 8;
+    int size = dtype_size(t);
     Layout layout = lower_result_layout(l, n);
     bool mean = qonnx_node_is(n, "Mean") && n->nin > 1;
     int power = whole_power(n), operands = power ? power : n->nin;
@@ -211,7 +211,7 @@ static bool binary_lower(Lower *l, Node *n)
     for (int i = 1; i < operands; i++) {
         int k = power ? 0 : i;
         Pair c = {power ? F_MUL : binary_code(n), t, in_dtype(n, k), -INFINITY, INFINITY};
-        int sizes[2] = {size, qonnx_dtype_bits(c.btype) / 8};
+        int sizes[2] = {size, dtype_size(c.btype)};
         bool last = i == operands - 1;
         Walk w;
         x[1] = operand(l, n, k, layout);

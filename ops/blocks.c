@@ -85,7 +85,7 @@ static bool blocks_lower(Lower *l, Node *n)
                           ts[3]};
     Buf *in = lower_in(l, n, 0, at);
     lower_copy(l, n, 6, dims, in, deep ? in_tall : in_flat, 0, lower_out(l, n->out[0], at),
-               deep ? in_flat : in_tall, 0, qonnx_dtype_bits(in_dtype(n, 0)) / 8);
+               deep ? in_flat : in_tall, 0, dtype_size(in_dtype(n, 0)));
     return true;
 }
 

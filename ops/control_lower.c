@@ -92,7 +92,7 @@ static void turn_copy(Lower *l, const Node *n, const Value *whole, int axis, Buf
     }
     turned[axis] = step;
     lower_copy(l, n, s->rank, s->dim, from, forward ? plain : turned, 0, to,
-               forward ? turned : plain, 0, qonnx_dtype_bits(whole->dtype) / 8);
+               forward ? turned : plain, 0, dtype_size(whole->dtype));
 }
 
 /* Where turn t of `turns` finds its slice of `bytes`. */

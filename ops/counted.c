@@ -136,7 +136,7 @@ static bool compress_takes(Why *why, const Node *n)
 static bool compress_lower(Lower *l, Node *n)
 {
     pick_p p = {.given = (int32_t)shape_elements(in_shape(n, 1)),
-                .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8};
+                .size = dtype_size(in_dtype(n, 0))};
     part_walk(n, &p.outer, &p.count, &p.inner);
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
     Buf *out[2] = {lower_out(l, n->out[0], PLAIN), lower_size(l, n, 1)};
@@ -173,7 +173,7 @@ static bool unique_lower(Lower *l, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     unique_p p = {.type = (int32_t)in_dtype(n, 0),
-                  .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
+                  .size = dtype_size(in_dtype(n, 0)),
                   .sorted = qonnx_node_int(n, "sorted", 1) != 0};
     part_walk(n, &p.outer, &p.count, &p.inner);
     Buf *in = lower_in(l, n, 0, PLAIN), *out[7] = {lower_out(l, n->out[UNIQUE_Y], PLAIN)};

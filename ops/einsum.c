@@ -357,7 +357,7 @@ static bool einsum_lower(Lower *l, Node *n)
 {
     Equation e;
     if (!equation_read(l->cx, n, &e)) return false;
-    Einsum s = {l, n, &e, in_dtype(n, 0), (size_t)qonnx_dtype_bits(in_dtype(n, 0)) / 8};
+    Einsum s = {l, n, &e, in_dtype(n, 0), (size_t)dtype_size(in_dtype(n, 0))};
     View a = operand_view(&s, 0);
     for (int i = 1; i < e.count; i++) {
         View b = operand_view(&s, i);

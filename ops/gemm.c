@@ -62,7 +62,7 @@ static bool is_row(const Shape *c, int64_t columns)
 static void gemm_add(Lower *l, Node *n, Buf *y, Buf *c)
 {
     DType t = in_dtype(n, 0);
-    int size = qonnx_dtype_bits(t) / 8;
+    int size = dtype_size(t);
     Operand x[2] = {operand_full(n, y, PLAIN), operand(l, n, 2, PLAIN)};
     Walk w;
     x[1].buf = c;
@@ -86,7 +86,7 @@ static bool gemm_computed(Lower *l, Node *n)
                  .bk = tb ? 1 : b->dim[1],
                  .bn = tb ? b->dim[1] : 1,
                  .alpha = qonnx_node_float(n, "alpha", 1)};
-    size_t bytes = (size_t)shape_elements(&n->out[0]->shape) * (size_t)qonnx_dtype_bits(t) / 8;
+    size_t bytes = (size_t)shape_elements(&n->out[0]->shape) * (size_t)dtype_size(t);
     Buf *y = c ? lower_temp(l, bytes) : lower_out(l, n->out[0], PLAIN);
     lower_product(l, n, &p, lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN), y);
     if (!c) return true;

@@ -37,7 +37,7 @@ static bool gather_takes(Why *why, const Node *n)
 static index_p index_params(const Node *n, int64_t inner)
 {
     index_p p = {.inner = (int32_t)inner,
-                 .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
+                 .size = dtype_size(in_dtype(n, 0)),
                  .wide = in_dtype(n, 1) == QONNX_INT64,
                  .count = (int32_t)shape_elements(in_shape(n, 0)),
                  .type = (int32_t)in_dtype(n, 0),

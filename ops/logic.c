@@ -28,7 +28,7 @@ static bool where_takes(Why *why, const Node *n)
 static bool where_lower(Lower *l, Node *n)
 {
     Layout layout = lower_result_layout(l, n);
-    where_p p = {.size = qonnx_dtype_bits(in_dtype(n, 1)) / 8};
+    where_p p = {.size = dtype_size(in_dtype(n, 1))};
     Operand x[3];
     Walk w;
     for (int i = 0; i < 3; i++) x[i] = operand(l, n, i, layout);

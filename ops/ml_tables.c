@@ -188,7 +188,7 @@ static void put_default(const Node *n, DType t, void *to)
 static bool encoder_lower(Lower *l, Node *n)
 {
     List keys = read_list(n, "keys"), values = read_list(n, "values");
-    int size = qonnx_dtype_bits(values.type) / 8;
+    int size = dtype_size(values.type);
     size_t count = (size_t)keys.count, bytes;
     if (!size_mul(count + 1, (size_t)size, &bytes)) return qonnx_fail(l->cx, n, "it is too long");
     Entry *e = xmalloc_array(count, sizeof *e);

@@ -97,7 +97,7 @@ static bool imputer_lower(Lower *l, Node *n)
     const float *floats = NULL;
     const int64_t *ints = NULL;
     DType t = in_dtype(n, 0);
-    int size = qonnx_dtype_bits(t) / 8;
+    int size = dtype_size(t);
     impute_p p = {(int32_t)ml_elements(n), imputed(n), (int32_t)t, size};
     char *values = lower_array(l, (size_t)p.features, (size_t)size);
     qonnx_node_floats(n, "imputed_value_floats", &floats);

@@ -31,7 +31,7 @@ static bool transpose_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, in_dtype(n, 0), &y);
 }
 
-static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
+static int element_bytes(const Node *n) { return dtype_size(in_dtype(n, 0)); }
 
 /* Whether the result lies in memory as the input does, being of layout `to` where that is of layout
  * `from`: the channels go behind the other axes, or in front of them. */
@@ -413,7 +413,7 @@ static bool fill_lower(Lower *l, Node *n)
     const Tensor *value;
     int64_t list[QONNX_MAX_RANK * 2], count = shape_elements(&n->out[0]->shape);
     if (!fill_value(l->cx, n, &value)) return false;
-    int size = qonnx_dtype_bits(value->dtype) / 8;
+    int size = dtype_size(value->dtype);
     if (qonnx_node_list(n, "", 0, list) < 0)
         return qonnx_fail(l->cx, n, "its shape must be constant to run it");
     void *data = lower_alloc(l, value->bytes);

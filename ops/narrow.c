@@ -15,13 +15,13 @@ static const Tensor *convert(Arena *a, const Tensor *t, DType to)
     int64_t count = tensor_count(t);
     *y = *t;
     y->dtype = to;
-    y->bytes = (size_t)count * (size_t)qonnx_dtype_bits(to) / 8;
+    y->bytes = (size_t)count * (size_t)dtype_size(to);
     void *data = arena_aligned(a, y->bytes);
     y->data = data;
     for (int64_t i = 0; i < count; i += F_CHUNK) {
         double v[F_CHUNK], piece[F_CHUNK]; /* what lies in a file may lie at any address */
         int32_t n = f_chunk(i, count);
-        size_t size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+        size_t size = (size_t)dtype_size(t->dtype);
         memcpy(piece, (const char *)t->data + (size_t)i * size, (size_t)n * size);
         arith_load_reals(v, t->dtype, piece, 0, 1, n);
         arith_store_reals(v, to, data, i, n);
@@ -133,6 +133,15 @@ static void widen_attrs(Node *n)
         any = true;
     }
     if (any) n->narrow = QONNX_UNDEFINED;
+}
+
+/* From operator set 23 on a QuantizeLinear divides in the type of its scale. */
+static void name_precision(Node *n)
+{
+    const Value *scale = qonnx_node_input(n, 1);
+    if (qonnx_node_is(n, "QuantizeLinear") && scale && is_narrow(scale->dtype) &&
+        qonnx_model_opset(n->graph) >= 23 && !qonnx_node_has(n, "precision"))
+        qonnx_node_set_int(n, "precision", scale->dtype);
 }
 
 /* CastLike of such a type is a Cast to it. */
@@ -267,6 +276,7 @@ void qonnx_graph_widen(Graph *g)
     if (!has_narrow(g)) return;
     visit(g, name_type);
     visit(g, round_bits);
+    visit(g, name_precision);
     visit(g, remember);
     visit(g, widen_attrs);
     widen_values(g);

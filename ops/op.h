@@ -94,7 +94,7 @@ typedef struct Op {
     unsigned (*lists_now)(const Node *n);
     /* Whether the lowering takes a node of these element types and of this form: all that does
      * not depend on sizes. Types that are not known yet, and inputs that are not there, pass.
-     * NULL: any type whose elements are whole bytes. Asked through op_takes(), for `inspect` as
+     * NULL: any type that has elements in memory. Asked through op_takes(), for `inspect` as
      * for what runs, so that no lowering looks at types again. */
     bool (*takes)(Why *why, const Node *n);
     /* Steps of a run beyond those that write the output and `macs`, at the inferred shapes, as
@@ -198,6 +198,11 @@ enum {
     INTEGERS = UNSIGNED | SIGNED,
     NUMBERS = FLOATS | INTEGERS,
     BOOL = 1u << QONNX_BOOL,
+    TINY_FLOATS = 1u << QONNX_FLOAT8E4M3FN | 1u << QONNX_FLOAT8E4M3FNUZ | 1u << QONNX_FLOAT8E5M2 |
+                  1u << QONNX_FLOAT8E5M2FNUZ | 1u << QONNX_FLOAT4E2M1 | 1u << QONNX_FLOAT8E8M0 |
+                  1u << QONNX_FLOAT6E2M3 | 1u << QONNX_FLOAT6E3M2,
+    TINY_INTEGERS = 1u << QONNX_UINT4 | 1u << QONNX_INT4 | 1u << QONNX_UINT2 | 1u << QONNX_INT2,
+    TINY = TINY_FLOATS | TINY_INTEGERS,
 };
 bool has_type(unsigned types, DType t);
 /* For .takes: input i is of one of those types. */

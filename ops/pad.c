@@ -65,7 +65,7 @@ static bool margins_lower(Lower *l, Node *n, const Margins *m, int mode, Buf *va
     Layout at = lower_layout(l, n, 0);
     int order[QONNX_MAX_RANK], rank = x->rank;
     layout_order(rank, at, order);
-    pad_p p = {.unit = 1, .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8, .mode = mode};
+    pad_p p = {.unit = 1, .size = dtype_size(in_dtype(n, 0)), .mode = mode};
     while (rank && !m->front[order[rank - 1]] && !m->behind[order[rank - 1]])
         p.unit *= (int32_t)x->dim[order[--rank]];
     for (int k = 0; k < QONNX_MAX_RANK; k++) (&p.d0)[k] = (&p.n0)[k] = (&p.x0)[k] = 1;

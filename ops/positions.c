@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-static int element_bytes(const Node *n) { return qonnx_dtype_bits(in_dtype(n, 0)) / 8; }
+static int element_bytes(const Node *n) { return dtype_size(in_dtype(n, 0)); }
 
 /* That input i is one element, as far as its shape is known. */
 static bool check_single(Ctx *cx, const Node *n, int i)
@@ -143,7 +143,7 @@ static bool eye_lower(Lower *l, Node *n)
     const Shape *y = &n->out[0]->shape;
     int64_t rows = y->dim[0], columns = y->dim[1], k = qonnx_node_int(n, "k", 0);
     int64_t count = rows * columns, none = 0, one = 1, step = columns + 1;
-    int size = qonnx_dtype_bits(n->out[0]->dtype) / 8;
+    int size = dtype_size(n->out[0]->dtype);
     Buf *values = lower_const(l, ones_and_zeros(l, n->out[0]->dtype), 16);
     Buf *out = lower_out(l, n->out[0], PLAIN);
     lower_copy(l, n, 1, &count, values, &none, 8 / size, out, &one, 0, size);
@@ -194,7 +194,7 @@ static bool one_hot_lower(Lower *l, Node *n)
     if (!check_axis(l->cx, n, qonnx_node_int(n, "axis", -1), y->rank, &axis)) return false;
     one_hot_p p = {(int32_t)shape_product(x, 0, axis), (int32_t)y->dim[axis],
                    (int32_t)shape_product(x, axis, x->rank), (int32_t)in_dtype(n, 0),
-                   qonnx_dtype_bits(in_dtype(n, 2)) / 8};
+                   dtype_size(in_dtype(n, 2))};
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 2, PLAIN)};
     lower_call(l, n, "one_hot", &p, in, 2, lower_out(l, n->out[0], PLAIN));
     return true;

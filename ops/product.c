@@ -48,7 +48,7 @@ static void turn(Product *p, Buf **a, Buf **b)
  * more than the operands have elements. */
 static bool dots(Lower *l, const Node *n, const Product *p, Buf *a, Buf *b, Buf *y)
 {
-    size_t size = (size_t)qonnx_dtype_bits(p->type) / 8;
+    size_t size = (size_t)dtype_size(p->type);
     int64_t batch = 1;
     for (int i = 0; i < p->axes; i++) batch *= p->dims[i];
     if (p->m != 1 || p->n != 1 || p->axes >= BROADCAST_AXES || p->alpha != 1 || !p->k) return false;

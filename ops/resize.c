@@ -244,7 +244,7 @@ static bool nearest_lower(Lower *l, Node *n, const Resize *r)
     layout_order(rank, at, order);
     layout_strides(x, at, strides);
     resize_nearest_p p = {.run = 1,
-                          .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
+                          .size = dtype_size(in_dtype(n, 0)),
                           .value_lo = (int32_t)(uint32_t)value,
                           .value_hi = (int32_t)(uint32_t)(value >> 32)};
     while (rank > 0 && !changes(&r->axis[order[rank - 1]])) /* side by side in both */
@@ -370,7 +370,7 @@ static bool passes_lower(Lower *l, Node *n, const Resize *r)
         Buf *y =
             i == last
                 ? lower_out(l, n->out[0], at)
-                : lower_temp(l, (size_t)shape_elements(&now) * (size_t)qonnx_dtype_bits(t) / 8);
+                : lower_temp(l, (size_t)shape_elements(&now) * (size_t)dtype_size(t));
         lower_call(l, n, "resize_axis", &p, (Buf *[]){x, tables[0], tables[1]}, 3, y);
         x = y;
     }

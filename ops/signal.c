@@ -300,7 +300,7 @@ static bool window_lower(Lower *l, Node *n)
                          : qonnx_node_is(n, "HammingWindow") ? WINDOW_HAMMING
                                                              : WINDOW_BLACKMAN,
                          qonnx_node_int(n, "periodic", 1) != 0, (int32_t)as};
-    Buf *y = lower_temp(l, (size_t)count * (size_t)qonnx_dtype_bits(as) / 8);
+    Buf *y = lower_temp(l, (size_t)count * (size_t)dtype_size(as));
     lower_call(l, n, "cosine_window", &p, NULL, 0, y);
     lower_view(l, n->out[0], lower_cast(l, n, as, t, count, y), PLAIN);
     return true;
@@ -360,7 +360,7 @@ static bool mel_lower(Lower *l, Node *n)
                        (int32_t)as};
     Buf *in[3] = {lower_in(l, n, MEL_RATE, PLAIN), lower_in(l, n, MEL_LOWER, PLAIN),
                   lower_in(l, n, MEL_UPPER, PLAIN)};
-    Buf *y = lower_temp(l, (size_t)count * (size_t)qonnx_dtype_bits(as) / 8);
+    Buf *y = lower_temp(l, (size_t)count * (size_t)dtype_size(as));
     lower_call(l, n, "mel_weights", &p, in, 3, y);
     lower_view(l, n->out[0], lower_cast(l, n, as, t, count, y), PLAIN);
     return true;

@@ -61,7 +61,7 @@ static bool scatter_lower(Lower *l, Node *n)
                  .rows = (int32_t)x->dim[axis],
                  .past = (int32_t)x->dim[axis],
                  .added = (int32_t)in_shape(n, 1)->dim[axis],
-                 .size = qonnx_dtype_bits(in_dtype(n, 0)) / 8,
+                 .size = dtype_size(in_dtype(n, 0)),
                  .wide = 1,
                  .circular = is_circular(n)};
     p.ur = p.inner;

@@ -34,14 +34,14 @@ bool node_has_bundles(const Node *n)
     return false;
 }
 
-/* Kernels count in bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles
- * are for those that `open` them. */
-static bool whole_bytes(Why *why, const char *what, int i, const Value *v, bool open)
+/* Kernels move bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles are
+ * for those that `open` them. */
+static bool has_elements(Why *why, const char *what, int i, const Value *v, bool open)
 {
-    int bits = qonnx_dtype_bits(open ? bundle_element(v->dtype) : v->dtype);
+    DType t = open ? bundle_element(v->dtype) : v->dtype;
     if (v->input_count && !v->data && !v->dtype && !v->graph->parent)
         return why_not(why, "%s '%.60s' is no tensor of numbers", what, v->name);
-    return !v->dtype || (bits && bits % 8 == 0) ||
+    return !v->dtype || dtype_size(t) ||
            why_not(why, "%s %d is %s", what, i, qonnx_dtype_name(v->dtype));
 }
 
@@ -53,9 +53,9 @@ bool op_takes(Why *why, const Node *n)
     if (!op_has_form(why, n)) return false;
     bool open = n->row->bundles || n->row->unbundle || n->row->flow;
     for (int i = 0; i < n->nin; i++)
-        if (n->in[i] && !whole_bytes(why, "input", i, n->in[i], open)) return false;
+        if (n->in[i] && !has_elements(why, "input", i, n->in[i], open)) return false;
     for (int i = 0; i < n->nout; i++)
-        if (out_used(n, i) && !whole_bytes(why, "output", i, n->out[i], open)) return false;
+        if (out_used(n, i) && !has_elements(why, "output", i, n->out[i], open)) return false;
     return !n->row->takes || n->row->takes(why, n);
 }
 

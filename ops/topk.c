@@ -46,7 +46,7 @@ static bool topk_lower(Lower *l, Node *n)
                 (int32_t)shape_product(x, axis + 1, x->rank),
                 (int32_t)y->dim[axis],
                 (int32_t)in_dtype(n, 0),
-                qonnx_dtype_bits(in_dtype(n, 0)) / 8,
+                dtype_size(in_dtype(n, 0)),
                 !qonnx_node_int(n, "largest", 1)};
     Buf *in = lower_in(l, n, 0, PLAIN);
     size_t places = (size_t)shape_elements(y) * sizeof(int64_t);

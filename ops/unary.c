@@ -70,7 +70,7 @@ static bool real_lower(Lower *l, Node *n, const f_unary_p *f)
     int64_t count = shape_elements(in_shape(n, 0));
     unary_p p = {f->op, (int32_t)as, (int32_t)count, f->alpha, f->beta};
     Buf *x = lower_cast(l, n, t, as, count, lower_in(l, n, 0, at));
-    Buf *y = lower_temp(l, (size_t)count * (size_t)qonnx_dtype_bits(as) / 8);
+    Buf *y = lower_temp(l, (size_t)count * (size_t)dtype_size(as));
     lower_call(l, n, "unary", &p, &x, 1, y);
     lower_view(l, n->out[0], lower_cast(l, n, as, t, count, y), at);
     return true;

@@ -60,7 +60,7 @@ static bool unpool_lower(Lower *l, Node *n)
     if (qonnx_node_list(n, "", 2, list) == -2)
         return qonnx_fail(l->cx, n, "its output_shape must be constant to run it");
     unpool_p p = {(int32_t)shape_elements(in_shape(n, 0)),
-                  (int32_t)shape_elements(&n->out[0]->shape), qonnx_dtype_bits(in_dtype(n, 0)) / 8};
+                  (int32_t)shape_elements(&n->out[0]->shape), dtype_size(in_dtype(n, 0))};
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};
     lower_call(l, n, "unpool", &p, in, 2, lower_out(l, n->out[0], PLAIN));
     return true;

@@ -145,18 +145,24 @@ static bool bitcast_shape(Ctx *cx, Node *n)
 
 static bool bitcast_takes(Why *why, const Node *n)
 {
-    return takes_types(why, n, 0, NUMBERS | BOOL) &&
-           (has_type(NUMBERS | BOOL, bitcast_to(n)) ||
+    return takes_types(why, n, 0, NUMBERS | TINY | BOOL) &&
+           (has_type(NUMBERS | TINY | BOOL, bitcast_to(n)) ||
             why_not(why, "to %s", qonnx_dtype_name(bitcast_to(n))));
 }
 
-/* The same bytes; but a bool is 0 or 1, whatever they are. */
+/* The integer that an element of fewer than 8 bits is in its byte. */
+static DType integer_of(DType t) { return t == QONNX_FLOAT4E2M1 ? QONNX_UINT4 : t; }
+
+/* The same bytes; but a bool is 0 or 1, whatever they are, and integers of fewer than 8 bits have a
+ * byte's sign. */
 static bool bitcast_lower(Lower *l, Node *n)
 {
     Layout at = lower_layout(l, n, 0);
     Buf *x = lower_in(l, n, 0, at);
-    if (bitcast_to(n) == QONNX_BOOL)
-        x = lower_cast(l, n, QONNX_UINT8, QONNX_BOOL, shape_elements(in_shape(n, 0)), x);
+    int64_t count = shape_elements(in_shape(n, 0));
+    DType from = integer_of(in_dtype(n, 0)), to = integer_of(bitcast_to(n));
+    if (to == QONNX_BOOL) x = lower_cast(l, n, QONNX_UINT8, QONNX_BOOL, count, x);
+    else if (has_type(TINY_INTEGERS, to)) x = lower_cast(l, n, from, to, count, x);
     lower_view(l, n->out[0], x, at);
     return true;
 }

@@ -1,6 +1,7 @@
 /* runtime/cut.c - see cut.h. */
 #include "runtime/cut.h"
 #include "ir/bundle.h"
+#include "ir/size.h"
 #include "ops/op.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -92,8 +93,10 @@ Tensor tensor_trimmed(Tensor t, int axis, const void *size)
     int64_t n;
     memcpy(&n, size, sizeof n);
     assert(n >= 0 && n <= t.dims[axis]);
-    if (t.dims[axis]) t.bytes = t.bytes / (size_t)t.dims[axis] * (size_t)n;
     t.dims[axis] = n;
+    bool fits = tensor_bytes(t.dims, t.rank, t.dtype, &t.bytes);
+    assert(fits);
+    (void)fits;
     return t;
 }
 

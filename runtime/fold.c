@@ -74,7 +74,7 @@ static Tensor *result_new(const Node *n, DType t, int rank, const int64_t *dims,
     Tensor *y = arena_alloc(a, sizeof *y);
     *y = (Tensor){.dtype = t, .rank = rank};
     if (rank) memcpy(y->dims, dims, (size_t)rank * sizeof *dims);
-    y->bytes = (size_t)tensor_count(y) * (size_t)qonnx_dtype_bits(t) / 8;
+    y->bytes = (size_t)tensor_count(y) * (size_t)dtype_size(t);
     y->data = *data = arena_aligned(a, y->bytes);
     return y;
 }

@@ -51,8 +51,8 @@ static int64_t slowness(const Node *n)
 /* Bytes of a value; -1: not known. */
 static int64_t value_bytes(const Value *v)
 {
-    int64_t count = shape_elements(&v->shape), bits = qonnx_dtype_bits(v->dtype);
-    return count < 0 || !bits ? -1 : size_times(count, bits) / 8;
+    int64_t count = shape_elements(&v->shape), size = dtype_size(v->dtype);
+    return count < 0 || !size ? -1 : size_times(count, size);
 }
 
 /* Steps of a graph, each node once; *worst is the one that takes most, *most of them. */

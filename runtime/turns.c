@@ -51,12 +51,19 @@ static void drop_tensor(const Turns *s, Tensor *t)
     t->data = NULL;
 }
 
+/* Bytes of so many elements of the tensor's type, of which there is memory for more. */
+static size_t packed_bytes(const Tensor *t, int64_t count)
+{
+    return ((size_t)count * (size_t)qonnx_dtype_bits(t->dtype) + 7) / 8;
+}
+
 /* Memory for a tensor of the shape that it has; NULL on failure. */
 static void *own(const Turns *s, Tensor *t)
 {
     t->data = NULL;
     if (!keep(s, t->bytes)) return NULL;
-    void *data = xmalloc(t->bytes ? t->bytes : 1);
+    uint8_t *data = xmalloc(t->bytes ? t->bytes : 1);
+    if (t->bytes) data[t->bytes - 1] = 0; /* the bits behind the last element */
     t->data = data;
     return data;
 }
@@ -144,7 +151,8 @@ static bool begin(Turns *s)
         *slice = (Tensor){.dtype = whole->dtype};
         for (int k = 0; k < whole->rank; k++)
             if (k != axis) slice->dims[slice->rank++] = whole->dims[k];
-        slice->bytes = whole->dims[axis] ? whole->bytes / (size_t)whole->dims[axis] : 0;
+        if (whole->dims[axis]) /* else there is none, of whatever size */
+            slice->bytes = packed_bytes(slice, tensor_count(slice));
         if (!own(s, slice)) return false;
     }
     int behind = c->head + c->states + c->slices;
@@ -152,17 +160,19 @@ static bool begin(Turns *s)
     return true;
 }
 
-/* Copies between an axis of a whole, at place `at`, and a part without that axis. */
+/* Copies between an axis of a whole, at place `at`, and a part without that axis, which begins at
+ * element `begin` of its memory. */
 static void move_part(uint8_t *whole, const Tensor *shape, int axis, int64_t at, uint8_t *part,
-                      bool take)
+                      int64_t begin, bool take)
 {
-    size_t inner = (size_t)qonnx_dtype_bits(shape->dtype) / 8, outer = 1;
-    for (int i = 0; i < axis; i++) outer *= (size_t)shape->dims[i];
-    for (int i = axis + 1; i < shape->rank; i++) inner *= (size_t)shape->dims[i];
-    size_t step = inner * (size_t)shape->dims[axis];
-    for (size_t i = 0; i < outer && inner; i++) {
-        uint8_t *place = whole + i * step + (size_t)at * inner;
-        memcpy(take ? part + i * inner : place, take ? place : part + i * inner, inner);
+    int64_t inner = 1, outer = 1;
+    for (int i = 0; i < axis; i++) outer *= shape->dims[i];
+    for (int i = axis + 1; i < shape->rank; i++) inner *= shape->dims[i];
+    int64_t step = inner * shape->dims[axis];
+    for (int64_t i = 0; i < outer && inner; i++) {
+        int64_t place = i * step + at * inner, in_part = begin + i * inner;
+        if (take) tensor_move(part, in_part, whole, place, inner, shape->dtype);
+        else tensor_move(whole, place, part, in_part, inner, shape->dtype);
     }
 }
 
@@ -175,7 +185,7 @@ static bool take_slices(Turns *s)
         if (!cycle_axis(s->run->cx, s->turned->node, c, false, i, whole->rank, &axis)) return false;
         int64_t at = cycle_reversed(s->turned->node, false, i) ? s->most - 1 - s->turn : s->turn;
         move_part((uint8_t *)(uintptr_t)whole->data, whole, axis, at,
-                  (uint8_t *)(uintptr_t)s->fed[c->states + i].data, true);
+                  (uint8_t *)(uintptr_t)s->fed[c->states + i].data, 0, true);
     }
     return true;
 }
@@ -208,9 +218,11 @@ static bool add_part(const Turns *s, int i)
         if (!keep(s, more)) return false;
         w->room += more;
         w->data = xrealloc_array(w->data, w->room, 1);
+        memset(w->data + w->room - more, 0, more); /* the bits behind the last element */
     }
-    if (t.bytes) memcpy(w->data + w->bytes, t.data, t.bytes);
-    w->bytes += t.bytes;
+    int64_t count = tensor_count(&t), at = s->turn * count;
+    tensor_move(w->data, at, t.data, 0, count, t.dtype);
+    w->bytes = packed_bytes(&t, at + count);
     return true;
 }
 
@@ -276,7 +288,7 @@ static bool order_parts(const Turns *s, int i, int axis, Tensor *t)
     if (!data) return false;
     bool back = cycle_reversed(s->turned->node, true, i);
     for (int64_t k = 0; k < s->turn; k++)
-        move_part(data, t, axis, back ? s->turn - 1 - k : k, w->data + (size_t)k * w->part.bytes,
+        move_part(data, t, axis, back ? s->turn - 1 - k : k, w->data, k * tensor_count(&w->part),
                   false);
     drop(s, w->data, w->room);
     w->data = NULL;

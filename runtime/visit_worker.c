@@ -39,13 +39,32 @@ static void join_batch(const Worker *w, Tensor *const *samples, Tensor *joined)
     for (int i = 0; i < s->fed; i++) {
         joined[i] = samples[0][i];
         joined[i].dims[0] = s->batch;
-        joined[i].bytes = samples[0][i].bytes * (size_t)s->batch;
-        char *data = xmalloc(joined[i].bytes);
-        for (size_t k = 0; k < (size_t)s->batch; k++)
-            memcpy(data + k * samples[0][i].bytes, samples[k < w->valid ? k : w->valid - 1][i].data,
-                   samples[0][i].bytes);
+        joined[i].bytes = samples[0][i].bytes * (size_t)s->batch; /* or less, where it is packed */
+        char *data = xcalloc(joined[i].bytes, 1);
+        int64_t count = tensor_count(&samples[0][i]);
+        for (int64_t k = 0; k < s->batch; k++) {
+            size_t from = (size_t)k < w->valid ? (size_t)k : w->valid - 1;
+            tensor_move(data, k * count, samples[from][i].data, 0, count, joined[i].dtype);
+        }
         joined[i].data = data;
     }
+}
+
+/* Makes a tensor of a batch that of its sample `k`. Returns memory that is to be freed, or NULL. */
+static void *take_row(Tensor *t, int64_t batch, int64_t k)
+{
+    t->dims[0] = 1;
+    if (!dtype_is_packed(t->dtype)) {
+        t->bytes /= (size_t)batch;
+        t->data = (const char *)t->data + (size_t)k * t->bytes;
+        return NULL;
+    }
+    int64_t count = tensor_count(t);
+    t->bytes = ((size_t)count * (size_t)qonnx_dtype_bits(t->dtype) + 7) / 8;
+    void *data = xcalloc(t->bytes, 1);
+    tensor_move(data, 0, t->data, k * count, count, t->dtype);
+    t->data = data;
+    return data;
 }
 
 /* Hands the outputs of sample `k` of the batch on. */
@@ -54,14 +73,15 @@ static bool deliver(Worker *w, size_t sample, size_t k)
     int64_t batch = (int64_t)w->job->group;
     int count = w->job->s->graph->noutput;
     Tensor *out = xmalloc_array((size_t)count, sizeof *out);
+    void **rows = xcalloc((size_t)count + 1, sizeof *rows);
     for (int i = 0; i < count; i++) {
         out[i] = stages_output(w->stages, i);
-        if (batch == 1 || !out[i].rank || out[i].dims[0] != batch) continue;
-        out[i].dims[0] = 1;
-        out[i].bytes /= (size_t)batch;
-        out[i].data = (const char *)out[i].data + k * out[i].bytes;
+        if (batch != 1 && out[i].rank && out[i].dims[0] == batch)
+            rows[i] = take_row(&out[i], batch, (int64_t)k);
     }
     bool more = w->job->v->output(w->job->v->user, sample, out);
+    for (int i = 0; i < count; i++) free(rows[i]);
+    free(rows);
     free(out);
     return more;
 }

@@ -45,7 +45,9 @@ class Compiled:
 
     def port(self, kind, i, ctype):
         dtype = np.dtype(TYPES.get(ctype, ctype.removesuffix("_t")))
-        return Port(dtype, tuple(self.number(f"{kind}{i}_DIM{k}") for k in range(self.number(f"{kind}{i}_RANK"))))
+        shape = tuple(self.number(f"{kind}{i}_DIM{k}") for k in range(self.number(f"{kind}{i}_RANK")))
+        size = self.number(f"{kind}{i}_BYTES") // dtype.itemsize
+        return Port(dtype, shape if size == int(np.prod(shape)) else (size,))  # the second: packed elements
 
     def runner(self):
         """Writes a main() that runs every sample of samples.bin and writes outputs.bin."""
@@ -56,7 +58,7 @@ class Compiled:
         for name, ports, kind in ((ins, self.inputs, "INPUT"), (outs, self.outputs, "OUTPUT")):
             for i, (n, p) in enumerate(zip(name, ports)):
                 ctype = next((c for c, t in TYPES.items() if p.dtype == t), f"{p.dtype.name}_t")
-                lines.append(f"static {ctype} {n}[{up}_{kind}{i}_COUNT];")
+                lines.append(f"static {ctype} {n}[{int(np.prod(p.shape))}];")
         lines.append(f"static unsigned char arena[{up}_ARENA_BYTES] __attribute__((aligned({up}_ARENA_ALIGN)));")
         load = ""
         if self.bin:

@@ -1,5 +1,5 @@
 /* tests/test_kernels_elements.c - kernels that go over elements: functions of one and two variables
- * against libm, in units in the last place; arithmetic of every type; copies; quantizing.
+ * against libm, in units in the last place; arithmetic of every type; copies.
  */
 #include "kernels/arith.h"
 #include "kernels/reduce_walk.h"
@@ -483,63 +483,6 @@ static void test_copy(void **state)
     }
 }
 
-static int64_t integer_at(int32_t dtype, const void *x, size_t i)
-{
-    switch (dtype) {
-    case 2: return ((const uint8_t *)x)[i];
-    case 3: return ((const int8_t *)x)[i];
-    case 4: return ((const uint16_t *)x)[i];
-    case 5: return ((const int16_t *)x)[i];
-    default: return ((const int32_t *)x)[i];
-    }
-}
-
-/* rint rounds halves to even; half of the inputs are ties or far outside. */
-static void test_quantize(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 400; i++) {
-        const quantize_p p = {between(1, 3), between(1, 5), between(0, 3) ? between(1, 150) : 1,
-                              between(2, 5)};
-        const int64_t lo = p.dtype == 3 ? -128 : p.dtype == 5 ? -32768 : 0;
-        const int64_t hi = lo + (p.dtype < 4 ? 255 : 65535);
-        const size_t count = (size_t)(p.outer * p.channels * p.inner);
-        const size_t bytes = p.dtype < 4 ? 1 : 2;
-        float *x = floats(count), *scale = floats((size_t)p.channels);
-        unsigned char zp[16];
-        for (size_t j = 0; j < sizeof zp; j++) zp[j] = (unsigned char)rnd();
-        for (int32_t j = 0; j < p.channels; j++)
-            scale[j] = between(0, 1) ? ldexpf(1.0f, between(-9, 2)) : fabsf(scale[j]) + 0.01f;
-        for (size_t j = 0; j < count; j++)
-            x[j] = between(0, 1) ? (float)between(-600, 600) / 2.0f * scale[0] : x[j] * 1e6f;
-        if (count > 3) x[0] = NAN, x[1] = INFINITY, x[2] = -INFINITY;
-        const bool with_zp = between(0, 2);
-        void *y = run("quantize", &p, x, scale, with_zp ? zp : NULL, count * bytes);
-        float *back = run("dequantize", &p, y, scale, with_zp ? zp : NULL, count * sizeof *back);
-        for (size_t j = 0; j < count; j++) {
-            const size_t c = j / (size_t)p.inner % (size_t)p.channels;
-            const int64_t z = with_zp ? integer_at(p.dtype, zp, c) : 0;
-            const double q = isnan(x[j]) ? 0.0 : (double)rintf(x[j] / scale[c]) + (double)z;
-            const double want = fmin(fmax(isnan(x[j]) ? (double)z : q, (double)lo), (double)hi);
-            const int64_t got = integer_at(p.dtype, y, j);
-            if ((double)got != want)
-                fail_msg("quantize %a / %a: %d, want %g", (double)x[j], (double)scale[c], (int)got,
-                         want);
-            assert_true(back[j] == (float)(got - z) * scale[c]);
-        }
-        free(x);
-        free(scale);
-        free(y);
-        free(back);
-    }
-    const int32_t big[] = {INT32_MIN, -1, 0, 16777217, INT32_MAX};
-    const quantize_p p = {1, 1, 5, 6};
-    const float half = 0.5f;
-    float *y = run("dequantize", &p, big, &half, NULL, sizeof big);
-    for (int j = 0; j < 5; j++) assert_true(y[j] == (float)big[j] * 0.5f);
-    free(y);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,7 +496,6 @@ int main(void)
         cmocka_unit_test_setup(test_softmax_affine, reseed),
         cmocka_unit_test_setup(test_long_sums, reseed),
         cmocka_unit_test_setup(test_copy, reseed),
-        cmocka_unit_test_setup(test_quantize, reseed),
     };
     return cmocka_run_group_tests_name("kernels_elements", tests, NULL, NULL);
 }

@@ -5,7 +5,8 @@
 #include "backends/c/model.h"
 #include "ir/bundle.h"
 #include "ir/size.h"
-#include "kernels/elements.h"
+#include "kernels/packed.h"
+#include "kernels/tiny.h"
 #include "ops/op.h"
 #include "runtime/cut.h"
 #include "runtime/exec.h"
@@ -217,6 +218,10 @@ static void arbitrary_input(const CPort *c, const QuantParams *seen, void *data)
         if (t->dtype == QONNX_FLOAT) memcpy((char *)data + i * 4, &x, 4);
         else if (t->dtype == QONNX_FLOAT16) ((uint16_t *)data)[i] = arith_to_half((double)x);
         else if (t->dtype == QONNX_BFLOAT16) ((uint16_t *)data)[i] = arith_to_bfloat((double)x);
+        else if (dtype_is_packed(t->dtype))
+            packed_put(data, qonnx_dtype_bits(t->dtype), (size_t)i, (uint32_t)byte);
+        else if (tiny_is_real(t->dtype))
+            ((uint8_t *)data)[i] = (uint8_t)tiny_from_real(t->dtype, (double)x, 1, TINY_UP);
         else if (qonnx_dtype_bits(t->dtype) == 8)
             ((uint8_t *)data)[i] = (uint8_t)(t->dtype == QONNX_BOOL ? byte & 1 : byte);
     }

@@ -29,6 +29,9 @@ static void print_shape(const CPort *c, FILE *f)
 {
     const Tensor *t = &c->port->tensor;
     fprintf(f, "%s", c->ctype);
+    if (dtype_is_packed(t->dtype))
+        fprintf(f, "[%zu], of %s, packed, the first element in the lowest bits:", t->bytes,
+                qonnx_dtype_name(t->dtype));
     for (int i = 0; i < t->rank; i++) fprintf(f, "%s[%lld]", i ? "" : " ", (long long)t->dims[i]);
 }
 

@@ -14,7 +14,7 @@ static void print_data(const CModel *m, const Tensor *inputs, const Tensor *outp
 {
     char name[24];
     for (int i = 0; i < m->program->ninput; i++) {
-        size_t count = (size_t)tensor_count(&inputs[i]);
+        size_t count = inputs[i].bytes / text_type_bytes(m->in[i].ctype);
         snprintf(name, sizeof name, "in%d", i);
         if (m->pixels && m->pixels->input == i) {
             text_array(f, "", "uint8_t", "pixels", m->pixels->sample, count);
@@ -25,7 +25,7 @@ static void print_data(const CModel *m, const Tensor *inputs, const Tensor *outp
     }
     for (int i = 0; i < m->program->noutput; i++) {
         const CPort *c = &m->out[i];
-        size_t count = (size_t)tensor_count(&outputs[i]);
+        size_t count = outputs[i].bytes / text_type_bytes(c->ctype);
         snprintf(name, sizeof name, "want%d", i);
         text_array(f, "", c->ctype, name, outputs[i].data, count);
         fprintf(f, "static %s out%d[%zu];\n", c->ctype, i, count ? count : 1);

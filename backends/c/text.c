@@ -76,6 +76,18 @@ const char *text_type(DType t)
     case QONNX_FLOAT: return "float";
     case QONNX_DOUBLE: return "double";
     case QONNX_BOOL:
+    case QONNX_FLOAT8E4M3FN:
+    case QONNX_FLOAT8E4M3FNUZ:
+    case QONNX_FLOAT8E5M2:
+    case QONNX_FLOAT8E5M2FNUZ:
+    case QONNX_FLOAT8E8M0:
+    case QONNX_UINT4:
+    case QONNX_INT4:
+    case QONNX_UINT2:
+    case QONNX_INT2:
+    case QONNX_FLOAT4E2M1:
+    case QONNX_FLOAT6E2M3:
+    case QONNX_FLOAT6E3M2:
     case QONNX_UINT8: return "uint8_t";
     case QONNX_INT8: return "int8_t";
     case QONNX_UINT16:

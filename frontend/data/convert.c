@@ -1,6 +1,8 @@
 /* frontend/data/convert.c - from one element type to another without changing values unseen. */
 #include "frontend/data/data.h"
-#include "kernels/elements.h"
+#include "ir/ir.h"
+#include "kernels/packed.h"
+#include "kernels/tiny.h"
 #include <math.h>
 #include <string.h>
 
@@ -14,6 +16,7 @@ typedef struct Number {
 
 static bool is_number(qonnx_dtype t)
 {
+    if (tiny_is_real(t) || tiny_bits(t)) return true;
     switch (t) {
     case QONNX_FLOAT:
     case QONNX_FLOAT16:
@@ -49,12 +52,20 @@ bool convert_fail(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype fr
                       path, at, qonnx_dtype_name(from), qonnx_dtype_name(f->dtype), f->name);
 }
 
+/* A number of a type of 8 bits or fewer that is none of C's. */
+static Number decode_tiny(qonnx_dtype t, uint32_t code)
+{
+    if (tiny_is_real(t)) return (Number){.kind = NUM_REAL, .d = tiny_to_real(t, code)};
+    return (Number){.kind = NUM_INT, .i = (int64_t)tiny_integer(t, code)};
+}
+
 /* `bits` holds the little-endian bytes of an element of type t. */
 static Number decode(qonnx_dtype t, uint64_t bits)
 {
     uint32_t low = (uint32_t)bits;
     float f;
     Number n = {.kind = NUM_INT};
+    if (tiny_is_real(t) || tiny_bits(t)) return decode_tiny(t, low);
     switch (t) {
     case QONNX_FLOAT:
         memcpy(&f, &low, sizeof f);
@@ -124,12 +135,32 @@ static bool to_real(Number n, int digits, double *d)
     return magnitude >> digits == 0;
 }
 
+/* The same of a type of 8 bits or fewer that is none of C's. */
+static bool encode_tiny(qonnx_dtype t, Number n, uint64_t *bits)
+{
+    double d;
+    int width = tiny_bits(t);
+    if (width) {
+        bool is_signed = t == QONNX_INT4 || t == QONNX_INT2;
+        int64_t least = is_signed ? -(1 << (width - 1)) : 0;
+        return to_integer(n, least, least + (1 << width) - 1, bits);
+    }
+    bool power = t == QONNX_FLOAT8E8M0;
+    if (!to_real(n, power ? 1 : tiny_form_of(t).mantissa + 1, &d)) return false;
+    *bits = tiny_from_real(t, d, 0, TINY_NEAREST);
+    double is = tiny_to_real(t, (uint32_t)*bits);
+    if (isnan(d) || isinf(d)) return isnan(d) ? isnan(is) : d == is;
+    bool open = !power && !tiny_form_of(t).nan; /* what is too large does not become a NaN */
+    return isfinite(is) && (!open || fabs(d) <= tiny_to_real(t, tiny_form_of(t).largest));
+}
+
 /* The little-endian bytes of n as type t; false when it does not fit. */
 static bool encode(qonnx_dtype t, Number n, uint64_t *bits)
 {
     double d;
     float f;
     uint32_t low;
+    if (tiny_is_real(t) || tiny_bits(t)) return encode_tiny(t, n, bits);
     switch (t) {
     case QONNX_FLOAT:
         if (!to_real(n, 24, &d)) return false;
@@ -185,22 +216,32 @@ static void copy_elements(Elements e, size_t n, size_t size, uint8_t *out)
     }
 }
 
-size_t convert_elements(Elements e, size_t n, qonnx_dtype to, void *dst)
+/* Element i as bits, little endian. */
+static uint64_t load_bits(Elements e, size_t i, size_t size)
 {
-    size_t from_size = (size_t)qonnx_dtype_bits(e.dtype) / 8,
-           to_size = (size_t)qonnx_dtype_bits(to) / 8;
+    uint64_t bits = 0;
+    if (dtype_is_packed(e.dtype)) return packed_get(e.data, qonnx_dtype_bits(e.dtype), i);
+    const uint8_t *p = e.data + (ptrdiff_t)i * e.stride;
+    for (size_t k = 0; k < size; k++)
+        bits |= (uint64_t)p[e.swap ? size - 1 - k : k] << (8 * k);
+    return bits;
+}
+
+size_t convert_elements(Elements e, size_t n, qonnx_dtype to, void *dst, size_t at)
+{
+    size_t from_size = (size_t)dtype_size(e.dtype), to_size = (size_t)dtype_size(to);
+    bool packed = dtype_is_packed(to), same = e.dtype == to || e.codes;
     uint8_t *out = dst;
-    if (e.dtype == to) {
-        copy_elements(e, n, to_size, out);
+    if (same && !packed) {
+        copy_elements(e, n, to_size, out + at * to_size);
         return n;
     }
-    for (size_t i = 0; i < n; i++, out += to_size) {
-        const uint8_t *p = e.data + (ptrdiff_t)i * e.stride;
-        uint64_t bits = 0;
-        for (size_t k = 0; k < from_size; k++)
-            bits |= (uint64_t)p[e.swap ? from_size - 1 - k : k] << (8 * k);
-        if (!encode(to, decode(e.dtype, bits), &bits)) return i;
-        for (size_t k = 0; k < to_size; k++) out[k] = (uint8_t)(bits >> (8 * k));
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = load_bits(e, i, from_size);
+        if (!same && !encode(to, decode(e.dtype, bits), &bits)) return i;
+        if (packed) packed_put(out, qonnx_dtype_bits(to), at + i, (uint32_t)bits);
+        for (size_t k = 0; k < to_size && !packed; k++)
+            out[(at + i) * to_size + k] = (uint8_t)(bits >> (8 * k));
     }
     return n;
 }

@@ -49,22 +49,24 @@ bool feed_fit(qonnx_ctx *cx, const Feed *f, const char *path, const int64_t *dim
 
 /* ---- element types (convert.c) --------------------------------------------------------------- */
 
-/* Elements in memory: the i-th starts at data + i * stride. */
+/* Elements in memory: the i-th starts at data + i * stride. Those of fewer than 8 bits are packed,
+ * and have no stride. */
 typedef struct Elements {
     const uint8_t *data; /* the first one */
     ptrdiff_t stride;    /* bytes */
     qonnx_dtype dtype;   /* of all */
     bool swap;           /* bytes are in the other order than little endian */
+    bool codes;          /* they are the bits of what is wanted, whatever their own type says */
 } Elements;
 
 /* Whether values of `from` can be converted to the input's type: the types are the same, or both
- * are bool, integers or float types of 16 bits or more. */
+ * are bool, integers or floats. */
 bool convert_check(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from);
 
-/* Writes n elements as `to` to dst, dense. Every value must be represented exactly, except that
- * floats are rounded to narrower ones; bool takes 0 and 1. Returns n, or the index of the first
- * element that does not fit. */
-size_t convert_elements(Elements from, size_t n, qonnx_dtype to, void *dst);
+/* Writes n elements as `to` to dst, from its element `at` on, dense. Every value must be one of
+ * that type, but floats are rounded to narrower ones; bool takes 0 and 1. Returns n, or the index
+ * of the first element that does not fit. */
+size_t convert_elements(Elements from, size_t n, qonnx_dtype to, void *dst, size_t at);
 
 /* Fails because element `at` of the sample does not fit the input's type. */
 bool convert_fail(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from, size_t at);
@@ -107,7 +109,8 @@ bool sample_damaged(const char *path);
 /* Reads sample `row` of the file. out->data is malloc'd, NULL on failure. */
 bool sample_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out);
 
-/* A new malloc'd tensor for a sample of shape `fit`; its data is not initialised. */
+/* A new malloc'd tensor for a sample of shape `fit`; its data is not initialised, but for bits that
+ * no element has. */
 bool sample_new(qonnx_ctx *cx, const Feed *f, const char *path, const Fit *fit, qonnx_tensor *out);
 
 /* Whether a file's bytes make no array, message, picture: see sample_damaged. */

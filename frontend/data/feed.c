@@ -107,6 +107,7 @@ bool sample_new(qonnx_ctx *cx, const Feed *f, const char *path, const Fit *fit, 
         return qonnx_fail(cx, NULL, "%s: a sample of it is larger than memory", path);
     void *data = malloc(bytes ? bytes : 1);
     if (!data) return qonnx_fail(cx, NULL, "%s: no memory for %zu bytes", path, bytes);
+    if (bytes) ((uint8_t *)data)[bytes - 1] = 0;
     out->data = data;
     out->bytes = bytes;
     return true;

@@ -38,7 +38,7 @@ static bool element(const Preprocess *p, qonnx_dtype dtype, int channel, float x
     float y = arithmetic(p, channel, x);
     Elements one = {(const uint8_t *)&y, sizeof y, QONNX_FLOAT, false};
     if (is_integer(dtype)) return quantize(&p->type, dtype, y, out);
-    return convert_elements(one, 1, dtype, out) == 1;
+    return convert_elements(one, 1, dtype, out, 0) == 1;
 }
 
 bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path, Table *out)

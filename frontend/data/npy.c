@@ -5,6 +5,7 @@
  * endian), the header, which is a Python dict literal, and the array.
  */
 #include "frontend/data/npy.h"
+#include "ir/ir.h"
 #include "ir/size.h"
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,8 @@ static bool parse_descr(qonnx_ctx *cx, const char *path, const char *descr, Npy 
     } types[] = {{"f4", QONNX_FLOAT},  {"f8", QONNX_DOUBLE}, {"i1", QONNX_INT8},
                  {"i2", QONNX_INT16},  {"i4", QONNX_INT32},  {"i8", QONNX_INT64},
                  {"u1", QONNX_UINT8},  {"u2", QONNX_UINT16}, {"u4", QONNX_UINT32},
-                 {"u8", QONNX_UINT64}, {"b1", QONNX_BOOL},   {"f2", QONNX_FLOAT16}};
+                 {"u8", QONNX_UINT64}, {"b1", QONNX_BOOL},   {"f2", QONNX_FLOAT16},
+                 {"V1", QONNX_UINT8},  {"V2", QONNX_UINT16}, {"f1", QONNX_UINT8}};
     out->damaged = false; /* the header is one */
     const char *name = descr[0] && strchr("<>|=", descr[0]) ? descr + 1 : descr;
     if (name[0] == 'O')
@@ -101,6 +103,7 @@ static bool parse_descr(qonnx_ctx *cx, const char *path, const char *descr, Npy 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(name, types[i].name) != 0) continue;
         out->dtype = types[i].dtype;
+        out->codes = name[0] == 'V' || !strcmp(name, "f1"); /* types that NumPy does not have */
         out->swap = descr[0] == '>' && name[1] != '1';
         return true;
     }
@@ -228,7 +231,7 @@ static bool gather(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a,
                    const uint8_t *data, const int64_t *dims, const ptrdiff_t *strides, int rank,
                    qonnx_tensor *t)
 {
-    size_t total = (size_t)qonnx_tensor_elements(t), size = (size_t)qonnx_dtype_bits(t->dtype) / 8;
+    size_t total = (size_t)qonnx_tensor_elements(t);
     size_t run = rank ? (size_t)dims[rank - 1] : 1;
     ptrdiff_t step = rank ? strides[rank - 1] : 0;
     if (!a->fortran) run = total, step = qonnx_dtype_bits(a->dtype) / 8;
@@ -236,8 +239,8 @@ static bool gather(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a,
     for (size_t done = 0; done < total; done += run) {
         const uint8_t *p = data;
         for (int i = 0; i < rank; i++) p += at[i] * strides[i];
-        size_t n = convert_elements((Elements){p, step, a->dtype, a->swap}, run, t->dtype,
-                                    (uint8_t *)(uintptr_t)t->data + done * size);
+        size_t n = convert_elements((Elements){p, step, a->dtype, a->swap, a->codes}, run, t->dtype,
+                                    (void *)(uintptr_t)t->data, done);
         if (n < run) return convert_fail(cx, f, path, a->dtype, done + n);
         for (int i = rank - 2; i >= 0 && ++at[i] == dims[i]; i--) at[i] = 0;
     }
@@ -264,13 +267,24 @@ bool npy_take(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a, cons
     return false;
 }
 
+bool npy_check(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a)
+{
+    if (!a->codes) return convert_check(cx, f, path, a->dtype);
+    bool of_bits = f->dtype >= QONNX_BFLOAT16 && f->dtype <= QONNX_FLOAT6E3M2;
+    return (of_bits && dtype_size(f->dtype) == dtype_size(a->dtype)) ||
+           qonnx_fail(cx, NULL,
+                      "%s: has elements of %d bytes that NumPy has no type for, the model's input "
+                      "'%s' wants %s",
+                      path, dtype_size(a->dtype), f->name, qonnx_dtype_name(f->dtype));
+}
+
 /* Maps and checks a file, and fits it to the input. */
 static bool npy_open(qonnx_ctx *cx, const Feed *f, const char *path, FileMap *m, Npy *a, Fit *fit)
 {
     if (!file_map(cx, path, m)) return false;
     if (npy_parse(cx, path, m->data, m->bytes, m->bytes, a) &&
         feed_fit(cx, f, path, a->dims, a->rank, true, fit) &&
-        convert_check(cx, f, path, a->dtype))
+        npy_check(cx, f, path, a))
         return true;
     file_unmap(m);
     return false;

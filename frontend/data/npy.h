@@ -11,6 +11,7 @@ enum { NPY_HEAD_MAX = (1 << 16) + 12 };
 typedef struct Npy {
     qonnx_dtype dtype;            /* of the elements */
     bool swap;                    /* big endian */
+    bool codes;                   /* bits of a type that NumPy has not, as ml_dtypes adds them */
     bool fortran;                 /* the first axis is the fastest */
     int rank;                     /* of the array */
     int64_t dims[QONNX_MAX_RANK]; /* all >= 0 */
@@ -23,6 +24,9 @@ typedef struct Npy {
  * an array of a kind that is not read is not damaged. */
 bool npy_parse(qonnx_ctx *cx, const char *path, const uint8_t *head, size_t have, size_t bytes,
                Npy *out);
+
+/* Whether its elements can be converted to the input's type, as convert_check. */
+bool npy_check(qonnx_ctx *cx, const Feed *f, const char *path, const Npy *a);
 
 /* Bytes of header and what stands in front, as the first 12 bytes say. */
 size_t npy_head_bytes(const uint8_t head[12]);

@@ -186,7 +186,7 @@ static bool add_member(qonnx_ctx *cx, Archive *a, const ZipEntry *e)
     if (none) return true;
     label_of(a, e, label);
     if (!feed_fit(cx, &a->feed, label, m.array.dims, m.array.rank, true, &m.fit) ||
-        !convert_check(cx, &a->feed, label, m.array.dtype))
+        !npy_check(cx, &a->feed, label, &m.array))
         return false;
     a->members = xrealloc_array(a->members, a->nmembers + 1, sizeof *a->members);
     a->members[a->nmembers++] = m;

@@ -79,6 +79,8 @@ static bool message_of(qonnx_ctx *cx, const char *path, qonnx_dtype want, Messag
     if (optional) return read_optional(cx, m, path, p, want, &m->tensor);
     if (sequence) return read_sequence(cx, m, path, p, want, &m->tensor);
     if (!tensor_from_proto(cx, NULL, path, p, keep, NULL, m->arena, &m->tensor)) return false;
+    /* older versions of ONNX wrote bfloat16 as uint16 of the same bits */
+    if (want == QONNX_BFLOAT16 && m->tensor.dtype == QONNX_UINT16) m->tensor.dtype = want;
     return m->tensor.dtype != QONNX_STRING ||
            qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
 }
@@ -110,13 +112,9 @@ static bool message_take(qonnx_ctx *cx, const Feed *f, const char *path, const M
 {
     const qonnx_tensor *t = &m->tensor;
     if (!convert_check(cx, f, path, t->dtype) || !sample_new(cx, f, path, fit, out)) return false;
-    if (t->dtype == f->dtype) { /* types of less than 8 bits too */
-        memcpy((void *)(uintptr_t)out->data, t->data, t->bytes);
-        return true;
-    }
-    Elements e = {t->data, qonnx_dtype_bits(t->dtype) / 8, t->dtype, false};
+    Elements e = {t->data, dtype_size(t->dtype), t->dtype, false, false};
     size_t n = (size_t)qonnx_tensor_elements(t);
-    size_t done = convert_elements(e, n, f->dtype, (void *)(uintptr_t)out->data);
+    size_t done = convert_elements(e, n, f->dtype, (void *)(uintptr_t)out->data, 0);
     if (done == n) return true;
     qonnx_sample_free(out, 1);
     return convert_fail(cx, f, path, t->dtype, done);

@@ -86,7 +86,8 @@ QONNX_API const char *qonnx_dtype_name(qonnx_dtype t);
 /** The highest rank that shapes and tensors may have; a file with more is refused. */
 #define QONNX_MAX_RANK 8
 
-/** A dense, row-major tensor. Who owns `data` is said by the function that hands it over.
+/** A dense, row-major tensor; elements of fewer than 8 bits are packed, the first one in the lowest
+ *  bits. Who owns `data` is said by the function that hands it over.
  *
  *  A sequence or an optional (QONNX_SEQUENCE, QONNX_OPTIONAL in dtype) has rank 1: `data` is an
  *  array of dims[0] qonnx_tensors, what it holds, and `bytes` are those of the array and of all

@@ -3,7 +3,7 @@ nothing can be made. Each is refused before anything large is allocated, with on
 
 import numpy as np
 from bad_inputs.table import FLOAT, INT64, model, row, samples, written
-from onnx import TensorProto, helper
+from onnx import helper
 
 node = helper.make_node
 ONE = np.ones(1, np.float32)
@@ -85,11 +85,6 @@ refused_row("computed sizes, one behind the other", r"too many values decide sha
     *[n for i in range(8000) for n in (node("Shape", [f"v{i - 1}" if i else "x"], [f"s{i}"]), node(
         "Expand", [f"v{i - 1}" if i else "x", f"v{i - 1}" if i else "n"], [f"v{i}"]))],
     node("Identity", ["v7999"], ["y"])), sample=np.array([1]), verbs=["run"], timeout=60)
-refused_row("type below a byte", r"cannot run operator Identity .*input 0 is int4",
-            lambda: model([node("Relu", ["x"], ["r"]), node("Identity", ["k"], ["i"]), node("Identity", ["i"], ["y"])],
-                          [("x", FLOAT, [1])], [("r", FLOAT, None), ("y", TensorProto.INT4, None)],
-                          [helper.make_tensor("k", TensorProto.INT4, [2], [1, 2])], opset=21),
-            "one way", verbs=["run", "compile"])
 refused_row("shape that is too large", r"\(Expand\): its output 'y' is too large to be run: at most 2\^31 - 1 elements",
             lambda: model([node("Expand", ["x", "s"], ["y"])], [("x", FLOAT, [1])],
                           constants={"s": np.array([1 << 20, 1 << 12], np.int64)}), "one way")

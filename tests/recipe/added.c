@@ -30,7 +30,7 @@ static bool halves_lower(Lower *l, Node *n)
         if (out_used(n, i))
             lower_copy(l, n, x->rank, y->dim, from, strides, i * y->dim[0] * strides[0],
                        lower_out(l, n->out[i], PLAIN), strides, 0,
-                       qonnx_dtype_bits(in_dtype(n, 0)) / 8);
+                       dtype_size(in_dtype(n, 0)));
     return true;
 }
 
