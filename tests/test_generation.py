@@ -68,7 +68,7 @@ def group(*operands, outputs=3, **attributes):
 
 
 ATTRIBUTES = [{}, {"scale": 0.2}, {"softcap": 1.5}, {"local_window_size": 2}, {"local_window_size": 3, "softcap": 0.8},
-              {"smooth_softmax": 1}]
+              {"smooth_softmax": 1}, {"causal": 0}]
 ROTARY = [{"do_rotary": 1}, {"do_rotary": 1, "rotary_interleaved": 1}, {"do_rotary": 1, "local_window_size": 2}]
 
 
