@@ -87,7 +87,7 @@ static bool dequantize_shape(Ctx *cx, Node *n)
 static quantize_p walk_of(const Node *n, Spread d, Layout at)
 {
     const Shape *x = in_shape(n, 0);
-    quantize_p p = {1, 1, 1, 0, (int32_t)(d.axis < 0 ? 0 : d.block), 1, 0};
+    quantize_p p = {1, 1, 1, 0, 0, 1, 0};
     int order[QONNX_MAX_RANK];
     bool behind = false;
     layout_order(x->rank, at, order);
@@ -96,7 +96,7 @@ static quantize_p walk_of(const Node *n, Spread d, Layout at)
         else *(behind ? &p.inner : &p.outer) *= (int32_t)x->dim[order[i]];
     }
     if (d.axis < 0) p.inner = p.outer, p.outer = 1;
-    if (p.block > p.channels) p.block = p.channels;
+    if (d.axis >= 0) p.block = (int32_t)(d.block < p.channels ? d.block : p.channels);
     if (p.block && p.inner == 1 && p.channels % p.block == 0) {
         p.inner = p.block;
         p.channels = p.outer * (p.channels / p.block);

@@ -407,6 +407,26 @@ def test_weights_in_blocks(done, tmp_path, t, k, block):
     assert (tmp_path / "back.onnx").read_bytes() == path.read_bytes()
 
 
+def test_activations_of_16_bits(done, tmp_path):
+    """A convolution and a dense layer between uint16, as ONNX Runtime's quantizer writes them."""
+    random = np.random.default_rng(3)
+    scales = {"xs": 2e-4, "cs": 3e-4, "ys": 4e-4, "ws": 0.01, "gs": 0.02}
+    constants = [(n, np.float32(s)) for n, s in scales.items()] + [("z", np.uint16(31000)), ("wz", np.int8(0)), (
+        "w", random.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)), ("g", random.integers(-127, 128, (5, 144)).astype(np.int8))]
+    nodes = []
+    for v, s in (("x", "xs"), ("c", "cs"), ("y", "ys")):
+        nodes += [helper.make_node("QuantizeLinear", [v, s, "z"], [f"{v}q"]),
+                  helper.make_node("DequantizeLinear", [f"{v}q", s, "z"], [f"{v}d"])]
+    nodes[2:2] = [helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"]),
+                  helper.make_node("Conv", ["xd", "wd"], ["c"])]
+    nodes[6:6] = [helper.make_node("Flatten", ["cd"], ["f"]), helper.make_node("DequantizeLinear", ["g", "gs", "wz"], ["gd"]),
+                  helper.make_node("Gemm", ["f", "gd"], ["y"], transB=1)]
+    path = save(tmp_path / "m.onnx", nodes, [("x", FLOAT, [1, 3, 8, 8])], [("yd", FLOAT, [1, 5])], constants, 21)
+    x = random.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    got, want = ran(done, path, {"x": x}, tmp_path)[0], runtime(path, {"x": x})[0]
+    assert np.abs(got - want).max() <= 1.01 * scales["ys"] and np.abs(want).max() > 1  # a step: sums have another order
+
+
 def test_compiled_conversions(qonnx, done, tmp_path):
     """One of each kind in generated C, packed weights in the tables of constants among them."""
     nodes, constants = weights(TensorProto.INT4, 70, 8, 32, True)

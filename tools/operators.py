@@ -23,8 +23,8 @@ has only these, in these types, is run, calibrated and quantized, and operators 
 - **Sets**: the operator sets of ONNX that have it. Models of older sets are raised to 13 first.
 - **Types** of its inputs, one after the other where they differ; `-` where anything goes that ONNX allows. `float` is float16 and
   bfloat16, too, which are computed as floats and rounded once; `any` is float, double, integers of 8 to 64 bits and bool;
-  `float8` is its five forms. Where attributes or subgraphs decide, nothing is said; nor of sequences and optionals, which
-  run where it is known without a sample what is in them.
+  `float8` is its five forms, `packed` float4e2m1, int4, uint4, int2 and uint2. Where attributes or subgraphs decide, nothing
+  is said; nor of sequences and optionals, which run where it is known without a sample what is in them.
 - **Quantized**: how its form on integers gets its scale. *own*: the range of its output. *same*: its input's. *unify*: one that
   holds all inputs'. *fixed*: that of its results. *activate*: it is folded into what feeds it. Operators without a word stay
   in float. Behind it, the operator that is its form in files beside DequantizeLinear and QuantizeLinear. The rules
@@ -36,7 +36,8 @@ DOMAINS = {"": "ONNX", "ai.onnx.ml": "ai.onnx.ml", "com.microsoft": "com.microso
 SIGNED, UNSIGNED = [{f"{u}int{bits}" for bits in (8, 16, 32, 64)} for u in ("", "u")]
 FLOAT8 = {f"float8{form}" for form in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz", "e8m0")}
 WORDS = [("any", {"float", "double", "bool"} | SIGNED | UNSIGNED), ("float", {"float"}), ("double", {"double"}),
-         ("integers", SIGNED | UNSIGNED), ("signed", SIGNED), ("unsigned", UNSIGNED), ("float8", FLOAT8)]
+         ("integers", SIGNED | UNSIGNED), ("signed", SIGNED), ("unsigned", UNSIGNED), ("float8", FLOAT8),
+         ("packed", {"float4e2m1", "int4", "uint4", "int2", "uint2"})]
 
 
 def allowed(op, i):

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from bad_inputs.table import (FLOAT, IMAGE, INT64, conv, edited, model, model_row, one, quantize_row, relu, row,
                               run_row, samples, written)
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 model_row("no graph", r"no graph in it", edited(lambda m: m.ClearField("graph")))
 model_row("empty graph", r"the graph has no outputs",
@@ -356,6 +356,37 @@ quantize_row("quantized already, as it runs", READY, lambda: model(
     [helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "t", "u"]),
      helper.make_node("ConvInteger", ["a", "w", "u"], ["b"]), helper.make_node("Cast", ["b"], ["y"], to=1)],
     constants={"w": W8}))
+def blocks(scale, block=4, zero=None, x=(1, 3, 8, 8), op="QuantizeLinear", axis=1, opset=25, **attributes):
+    """One node with scales in blocks."""
+    constants = {"s": np.ones(scale, np.float32)} | ({} if zero is None else {"z": np.zeros(zero, np.uint8)})
+    return one(op, ["x", *constants], x, constants, opset, axis=axis, block_size=block, **attributes)
+
+
+for name, message, make in [
+    ("of another rank", r"scales of rank 2 for blocks of an input of rank 4", lambda: blocks((3, 8))),
+    ("too few", r"1 scales along axis 1 of size 3, want 2 \(blocks of 2 along axis 1\)", lambda: blocks((1, 1, 8, 8), 2)),
+    ("too many", r"3 scales along axis 1 of size 3, want 2", lambda: blocks((1, 3, 8, 8), 2)),
+    ("of another size", r"7 scales along axis 3 of size 8, want 8", lambda: blocks((1, 1, 8, 7))),
+    ("below 0", r"block_size is -4, want a positive number", lambda: blocks((1, 1, 8, 8), -4)),
+    ("of one element", r"1 scales along axis 1 of size 3, want 3", lambda: blocks((1, 1, 8, 8), 1)),
+    ("axis outside", r"axis 4 is out of range for rank 4", lambda: blocks((1, 1, 8, 8), axis=4)),
+    ("no block_size", r"scales of rank 4 without a block_size", lambda: blocks((1, 1, 8, 8), 0)),
+    ("output_dtype", r"output_dtype is no known type", lambda: blocks((1, 1, 8, 8), output_dtype=99)),
+    ("zero point of another type", r"the zero point is uint8, the integers are int4", lambda: blocks(
+        (1, 1, 8, 8), zero=(1, 1, 8, 8), output_dtype=TensorProto.INT4)),
+]:
+    model_row(f"scales in blocks: {name}", message, make)
+run_row("scales in blocks: one of all", "", lambda: blocks((1, 1, 8, 8), (1 << 62)), status=0)
+run_row("scales in blocks: zero points of another shape", r"scale and zero point have different shapes",
+        lambda: blocks((1, 1, 8, 8), zero=()))
+run_row("scales in blocks: of double", r"QuantizeLinear \(node 'n': input 1 is double", lambda: one(
+    "QuantizeLinear", ["x", "s"], constants={"s": np.float64(1)}, opset=25))
+run_row("QuantizeLinear to int32", r"QuantizeLinear \(node 'n': type int32", lambda: one(
+    "QuantizeLinear", ["x", "s"], constants={"s": np.float32(1)}, opset=25, output_dtype=TensorProto.INT32))
+run_row("QuantizeLinear of a precision", r"QuantizeLinear \(node 'n': precision 11", lambda: one(
+    "QuantizeLinear", ["x", "s"], constants={"s": np.float32(1)}, opset=25, precision=TensorProto.DOUBLE))
+run_row("Cast of a rounding", r"Cast \(node 'n': round_mode 'sideways'", lambda: one(
+    "Cast", to=TensorProto.FLOAT8E8M0, round_mode="sideways", opset=25))
 FREE = ["n", 3, "h", "w"]
 quantize_row("open dimensions", "", lambda: conv(x=FREE), status=0,
              arrays=[IMAGE, np.concatenate([IMAGE, IMAGE], 2), IMAGE[:, :, :5, :6]])
