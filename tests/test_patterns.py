@@ -150,6 +150,32 @@ def test_a_squeeze_of_the_channels_keeps_its_bias(tmp_path):
     assert [n.op_type for n in q.graph.node] == ["Conv", "Squeeze", "Add"]
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("axes, keepdims, pools", [([2, 3], 1, True), ([-1, -2], 0, True), ([2], 1, False), ([1, 2, 3], 0, False)])
+def test_means_that_are_pools(tmp_path, axes, keepdims, pools, opset):
+    inputs, named, constants = ["f_x"], {"axes": axes}, []
+    if opset == 18:
+        inputs, named, constants = ["f_x", "axes"], {}, [numpy_helper.from_array(np.array(axes, np.int64), "axes")]
+    constants.append(numpy_helper.from_array(random.normal(size=(6, 3, 1, 1)).astype(np.float32), "w"))
+    nodes = [helper.make_node("Conv", ["x", "w"], ["f_x"]), helper.make_node("ReduceMean", inputs, ["m"], keepdims=keepdims, **named)]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3, 8, 8])
+    graph = helper.make_graph(nodes, "g", [x], [onnx.ValueInfoProto(name="m")], constants)
+    samples = save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), tmp_path, (2, 3, 8, 8))
+    q = quantize(tmp_path)
+    ops = [n.op_type for n in q.graph.node]
+    assert ("GlobalAveragePool" in ops) == pools and ("ReduceMean" in ops) != pools and ("Flatten" in ops) == (pools and not keepdims)
+    a, b = (np.stack([y for (y,) in outputs(tmp_path / f, samples)]) for f in ("m.onnx", "q.onnx"))
+    assert a.shape == b.shape and np.abs(a - b).max() < 0.03 * np.abs(a).max()
+
+
+def test_the_mean_of_a_layer_norm_is_no_pool(tmp_path):
+    nodes, constants = nodes_of("m = ReduceMean(x, [2]) & y = Sub(x, m)", "f")
+    x = helper.make_tensor_value_info("f_x", TensorProto.FLOAT, [2, 3, 8])
+    graph = helper.make_graph(nodes, "g", [x], [onnx.ValueInfoProto(name="f_y")], constants)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path, (2, 3, 8))
+    assert [n.op_type for n in quantize(tmp_path).graph.node] == ["ReduceMean", "Sub"]
+
+
 def test_a_plugin_finds_patterns(tmp_path):
     """fuse-hard-swish makes one operator of four forms, and leaves what others read, or is another function."""
     forms = {k: FORMS[k] for k in ("clip last", "clip gate", "hard sigmoid", "clip to 5", "wide sigmoid")}
