@@ -40,7 +40,7 @@ def estimators():
         yield f"adaboost_{name}", ensemble.AdaBoostClassifier(n_estimators=5, random_state=0), data
         yield f"bagging_{name}", ensemble.BaggingClassifier(n_estimators=5, random_state=0), data
         yield f"logistic_{name}", piped(preprocessing.StandardScaler(), linear_model.LogisticRegression()), data
-        yield f"linear_svc_{name}", piped(preprocessing.StandardScaler(), svm.LinearSVC()), data
+        yield f"linear_svc_{name}", svm.LinearSVC(), data
         yield f"svc_{name}", piped(preprocessing.StandardScaler(), svm.SVC()), data
         yield f"svc_likely_{name}", piped(preprocessing.StandardScaler(), svm.SVC(probability=True, random_state=0)), data
         yield f"svc_poly_{name}", piped(preprocessing.MinMaxScaler(), svm.SVC(kernel="poly", degree=3)), data
@@ -55,7 +55,6 @@ def estimators():
     yield "stacking", ensemble.StackingClassifier([("a", tree.DecisionTreeClassifier(max_depth=3))], linear_model.LogisticRegression()), "iris"
     yield "one_hot", piped(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression()), "whole"
     yield "binned", piped(preprocessing.KBinsDiscretizer(4, encode="onehot-dense"), linear_model.LogisticRegression()), "iris"
-    yield "novelty", piped(preprocessing.StandardScaler(), svm.OneClassSVM(nu=0.1)), "iris"
     yield "isolation", ensemble.IsolationForest(n_estimators=10, random_state=0), "iris"
     for name, estimator in {
             "tree": tree.DecisionTreeRegressor(max_depth=6, random_state=0), "forest": ensemble.RandomForestRegressor(**few),
@@ -98,9 +97,17 @@ def data_of(name):
     return x, y
 
 
-def lists_alone(make):
-    """onnx's make_attribute, which some exporters give arrays."""
-    return lambda name, value, *more, **options: make(name, value.tolist() if isinstance(value, np.ndarray) else value, *more, **options)
+def plain(value):
+    """Numbers of Python for those of NumPy, also in lists; 0 and 1 for False and True."""
+    if isinstance(value, (list, np.ndarray)):
+        return [plain(v) for v in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, bool) else value
+
+
+def of_plain(make):
+    """onnx's make_attribute, which exporters give other numbers than it takes."""
+    return lambda name, value, *more, **options: make(name, plain(value), *more, **options)
 
 
 def exported(estimator, x):
@@ -135,7 +142,7 @@ def main(out):
     with tempfile.TemporaryDirectory() as packages:
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", packages, *EXPORTERS], check=True)
         sys.path.append(packages)
-        onnx.helper.make_attribute = lists_alone(onnx.helper.make_attribute)
+        onnx.helper.make_attribute = of_plain(onnx.helper.make_attribute)
         for name, estimator, data in estimators():
             x, y = data_of(data)
             try:
