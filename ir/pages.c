@@ -1,5 +1,5 @@
 /* ir/pages.c - see pages.h. A constant that a pass has made, a folded weight for instance, is read
- * once to be packed; then it would lie in memory beside its packed form for as long as the model.
+ * once to be packed; it would lie in memory beside its packed form for as long as the model.
  */
 #include "ir/pages.h"
 #include "ir/arena.h"
@@ -17,11 +17,18 @@
 /* Less is not worth a file. */
 enum { LEAST = 64 << 10 };
 
+/* A part of Pages that is in a file. */
+typedef struct Away {
+    struct Away *next;
+    uintptr_t from, to; /* addresses of pages; `to` is behind it */
+} Away;
+
 /* Memory of pages_new. */
 typedef struct Pages {
     struct Pages *next; /* made before */
     uintptr_t data;     /* first byte */
     size_t bytes;       /* of all */
+    Away *away;
 } Pages;
 
 static Pages *all;
@@ -33,7 +40,7 @@ void *pages_new(size_t bytes)
     if (p == MAP_FAILED) return NULL;
     Pages *m = xcalloc(1, sizeof *m);
     pthread_mutex_lock(&lock);
-    *m = (Pages){all, (uintptr_t)p, bytes};
+    *m = (Pages){all, (uintptr_t)p, bytes, NULL};
     all = m;
     pthread_mutex_unlock(&lock);
     return p;
@@ -47,17 +54,27 @@ void pages_free(void *p, size_t bytes)
     Pages *m = *at;
     *at = m->next;
     pthread_mutex_unlock(&lock);
+    for (Away *a = m->away, *next; a; a = next) {
+        next = a->next;
+        free(a);
+    }
     free(m);
     munmap(p, bytes);
 }
 
-static bool is_pages(uintptr_t from, uintptr_t to)
+/* The memory that this is a part of; NULL: it is of another kind. With the lock. */
+static Pages *pages_of(uintptr_t from, uintptr_t to)
 {
-    pthread_mutex_lock(&lock);
-    const Pages *m = all;
+    Pages *m = all;
     while (m && (from < m->data || to > m->data + m->bytes)) m = m->next;
-    pthread_mutex_unlock(&lock);
     return m;
+}
+
+static bool is_away(const Pages *m, uintptr_t from, uintptr_t to)
+{
+    const Away *a = m->away;
+    while (a && (from < a->from || to > a->to)) a = a->next;
+    return a;
 }
 
 /* A file without a name, gone when nobody maps it; -1: nowhere, or in memory as this is. */
@@ -73,15 +90,31 @@ static int unnamed_file(void)
 }
 
 /* Moves whole pages to a file that is mapped in their place; where a step fails they stay. */
-static void put_away(char *data, size_t bytes)
+static bool put_away(char *data, size_t bytes)
 {
     int fd = unnamed_file();
     size_t done = 0;
     for (ssize_t n = 1; fd >= 0 && done < bytes && n > 0; done += n > 0 ? (size_t)n : 0)
         n = write(fd, data + done, bytes - done);
-    if (fd >= 0 && done == bytes)
-        mmap(data, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+    bool moved = fd >= 0 && done == bytes &&
+                 mmap(data, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == data;
     if (fd >= 0) close(fd);
+    return moved;
+}
+
+/* The same for what is not yet in one. Whether it was. */
+static bool put_away_once(uintptr_t from, uintptr_t to)
+{
+    pthread_mutex_lock(&lock);
+    Pages *m = to - from >= LEAST ? pages_of(from, to) : NULL;
+    bool was = m && is_away(m, from, to);
+    if (m && !was && put_away((char *)from, to - from)) {
+        Away *a = xcalloc(1, sizeof *a);
+        *a = (Away){m->away, from, to};
+        m->away = a;
+    }
+    pthread_mutex_unlock(&lock);
+    return was;
 }
 
 void pages_give_back(const void *data, size_t bytes)
@@ -89,6 +122,6 @@ void pages_give_back(const void *data, size_t bytes)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
     uintptr_t from = (at + page - 1) / page * page, to = (at + bytes) / page * page;
     if (from >= to) return;
-    if (qonnx_file_at(data)) madvise((void *)from, to - from, MADV_DONTNEED);
-    else if (to - from >= LEAST && is_pages(from, to)) put_away((char *)from, to - from);
+    if (qonnx_file_at(data) || put_away_once(from, to))
+        madvise((void *)from, to - from, MADV_DONTNEED);
 }

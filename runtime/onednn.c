@@ -393,6 +393,7 @@ static dnnl_memory_t weight_find(OnednnWeights *w, const Buf *b, const ApiMemory
     Weight *k = w->first;
     while (k && (k->raw != b->data || !dnnl_memory_desc_equal(k->layout, to))) k = k->next;
     if (!k) {
+        pages_give_back(b->data, b->bytes); /* or both layouts were in memory at once */
         k = xcalloc(1, sizeof *k);
         *k = (Weight){w->first, b->data, NULL, laid_out(b, from, to)};
         check(api_clone(&k->layout, to), "copy a layout");

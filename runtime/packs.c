@@ -97,6 +97,7 @@ const void *packs_packed(Packs *p, const Kernel *k, const void *params, const Bu
     Pack **at = find(p, b->data, k, key), *f = *at;
     if (!f) {
         void *copy = buf_is_aligned(b) ? NULL : memcpy(memory_for(b->bytes), b->data, b->bytes);
+        pages_give_back(b->data, b->bytes); /* or both forms were in memory while it is packed */
         f = insert(at, b, k, key, k->pack_bytes(params));
         key = NULL;
         k->pack(params, copy ? copy : b->data, f->data);
