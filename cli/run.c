@@ -75,12 +75,28 @@ static void compare_element(Comparison *c, const Args *args, const qonnx_tensor 
     c->beyond = error - allowed;
 }
 
+/* The first string that is not as wanted is the worst. */
+static void compare_strings(Comparison *c, const qonnx_tensor *got, const qonnx_tensor *want)
+{
+    int64_t count = qonnx_tensor_elements(got);
+    for (int64_t i = count; i-- > 0;) {
+        qonnx_string x = qonnx_tensor_string(got, i), y = qonnx_tensor_string(want, i);
+        if (x.bytes == y.bytes && !memcmp(x.text, y.text, x.bytes)) continue;
+        c->different++;
+        c->worst = i;
+    }
+}
+
 static Comparison compare(const Args *args, const qonnx_tensor *got, const qonnx_tensor *want)
 {
     Comparison c = {.alike = got->dtype == want->dtype && got->rank == want->rank, .worst = -1};
     for (int i = 0; c.alike && i < got->rank; i++) c.alike = got->dims[i] == want->dims[i];
     if (!c.alike) return c;
     if (holds_tensors(got->dtype)) return c;
+    if (got->dtype == QONNX_STRING) {
+        compare_strings(&c, got, want);
+        return c;
+    }
     if (!is_number(got->dtype)) {
         c.different =
             got->bytes != want->bytes || (got->bytes && memcmp(got->data, want->data, got->bytes));
@@ -104,7 +120,11 @@ static void print_worst(const qonnx_tensor *got, const qonnx_tensor *want, const
     printf("DIFFERS: %lld of %lld elements; worst at [", (long long)c->different,
            (long long)qonnx_tensor_elements(got));
     for (int i = 0; i < got->rank; i++) printf("%s%lld", i ? "," : "", (long long)index[i]);
-    printf("]: got %.9g, want %.9g\n", element(got, c->worst), element(want, c->worst));
+    char is[NAME_ROOM], should[NAME_ROOM];
+    if (got->dtype == QONNX_STRING)
+        printf("]: got \"%s\", want \"%s\"\n", string_text(is, sizeof is, got, c->worst),
+               string_text(should, sizeof should, want, c->worst));
+    else printf("]: got %.9g, want %.9g\n", element(got, c->worst), element(want, c->worst));
 }
 
 static void print_comparison(const char *name, const qonnx_tensor *got, const qonnx_tensor *want,
@@ -129,6 +149,11 @@ static json_t *worst_json(const qonnx_tensor *got, const qonnx_tensor *want, con
     index_of(index, got, c->worst);
     json_t *list = json_array();
     for (int i = 0; i < got->rank; i++) json_array_append_new(list, json_integer(index[i]));
+    char is[NAME_ROOM], should[NAME_ROOM];
+    if (got->dtype == QONNX_STRING)
+        return json_pack("{so so so}", "index", list, "got",
+                         json_text(string_text(is, sizeof is, got, c->worst)), "want",
+                         json_text(string_text(should, sizeof should, want, c->worst)));
     return json_pack("{so so so}", "index", list, "got", json_number(element(got, c->worst)),
                      "want", json_number(element(want, c->worst)));
 }
@@ -215,6 +240,8 @@ static void print_tensor(const char *name, const qonnx_tensor *t)
     printf("  %s %s:", clean_name(clean, sizeof clean, name), tensor_text(type, sizeof type, t));
     for (int64_t i = 0; i < count && i < 8 && is_number(t->dtype); i++)
         printf(is_real(t->dtype) ? " %.6g" : " %.0f", element(t, i));
+    for (int64_t i = 0; i < count && i < 8 && t->dtype == QONNX_STRING; i++)
+        printf(" \"%s\"", string_text(type, sizeof type, t, i));
     printf("%s\n", count > 8 ? " ..." : "");
     print_top(t);
 }

@@ -1,5 +1,6 @@
 /* cli/tensor.c - see tensor.h. */
 #include "tensor.h"
+#include "output.h"
 #include "progress.h"
 #include <errno.h>
 #include <stdio.h>
@@ -42,6 +43,16 @@ const char *tensor_text(char *out, size_t size, const qonnx_tensor *t)
         n += snprintf(out + n, size - (size_t)n, "%s%lld", i ? "," : "", (long long)t->dims[i]);
     snprintf(out + n, size - (size_t)n, "]");
     return out;
+}
+
+const char *string_text(char *out, size_t size, const qonnx_tensor *t, int64_t i)
+{
+    char text[NAME_ROOM];
+    qonnx_string s = qonnx_tensor_string(t, i);
+    size_t n = s.bytes < sizeof text ? s.bytes : sizeof text - 1;
+    memcpy(text, s.text, n);
+    text[n] = 0;
+    return clean_name(out, size, text);
 }
 
 /* ---- NumPy ----------------------------------------------------------------------------------- */

@@ -21,6 +21,10 @@ int64_t vector_length(const qonnx_tensor *t);
 /* "float[1,10]" into out[size]. Returns out. */
 const char *tensor_text(char *out, size_t size, const qonnx_tensor *t);
 
+/* Element i of a tensor of strings, cut off and without what a terminal would obey, into out[size].
+ * Returns out. */
+const char *string_text(char *out, size_t size, const qonnx_tensor *t, int64_t i);
+
 /* Writes the tensor as a NumPy file. False after a message: the type has no form there, or the
  * file can not be written. */
 bool npy_write(const char *path, const qonnx_tensor *t);

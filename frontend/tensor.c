@@ -93,7 +93,7 @@ static size_t field_entries(const Onnx__TensorProto *t, Field f)
     }
 }
 
-/* Shape and type; and the bytes of the dense form (0 for strings). */
+/* Shape and type; and the bytes of the dense form. */
 static bool check_header(const Job *j, qonnx_tensor *out)
 {
     const Onnx__TensorProto *t = j->t;
@@ -109,13 +109,11 @@ static bool check_header(const Job *j, qonnx_tensor *out)
         out->dims[i] = t->dims[i];
     }
     size_t n;
-    if (out->dtype != QONNX_STRING && !qonnx_dtype_bits(out->dtype))
+    if (!qonnx_dtype_bits(out->dtype))
         return qonnx_fail(j->cx, j->node, "%s: data_type is %d, which is no known element type",
                           j->what, (int)out->dtype);
     if (!size_elements(out->dims, out->rank, &n) || n > INT64_MAX ||
-        (out->dtype != QONNX_STRING &&
-         (!tensor_bytes(out->dims, out->rank, out->dtype, &out->bytes) ||
-          out->bytes > PTRDIFF_MAX)))
+        !tensor_bytes(out->dims, out->rank, out->dtype, &out->bytes) || out->bytes > PTRDIFF_MAX)
         return qonnx_fail(j->cx, j->node, "%s: the shape has more elements than can be addressed",
                           j->what);
     if (t->segment)
@@ -206,13 +204,28 @@ static bool convert(const Job *j, const Layout *l, size_t n, uint8_t *p)
     return true;
 }
 
-/* Strings are counted, not kept. */
-static bool take_strings(const Job *j, const qonnx_tensor *out)
+/* The texts stay where they are. */
+static bool take_strings(const Job *j, qonnx_tensor *out)
 {
+    size_t n = j->t->n_string_data;
     if (j->t->has_raw_data || j->t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)
         return qonnx_fail(j->cx, j->node, "%s: strings are kept in string_data only", j->what);
-    return check_length(j, "string_data", "strings", j->t->n_string_data,
-                        (size_t)qonnx_tensor_elements(out));
+    if (!check_length(j, "string_data", "strings", n, (size_t)qonnx_tensor_elements(out)))
+        return false;
+    out->data = "";
+    if (!n) return true;
+    size_t bytes;
+    if (!size_mul(n, sizeof(qonnx_string *) + sizeof(qonnx_string), &bytes))
+        return qonnx_fail(j->cx, j->node, "%s: has more strings than can be addressed", j->what);
+    const qonnx_string **list = j->alloc(j->user, bytes);
+    qonnx_string *strings = (qonnx_string *)(void *)(list + n);
+    for (size_t i = 0; i < n; i++) {
+        const ProtobufCBinaryData *d = &j->t->string_data[i];
+        strings[i] = (qonnx_string){d->len, d->len ? (const char *)d->data : ""};
+        list[i] = &strings[i];
+    }
+    out->data = list;
+    return true;
 }
 
 static bool take_external(const Job *j, Field filled, TensorExternal *external, qonnx_tensor *out)

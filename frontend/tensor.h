@@ -19,7 +19,8 @@ typedef bool TensorExternal(void *user, const Onnx__TensorProto *t, size_t bytes
  * type, and exactly one place that holds exactly the bytes which type and shape ask for. Data in
  * raw_data (or another file) is pointed to, as are floats and doubles on little-endian machines;
  * data in other typed fields is range-checked and converted to dense form in memory from `alloc`.
- * Tensors of strings get data NULL, bytes 0; tensors without elements a data that is not NULL.
+ * Strings are pointed to, their array is memory from `alloc`. Tensors without elements get a data
+ * that is not NULL.
  * `what` names the tensor in messages: "initializer 'w'"; `node` may be NULL. `external` NULL
  * refuses data in other files. `user` is handed to both callbacks. */
 QONNX_CHECKED bool tensor_from_proto(qonnx_ctx *cx, const qonnx_node *node, const char *what,

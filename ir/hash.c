@@ -27,7 +27,13 @@ static void add_tensor(XXH3_state_t *h, const Tensor *t)
     add_int(h, t->dtype);
     add_int(h, t->rank);
     for (int i = 0; i < t->rank; i++) add_int(h, t->dims[i]);
-    add(h, t->data, t->data ? t->bytes : 0);
+    int64_t strings = t->dtype == QONNX_STRING && t->data ? tensor_count(t) : 0;
+    for (int64_t i = 0; i < strings; i++) {
+        qonnx_string s = qonnx_tensor_string(t, i);
+        add_int(h, (int64_t)s.bytes);
+        add(h, s.text, s.bytes);
+    }
+    if (t->dtype != QONNX_STRING) add(h, t->data, t->data ? t->bytes : 0);
 }
 
 static void add_graph(XXH3_state_t *h, const Graph *g);

@@ -108,8 +108,8 @@ struct qonnx_node {
     uint32_t wide_in, wide_out; /* bit i: its input, output i was of another type even then; the
                                    last bit stands for all behind it, too */
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
-    const char *turned; /* why its turns run one by one (runtime/turns.h); NULL: they do not, or
-                           nobody has asked */
+    const char *turned; /* why its turns run one by one (runtime/turns.h), or it outside of programs
+                           (ops/host.h); NULL: they do not, or nobody has asked */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 

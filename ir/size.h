@@ -32,7 +32,7 @@ static inline bool size_elements(const int64_t *dims, int rank, size_t *out)
 }
 
 /* Bytes of a dense tensor; types of less than 8 bits are packed. False when it does not fit, or
- * for types without a size (strings, unknown). */
+ * for types without a size. */
 static inline bool tensor_bytes(const int64_t *dims, int rank, qonnx_dtype t, size_t *out)
 {
     size_t n, bits = (size_t)qonnx_dtype_bits(t);

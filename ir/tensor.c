@@ -18,7 +18,7 @@ static const struct {
 } dtypes[] = {
     ROW(0, "undefined"),      ROW(32, "float"),       ROW(8, "uint8"),
     ROW(8, "int8"),           ROW(16, "uint16"),      ROW(16, "int16"),
-    ROW(32, "int32"),         ROW(64, "int64"),       ROW(0, "string"),
+    ROW(32, "int32"),         ROW(64, "int64"),       ROW(8 * sizeof(void *), "string"),
     ROW(8, "bool"),           ROW(16, "float16"),     ROW(64, "double"),
     ROW(32, "uint32"),        ROW(64, "uint64"),      ROW(64, "complex64"),
     ROW(128, "complex128"),   ROW(16, "bfloat16"),    ROW(8, "float8e4m3fn"),
@@ -109,6 +109,13 @@ double qonnx_tensor_get(const Tensor *t, int64_t i)
     }
     default: return get_tiny(t, i);
     }
+}
+
+qonnx_string qonnx_tensor_string(const Tensor *t, int64_t i)
+{
+    const qonnx_string *s;
+    memcpy(&s, (const char *)t->data + (size_t)i * sizeof s, sizeof s);
+    return s ? *s : (qonnx_string){0, ""};
 }
 
 bool tensor_ints(const Tensor *t, int64_t *values, int room, int *count)

@@ -2,6 +2,7 @@
 #include "kernels/arith.h"
 #include "lower/quantized.h"
 #include "ops/broadcast.h"
+#include "ops/string_cast.h"
 #include <math.h>
 #include <string.h>
 
@@ -352,6 +353,7 @@ static const Quantized mul_quantized = {
      binary_lower,                                                                                 \
      .takes = binary_takes,                                                                        \
      .work = binary_work,                                                                          \
+     .host = (code) == F_EQUAL ? host_equal : NULL,                                                \
      .quantized = on_integers},
 
 const Op ops_binary[] = {

@@ -201,9 +201,9 @@ static bool col_lower(Lower *l, Node *n)
 const Op ops_blocks[] = {
     /* name  inputs  shape  rule  refine  lower */
     {"DepthToSpace", 1, 1, depth_shape, RULE(QONNX_RULE_SAME, 1), NULL, blocks_lower,
-     .takes = takes_moved},
+     .takes = takes_moved, .strings = true},
     {"SpaceToDepth", 1, 1, space_shape, RULE(QONNX_RULE_SAME, 1), NULL, blocks_lower,
-     .takes = takes_moved},
+     .takes = takes_moved, .strings = true},
     {"Col2Im", 3, 3, col_shape, RULE_FLOAT, NULL, col_lower, .lists = 6, .takes = takes_float_data,
      .work = col_work},
     {0},

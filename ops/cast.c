@@ -1,6 +1,7 @@
 /* ops/cast.c - Cast and CastLike. */
 #include "kernels/cast.h"
 #include "lower/lower.h"
+#include "ops/string_cast.h"
 #include <string.h>
 
 /* The type that it casts to. (Before operator set 6 `to` was a string.) */
@@ -14,7 +15,7 @@ static DType cast_to(const Node *n)
 static bool cast_shape(Ctx *cx, Node *n)
 {
     DType to = cast_to(n);
-    if (qonnx_node_is(n, "Cast") && !qonnx_dtype_bits(to) && to != QONNX_STRING)
+    if (qonnx_node_is(n, "Cast") && !qonnx_dtype_bits(to))
         return qonnx_fail(cx, n, "attribute to is no known type");
     return out_shape(cx, n, 0, to, in_shape(n, 0));
 }
@@ -65,7 +66,9 @@ static bool cast_lower(Lower *l, Node *n)
 
 const Op ops_cast[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, cast_lower, .takes = cast_takes},
-    {"CastLike", 2, 2, cast_shape, RULE_FLOAT, NULL, cast_lower, .takes = cast_takes},
+    {"Cast", 1, 1, cast_shape, RULE_FLOAT, NULL, cast_lower, .takes = cast_takes,
+     .host = host_cast},
+    {"CastLike", 2, 2, cast_shape, RULE_FLOAT, NULL, cast_lower, .takes = cast_takes,
+     .host = host_cast},
     {0},
 };

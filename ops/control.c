@@ -477,10 +477,11 @@ enum { MANY = INT16_MAX }; /* inputs, of which the first may be left out */
 
 const Op ops_control[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"If", 1, 1, if_shape, RULE_FLOAT, NULL, if_lower, .lists_now = if_lists, .flow = &if_flow},
+    {"If", 1, 1, if_shape, RULE_FLOAT, NULL, if_lower, .lists_now = if_lists, .flow = &if_flow,
+     .strings = true},
     {"Loop", 0, MANY, cycle_shape, RULE_FLOAT, NULL, cycle_lower, .takes = loop_takes,
-     .lists_now = loop_lists, .flow = &cycle_flow},
+     .lists_now = loop_lists, .flow = &cycle_flow, .strings = true},
     {"Scan", 1, MANY, cycle_shape, RULE_FLOAT, NULL, cycle_lower, .takes = scan_takes,
-     .flow = &cycle_flow},
+     .flow = &cycle_flow, .strings = true},
     {0},
 };

@@ -287,7 +287,7 @@ const Op ops_counted[] = {
     {"NonZero", 1, 1, nonzero_shape, RULE_FLOAT, NULL, nonzero_lower, .takes = takes_ordered,
      .counted = &nonzero_counted},
     {"Compress", 2, 2, compress_shape, RULE_FLOAT, NULL, compress_lower, .takes = compress_takes,
-     .counted = &compress_counted},
+     .counted = &compress_counted, .strings = true},
     {"Unique", 1, 1, unique_shape, RULE_FLOAT, NULL, unique_lower, .takes = takes_ordered,
      .work = unique_work, .counted = &unique_counted},
     {"NonMaxSuppression", 2, 5, nms_shape, RULE_FLOAT, NULL, nms_lower, .takes = nms_takes,

@@ -359,18 +359,19 @@ static bool scatter_nd_lower(Lower *l, Node *n)
 
 const Op ops_indexed[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes},
+    {"Gather", 2, 2, gather_shape, RULE_FLOAT, NULL, gather_lower, .takes = gather_takes,
+     .strings = true},
     {"ArrayFeatureExtractor", 2, 2, features_shape, RULE_FLOAT, NULL, features_lower,
-     .takes = gather_takes, .work = index_work, .domain = "ai.onnx.ml"},
+     .takes = gather_takes, .work = index_work, .domain = "ai.onnx.ml", .strings = true},
     {"GatherElements", 2, 2, gather_elements_shape, RULE_FLOAT, NULL, gather_elements_lower,
-     .takes = gather_takes, .work = index_work},
+     .takes = gather_takes, .work = index_work, .strings = true},
     {"GatherND", 2, 2, gather_nd_shape, RULE_FLOAT, NULL, gather_nd_lower, .takes = gather_takes,
-     .work = index_work},
+     .work = index_work, .strings = true},
     {"GatherND", 2, 2, gather_nd_shape, RULE_FLOAT, NULL, gather_nd_lower, .takes = gather_takes,
      .work = index_work, .domain = "com.microsoft"},
     {"ScatterElements", 3, 3, scatter_elements_shape, RULE_FLOAT, NULL, scatter_elements_lower,
-     .takes = scatter_takes, .work = index_work},
+     .takes = scatter_takes, .work = index_work, .strings = true},
     {"ScatterND", 3, 3, scatter_nd_shape, RULE_FLOAT, NULL, scatter_nd_lower,
-     .takes = scatter_takes, .work = index_work},
+     .takes = scatter_takes, .work = index_work, .strings = true},
     {0},
 };

@@ -78,7 +78,8 @@ static bool float_takes(Why *why, const Node *n) { return takes_types(why, n, 0,
 
 const Op ops_logic[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Where", 3, 3, where_shape, RULE_FLOAT, NULL, where_lower, .takes = where_takes},
+    {"Where", 3, 3, where_shape, RULE_FLOAT, NULL, where_lower, .takes = where_takes,
+     .strings = true},
     {"Not", 1, 1, asks_shape, RULE_FLOAT, NULL, asks_lower, .takes = not_takes},
     {"BitwiseNot", 1, 1, same_shape, RULE_FLOAT, NULL, asks_lower, .takes = bitwise_takes},
     {"IsNaN", 1, 1, asks_shape, RULE_FLOAT, NULL, asks_lower, .takes = float_takes},

@@ -8,6 +8,7 @@
 
 typedef struct Lower Lower;
 typedef struct QuantNode QuantNode; /* lower/quantized.h */
+typedef struct Host Host;           /* ops/host.h */
 
 /* Why something is refused: half a sentence without the node's name. */
 typedef struct Why {
@@ -116,6 +117,10 @@ typedef struct Op {
      * in its place, in a graph that is being specialized. `*next` is the first of them, or what
      * stood behind it. False with a message: it cannot run. NULL: it takes no bundles. */
     bool (*unbundle)(Ctx *cx, Node *n, Node **next);
+    bool strings; /* it only moves elements, so that these may be strings */
+    /* Runs the node itself, outside of programs (host.h): always, or, where it has a lowering,
+     * where an operand is of strings. NULL: nothing does. */
+    bool (*host)(Host *h, const Node *n);
 } Op;
 
 /* Rules of operators that have no weight and no bias; further fields may stand behind. */
@@ -215,6 +220,8 @@ bool takes_float_data(Why *why, const Node *n);
 bool takes_moved(Why *why, const Node *n);
 /* The bits of Op.lists for this node; 0 for one without a row. */
 unsigned op_lists(const Node *n);
+/* Whether the node is run by Op.host. */
+bool node_is_hosted(const Node *n);
 /* Whether the node reads or makes a bundle. */
 bool node_has_bundles(const Node *n);
 /* The node whose inputs are in a bundle; NULL: it is none, or not known yet. (sequence.c) */

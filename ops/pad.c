@@ -273,6 +273,6 @@ const Op ops_pad[] = {
     {"CenterCropPad", 2, 2, center_shape, RULE_FLOAT, NULL, center_lower, .lists = 2,
      .takes = takes_moved},
     {"Tile", 2, 2, tile_shape, RULE(QONNX_RULE_SAME, 1), NULL, tile_lower, .lists = 2,
-     .takes = takes_moved},
+     .takes = takes_moved, .strings = true},
     {0},
 };

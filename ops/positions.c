@@ -320,7 +320,7 @@ const Op ops_positions[] = {
     {"Range", 3, 3, range_shape, RULE_FLOAT, NULL, range_lower, .lists = 7, .takes = range_takes},
     {"EyeLike", 1, 1, eye_shape, RULE_FLOAT, NULL, eye_lower, .takes = eye_takes},
     {"OneHot", 3, 3, one_hot_shape, RULE_FLOAT, NULL, one_hot_lower, .lists = 2,
-     .takes = one_hot_takes},
+     .takes = one_hot_takes, .strings = true},
     {"CumSum", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
      .takes = cumsum_takes, .work = single_work},
     {"CumProd", 2, 2, cumsum_shape, RULE_FLOAT, NULL, cumsum_lower, .lists = 2,
@@ -329,6 +329,6 @@ const Op ops_positions[] = {
     {"Trilu", 1, 2, trilu_shape, RULE_FLOAT, NULL, trilu_lower, .takes = trilu_takes,
      .domain = "com.microsoft"},
     {"ReverseSequence", 2, 2, reverse_shape, RULE_FLOAT, NULL, reverse_lower,
-     .takes = reverse_takes},
+     .takes = reverse_takes, .strings = true},
     {0},
 };

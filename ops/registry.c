@@ -15,7 +15,7 @@ const Op *op_at(int i)
 {
     for (size_t f = 0; f < sizeof op_families / sizeof *op_families; f++)
         for (const Op *op = op_families[f]; op->name; op++)
-            if ((op->lower || op->unbundle) && !i--) return op;
+            if ((op->lower || op->unbundle || op->bundles || op->host) && !i--) return op;
     return NULL;
 }
 

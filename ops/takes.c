@@ -34,13 +34,29 @@ bool node_has_bundles(const Node *n)
     return false;
 }
 
+static bool has_strings(Value *const *values, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (values[i] && values[i]->dtype == QONNX_STRING) return true;
+    return false;
+}
+
+bool node_is_hosted(const Node *n)
+{
+    if (n->quant || !n->row || !n->row->host) return false;
+    return !n->row->lower || has_strings(n->in, n->nin) || has_strings(n->out, n->nout);
+}
+
 /* Kernels move bytes. What samples or subgraphs feed, and has no type, is no tensor. Bundles are
  * for those that `open` them. */
-static bool has_elements(Why *why, const char *what, int i, const Value *v, bool open)
+static bool has_elements(Why *why, const char *what, int i, const Value *v, bool open,
+                         bool strings)
 {
     DType t = open ? bundle_element(v->dtype) : v->dtype;
     if (v->input_count && !v->data && !v->dtype && !v->graph->parent)
         return why_not(why, "%s '%.60s' is no tensor of numbers", what, v->name);
+    if (bundle_element(v->dtype) == QONNX_STRING && !strings)
+        return why_not(why, "%s %d is string", what, i);
     return !v->dtype || dtype_size(t) ||
            why_not(why, "%s %d is %s", what, i, qonnx_dtype_name(v->dtype));
 }
@@ -49,13 +65,17 @@ bool op_takes(Why *why, const Node *n)
 {
     why->text[0] = 0;
     if (n->quant) return true;
-    if (!n->row || !(n->row->lower || n->row->bundles || n->row->unbundle)) return false;
+    const Op *row = n->row;
+    if (!row || !(row->lower || row->bundles || row->unbundle || row->host)) return false;
     if (!op_has_form(why, n)) return false;
+    if (node_is_hosted(n)) return true;
+    bool strings = n->row->strings;
     bool open = n->row->bundles || n->row->unbundle || n->row->flow;
     for (int i = 0; i < n->nin; i++)
-        if (n->in[i] && !has_elements(why, "input", i, n->in[i], open)) return false;
+        if (n->in[i] && !has_elements(why, "input", i, n->in[i], open, strings)) return false;
     for (int i = 0; i < n->nout; i++)
-        if (out_used(n, i) && !has_elements(why, "output", i, n->out[i], open)) return false;
+        if (out_used(n, i) && !has_elements(why, "output", i, n->out[i], open, strings))
+            return false;
     return !n->row->takes || n->row->takes(why, n);
 }
 

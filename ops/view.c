@@ -203,12 +203,15 @@ static bool constant_lower(Lower *l, Node *n)
 
 const Op ops_view[] = {
     /* name  inputs  shape  rule  refine  lower */
-    {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
-    {"Flatten", 1, 1, flatten_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower},
-    {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
-    {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2},
+    {"Reshape", 2, 2, reshape_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2,
+     .strings = true},
+    {"Flatten", 1, 1, flatten_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .strings = true},
+    {"Squeeze", 1, 2, squeeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2,
+     .strings = true},
+    {"Unsqueeze", 2, 2, unsqueeze_shape, RULE(QONNX_RULE_SAME, 1), NULL, view_lower, .lists = 2,
+     .strings = true},
     {"Identity", 1, 1, same_shape, RULE(QONNX_RULE_SAME, 1), NULL, identity_lower,
-     .unbundle = identity_unbundle},
+     .unbundle = identity_unbundle, .strings = true},
     {"BitCast", 1, 1, bitcast_shape, RULE_FLOAT, NULL, bitcast_lower, .takes = bitcast_takes},
     {"Constant", 0, 0, constant_shape, RULE_FLOAT, NULL, constant_lower, .takes = constant_takes},
     {0},

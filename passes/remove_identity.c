@@ -69,7 +69,8 @@ static bool is_neutral(const qonnx_node *n, int side, double element)
     const qonnx_value *v = qonnx_node_input(n, side), *x = qonnx_node_input(n, 1 - side);
     const qonnx_tensor *t = v ? qonnx_value_constant(v) : NULL;
     return t && x && !qonnx_value_is_input(v) && qonnx_tensor_elements(t) == 1 &&
-           qonnx_dtype_bits(t->dtype) > 0 && qonnx_value_rank(x) >= t->rank &&
+           qonnx_dtype_bits(t->dtype) > 0 && t->dtype != QONNX_STRING &&
+           qonnx_value_rank(x) >= t->rank &&
            qonnx_tensor_get(t, 0) == element;
 }
 

@@ -175,6 +175,12 @@ static void hash_tensor(XXH3_state_t *h, const Tensor *t)
     XXH3_128bits_update(h, head, sizeof head);
     if (is_bundle(t->dtype))
         for (int64_t i = 0; i < t->dims[0]; i++) hash_tensor(h, &bundle_parts(t)[i]);
+    else if (t->dtype == QONNX_STRING)
+        for (int64_t i = 0; i < tensor_count(t); i++) {
+            qonnx_string s = qonnx_tensor_string(t, i);
+            XXH3_128bits_update(h, &(uint64_t){s.bytes}, sizeof(uint64_t));
+            if (s.bytes) XXH3_128bits_update(h, s.text, s.bytes);
+        }
     else if (t->bytes) XXH3_128bits_update(h, t->data, t->bytes);
 }
 

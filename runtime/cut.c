@@ -33,12 +33,15 @@ static const Node *turned_node(const Node *n)
 bool graph_is_whole(Ctx *cx, const Graph *g)
 {
     for (int i = 0; i < g->noutput; i++)
-        if (is_bundle(g->outputs[i]->dtype))
+        if (g->outputs[i]->dtype == QONNX_STRING || is_bundle(g->outputs[i]->dtype))
             return qonnx_fail(cx, g->outputs[i]->def,
-                              "compiled code gives tensors, and output '%s' of the model is %s",
+                              "compiled code gives tensors of numbers, and output '%s' of the "
+                              "model is %s",
                               g->outputs[i]->name, qonnx_dtype_name(g->outputs[i]->dtype));
     for (const Node *n = g->first; n; n = n->next) {
         const Node *turned = turned_node(n);
+        if (turned && node_is_hosted(turned))
+            return qonnx_fail(cx, turned, "compiled code cannot run it, only the command can");
         if (turned)
             return qonnx_fail(cx, turned,
                               "compiled code cannot run it, for its turns are not all alike: %s; "
@@ -266,6 +269,12 @@ static Graph *make_rest(const Graph *g)
 static void take_turned(Work *w, const Node *n, Turned *t)
 {
     Arena *a = n->graph->model->arena;
+    if (node_is_hosted(n)) {
+        t->node = n;
+        t->in = arena_array(a, (size_t)n->nin + 1, sizeof *t->in);
+        for (int i = 0; i < n->nin; i++) t->in[t->nin++] = from_front(w, n->in[i]);
+        return;
+    }
     Ctx *quiet = ctx_quiet();
     bool known = cycle_of(quiet, n, &t->cycle);
     assert(known); /* or it would not have been tried */
@@ -292,7 +301,7 @@ static void put_turned(Work *w)
     for (const Node *n = w->front->first; n; n = n->next)
         if (n->mark == TURNED) take_turned(w, n, &c->turned[i++]);
     for (i = 0; i < c->noutput; i++)
-        if (c->outputs[i].from == FROM_TURNS)
+        if (c->outputs[i].from == FROM_TURNS && c->turned[c->outputs[i].index].wanted)
             c->turned[c->outputs[i].index].wanted[c->outputs[i].output] = true;
 }
 

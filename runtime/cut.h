@@ -35,11 +35,13 @@ typedef struct Cross {
     DType dtype;            /* of a bundle */
 } Cross;
 
-/* A node that runs turn by turn. */
+/* A node that runs turn by turn, or outside of programs (ops/host.h). */
 typedef struct Turned {
     const Node *node; /* of the part's graph, from which it was taken: its attributes are good */
-    Cycle cycle;      /* it, taken apart; its body is of no use any more */
-    Graph *body;      /* a main graph: behind the inputs of the cycle's body are captured values */
+    Cycle cycle;      /* it, taken apart; its body is of no use any more. Of a node that has no
+                         turns nothing is here */
+    Graph *body;      /* a main graph: behind the inputs of the cycle's body are captured values.
+                         NULL: the node has no turns, but runs outside of programs */
     Cross *in;        /* [nin] the node's inputs, then the captured values that are not constant */
     int nin;
     bool *wanted; /* [node->nout] whether somebody reads the output */

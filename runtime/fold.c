@@ -89,7 +89,20 @@ static Tensor *result_copy(const Node *n, DType t, int rank, int64_t count, cons
 
 /* ---- Constant -------------------------------------------------------------------------------- */
 
-/* What a Constant node holds, as one of several attributes. NULL for strings and sparse tensors. */
+/* A tensor of strings that attributes hold. */
+static const Tensor *result_strings(const Node *n, int rank, int64_t count, char *const *texts)
+{
+    Arena *a = n->graph->model->arena;
+    qonnx_string *strings = arena_array(a, (size_t)count + 1, sizeof *strings);
+    const qonnx_string **list = arena_array(a, (size_t)count + 1, sizeof *list);
+    for (int64_t i = 0; i < count; i++) {
+        strings[i] = (qonnx_string){strlen(texts[i]), texts[i]};
+        list[i] = &strings[i];
+    }
+    return result_copy(n, QONNX_STRING, rank, count, list);
+}
+
+/* What a Constant node holds, as one of several attributes. NULL for sparse tensors. */
 static const Tensor *fold_constant(const Node *n)
 {
     const Tensor *whole = qonnx_node_tensor(n, "value");
@@ -104,6 +117,10 @@ static const Tensor *fold_constant(const Node *n)
         int count = qonnx_node_floats(n, "value_floats", &floats);
         return result_copy(n, QONNX_FLOAT, 1, count, floats);
     }
+    char *text = (char *)(uintptr_t)qonnx_node_string(n, "value_string", NULL), *const *texts;
+    if (text) return result_strings(n, 0, 1, &text);
+    if (qonnx_node_has(n, "value_strings"))
+        return result_strings(n, 1, node_strings(n, "value_strings", &texts), texts);
     if (!qonnx_node_has(n, "value_ints")) return NULL;
     int count = qonnx_node_ints(n, "value_ints", &ints);
     return result_copy(n, QONNX_INT64, 1, count, ints);
@@ -248,7 +265,7 @@ static const Tensor *fold_plainly(const Node *n)
 
 bool node_fold(Ctx *cx, Node *n)
 {
-    if (!n->nout || !n->out[0] || qonnx_node_subgraphs(n)) return false;
+    if (!n->nout || !n->out[0] || qonnx_node_subgraphs(n) || node_is_hosted(n)) return false;
     const Tensor *t = fold_plainly(n);
     if (!t) return n->nin && n->row && is_constant(n) && fold_kernels(cx, n);
     Value *v = n->out[0];

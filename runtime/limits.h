@@ -46,6 +46,7 @@ typedef struct Used {
     size_t memory;    /* bytes that turns (turns.h) have made and that are kept */
     const Node *node; /* the node whose turns run, the innermost one; NULL: none's */
     int64_t turn;     /* of that node */
+    Arena *strings;   /* what is in tensors of strings that nodes have made; as long as the run */
 } Used;
 
 /* Takes steps of a turn; the same for all turns that give the same, whatever is cached. False: the

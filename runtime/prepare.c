@@ -165,6 +165,7 @@ static bool try_branch(Ctx *quiet, Node *n, int i, const void *user)
 static bool specialize_subgraphs(Ctx *cx, Node *n)
 {
     n->turned = NULL;
+    if (node_is_hosted(n)) n->turned = "it runs on the host";
     if (n->row && n->row->unbundle) return true; /* they go where they are known to run */
     if (n->nsub == 1 && n->row && n->row->flow && n->row->flow->alike)
         return (node_is_late(n) && !n->graph->model->whole) || try_turn(cx, n);

@@ -1,5 +1,6 @@
 /* runtime/stages.c - see stages.h. */
 #include "runtime/stages.h"
+#include "runtime/host.h"
 #include "runtime/turns.h"
 #include "ir/bundle.h"
 #include "ir/size.h"
@@ -19,6 +20,7 @@ typedef struct Stage {
 struct Stages {
     Variants *all;
     Arena *bundles; /* of the last run: the arrays of what is in them */
+    Arena *strings; /* of the last run of a whole graph: what it has made */
     Stage *list;
     int count, room;
 };
@@ -73,6 +75,7 @@ void stages_free(Stages *s)
     if (!s) return;
     leave(s, 0);
     arena_free(s->bundles);
+    arena_free(s->strings);
     free(s->list);
     free(s);
 }
@@ -139,7 +142,7 @@ typedef struct Run {
     void *user;
 } Run;
 
-/* Runs the nodes of a part that run turn by turn. */
+/* Runs the nodes of a part that no program runs. */
 static bool run_turned(const Run *r, const Stage *g, Arena *a)
 {
     const Variant *v = g->variant;
@@ -148,6 +151,11 @@ static bool run_turned(const Run *r, const Stage *g, Arena *a)
         const Turned *t = &v->cut.turned[i];
         Tensor *in = xcalloc((size_t)t->nin + 1, sizeof *in);
         for (int k = 0; k < t->nin; k++) in[k] = found(g, &t->in[k], a);
+        if (!t->body) {
+            ok = host_run(r->cx, t->node, &v->limits, r->used, in, g->turned[i]);
+            free(in);
+            continue;
+        }
         TurnsRun run = {r->cx, t, v->bodies[i], &v->limits, r->used, r->fn, r->user};
         ok = turns_run(&run, in, g->turned[i]);
         free(in);
@@ -191,7 +199,9 @@ static bool run_parts(const Run *r, Stages *s, const Tensor *inputs)
 bool stages_run(Ctx *cx, Stages *s, const Tensor *inputs, TapFn *fn, void *user)
 {
     forget_all(s);
-    Used used = {.node = NULL};
+    arena_free(s->strings);
+    s->strings = arena_new();
+    Used used = {.strings = s->strings};
     return run_parts(&(Run){cx, &used, fn, user}, s, inputs);
 }
 

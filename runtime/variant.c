@@ -154,7 +154,7 @@ static bool take_graphs(Ctx *cx, Variant *v)
     const Cut *c = &v->cut;
     if (c->rest && !limits_cut(cx, &v->limits, c->rest)) return false;
     for (int i = 0; i < c->nturned; i++)
-        if (!limits_cut(cx, &v->limits, c->turned[i].body)) return false;
+        if (c->turned[i].body && !limits_cut(cx, &v->limits, c->turned[i].body)) return false;
     return true;
 }
 
@@ -178,12 +178,12 @@ static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g)
     return true;
 }
 
-/* An empty list for a graph that hangs on the variant. */
+/* An empty list for a graph that hangs on the variant; for none it stays empty. */
 static Variants *hang(const Variants *all, Variant *v, const Graph *g)
 {
     Variants *c = list_new(all->store, g);
     c->left = v->limits;
-    v->bytes += arena_bytes(g->model->arena) + sizeof *c;
+    v->bytes += (g ? arena_bytes(g->model->arena) : 0) + sizeof *c;
     return c;
 }
 

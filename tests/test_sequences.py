@@ -283,8 +283,8 @@ def test_as_c(qonnx, done, tmp_path):
 
 @pytest.mark.parametrize("name, why", [
     ("a list that turns read", "its turns are not all alike: the shape of 'e' in its body depends on data|the shape of its output"),
-    ("rows, and a stack of them", "compiled code gives tensors, and output 's' of the model is sequence of float"),
-    ("types", "compiled code takes tensors, and input 's' is sequence of int64")])
+    ("rows, and a stack of them", "compiled code gives tensors of numbers, and output 's' of the model is sequence of float"),
+    ("types", "compiled code takes tensors of numbers, and input 's' is sequence of int64")])
 def test_compiled_code_refuses(run, tmp_path, name, why):
     m, samples = made(name)
     for info, value in zip(m.graph.input, samples[0].values(), strict=True):

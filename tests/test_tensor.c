@@ -300,8 +300,8 @@ static const Row rows[] = {
      .n_uint64 = 1,
      .u64 = {1ULL << 32},
      .message = "uint64_data[0] is 4294967296"},
-    /* strings are counted */
-    {.type = QONNX_STRING, .dims = D2, .rank = 1, .n_string = 2, .n = 0},
+    /* strings are pointed to */
+    {.type = QONNX_STRING, .dims = D2, .rank = 1, .n_string = 2, .n = 2 * sizeof(void *)},
     {.type = QONNX_STRING,
      .dims = D2,
      .rank = 1,
@@ -316,7 +316,8 @@ static const Row rows[] = {
      .message = "string_data only"},
 };
 
-static ProtobufCBinaryData strings[2];
+static uint8_t letters[] = "ab";
+static ProtobufCBinaryData strings[2] = {{2, letters}, {0, NULL}};
 
 static Onnx__TensorProto message_of(const Row *r)
 {
@@ -361,8 +362,14 @@ static void test_protos(void **state)
             assert_int_equal(out.rank, r->rank);
             assert_int_equal(out.bytes, r->n);
             assert_memory_equal(out.dims, r->dims, r->rank * sizeof(int64_t));
-            if (r->type == QONNX_STRING) assert_null(out.data);
-            else assert_non_null(out.data);
+            assert_non_null(out.data);
+            if (r->type == QONNX_STRING) {
+                assert_ptr_equal(qonnx_tensor_string(&out, 0).text, letters);
+                assert_int_equal(qonnx_tensor_string(&out, 0).bytes, 2);
+                assert_int_equal(qonnx_tensor_string(&out, 1).bytes, 0);
+                qonnx_ctx_free(cx);
+                continue;
+            }
             if (r->bytes) assert_memory_equal(out.data, r->bytes, r->n);
             else assert_ptr_equal(out.data, r->raw);
             bool in_place = !r->bytes || r->n_float || r->n_double;

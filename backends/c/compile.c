@@ -109,8 +109,9 @@ static int integer_ports(CModel *m, Graph *g)
 static bool fix_shape(Ctx *cx, const Graph *g, const Value *v, Tensor *t)
 {
     *t = (Tensor){.dtype = v->dtype, .rank = v->shape.rank};
-    if (is_bundle(v->dtype))
-        return qonnx_fail(cx, NULL, "%s: compiled code takes tensors, and input '%s' is %s",
+    if (is_bundle(v->dtype) || v->dtype == QONNX_STRING)
+        return qonnx_fail(cx, NULL,
+                          "%s: compiled code takes tensors of numbers, and input '%s' is %s",
                           g->model->path, v->name, qonnx_dtype_name(v->dtype));
     if (t->rank < 0)
         return qonnx_fail(cx, NULL,

@@ -21,6 +21,16 @@ static void *list(Writer *w, size_t n)
 
 /* ---- tensors and attributes ------------------------------------------------------------------ */
 
+static void write_strings(Writer *w, const Tensor *t, Onnx__TensorProto *p)
+{
+    p->n_string_data = (size_t)tensor_count(t);
+    p->string_data = arena_array(w->arena, p->n_string_data + 1, sizeof *p->string_data);
+    for (size_t i = 0; i < p->n_string_data; i++) {
+        qonnx_string s = qonnx_tensor_string(t, (int64_t)i);
+        p->string_data[i] = (ProtobufCBinaryData){s.bytes, (uint8_t *)(uintptr_t)s.text};
+    }
+}
+
 static Onnx__TensorProto *write_tensor(Writer *w, const Tensor *t, const char *name)
 {
     Onnx__TensorProto *p = arena_alloc(w->arena, sizeof *p);
@@ -30,6 +40,10 @@ static Onnx__TensorProto *write_tensor(Writer *w, const Tensor *t, const char *n
     p->data_type = (int32_t)t->dtype;
     p->n_dims = (size_t)t->rank;
     p->dims = arena_copy(w->arena, t->dims, (size_t)t->rank * sizeof *t->dims);
+    if (t->dtype == QONNX_STRING) {
+        write_strings(w, t, p);
+        return p;
+    }
     p->has_raw_data = 1;
     p->raw_data.len = t->bytes;
     p->raw_data.data = (uint8_t *)(uintptr_t)t->data;

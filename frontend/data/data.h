@@ -89,7 +89,7 @@ typedef struct Form {
     bool (*damaged)(qonnx_ctx *cx, const char *path, const FileMap *m);
     /* The whole file as one tensor of its own type; NULL: it is none. */
     bool (*load)(qonnx_ctx *cx, const char *path, qonnx_dtype want, qonnx_tensor *out);
-    bool bundles; /* files may hold sequences and optionals; `want` says whether one does */
+    bool bundles; /* files may hold sequences and optionals, if that is wanted, and strings */
 } Form;
 
 /* The form of a file by its name's ending, in any case; NULL: it is not read. */

@@ -84,7 +84,7 @@ static bool unknown_form(qonnx_ctx *cx, const char *path)
 /* Whether files of the form can hold what has that type. */
 static bool can_hold(qonnx_ctx *cx, const Form *form, const char *path, qonnx_dtype t)
 {
-    return !form || form->bundles || !is_bundle(t) ||
+    return !form || form->bundles || (!is_bundle(t) && t != QONNX_STRING) ||
            qonnx_fail(cx, NULL, "%s: %s is read from .pb files only", path, qonnx_dtype_name(t));
 }
 

@@ -81,8 +81,7 @@ static bool message_of(qonnx_ctx *cx, const char *path, qonnx_dtype want, Messag
     if (!tensor_from_proto(cx, NULL, path, p, keep, NULL, m->arena, &m->tensor)) return false;
     /* older versions of ONNX wrote bfloat16 as uint16 of the same bits */
     if (want == QONNX_BFLOAT16 && m->tensor.dtype == QONNX_UINT16) m->tensor.dtype = want;
-    return m->tensor.dtype != QONNX_STRING ||
-           qonnx_fail(cx, NULL, "%s: holds strings, which are not read", path);
+    return true;
 }
 
 static bool message_read(qonnx_ctx *cx, const char *path, qonnx_dtype want, Message *out)
@@ -95,12 +94,65 @@ static bool message_read(qonnx_ctx *cx, const char *path, qonnx_dtype want, Mess
     return ok;
 }
 
-/* Copies a bundle into one malloc'd piece of memory. */
-static bool bundle_take(qonnx_ctx *cx, const char *path, const qonnx_tensor *t, qonnx_tensor *out)
+/* Bytes of the strings in a tensor or bundle. */
+static size_t string_bytes(const qonnx_tensor *t)
 {
-    void *data = malloc(t->bytes ? t->bytes : 1);
-    if (!data) return qonnx_fail(cx, NULL, "%s: no memory for %zu bytes", path, t->bytes);
+    size_t bytes = 0;
+    int64_t count = qonnx_tensor_elements(t);
+    for (int64_t i = 0; i < count; i++) {
+        if (is_bundle(t->dtype)) bytes += string_bytes(&bundle_parts(t)[i]);
+        else if (t->dtype == QONNX_STRING)
+            bytes += sizeof(qonnx_string) + qonnx_tensor_string(t, i).bytes;
+        else return 0;
+    }
+    return bytes;
+}
+
+static size_t string_count(const qonnx_tensor *t)
+{
+    int64_t count = qonnx_tensor_elements(t);
+    if (!is_bundle(t->dtype)) return t->dtype == QONNX_STRING ? (size_t)count : 0;
+    size_t sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += string_count(&bundle_parts(t)[i]);
+    return sum;
+}
+
+/* Where strings are copied to. */
+typedef struct StringRoom {
+    qonnx_string *next; /* of the strings */
+    char *text;         /* of their texts, which stand behind all of these */
+} StringRoom;
+
+/* Gives a tensor or bundle, whose array is at `data`, strings of its own. */
+static void own_strings(const qonnx_tensor *t, void *data, StringRoom *r)
+{
+    int64_t count = qonnx_tensor_elements(t);
+    for (int64_t i = 0; i < count; i++) {
+        if (is_bundle(t->dtype)) {
+            const qonnx_tensor *part = &((const qonnx_tensor *)data)[i];
+            own_strings(part, (void *)(uintptr_t)part->data, r);
+        } else if (t->dtype == QONNX_STRING) {
+            qonnx_string s = qonnx_tensor_string(&(qonnx_tensor){.data = data}, i);
+            if (s.bytes) memcpy(r->text, s.text, s.bytes);
+            *r->next = (qonnx_string){s.bytes, r->text};
+            r->text += s.bytes;
+            ((const qonnx_string **)data)[i] = r->next++;
+        } else {
+            return;
+        }
+    }
+}
+
+/* Copies a tensor or bundle, strings included, into one malloc'd piece of memory. */
+static bool take_whole(qonnx_ctx *cx, const char *path, const qonnx_tensor *t, qonnx_tensor *out)
+{
+    size_t array = (t->bytes + 15) / 16 * 16, bytes = array + string_bytes(t);
+    char *data = malloc(bytes ? bytes : 1);
+    if (!data) return qonnx_fail(cx, NULL, "%s: no memory for %zu bytes", path, bytes);
     bundle_copy(data, t);
+    StringRoom room = {(qonnx_string *)(void *)(data + array), NULL};
+    room.text = (char *)(room.next + string_count(t));
+    own_strings(t, data, &room);
     *out = *t;
     out->data = data;
     return true;
@@ -111,7 +163,7 @@ static bool message_take(qonnx_ctx *cx, const Feed *f, const char *path, const M
                          const Fit *fit, qonnx_tensor *out)
 {
     const qonnx_tensor *t = &m->tensor;
-    if (!convert_check(cx, f, path, t->dtype) || !sample_new(cx, f, path, fit, out)) return false;
+    if (!sample_new(cx, f, path, fit, out)) return false;
     Elements e = {t->data, dtype_size(t->dtype), t->dtype, false, false};
     size_t n = (size_t)qonnx_tensor_elements(t);
     size_t done = convert_elements(e, n, f->dtype, (void *)(uintptr_t)out->data, 0);
@@ -125,9 +177,15 @@ static bool pb_take(qonnx_ctx *cx, const Feed *f, const char *path, const Messag
                     qonnx_tensor *out)
 {
     Fit fit;
-    if (is_bundle(f->dtype)) return bundle_take(cx, path, &m->tensor, out);
-    return feed_fit(cx, f, path, m->tensor.dims, m->tensor.rank, false, &fit) &&
-           message_take(cx, f, path, m, &fit, out);
+    if (is_bundle(f->dtype)) return take_whole(cx, path, &m->tensor, out);
+    if (!convert_check(cx, f, path, m->tensor.dtype) ||
+        !feed_fit(cx, f, path, m->tensor.dims, m->tensor.rank, false, &fit))
+        return false;
+    if (f->dtype != QONNX_STRING) return message_take(cx, f, path, m, &fit, out);
+    if (!take_whole(cx, path, &m->tensor, out)) return false;
+    out->rank = fit.rank; /* it may have a batch axis more */
+    memcpy(out->dims, fit.dims, sizeof out->dims);
+    return true;
 }
 
 bool pb_read(qonnx_ctx *cx, const Feed *f, const char *path, size_t row, qonnx_tensor *out)

@@ -73,8 +73,8 @@ typedef enum qonnx_dtype {
     QONNX_OPTIONAL = 128 /* added to a type: one of that type, or nothing */
 } qonnx_dtype;
 
-/** Bits an element takes in raw_data; 0 for strings, undefined and unknown types, and for what is
- *  no tensor. [any thread] */
+/** Bits an element takes in raw_data, of strings those of a pointer; 0 for undefined and unknown
+ *  types, and for what is no tensor. [any thread] */
 QONNX_API int qonnx_dtype_bits(qonnx_dtype t);
 
 /** ONNX's lower-case name, "float", "uint8", ...; "type 99" style names are not invented: unknown
@@ -99,6 +99,16 @@ typedef struct qonnx_tensor {
     const void *data;             /* little endian, possibly unaligned: load by memcpy */
     size_t bytes;                 /* length of data */
 } qonnx_tensor;
+
+/** What an element of a tensor of strings points to: `data` is an array of pointers to these, any
+ *  of which may be NULL, for "". They live as long as the tensor. */
+typedef struct qonnx_string {
+    size_t bytes;     /* of the text */
+    const char *text; /* UTF-8, as ONNX has it; nobody has checked that, and it may hold NULs */
+} qonnx_string;
+
+/** Element i of a tensor of strings. [any thread] */
+QONNX_API qonnx_string qonnx_tensor_string(const qonnx_tensor *t, int64_t i);
 
 /** Product of the dims; 1 for a scalar. The tensor has been checked, so it cannot overflow.
  *  [any thread] */

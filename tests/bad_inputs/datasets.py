@@ -80,7 +80,7 @@ for name, message, make in [
     ("npy without samples", r"a\.npy", saved("a.npy", np.zeros((0, 1, 8, 8), np.float32))),
     ("pb of another shape", r"a\.pb.*\[1,3\]", put("a.pb", helper.make_tensor("x", FLOAT, [1, 3], [1, 2, 3]).SerializeToString())),
     ("pb that is none", r"a\.pb", put("a.pb", b"\x80\x00\x01")),
-    ("pb of strings", r"a\.pb: holds strings", put("a.pb", helper.make_tensor("x", TensorProto.STRING, [1], [b"a"]).SerializeToString())),
+    ("pb of strings", r"a\.pb: has elements of type string, the model's input 'image' wants float", put("a.pb", helper.make_tensor("x", TensorProto.STRING, [1], [b"a"]).SerializeToString())),
     ("pb with external data", r"a\.pb.*another file", put("a.pb", TensorProto(
         data_type=FLOAT, dims=[1, 1, 8, 8], data_location=TensorProto.EXTERNAL).SerializeToString())),
 ]:
