@@ -156,13 +156,17 @@ static bool dropout_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 1, QONNX_BOOL, in_shape(n, 0)) && same_shape(cx, n);
 }
 
+static bool is_zero(const Value *v)
+{
+    const Tensor *t = v ? v->data : NULL;
+    return t && t->data && tensor_count(t) == 1 && qonnx_tensor_get(t, 0) == 0;
+}
+
 /* Whether nothing is dropped: it does not train, or it drops none. */
 static bool drops_none(const Node *n)
 {
-    const Value *v = qonnx_node_input(n, DROPOUT_TRAINS);
-    const Value *ratio = qonnx_node_input(n, DROPOUT_RATIO);
-    if (!v || (v->data && v->data->data && qonnx_tensor_get(v->data, 0) == 0)) return true;
-    return ratio && ratio->data && ratio->data->data && qonnx_tensor_get(ratio->data, 0) == 0;
+    const Value *trains = qonnx_node_input(n, DROPOUT_TRAINS);
+    return !trains || is_zero(trains) || is_zero(qonnx_node_input(n, DROPOUT_RATIO));
 }
 
 static bool dropout_random(const Node *n) { return !drops_none(n); }

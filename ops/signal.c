@@ -19,8 +19,9 @@ static bool read_integer(Ctx *cx, const Node *n, int i, int64_t *x, bool *open)
     *x = -1;
     *open |= count == -2;
     if (count < 0) return true;
+    if (count != 1) return qonnx_fail(cx, n, "input %d is a list, want a number", i);
     *x = list[0];
-    return count == 1 || qonnx_fail(cx, n, "input %d is a list, want a number", i);
+    return true;
 }
 
 /* Elements of a transform, real and imaginary part of which are the last axis. */

@@ -29,6 +29,8 @@ has only these, in these types, is run, calibrated and quantized, and operators 
   holds all inputs'. *fixed*: that of its results. *activate*: it is folded into what feeds it. Operators without a word stay
   in float. Behind it, the operator that is its form in files beside DequantizeLinear and QuantizeLinear. The rules
   are those of all targets, which differ in the integers (`qonnx passes`).
+- **Random numbers** (RandomNormal and its like, Bernoulli, Multinomial, Dropout in training) are the same in every run, for
+  every sample and in generated C: those of the attribute `seed`, or else of the name of the node's output.
 - **C**: whether [generated C](compile.md) has it: *end* where the size of an output is data, which is possible at the end of a
   model; *alike* where it has subgraphs, whose turns must be alike.
 """
