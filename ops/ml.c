@@ -1,5 +1,6 @@
 /* ops/ml.c - what the operators of ai.onnx.ml share. */
 #include "ops/ml.h"
+#include "kernels/gather.h"
 #include <string.h>
 
 bool ml_tensor(Ctx *cx, const Node *n, const char *name, Numbers *list)
@@ -134,17 +135,29 @@ bool ml_classes(Ctx *cx, Node *n, const Labels *labels, int64_t scores)
            ml_out(cx, n, 1, QONNX_FLOAT, scores);
 }
 
-bool ml_takes_labels(Why *why, const Node *n)
-{
-    char *const *strings;
-    return !node_strings(n, "classlabels_strings", &strings) ||
-           why_not(why, "labels are strings, which cannot be run yet");
-}
-
 Buf *ml_label_out(Lower *l, Node *n)
 {
-    return out_used(n, 0) ? lower_out(l, n->out[0], PLAIN)
-                          : lower_temp(l, (size_t)ml_rows(n) * sizeof(int64_t));
+    if (out_used(n, 0) && n->out[0]->dtype == QONNX_INT64) return lower_out(l, n->out[0], PLAIN);
+    return lower_temp(l, (size_t)ml_rows(n) * sizeof(int64_t));
+}
+
+void ml_name_labels(Lower *l, Node *n, const Labels *labels, Buf *numbers)
+{
+    if (!labels->strings || !out_used(n, 0)) return;
+    size_t count = (size_t)labels->count;
+    qonnx_string *texts = lower_array(l, count, sizeof *texts);
+    const qonnx_string **table = lower_array(l, count, sizeof *table);
+    for (size_t i = 0; i < count; i++) {
+        texts[i] = (qonnx_string){strlen(labels->strings[i]), labels->strings[i]};
+        table[i] = &texts[i];
+    }
+    index_p p = {.k = 1, .inner = 1, .size = sizeof *table, .wide = 1};
+    for (int i = 0; i < QONNX_MAX_RANK; i++) (&p.d0)[i] = (&p.n0)[i] = 1;
+    p.d7 = (int32_t)ml_rows(n);
+    p.i7 = p.s0 = 1;
+    p.n0 = (int32_t)count;
+    Buf *in[2] = {lower_const(l, table, count * sizeof *table), numbers};
+    lower_call(l, n, "gather", &p, in, 2, lower_out(l, n->out[0], PLAIN));
 }
 
 Buf *ml_score_out(Lower *l, Node *n, int64_t count)
@@ -168,5 +181,8 @@ void ml_lower_labels(Lower *l, Node *n, const Labels *labels, labels_p *p, Buf *
     for (size_t i = 0; i < count; i++) ids[i] = labels->ints ? labels->ints[i] : (int64_t)i;
     Buf *in[3] = {scores, has, lower_const(l, ids, count * sizeof *ids)};
     p->rows = (int32_t)ml_rows(n);
-    if (out_used(n, 0)) lower_call(l, n, "labels", p, in, 3, lower_out(l, n->out[0], PLAIN));
+    if (!out_used(n, 0)) return;
+    Buf *numbers = ml_label_out(l, n);
+    lower_call(l, n, "labels", p, in, 3, numbers);
+    ml_name_labels(l, n, labels, numbers);
 }

@@ -55,12 +55,13 @@ typedef struct Labels {
 
 /* From the attributes classlabels_strings and `ints`. */
 bool ml_labels(Ctx *cx, const Node *n, const char *ints, Labels *labels);
-/* Whether the labels are integers, as far as this library runs them. */
-bool ml_takes_labels(Why *why, const Node *n);
 /* Output 0, the labels, and output 1, scores: [rows][scores]. */
 bool ml_classes(Ctx *cx, Node *n, const Labels *labels, int64_t scores);
-/* Memory for the labels, and for rows of `count` scores, whether somebody reads them or not. */
+/* Memory for the labels, of strings their numbers, and for rows of `count` scores, whether somebody
+ * reads them or not. */
 Buf *ml_label_out(Lower *l, Node *n);
+/* Emits what makes the strings of their numbers, where labels are strings and read. */
+void ml_name_labels(Lower *l, Node *n, const Labels *labels, Buf *numbers);
 Buf *ml_score_out(Lower *l, Node *n, int64_t count);
 /* Emits the scores of sums, output i, if somebody reads it; the rows are filled in. */
 void ml_scores(Lower *l, Node *n, int i, scores_p *p, Buf *sums);

@@ -109,7 +109,7 @@ static bool classifier_takes(Why *why, const Node *n)
     const char *last = qonnx_node_string(n, "post_transform", "NONE");
     if (qonnx_node_floats(n, "intercepts", &bias) == 1 && !strcmp(last, "PROBIT"))
         return why_not(why, "post_transform PROBIT of one score for two labels");
-    return ml_takes(why, n) && ml_takes_labels(why, n);
+    return ml_takes(why, n);
 }
 
 /* A product for each coefficient and row. */
@@ -123,6 +123,6 @@ const Op ops_ml_linear[] = {
     {"LinearRegressor", 1, 1, regressor_shape, RULE_FLOAT, NULL, regressor_lower, linear_macs,
      .takes = ml_takes, .domain = "ai.onnx.ml"},
     {"LinearClassifier", 1, 1, classifier_shape, RULE_FLOAT, NULL, classifier_lower, linear_macs,
-     .takes = classifier_takes, .domain = "ai.onnx.ml"},
+     .takes = classifier_takes, .strings = true, .domain = "ai.onnx.ml"},
     {0},
 };

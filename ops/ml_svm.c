@@ -236,7 +236,7 @@ static bool classifier_takes(Why *why, const Node *n)
     if (!strcmp(last, "PROBIT") && qonnx_node_ints(n, "vectors_per_class", &ints) == 2 &&
         !qonnx_node_floats(n, "prob_a", &a))
         return why_not(why, "post_transform PROBIT of one score for two labels");
-    return ml_takes(why, n) && ml_takes_labels(why, n);
+    return ml_takes(why, n);
 }
 
 /* A product for each number of a vector; for pairs, one for each vector and class more. */
@@ -260,6 +260,6 @@ const Op ops_ml_svm[] = {
     {"SVMRegressor", 1, 1, regressor_shape, RULE_FLOAT, NULL, regressor_lower, svm_macs,
      .takes = ml_takes, .domain = "ai.onnx.ml"},
     {"SVMClassifier", 1, 1, classifier_shape, RULE_FLOAT, NULL, classifier_lower, svm_macs,
-     .takes = classifier_takes, .work = svm_work, .domain = "ai.onnx.ml"},
+     .takes = classifier_takes, .work = svm_work, .strings = true, .domain = "ai.onnx.ml"},
     {0},
 };

@@ -1,40 +1,14 @@
-/* ops/ml_tables.c - ai.onnx.ml's operators that look elements up: OneHotEncoder, LabelEncoder. */
+/* ops/ml_tables.c - ai.onnx.ml's operators that look elements up: OneHotEncoder, LabelEncoder and
+ * CategoryMapper. Tables of numbers are looked up in programs, those of strings on the host.
+ */
 #include "ir/size.h"
 #include "kernels/lookup.h"
 #include "kernels/one_hot.h"
-#include "ops/ml.h"
+#include "ops/ml_tables.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- tables ---------------------------------------------------------------------------------- */
-
-/* A key of a table, and which value is its. */
-typedef struct Entry {
-    uint64_t key;
-    int64_t at;
-} Entry;
-
-static int compare_entries(const void *a, const void *b)
-{
-    const Entry *x = a, *y = b;
-    int order = (x->key > y->key) - (x->key < y->key);
-    return order ? order : (x->at > y->at) - (x->at < y->at);
-}
-
-/* Sorts the keys, of equal ones the first or the last stays; returns how many there are then. */
-static int64_t entries_sort(Entry *e, int64_t count, bool last)
-{
-    int64_t kept = 0;
-    qsort(e, (size_t)count, sizeof *e, compare_entries);
-    for (int64_t i = 0; i < count; i++) {
-        if (kept && e[kept - 1].key == e[i].key) {
-            if (last) e[kept - 1] = e[i];
-            continue;
-        }
-        e[kept++] = e[i];
-    }
-    return kept;
-}
 
 /* Emits the lookup of `x`, of elements of type t, in a table of entries whose values, and the one
  * of all else behind them, are of `size` bytes. */
@@ -82,7 +56,12 @@ static bool one_hot_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     int64_t count = categories(n);
+    DType t = in_dtype(n, 0);
+    const int64_t *ints;
     if (!count) return qonnx_fail(cx, n, "it has no categories");
+    if (t && (t == QONNX_STRING) == (qonnx_node_ints(n, "cats_int64s", &ints) > 0))
+        return qonnx_fail(cx, n, "input 0 is %s, which its categories are not",
+                          qonnx_dtype_name(t));
     if (!x) return out_shape(cx, n, 0, QONNX_FLOAT, NULL);
     if (!check_rank(cx, n, 0, 0, QONNX_MAX_RANK - 1)) return false;
     Shape y = *x;
@@ -104,7 +83,7 @@ static bool one_hot_lower(Lower *l, Node *n)
     }
     Buf *x = lower_cast(l, n, in_dtype(n, 0), QONNX_INT64, all, lookup_input(l, n));
     Buf *at = lower_temp(l, (size_t)all * sizeof(int64_t));
-    lower_lookup(l, n, QONNX_INT64, x, e, entries_sort(e, count, true), places, count,
+    lower_lookup(l, n, QONNX_INT64, x, e, ml_sort(e, count, true), places, count,
                  sizeof(int64_t), at);
     free(e);
     free(places);
@@ -114,54 +93,24 @@ static bool one_hot_lower(Lower *l, Node *n)
     return true;
 }
 
-static bool one_hot_takes(Why *why, const Node *n)
-{
-    const int64_t *ints;
-    if (!ml_takes(why, n)) return false;
-    return qonnx_node_ints(n, "cats_int64s", &ints) ||
-           why_not(why, "categories are strings, which cannot be run yet");
-}
-
 /* ---- LabelEncoder ---------------------------------------------------------------------------- */
 
-/* A list of elements of one type, in an attribute. */
-typedef struct List {
-    const void *data;
-    int64_t count;
-    DType type; /* QONNX_STRING: of strings, which are not read */
-} List;
-
-/* The one of the attributes LEAD_int64s, LEAD_floats, LEAD_strings and LEAD_tensor that is there;
- * where there is none, an empty list. */
-static List read_list(const Node *n, const char *lead)
+void ml_encoder_lists(const Node *n, DType x, List *keys, List *values)
 {
-    char name[40];
-    const int64_t *ints;
-    const float *floats;
-    char *const *strings;
-    snprintf(name, sizeof name, "%s_int64s", lead);
-    int count = qonnx_node_ints(n, name, &ints);
-    if (count) return (List){ints, count, QONNX_INT64};
-    snprintf(name, sizeof name, "%s_floats", lead);
-    count = qonnx_node_floats(n, name, &floats);
-    if (count) return (List){floats, count, QONNX_FLOAT};
-    snprintf(name, sizeof name, "%s_strings", lead);
-    count = node_strings(n, name, &strings);
-    if (count) return (List){NULL, count, QONNX_STRING};
-    snprintf(name, sizeof name, "%s_tensor", lead);
-    const Tensor *t = qonnx_node_tensor(n, name);
-    return t ? (List){t->data, tensor_count(t), t->dtype} : (List){NULL, 0, QONNX_UNDEFINED};
+    List strings = {.type = QONNX_STRING}, numbers = {.type = QONNX_INT64};
+    const int64_t *ints = NULL;
+    bool pairs = qonnx_node_has(n, "cats_strings"), named = x == QONNX_STRING;
+    strings.count = node_strings(n, pairs ? "cats_strings" : "classes_strings", &strings.strings);
+    numbers.count = pairs ? qonnx_node_ints(n, "cats_int64s", &ints) : strings.count;
+    numbers.data = ints;
+    *keys = !strings.count ? ml_list(n, "keys") : named ? strings : numbers;
+    *values = !strings.count ? ml_list(n, "values") : named ? numbers : strings;
 }
 
 static bool encoder_shape(Ctx *cx, Node *n)
 {
-    List keys = read_list(n, "keys"), values = read_list(n, "values");
-    char *const *classes;
-    if (node_strings(n, "classes_strings", &classes)) { /* operator set 1 */
-        DType t = in_dtype(n, 0);
-        t = t == QONNX_STRING ? QONNX_INT64 : t ? QONNX_STRING : t;
-        return out_shape(cx, n, 0, t, in_shape(n, 0));
-    }
+    List keys, values;
+    ml_encoder_lists(n, in_dtype(n, 0), &keys, &values);
     if (!keys.count) return qonnx_fail(cx, n, "it has no keys");
     if (!ml_count(cx, n, "values", values.count, keys.count, "there are keys")) return false;
     DType has = in_dtype(n, 0);
@@ -174,8 +123,7 @@ static bool encoder_shape(Ctx *cx, Node *n)
     return out_shape(cx, n, 0, values.type, in_shape(n, 0));
 }
 
-/* The value of what is no key, one element of that type. */
-static void put_default(const Node *n, DType t, void *to)
+void ml_put_default(const Node *n, DType t, void *to)
 {
     const Tensor *given = qonnx_node_tensor(n, "default_tensor");
     double v[F_CHUNK] = {(double)qonnx_node_float(n, "default_float", -0.0f)};
@@ -187,20 +135,20 @@ static void put_default(const Node *n, DType t, void *to)
 
 static bool encoder_lower(Lower *l, Node *n)
 {
-    List keys = read_list(n, "keys"), values = read_list(n, "values");
+    List keys = ml_list(n, "keys"), values = ml_list(n, "values");
     int size = dtype_size(values.type);
     size_t count = (size_t)keys.count, bytes;
     if (!size_mul(count + 1, (size_t)size, &bytes)) return qonnx_fail(l->cx, n, "it is too long");
     Entry *e = xmalloc_array(count, sizeof *e);
     char *all = lower_alloc(l, bytes);
     memcpy(all, values.data, bytes - (size_t)size);
-    put_default(n, values.type, all + count * (size_t)size);
+    ml_put_default(n, values.type, all + count * (size_t)size);
     for (size_t i = 0; i < count; i++) {
         uint64_t key[F_CHUNK];
         order_keys(key, (int32_t)keys.type, keys.data, (ptrdiff_t)i, 1, 1);
         e[i] = (Entry){key[0], (int64_t)i};
     }
-    int64_t kept = entries_sort(e, keys.count, false);
+    int64_t kept = ml_sort(e, keys.count, false);
     /* NaN is a key since operator set 4 */
     while (kept && e[kept - 1].key == UINT64_MAX && ml_opset(n) < 4 && keys.type == QONNX_FLOAT)
         kept--;
@@ -212,16 +160,33 @@ static bool encoder_lower(Lower *l, Node *n)
 
 static bool encoder_takes(Why *why, const Node *n)
 {
-    List keys = read_list(n, "keys"), values = read_list(n, "values");
-    if (!has_type(NUMBERS | BOOL, keys.type) || !has_type(NUMBERS | BOOL, values.type))
-        return why_not(why, "keys or values are no numbers, which cannot be run yet");
-    return true;
+    List keys, values;
+    ml_encoder_lists(n, in_dtype(n, 0), &keys, &values);
+    return (has_type(NUMBERS | BOOL, keys.type) && has_type(NUMBERS | BOOL, values.type)) ||
+           why_not(why, "keys or values are neither numbers nor strings");
+}
+
+/* ---- CategoryMapper -------------------------------------------------------------------------- */
+
+static bool mapper_shape(Ctx *cx, Node *n)
+{
+    List keys, values;
+    DType t = in_dtype(n, 0);
+    ml_encoder_lists(n, in_dtype(n, 0), &keys, &values);
+    if (!keys.count) return qonnx_fail(cx, n, "it has no categories");
+    if (!ml_count(cx, n, "cats_int64s and cats_strings", values.count, keys.count, "each other"))
+        return false;
+    if (t && t != QONNX_STRING && t != QONNX_INT64)
+        return qonnx_fail(cx, n, "input 0 is %s, want string or int64", qonnx_dtype_name(t));
+    return out_shape(cx, n, 0, t ? values.type : t, in_shape(n, 0));
 }
 
 const Op ops_ml_tables[] = {
-    {"OneHotEncoder", 1, 1, one_hot_shape, RULE_FLOAT, NULL, one_hot_lower, .takes = one_hot_takes,
-     .work = lookup_work, .domain = "ai.onnx.ml"},
+    {"OneHotEncoder", 1, 1, one_hot_shape, RULE_FLOAT, NULL, one_hot_lower, .takes = ml_takes,
+     .work = lookup_work, .host = ml_one_hot_host, .domain = "ai.onnx.ml"},
     {"LabelEncoder", 1, 1, encoder_shape, RULE_FLOAT, NULL, encoder_lower, .takes = encoder_takes,
-     .work = lookup_work, .domain = "ai.onnx.ml"},
+     .work = lookup_work, .host = ml_encoder_host, .domain = "ai.onnx.ml"},
+    {"CategoryMapper", 1, 1, mapper_shape, RULE_FLOAT, .host = ml_encoder_host,
+     .domain = "ai.onnx.ml"},
     {0},
 };

@@ -63,6 +63,8 @@ static bool ask_classifier(Ctx *cx, const Node *n, Labels *labels, Ask *a)
     if (!ml_labels(cx, n, "classlabels_int64s", labels)) return false;
     *a = (Ask){.targets = labels->count, .parts = TREES_SUM, .classes = true};
     if (!labels->count) return qonnx_fail(cx, n, "it has no labels");
+    if (labels->strings && labels->count == 1)
+        return qonnx_fail(cx, n, "it has one label, which is a string: runtimes want two");
     if (!ml_transform(cx, n, &a->last) || !ml_numbers(cx, n, "base_values", &a->bases))
         return false;
     return (a->targets == 2 && a->bases.count == 1) || check_bases(cx, n, a);
@@ -193,6 +195,7 @@ static bool lower_pair(Lower *l, Node *n, const Ask *a, const Labels *labels, Bu
     Buf *in[4] = {sums, has, bases_const(l, &a->bases), lower_const(l, four, 4 * sizeof *four)};
     Buf *out[2] = {ml_score_out(l, n, a->targets), ml_label_out(l, n)};
     lower_call_n(l, n, "tree_pair", &p, in, 4, out, 2);
+    ml_name_labels(l, n, labels, out[1]);
     return true;
 }
 
@@ -214,11 +217,6 @@ static bool classifier_lower(Lower *l, Node *n)
     return true;
 }
 
-static bool classifier_takes(Why *why, const Node *n)
-{
-    return ml_takes(why, n) && ml_takes_labels(why, n);
-}
-
 /* float16 is float before it runs, but for what is written. */
 static bool ensemble_takes(Why *why, const Node *n)
 {
@@ -229,7 +227,7 @@ const Op ops_ml_trees[] = {
     {"TreeEnsembleRegressor", 1, 1, regressor_shape, RULE_FLOAT, NULL, regressor_lower,
      .takes = ml_takes, .work = trees_work, .domain = "ai.onnx.ml"},
     {"TreeEnsembleClassifier", 1, 1, classifier_shape, RULE_FLOAT, NULL, classifier_lower,
-     .takes = classifier_takes, .work = trees_work, .domain = "ai.onnx.ml"},
+     .takes = ml_takes, .work = trees_work, .strings = true, .domain = "ai.onnx.ml"},
     {"TreeEnsemble", 1, 1, regressor_shape, RULE_FLOAT, NULL, regressor_lower,
      .takes = ensemble_takes, .work = trees_work, .domain = "ai.onnx.ml"},
     {0},

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import run_command
-from many_forms import agrees, build, compiles, form, runtime
+from many_forms import agrees, build, compiles, form, runtime, saved
 from onnx import helper, numpy_helper
 
 TOOL = Path(__file__).parent.parent / "tools" / "export_models.py"
@@ -239,6 +239,49 @@ def test_label_encoders(tmp_path, qonnx):
              ml("LabelEncoder", "float64", keys_tensor=tensor([0.5, -0.1, np.nan]), values_tensor=tensor([1.0, 2.0, 3.0]),
                 default_tensor=tensor([0.5]))]
     check(forms, x, tmp_path, qonnx, version=4)
+
+
+NAMES = ["cat", "dog", "Löwe", ""]
+WORDS = np.array([["cat", "dog", ""], ["Löwe", "mouse", "cat"], ["a\nb", "dog ", "dog"]], object)
+
+
+def checks(m, tmp_path):
+    """ONNX Runtime's outputs are the command's, strings too."""
+    folder = saved(m, tmp_path)[1]
+    for i, array in enumerate(runtime(m)):
+        (folder / f"output_{i}.pb").write_bytes(numpy_helper.from_array(array).SerializeToString())
+    done = run_command("run", tmp_path / "m.onnx", "--data", folder, "--check")
+    assert done.rc == 0, done.stdout + done.stderr
+
+
+def test_labels_that_are_strings(tmp_path, qonnx):
+    rng = np.random.default_rng(6)
+    x = {"x": np.nan_to_num(rows(count=9, features=6)), "x5": rows(count=9)}
+    forms = [ml("LinearClassifier", "x", outputs=2, coefficients=numbers(n, 6), intercepts=numbers(n), classlabels_strings=NAMES[:max(2, n)])
+             for n in (1, 2, 4)]
+    forms += [ml("SVMClassifier", "x", outputs=2, **{k: v for k, v in machine(c, 4, KERNELS[4], classlabels_strings=NAMES[:c]).items()
+                                                     if k != "classlabels_ints"}) for c in (2, 4)]
+    forms += [ml("TreeEnsembleClassifier", "x5", outputs=2, classlabels_strings=NAMES[:c], **forest(rng, targets=k, what="class"))
+              for c, k in ((2, 1), (2, 2), (4, 4))]
+    checks(build(forms, x, ml=3), tmp_path)
+
+
+def test_tables_of_strings(tmp_path, qonnx):
+    x = {"words": WORDS, "int64": rows(dtype=np.int64), "float32": np.nan_to_num(rows())}
+    strings, twice = {"keys_strings": NAMES}, {"keys_strings": ["dog", "cat", "dog"]}
+    forms = [ml("LabelEncoder", "words", values_int64s=[4, 3, 2, 1], default_int64=9, **strings),
+             ml("LabelEncoder", "words", values_floats=[0.5, 1.5, 2.5, 3.5], **strings),
+             ml("LabelEncoder", "words", values_strings=["x", "y", "", "z"], default_string="none", **strings),
+             ml("LabelEncoder", "words", values_int64s=[1, 2, 3], **twice),
+             ml("LabelEncoder", "int64", keys_int64s=[-1, 0, 3], values_strings=["below", "none", "three"]),
+             ml("LabelEncoder", "float32", keys_floats=[0.0, 0.5], values_strings=["0", "half"], default_string="?"),
+             ml("OneHotEncoder", "words", cats_strings=["dog", "cat", "", "dog"]),
+             ml("CategoryMapper", "words", cats_strings=NAMES, cats_int64s=[7, 8, 9, 10], default_int64=-3),
+             ml("CategoryMapper", "int64", cats_strings=NAMES, cats_int64s=[0, 1, 2, -2], default_string="other"),
+             ml("ArrayFeatureExtractor", "words", np.array([2, 0], np.int64))]
+    checks(build(forms, x, ml=2), tmp_path)
+    forms = [ml("LabelEncoder", "words", classes_strings=NAMES), ml("LabelEncoder", "int64", classes_strings=NAMES, default_string="?")]
+    checks(build(forms, x, ml=1), tmp_path)
 
 
 def test_zipmap(tmp_path, qonnx):

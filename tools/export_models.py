@@ -53,6 +53,12 @@ def estimators():
         yield f"normalized_{name}", piped(preprocessing.Normalizer("l1"), ensemble.RandomForestClassifier(**few)), data
     yield "voting", ensemble.VotingClassifier([("a", linear_model.LogisticRegression()), ("b", tree.DecisionTreeClassifier())], voting="soft", flatten_transform=False), "iris"
     yield "stacking", ensemble.StackingClassifier([("a", tree.DecisionTreeClassifier(max_depth=3))], linear_model.LogisticRegression()), "iris"
+    for name, estimator in (("tree", tree.DecisionTreeClassifier()), ("forest", ensemble.RandomForestClassifier(**few)),
+                            ("logistic", linear_model.LogisticRegression(max_iter=500)), ("svc", svm.SVC()), ("bayes", naive_bayes.GaussianNB()),
+                            ("neighbors", neighbors.KNeighborsClassifier()), ("boosting", ensemble.GradientBoostingClassifier(n_estimators=5))):
+        yield f"named_{name}", estimator, "named"
+    yield "words_one_hot", piped(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression()), "words"
+    yield "words_ordinal", piped(preprocessing.OrdinalEncoder(), tree.DecisionTreeClassifier()), "words"
     yield "one_hot", piped(preprocessing.OneHotEncoder(handle_unknown="ignore"), linear_model.LogisticRegression()), "whole"
     yield "binned", piped(preprocessing.KBinsDiscretizer(4, encode="onehot-dense"), linear_model.LogisticRegression()), "iris"
     yield "isolation", ensemble.IsolationForest(n_estimators=10, random_state=0), "iris"
@@ -83,12 +89,19 @@ def boosters():
 
 
 def data_of(name):
-    """Rows and targets of one of scikit-learn's sets; `_holes`: with numbers that are missing; `whole`: whole numbers."""
+    """Rows and targets of one of scikit-learn's sets; `_holes`: with numbers that are missing; `whole`: whole numbers; `named`: targets
+    are strings; `words`: all is."""
     from sklearn import datasets
     if name == "whole":
         rng = np.random.default_rng(0)
         x = rng.integers(0, 5, (200, 3))
         return x.astype(np.int64), (x.sum(1) > 6).astype(int)
+    if name == "words":
+        x = np.array(["red", "green", "blue", "", "Größe"], object)[np.random.default_rng(0).integers(0, 5, (200, 3))]
+        return x, np.where(x[:, 0] == "red", "yes", np.where(x[:, 1] == "blue", "no", "perhaps")).astype(object)
+    if name == "named":
+        x, y = data_of("iris")
+        return x, np.array(["setosa", "versicolor", "virginica"], object)[y]
     base = {"cancer": datasets.load_breast_cancer, "iris": datasets.load_iris, "digits": datasets.load_digits, "diabetes": datasets.load_diabetes}
     x, y = base[name.removesuffix("_holes")](return_X_y=True)
     x = x.astype(np.float32)

@@ -67,6 +67,7 @@ CLASSES = {k.replace("target_", "class_"): v for k, v in TREE.items() if k != "n
 for what, message, changes in [
     ("no labels", "it has no labels", {}),
     ("class outside", "class_ids has 1, want 0 to 0", {"classlabels_int64s": [1]}),
+    ("one name", "it has one label, which is a string", {"classlabels_strings": ["a"]}),
     ("labels twice", "classlabels_strings and classlabels_int64s are both given", {"classlabels_int64s": [1, 2], "classlabels_strings": ["a"]}),
     ("base values", "base_values has 2 elements, want 3", {"classlabels_int64s": [1, 2, 3], "base_values": [1.0, 2.0]}),
 ]:
@@ -140,6 +141,11 @@ for op, what, message, attributes in [
     ("FeatureVectorizer", "size below", "inputdimensions has -3", {"inputdimensions": [-3]}),
     ("FeatureVectorizer", "size of no end", r"inputdimensions has \d+", {"inputdimensions": [1 << 62]}),
     ("OneHotEncoder", "categories", "it has no categories", {}),
+    ("OneHotEncoder", "categories of another type", "input 0 is float, which its categories are not", {"cats_strings": ["a"]}),
+    ("CategoryMapper", "categories", "it has no categories", {}),
+    ("CategoryMapper", "lists", "cats_int64s and cats_strings has 2 elements, want 1", {"cats_strings": ["a", "b"], "cats_int64s": [1]}),
+    ("CategoryMapper", "type", "input 0 is float, want string or int64", {"cats_strings": ["a"], "cats_int64s": [1]}),
+    ("LabelEncoder", "names of classes", "keys are int64, but input 0 is float", {"classes_strings": ["a"]}),
     ("LabelEncoder", "keys", "it has no keys", {"values_floats": [1.0]}),
     ("LabelEncoder", "values", "values has 1 elements, want 2", {"keys_floats": [1.0, 2.0], "values_floats": [1.0]}),
     ("LabelEncoder", "keys of another type", "keys are int64, but input 0 is float", {"keys_int64s": [1], "values_floats": [1.0]}),
