@@ -136,7 +136,8 @@ static DType bitcast_to(const Node *n) { return (DType)qonnx_node_int(n, "to", 0
 static bool bitcast_shape(Ctx *cx, Node *n)
 {
     int from = qonnx_dtype_bits(in_dtype(n, 0)), to = qonnx_dtype_bits(bitcast_to(n));
-    if (!to) return qonnx_fail(cx, n, "attribute to is no known type of numbers");
+    if (!to || bitcast_to(n) == QONNX_STRING)
+        return qonnx_fail(cx, n, "attribute to is no known type of numbers");
     if (from && from != to)
         return qonnx_fail(cx, n, "%s has %d bits, %s has %d", qonnx_dtype_name(in_dtype(n, 0)),
                           from, qonnx_dtype_name(bitcast_to(n)), to);
