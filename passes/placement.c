@@ -361,6 +361,12 @@ static bool is_decoding(const Site *s)
     return constant;
 }
 
+/* Whether a node is the Cast behind which a value leaves the model, as one of half the bits. */
+static bool is_cast_of_output(const qonnx_node *n)
+{
+    return qonnx_node_is(n, "Cast") && qonnx_value_is_output(qonnx_node_output(n, 0));
+}
+
 bool placement_gives_floats(const Placement *p, const Site *s)
 {
     const qonnx_value *y = qonnx_node_output(s->node, 0);
@@ -368,7 +374,7 @@ bool placement_gives_floats(const Placement *p, const Site *s)
     for (int i = 0; i < qonnx_value_uses(y); i++) {
         int input;
         const qonnx_node *n = qonnx_value_use(y, i, &input);
-        if (placement_reader(p, n, input)) return false;
+        if (placement_reader(p, n, input) || is_cast_of_output(n)) return false;
     }
     return qonnx_value_uses(y) > 0;
 }
