@@ -3,7 +3,7 @@
  */
 #include "ir/size.h"
 #include "kernels/f_lpnorm.h"
-#include "kernels/features.h"
+#include "kernels/tabular.h"
 #include "ops/ml.h"
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* tests/test_kernels_ml.c - the kernels of ai.onnx.ml's operators against plain loops, on every
  * instruction set.
  */
-#include "kernels/features.h"
+#include "kernels/tabular.h"
 #include "kernels/lookup.h"
 #include "kernels/scores.h"
 #include "kernels/svm.h"

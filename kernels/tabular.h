@@ -1,8 +1,8 @@
-/* kernels/features.h - rows of features prepared for a model: ONNX's Scaler, Imputer and Normalizer
+/* kernels/tabular.h - rows of features prepared for a model: ONNX's Scaler, Imputer and Normalizer
  * of ai.onnx.ml.
  */
-#ifndef KERNELS_FEATURES_H
-#define KERNELS_FEATURES_H
+#ifndef KERNELS_TABULAR_H
+#define KERNELS_TABULAR_H
 
 #include <float.h>
 #include "elements.h"
