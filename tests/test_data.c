@@ -853,7 +853,7 @@ static void test_pb(void **state)
     put_file("v.pb", "<html>", 6);
     must_fail(one, "v.pb", "v.pb: ");
     put_file("v.pb", "\x08\x01\x10\x08\x32\x01s", 7);
-    must_fail(one, "v.pb", "v.pb: holds strings");
+    must_fail(one, "v.pb", "v.pb: has elements of type string");
     qonnx_graph_free(g);
     qonnx_graph_free(one);
 }

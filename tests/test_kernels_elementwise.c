@@ -290,7 +290,7 @@ static uint64_t whole_want(int32_t op, __int128 a, __int128 b)
     case F_OR: return (uint64_t)a | (uint64_t)b;
     case F_XOR: return (uint64_t)a ^ (uint64_t)b;
     case F_SHIFT_LEFT: return b >= 0 && b < 64 ? (uint64_t)a << b : 0;
-    case F_SHIFT_RIGHT: return b >= 0 && b < 64 ? (uint64_t)a >> b : 0;
+    case F_SHIFT_RIGHT: return (uint64_t)(a >> (b >= 0 && b < 64 ? b : 127));
     case F_EQUAL: return a == b;
     case F_NOT_EQUAL: return a != b;
     case F_LESS: return a < b;

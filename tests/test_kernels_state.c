@@ -46,12 +46,12 @@ static void test_rotary(void **state)
             const int64_t id = ids[row] + 1, at = id < 0 ? 0 : id >= places ? places - 1 : id;
             const int32_t pair = i % 2 ? k / 2 : k % half, second = i % 2 ? k % 2 : k >= half;
             const float *from = x + e - k;
+            want[e] = (double)x[e];
+            if (k >= 2 * half) continue;
             const double a = (double)from[i % 2 ? 2 * pair : pair];
             const double b = (double)from[i % 2 ? 2 * pair + 1 : pair + half];
             const double cosine = (double)c[at * half + pair], sine = (double)s[at * half + pair];
-            want[e] = k >= 2 * half ? (double)x[e]
-                      : second      ? sine * a + cosine * b
-                                    : cosine * a - sine * b;
+            want[e] = second ? sine * a + cosine * b : cosine * a - sine * b;
         }
         const size_t bytes = count * sizeof *x;
         float *y = run_many("f_rotary", &p, (const void *[]){x, c, s, ids}, &bytes, 1);
