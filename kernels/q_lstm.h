@@ -51,7 +51,7 @@ KERNEL void q_lstm_product(const recurrent_job *restrict job, const int32_t *len
 {
     const f_recurrent_p *p = job->p;
     const q_matmul_p m = q_lstm_matmul(p);
-    const quantize_p q = {1, 1, p->batch * p->hidden, K_UINT8};
+    const quantize_p q = {1, 1, p->batch * p->hidden, K_UINT8, 0, 0, 0};
     const q_to_float_p f = {1, p->batch, m.n, p->scale, 0, 1.0f};
     float scale;
     uint8_t zero;

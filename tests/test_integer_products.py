@@ -185,6 +185,9 @@ def test_groups(tmp_path, qonnx, op, a, b):
         if g.dtype == np.float32:
             near = 3e-7 if a == np.uint8 else 2e-6  # int8 from outside: it computes in float
             np.testing.assert_allclose(g, w, rtol=near, atol=near * np.abs(w).max(), err_msg=name)
+        elif a == np.int8:  # nor are ties the same then
+            apart = np.abs(g.astype(int) - w)
+            assert apart.max() <= 1 and apart.sum() <= max(1, apart.size // 1000), name
         else:
             np.testing.assert_array_equal(g, w, name)
     got = run(m, tmp_path, "--engine", "portable")

@@ -101,8 +101,9 @@ def samples(made, folder):
     for i, value in enumerate(made.graph.input):
         kind = value.type.tensor_type
         shape = [d.dim_value or 1 for d in kind.shape.dim]
-        x = np.random.default_rng(1).integers(0, 2, shape)
-        t = helper.make_tensor("t", kind.elem_type, shape, x.ravel())
+        x = np.random.default_rng(1).integers(0, 2, shape).ravel()
+        x = [b"text"] * x.size if kind.elem_type == TensorProto.STRING else x
+        t = helper.make_tensor("t", kind.elem_type, shape, x)
         (folder / "data" / f"input_{i}.pb").write_bytes(t.SerializeToString())
     return folder / "data"
 

@@ -67,7 +67,7 @@ for name, make, message in [
     ("program", lambda p: shutil.copy(COMMAND, p), "cannot be loaded"),
     ("library that is none", lambda p: compile_source(p, "int x;"), "does not export qonnx_plugin_query"),
     ("symbol that is nowhere", lambda p: make_plugin(p, run=UNRESOLVED), "undefined symbol: nowhere"),
-    ("that declines", lambda p: make_plugin(p, query="return NULL;"), "does not serve ABI 2"),
+    ("that declines", lambda p: make_plugin(p, query="return NULL;"), "does not serve ABI 3"),
     ("for a newer ABI", wrong_abi, "built for ABI 99, qonnx"),
     ("for an older ABI", lambda p: make_plugin(p, plugin=".abi = 0"), "built for ABI 0, qonnx"),
     ("without a name", lambda p: make_plugin(p, plugin=".name = NULL"), "no name or no version"),
