@@ -91,10 +91,11 @@ static bool fold_graph(qonnx_ctx *cx, qonnx_graph *g, bool *folded, bool *again)
     qonnx_node *next;
     for (qonnx_node *n = qonnx_graph_first(g); n; n = next) {
         next = qonnx_node_next(n);
-        bool computed = !is_constant(n); /* others may come into its place */
+        /* Others may come into its place. */
+        bool replaced = qonnx_node_subgraphs(n) > 0 || !is_constant(n);
         Outcome o = fold_node(cx, n);
         *folded |= o == FOLDED;
-        *again |= o == UNKNOWN_SIZE || (o == FOLDED && computed);
+        *again |= o == UNKNOWN_SIZE || (o == FOLDED && replaced);
         if (o == FAILED) return false;
     }
     return true;
