@@ -262,7 +262,7 @@ static bool find_factor(const Node *n, int i, bool weight, Value *to[3])
     QuantParams p;
     const Shape *s = in_shape(n, i);
     const Node *d = dequantizer(n, n->in[i]);
-    if (!d || !s || s->rank < 2 || !(weight || dequantized(n, n->in[i], &p))) return false;
+    if (!d || (s && s->rank < 2) || !(weight || dequantized(n, n->in[i], &p))) return false;
     for (int k = 0; k < 3; k++) to[k] = qonnx_node_input(d, k);
     return true;
 }
