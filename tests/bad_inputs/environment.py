@@ -15,7 +15,7 @@ from onnx import helper
 from plugin_source import compile_source
 
 MB = 1 << 20
-SLOWER = 6 if SANITIZED else 1  # how many times longer a sample takes
+SLOWER = 20 if SANITIZED else 1  # how many times longer a sample takes
 CALIBRATE = ["calibrate", DIGITS, CALIBRATION, "-o", "OUT"]
 
 
