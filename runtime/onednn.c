@@ -380,6 +380,7 @@ void onednn_weights_free(OnednnWeights *w)
 static dnnl_memory_t laid_out(const Buf *b, const ApiMemory *from, const ApiMemory *to)
 {
     float *copy = buf_is_aligned(b) ? NULL : memcpy(xmalloc(b->bytes), b->data, b->bytes);
+    pages_give_back(b->data, b->bytes); /* or it was in memory beside the others */
     dnnl_memory_t memory = reordered(from, to, copy ? copy : b->data);
     free(copy);
     return memory;
@@ -393,7 +394,6 @@ static dnnl_memory_t weight_find(OnednnWeights *w, const Buf *b, const ApiMemory
     Weight *k = w->first;
     while (k && (k->raw != b->data || !dnnl_memory_desc_equal(k->layout, to))) k = k->next;
     if (!k) {
-        pages_give_back(b->data, b->bytes); /* or both layouts were in memory at once */
         k = xcalloc(1, sizeof *k);
         *k = (Weight){w->first, b->data, NULL, laid_out(b, from, to)};
         check(api_clone(&k->layout, to), "copy a layout");
