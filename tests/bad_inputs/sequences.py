@@ -25,7 +25,7 @@ def written(text, values, opset=18, edit=None, options=()):
 
 
 def sequence_row(name, message, text, *values, **options):
-    row(f"sequences: {name}", message)(written(text, values, **options))
+    row(f"sequences: {name}", message, timeout=60)(written(text, values, **options))
 
 
 def tensor(x):
