@@ -40,6 +40,12 @@ static inline bool tensor_bytes(const int64_t *dims, int rank, qonnx_dtype t, si
     return size_add(n, 7, &n) && (*out = n / 8, true);
 }
 
+/* Bytes of `count` elements, of which there is memory for more already. */
+static inline size_t elements_bytes(int64_t count, qonnx_dtype t)
+{
+    return ((size_t)count * (size_t)qonnx_dtype_bits(t) + 7) / 8;
+}
+
 /* Products and sums that stay at the largest number where they do not fit: for what is only
  * compared with a limit. */
 static inline int64_t size_times(int64_t a, int64_t b)

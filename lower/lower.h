@@ -103,6 +103,10 @@ bool unary_emit(Lower *l, Node *n, f_unary_p p);
 bool is_arithmetic(DType t);
 /* Emits a cast of `count` elements, each of whole bytes; returns where they are. */
 Buf *lower_cast(Lower *l, const Node *n, DType from, DType to, int64_t count, Buf *x);
+/* Takes `count` rows of `inner` elements of that many bytes out of a table of `rows`, by ids that
+ * are int64 (`wide`) or int32. (indexed.c) */
+void lower_rows(Lower *l, const Node *n, Buf *table, int64_t rows, int64_t inner, int size,
+                Buf *ids, bool wide, int64_t count, Buf *y);
 /* A number as one element of that type, a constant; a whole one, where the type is of integers. */
 Buf *lower_number(Lower *l, DType t, double x);
 /* Emits a op b (F_ADD ...) for `count` elements of that type; b may be one number. Returns where

@@ -157,20 +157,9 @@ static Heads turned(Lower *l, Node *n, const Group *z, int i, Heads h, int64_t h
     const Attend *a = &z->a;
     Heads y = heads_in_order(NULL, a->queries, heads, a->size);
     bool given = qonnx_node_input(n, PLACES) != NULL, first = is_first(z);
-    f_rotary_p p = {.batch = (int32_t)a->batch,
-                    .heads = (int32_t)heads,
-                    .rows = (int32_t)a->queries,
-                    .size = (int32_t)a->size,
-                    .turned = (int32_t)turned_of(n),
-                    .interleaved = qonnx_node_int(n, "rotary_interleaved", 0) != 0,
-                    .xb = (int32_t)h.batch,
-                    .xh = (int32_t)h.head,
-                    .xr = (int32_t)h.row,
-                    .xat = (int32_t)h.at,
-                    .yb = (int32_t)y.batch,
-                    .yh = (int32_t)y.head,
-                    .yr = (int32_t)y.row,
-                    .wide = given};
+    f_rotary_p p = rotary_params(a->batch, heads, a->queries, a->size, turned_of(n),
+                                 qonnx_node_int(n, "rotary_interleaved", 0) != 0, h, y);
+    p.wide = given;
     if (first || !given) p.pr = 1;
     if (!first) p.ib = given ? (int32_t)a->queries : 1, p.ir = given;
     if (!first && !given) p.first = (int32_t)(1 - a->queries);

@@ -1,7 +1,6 @@
 /* ops/embed.c - com.microsoft's EmbedLayerNormalization: rows of up to three tables, added up and
  * normalized. */
 #include "kernels/f_norm.h"
-#include "kernels/gather.h"
 #include "kernels/reduce_walk.h"
 #include "ops/attend.h"
 #include <string.h>
@@ -75,15 +74,9 @@ static Grid rows_of(Lower *l, Node *n, int ids, int table)
     const Shape *s = in_shape(n, ids), *t = in_shape(n, table);
     Grid y = {.dims = {1, s->dim[0], s->dim[1], t->dim[1]}};
     int64_t count = s->dim[0] * s->dim[1];
-    index_p p = {.k = 1, .inner = (int32_t)t->dim[1], .size = sizeof(float)};
-    for (int i = 0; i < QONNX_MAX_RANK; i++) (&p.d0)[i] = (&p.n0)[i] = 1;
-    p.d7 = (int32_t)count;
-    p.i7 = 1;
-    p.n0 = (int32_t)t->dim[0];
-    p.s0 = p.inner;
     y.buf = lower_temp(l, (size_t)(count * t->dim[1]) * sizeof(float));
-    lower_call(l, n, "gather", &p,
-               (Buf *[]){lower_in(l, n, table, PLAIN), lower_in(l, n, ids, PLAIN)}, 2, y.buf);
+    lower_rows(l, n, lower_in(l, n, table, PLAIN), t->dim[0], t->dim[1], sizeof(float),
+               lower_in(l, n, ids, PLAIN), false, count, y.buf);
     return y;
 }
 

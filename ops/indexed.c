@@ -67,6 +67,17 @@ static void add_number(index_p *p, int64_t size, int64_t stride)
     (&p->s0)[p->k++] = (int32_t)stride;
 }
 
+void lower_rows(Lower *l, const Node *n, Buf *table, int64_t rows, int64_t inner, int size,
+                Buf *ids, bool wide, int64_t count, Buf *y)
+{
+    index_p p = {.inner = (int32_t)inner, .size = size, .wide = wide};
+    for (int i = 0; i < QONNX_MAX_RANK; i++) (&p.d0)[i] = (&p.n0)[i] = 1;
+    p.d7 = (int32_t)count;
+    p.i7 = 1;
+    add_number(&p, rows, inner);
+    lower_call(l, n, "gather", &p, (Buf *[]){table, ids}, 2, y);
+}
+
 static bool gather_call(Lower *l, Node *n, const index_p *p)
 {
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};

@@ -1,6 +1,5 @@
 /* ops/ml.c - what the operators of ai.onnx.ml share. */
 #include "ops/ml.h"
-#include "kernels/gather.h"
 #include <string.h>
 
 bool ml_tensor(Ctx *cx, const Node *n, const char *name, Numbers *list)
@@ -151,13 +150,8 @@ void ml_name_labels(Lower *l, Node *n, const Labels *labels, Buf *numbers)
         texts[i] = (qonnx_string){strlen(labels->strings[i]), labels->strings[i]};
         table[i] = &texts[i];
     }
-    index_p p = {.k = 1, .inner = 1, .size = sizeof *table, .wide = 1};
-    for (int i = 0; i < QONNX_MAX_RANK; i++) (&p.d0)[i] = (&p.n0)[i] = 1;
-    p.d7 = (int32_t)ml_rows(n);
-    p.i7 = p.s0 = 1;
-    p.n0 = (int32_t)count;
-    Buf *in[2] = {lower_const(l, table, count * sizeof *table), numbers};
-    lower_call(l, n, "gather", &p, in, 2, lower_out(l, n->out[0], PLAIN));
+    lower_rows(l, n, lower_const(l, table, count * sizeof *table), labels->count, 1, sizeof *table,
+               numbers, true, ml_rows(n), lower_out(l, n->out[0], PLAIN));
 }
 
 Buf *ml_score_out(Lower *l, Node *n, int64_t count)

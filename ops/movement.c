@@ -317,12 +317,17 @@ static bool split_lower(Lower *l, Node *n)
 
 /* ---- Shape, Size ----------------------------------------------------------------------------- */
 
+void shape_axes(const Node *n, int rank, int64_t *from, int64_t *count)
+{
+    slice_axis(rank, qonnx_node_int(n, "start", 0), qonnx_node_int(n, "end", rank), 1, from, count);
+}
+
 static bool shape_shape(Ctx *cx, Node *n)
 {
     const Shape *x = in_shape(n, 0);
     if (!x) return out_shape(cx, n, 0, QONNX_INT64, NULL);
-    int64_t from = qonnx_node_int(n, "start", 0), to = qonnx_node_int(n, "end", x->rank), count;
-    slice_axis(x->rank, from, to, 1, &from, &count);
+    int64_t from, count;
+    shape_axes(n, x->rank, &from, &count);
     Shape y = shape_make(1, &count);
     return out_shape(cx, n, 0, QONNX_INT64, &y);
 }

@@ -257,6 +257,8 @@ bool check_axis(Ctx *cx, const Node *n, int64_t axis, int rank, int *out);
 /* The shape of a matrix product, as numpy has it, or as the node's transposing attributes say.
  * (gemm.c) */
 bool matmul_result(Ctx *cx, const Node *n, const Shape *a, const Shape *b, Shape *result);
+/* Which dimensions a Shape node gives, of an input of that rank. (movement.c) */
+void shape_axes(const Node *n, int rank, int64_t *from, int64_t *count);
 /* Whether two sizes, -1 where open, may be the same. */
 bool sizes_agree(int64_t a, int64_t b);
 /* Fail with a message unless input i, where it is there, has a rank of that range, or an axis has

@@ -17,6 +17,24 @@ bool rotary_check(Ctx *cx, const Node *n, int cos, int sin, int64_t turned, int6
     return true;
 }
 
+f_rotary_p rotary_params(int64_t batch, int64_t heads, int64_t rows, int64_t size, int64_t turned,
+                         bool interleaved, Heads x, Heads y)
+{
+    return (f_rotary_p){.batch = (int32_t)batch,
+                        .heads = (int32_t)heads,
+                        .rows = (int32_t)rows,
+                        .size = (int32_t)size,
+                        .turned = (int32_t)turned,
+                        .interleaved = interleaved,
+                        .xb = (int32_t)x.batch,
+                        .xh = (int32_t)x.head,
+                        .xr = (int32_t)x.row,
+                        .xat = (int32_t)x.at,
+                        .yb = (int32_t)y.batch,
+                        .yh = (int32_t)y.head,
+                        .yr = (int32_t)y.row};
+}
+
 bool rotary_places(Ctx *cx, const Node *n, int cos, f_rotary_p *p)
 {
     const Shape *c = in_shape(n, cos);
@@ -138,18 +156,8 @@ static bool rotary_lower(Lower *l, Node *n)
     if (!sizes_of(l->cx, n, &z)) return false;
     Heads h = in_shape(n, 0)->rank == 4 ? heads_in_order(NULL, z.rows, z.heads, z.size)
                                         : heads_of_rows(NULL, z.rows, z.heads, z.size);
-    f_rotary_p p = {.batch = (int32_t)z.batch,
-                    .heads = (int32_t)z.heads,
-                    .rows = (int32_t)z.rows,
-                    .size = (int32_t)z.size,
-                    .turned = (int32_t)z.turned,
-                    .interleaved = qonnx_node_int(n, "interleaved", 0) != 0,
-                    .xb = (int32_t)h.batch,
-                    .xh = (int32_t)h.head,
-                    .xr = (int32_t)h.row,
-                    .yb = (int32_t)h.batch,
-                    .yh = (int32_t)h.head,
-                    .yr = (int32_t)h.row};
+    f_rotary_p p = rotary_params(z.batch, z.heads, z.rows, z.size, z.turned,
+                                 qonnx_node_int(n, "interleaved", 0) != 0, h, h);
     Buf *out = lower_out(l, n->out[0], PLAIN);
     if (!out->bytes) return true;
     if (!ids_params(l->cx, n, &z, &p)) return false;

@@ -237,19 +237,24 @@ static bool choose(Host *h, Case compared, char *const *words, int nwords, bool 
 {
     const Tensor *x = host_in(h, 0);
     int64_t all = tensor_count(x);
-    qonnx_string room[2] = {{0}}, a, b;
+    qonnx_string room = {0, NULL}, a;
+    qonnx_string *rooms = xcalloc((size_t)nwords + 1, sizeof *rooms); /* of the words */
+    qonnx_string *b = xcalloc((size_t)nwords + 1, sizeof *b); /* words in that case, once needed */
     bool ok = true;
     for (int64_t i = 0; i < all && ok; i++) {
         kept[i] = true;
-        ok = in_case(h, compared, qonnx_tensor_string(x, i), &room[0], &a);
+        ok = in_case(h, compared, qonnx_tensor_string(x, i), &room, &a);
         for (int k = 0; k < nwords && ok && kept[i]; k++) {
-            ok = host_spend(h, 16) &&
-                 in_case(h, compared, (qonnx_string){strlen(words[k]), words[k]}, &room[1], &b);
-            kept[i] = !ok || a.bytes != b.bytes || memcmp(a.text, b.text, a.bytes) != 0;
+            qonnx_string word = {strlen(words[k]), words[k]};
+            ok = host_spend(h, 16) && (b[k].text || in_case(h, compared, word, &rooms[k], &b[k]));
+            kept[i] = !ok || a.bytes != b[k].bytes || memcmp(a.text, b[k].text, a.bytes) != 0;
         }
         *count += kept[i];
     }
-    for (int i = 0; i < 2; i++) free((void *)(uintptr_t)room[i].text);
+    for (int k = 0; k < nwords; k++) free((void *)(uintptr_t)rooms[k].text);
+    free((void *)(uintptr_t)room.text);
+    free(rooms);
+    free(b);
     return ok;
 }
 

@@ -1,6 +1,7 @@
 /* passes/insert_qdq.c - puts QuantizeLinear and DequantizeLinear around every operator that can run
  * in integers, as the target profile wants them, with ONNX Runtime's names for what it adds.
  */
+#include "names.h"
 #include "placement.h"
 
 /* Integers, as a DequantizeLinear reads them. */
@@ -78,15 +79,6 @@ static void fold_activations(Insert *in)
 
 /* ---- constants and Q/DQ nodes ---------------------------------------------------------------- */
 
-/* "<base><suffix>", in the graph's memory. */
-static const char *join(const Insert *in, const char *base, const char *suffix)
-{
-    size_t n = strlen(base) + strlen(suffix) + 1;
-    char *text = qonnx_graph_alloc(in->g, n);
-    snprintf(text, n, "%s%s", base, suffix);
-    return text;
-}
-
 /* Scales and zero points: one (a scalar, axis < 0) or one per channel; all zero points alike. */
 typedef struct Params {
     const float *scales;
@@ -99,7 +91,7 @@ static qonnx_value *add_scales(const Insert *in, qonnx_graph *g, const char *bas
 {
     qonnx_tensor t = {
         QONNX_FLOAT, p->axis >= 0, {p->count}, p->scales, (size_t)p->count * sizeof(float)};
-    return qonnx_graph_add_constant(g, join(in, base, "_scale"), &t);
+    return qonnx_graph_add_constant(g, name_join(in->g, base, "_scale"), &t);
 }
 
 static qonnx_value *add_zero_points(const Insert *in, qonnx_graph *g, const char *base,
@@ -109,14 +101,14 @@ static qonnx_value *add_zero_points(const Insert *in, qonnx_graph *g, const char
     char *data = qonnx_graph_alloc(in->g, bytes);
     for (int i = 0; i < p->count; i++) memcpy(data + (size_t)i * size, &p->zero_point, size);
     qonnx_tensor t = {p->dtype, p->axis >= 0, {p->count}, data, bytes};
-    return qonnx_graph_add_constant(g, join(in, base, "_zero_point"), &t);
+    return qonnx_graph_add_constant(g, name_join(in->g, base, "_zero_point"), &t);
 }
 
 /* A DequantizeLinear that gives `out`, in front of `before`; NULL: at the end. */
 static void add_dequantize(const Insert *in, qonnx_graph *g, qonnx_node *before, const Integers *q,
                            qonnx_value *out)
 {
-    const char *name = join(in, q->base, "_DequantizeLinear");
+    const char *name = name_join(in->g, q->base, "_DequantizeLinear");
     qonnx_node *n =
         qonnx_graph_add_node(g, before, "DequantizeLinear", "", name, q->inputs, 3, &out, 1);
     if (q->axis >= 0) qonnx_node_set_int(n, "axis", q->axis);
@@ -126,7 +118,8 @@ static void add_dequantize(const Insert *in, qonnx_graph *g, qonnx_node *before,
 static qonnx_value *dequantize(const Insert *in, qonnx_node *before, const Integers *q)
 {
     qonnx_graph *g = qonnx_node_graph(before);
-    qonnx_value *out = qonnx_graph_add_value(g, join(in, q->base, "_DequantizeLinear_Output"));
+    qonnx_value *out =
+        qonnx_graph_add_value(g, name_join(in->g, q->base, "_DequantizeLinear_Output"));
     add_dequantize(in, g, before, q, out);
     return out;
 }
@@ -136,7 +129,7 @@ static qonnx_value *dequantize(const Insert *in, qonnx_node *before, const Integ
 static Integers add_quantized(const Insert *in, qonnx_graph *g, const char *base,
                               const qonnx_tensor *t, const Params *p)
 {
-    const char *name = join(in, base, "_quantized");
+    const char *name = name_join(in->g, base, "_quantized");
     const char *params = t->dtype == QONNX_INT32 ? name : base;
     return (Integers){{qonnx_graph_add_constant(g, name, t), add_scales(in, g, params, p),
                        add_zero_points(in, g, params, p)},
@@ -298,8 +291,8 @@ static bool is_in_danger(const Insert *in, const qonnx_node *n)
 static qonnx_value *keep_apart(const Insert *in, qonnx_node *before, qonnx_value *v)
 {
     qonnx_graph *g = qonnx_value_graph(v);
-    qonnx_value *copy = qonnx_graph_add_value(g, join(in, qonnx_value_name(v), "_apart"));
-    const char *name = join(in, qonnx_value_name(v), "_KeepApart");
+    qonnx_value *copy = qonnx_graph_add_value(g, name_join(in->g, qonnx_value_name(v), "_apart"));
+    const char *name = name_join(in->g, qonnx_value_name(v), "_KeepApart");
     qonnx_node *n = qonnx_graph_add_node(g, before, "Concat", "", name, &v, 1, &copy, 1);
     qonnx_node_set_int(n, "axis", 0);
     return copy;
@@ -312,9 +305,9 @@ static Integers add_quantize(const Insert *in, qonnx_node *next, const qonnx_val
     const char *name = qonnx_value_name(v);
     qonnx_graph *g = qonnx_value_graph(v);
     qonnx_value *inputs[3] = {from, add_scales(in, g, name, p), add_zero_points(in, g, name, p)};
-    qonnx_value *out = qonnx_graph_add_value(g, join(in, name, "_QuantizeLinear_Output"));
-    qonnx_graph_add_node(g, next, "QuantizeLinear", "", join(in, name, "_QuantizeLinear"), inputs,
-                         3, &out, 1);
+    qonnx_value *out = qonnx_graph_add_value(g, name_join(in->g, name, "_QuantizeLinear_Output"));
+    qonnx_graph_add_node(g, next, "QuantizeLinear", "", name_join(in->g, name, "_QuantizeLinear"),
+                         inputs, 3, &out, 1);
     return (Integers){{out, inputs[1], inputs[2]}, name, -1};
 }
 
@@ -331,10 +324,10 @@ static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, Re
     qonnx_node *next = producer ? qonnx_node_next(producer) : qonnx_graph_first(g);
     qonnx_value *from = v, *to = v;
     if (integer_producer && qonnx_value_is_output(v)) {
-        from = qonnx_graph_add_value(g, join(in, name, "_QuantizeLinear_Input"));
+        from = qonnx_graph_add_value(g, name_join(in->g, name, "_QuantizeLinear_Input"));
         qonnx_node_set_output(producer, output_index(producer, v), from);
     } else {
-        to = qonnx_graph_add_value(g, join(in, name, "_DequantizeLinear_Output"));
+        to = qonnx_graph_add_value(g, name_join(in->g, name, "_DequantizeLinear_Output"));
         for (Reader *r = readers; r < readers + count; r++)
             if (integer_producer || (r->integer && qonnx_node_graph(r->node) == g))
                 qonnx_node_set_input(r->node, r->input, to);
@@ -390,7 +383,7 @@ static void hide_bias(const Insert *in, const Site *s)
         row.rank = 2;
         row.dims[1] = t->dims[0];
         row.dims[0] = 1;
-        const char *name = join(in, qonnx_value_name(v), "_row");
+        const char *name = name_join(in->g, qonnx_value_name(v), "_row");
         qonnx_node_set_input(add, i,
                              qonnx_graph_add_constant(qonnx_node_graph(add), name, &row));
     }

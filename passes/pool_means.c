@@ -2,9 +2,8 @@
  * the GlobalAveragePool that it is, which runs in integers. Where the axes do not stay, a Flatten
  * is behind it.
  */
+#include "names.h"
 #include <qonnx/pass.h>
-#include <stdio.h>
-#include <string.h>
 
 /* Whether the node is the mean over the axes behind batch and channels, of floats. One such axis is
  * more likely that of a LayerNorm, which runtimes know by its means. */
@@ -31,9 +30,7 @@ static void flatten(qonnx_node *n)
 {
     qonnx_graph *g = qonnx_node_graph(n);
     qonnx_value *y = qonnx_node_output(n, 0);
-    size_t room = strlen(qonnx_value_name(y)) + sizeof "_pooled";
-    char *name = qonnx_graph_alloc(g, room);
-    snprintf(name, room, "%s_pooled", qonnx_value_name(y));
+    const char *name = name_join(g, qonnx_value_name(y), "_pooled");
     qonnx_value *pooled = qonnx_graph_add_value(g, name);
     qonnx_node_set_output(n, 0, pooled);
     qonnx_node *f =

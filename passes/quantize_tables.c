@@ -2,9 +2,9 @@
  * become int8 with one scale a column. A DequantizeLinear behind the Gather gives the floats of the
  * rows that were taken, so that whatever reads them stays as it is and the file a quarter.
  */
+#include "names.h"
 #include <qonnx/pass.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Smaller ones are not worth it: anchors and priors, positions, masks. */
@@ -94,14 +94,10 @@ static double round_table(const Table *t)
     return sum == 0 ? INFINITY : -10 * log10(sum / (double)t->rows);
 }
 
-/* "<name of the value><suffix>", in the graph's memory. */
+/* "<name of the value><suffix>", in its graph's memory. */
 static const char *name_of(const qonnx_value *v, const char *suffix)
 {
-    const char *base = qonnx_value_name(v);
-    size_t room = strlen(base) + strlen(suffix) + 1;
-    char *name = qonnx_graph_alloc(qonnx_value_graph(v), room);
-    snprintf(name, room, "%s%s", base, suffix);
-    return name;
+    return name_join(qonnx_value_graph(v), qonnx_value_name(v), suffix);
 }
 
 /* Lets a Gather take rows of the integers, and puts a DequantizeLinear behind it. */

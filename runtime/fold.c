@@ -128,30 +128,24 @@ static const Tensor *fold_constant(const Node *n)
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
-/* The dimensions that a Shape node gives: [start, end) of its input's rank. */
-static bool shape_range(const Node *shape, int64_t *start, int64_t *end)
+/* The dimensions that a Shape node gives, some of which may be open; NULL: not known. */
+static const int64_t *shape_dims(const Node *shape, int64_t *count)
 {
-    int64_t rank = shape->nin && shape->in[0] ? shape->in[0]->shape.rank : -1;
-    if (rank < 0 || shape->in[0]->late) return false;
-    *start = qonnx_node_int(shape, "start", 0);
-    *end = qonnx_node_int(shape, "end", rank);
-    if (*start < 0) *start += rank;
-    if (*end < 0) *end += rank;
-    *start = *start < 0 ? 0 : *start > rank ? rank : *start;
-    if (*end > rank) *end = rank;
-    if (*end < *start) *end = *start;
-    return true;
+    int64_t start;
+    const Value *x = shape->nin ? shape->in[0] : NULL;
+    if (!x || x->shape.rank < 0 || x->late) return NULL;
+    shape_axes(shape, x->shape.rank, &start, count);
+    return x->shape.dim + start;
 }
 
 /* Shape of a value whose dimensions are all known. */
 static const Tensor *fold_shape(const Node *n)
 {
-    int64_t start, end;
-    if (!shape_range(n, &start, &end)) return NULL;
-    const int64_t *dims = n->in[0]->shape.dim;
-    for (int64_t i = start; i < end; i++)
+    int64_t count;
+    const int64_t *dims = shape_dims(n, &count);
+    for (int64_t i = 0; dims && i < count; i++)
         if (dims[i] < 0) return NULL;
-    return result_copy(n, QONNX_INT64, 1, end - start, dims + start);
+    return dims ? result_copy(n, QONNX_INT64, 1, count, dims) : NULL;
 }
 
 static const Tensor *fold_size(const Node *n)
@@ -169,15 +163,16 @@ static const Tensor *fold_dimension(const Node *n)
 {
     const Node *shape = n->nin == 2 && n->in[0] ? n->in[0]->def : NULL;
     const Tensor *which = n->nin == 2 && n->in[1] ? n->in[1]->data : NULL;
-    int64_t start, end, dims[QONNX_MAX_RANK];
-    if (!shape || !qonnx_node_is(shape, "Shape") || !shape_range(shape, &start, &end)) return NULL;
-    if (!which || which->rank > 1 || tensor_count(which) > QONNX_MAX_RANK) return NULL;
+    int64_t all, dims[QONNX_MAX_RANK];
+    if (!shape || !qonnx_node_is(shape, "Shape")) return NULL;
+    const int64_t *from = shape_dims(shape, &all);
+    if (!from || !which || which->rank > 1 || tensor_count(which) > QONNX_MAX_RANK) return NULL;
     int64_t count = tensor_count(which);
     for (int64_t i = 0; i < count; i++) {
         double index = qonnx_tensor_get(which, i);
-        if (index < 0) index += (double)(end - start);
-        if (!(index >= 0 && index < (double)(end - start))) return NULL;
-        dims[i] = shape->in[0]->shape.dim[start + (int64_t)index];
+        if (index < 0) index += (double)all;
+        if (!(index >= 0 && index < (double)all)) return NULL;
+        dims[i] = from[(int64_t)index];
         if (dims[i] < 0) return NULL;
     }
     return result_copy(n, QONNX_INT64, which->rank, count, dims);

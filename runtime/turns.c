@@ -1,6 +1,7 @@
 /* runtime/turns.c - see turns.h. */
 #include "runtime/turns.h"
 #include "ir/bundle.h"
+#include "ir/size.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,12 +50,6 @@ static void drop_tensor(const Turns *s, Tensor *t)
 {
     drop(s, (void *)(uintptr_t)t->data, t->bytes);
     t->data = NULL;
-}
-
-/* Bytes of so many elements of the tensor's type, of which there is memory for more. */
-static size_t packed_bytes(const Tensor *t, int64_t count)
-{
-    return ((size_t)count * (size_t)qonnx_dtype_bits(t->dtype) + 7) / 8;
 }
 
 /* Memory for a tensor of the shape that it has; NULL on failure. */
@@ -152,7 +147,7 @@ static bool begin(Turns *s)
         for (int k = 0; k < whole->rank; k++)
             if (k != axis) slice->dims[slice->rank++] = whole->dims[k];
         if (whole->dims[axis]) /* else there is none, of whatever size */
-            slice->bytes = packed_bytes(slice, tensor_count(slice));
+            slice->bytes = elements_bytes(tensor_count(slice), slice->dtype);
         if (!own(s, slice)) return false;
     }
     int behind = c->head + c->states + c->slices;
@@ -222,7 +217,7 @@ static bool add_part(const Turns *s, int i)
     }
     int64_t count = tensor_count(&t), at = s->turn * count;
     tensor_move(w->data, at, t.data, 0, count, t.dtype);
-    w->bytes = packed_bytes(&t, at + count);
+    w->bytes = elements_bytes(at + count, t.dtype);
     return true;
 }
 

@@ -2,6 +2,7 @@
  * where the model has a batch, and hands on what comes out.
  */
 #include "runtime/visit.h"
+#include "ir/size.h"
 #include "runtime/stages.h"
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static void *take_row(Tensor *t, int64_t batch, int64_t k)
         return NULL;
     }
     int64_t count = tensor_count(t);
-    t->bytes = ((size_t)count * (size_t)qonnx_dtype_bits(t->dtype) + 7) / 8;
+    t->bytes = elements_bytes(count, t->dtype);
     void *data = xcalloc(t->bytes, 1);
     tensor_move(data, 0, t->data, k * count, count, t->dtype);
     t->data = data;
