@@ -205,7 +205,7 @@ def picture_runs(a, samples, work):
 
 
 def report_pictures(samples, threads, runs):
-    """Milliseconds a sample of each, and the ratio of the last to the sum of the others."""
+    """Milliseconds per sample of each, and the ratio of the last to the sum of the others."""
     for r in runs["plain"]:
         inference = json.loads(r["text"].splitlines()[-1])
         r["wall"], r["cpu"] = inference["inference"], inference["cpu"]

@@ -16,7 +16,7 @@ typedef struct nll_loss_p {
     int32_t ignores;               /* there is a target that is left out: */
     int32_t ignored, ignored_high; /* the halves of its 64 bits */
     int32_t reduction;             /* NLL_NONE ... */
-} nll_loss_p; /* nll_loss(p, x, targets, weights or NULL, y): a weight a class */
+} nll_loss_p; /* nll_loss(p, x, targets, weights or NULL, y): a weight per class */
 
 KERNEL_TRAITS(nll_loss, floats)
 

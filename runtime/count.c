@@ -26,7 +26,7 @@ enum { FEW = 128 };
 typedef struct Tally {
     Seen seen;        /* everything but the bins, name and axis */
     uint32_t *table;  /* [COUNT_KEYS], untouched pages cost nothing; NULL: no value yet. Two
-                         counters a key, taken in turn, would help runs of equal values, and cost
+                         counters per key, taken in turn, would help runs of equal values, and cost
                          more by the memory that they take of the nearest caches. */
     uint64_t *wide;   /* [COUNT_KEYS] counts moved out of `table`; NULL: none yet */
     uint64_t pending; /* values counted into `table` since it was cleared */
