@@ -51,7 +51,7 @@ KERNEL_RUN void svm_near(const svm_near_p *restrict p, const float *restrict x,
             *y++ = svm_kind(p, svm_sum(x + r * n, v + i * n, p->features, p->kind == SVM_RBF));
 }
 
-/* ---- one number per row ------------------------------------------------------------------------ */
+/* ---- one number per row ---------------------------------------------------------------------- */
 
 typedef struct svm_score_p {
     int32_t rows, vectors;

@@ -200,7 +200,7 @@ static bool linear_lower(Lower *l, Node *n)
     return true;
 }
 
-/* For each step and head of keys the decay, a product, the update; a product per head of queries. */
+/* For each step and head of keys the decay, a product, the update; for one of queries a product. */
 static int64_t linear_work(const Node *n)
 {
     const Shape *k = in_shape(n, KEY), *v = in_shape(n, VALUE);

@@ -1,6 +1,6 @@
 /* passes/quantize_tables.c - large constant tables that a Gather takes rows of, embeddings that is,
- * become int8 with one scale per column. A DequantizeLinear behind the Gather gives the floats of the
- * rows that were taken, so that whatever reads them stays as it is and the file a quarter.
+ * become int8 with one scale per column. A DequantizeLinear behind the Gather gives the floats of
+ * the rows that were taken, so that whatever reads them stays as it is and the file a quarter.
  */
 #include "names.h"
 #include <qonnx/pass.h>
