@@ -10,9 +10,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 import onnx
 import pytest
-from compiled import compile_model, same_bytes
 from conftest import SHARED
-from ort import has_vnni, session
+from ort import session
+from verbs import assert_near, compiles, ours, quantized_session, sqnr, with_samples
 
 PACKAGES = Path(__file__).parent.parent / "build" / "real-models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -100,19 +100,6 @@ CASES = {
 }
 
 
-class Model(NamedTuple):
-    path: Path
-    runtime: object   # ONNX Runtime's session
-    samples: list     # of dicts of arrays
-    data: list[str]   # --data options
-
-    def names(self):
-        return [i.name for i in self.runtime.get_inputs()]
-
-    def outputs(self, runtime=None):
-        return [(runtime or self.runtime).run(None, sample) for sample in self.samples]
-
-
 @pytest.fixture(params=CASES)
 def model(request, tmp_path):
     """The case, with its samples in a folder per input."""
@@ -125,58 +112,7 @@ def model(request, tmp_path):
     names = [i.name for i in runtime.get_inputs()]
     samples = [{name: made[name if len(names) > 1 else next(iter(made))] for name in names}
                for made in (make() for make in case.samples)]
-    data = []
-    for k, name in enumerate(names):
-        folder = tmp_path / f"input_{k}"
-        folder.mkdir()
-        data += ["--data", f"{name}={folder}" if len(names) > 1 else folder]
-        for i, sample in enumerate(samples):
-            x = sample[name]
-            np.save(folder / f"{i:03}.npy", x[None] if x.ndim else x)  # an axis more: it is one sample
-    return Model(case.path, runtime, samples, data)
-
-
-def ours(done, path, model, out, *options):
-    """The outputs of `qonnx run`, a list per sample."""
-    done("run", "-q", path, *model.data, "-o", out, *options, timeout=600)
-    count = len(model.runtime.get_outputs())
-    files = [out / f"output_{k}" for k in range(count)]
-    return [[np.load(f / f"{i:06}.npy" if f.is_dir() else f.with_suffix(".npy")) for f in files]
-            for i in range(len(model.samples))]
-
-
-def assert_near(got, want):
-    """Within 1e-4 of the largest value, and 1e-6: ONNX Runtime's Sigmoid gives 0 for 1e-7."""
-    for g, w in zip(got, want, strict=True):
-        for a, b in zip(g, w, strict=True):
-            assert a.shape == b.shape and a.dtype == b.dtype
-            if b.dtype.kind == "f":
-                assert np.max(np.abs(a - b), initial=0) <= 1e-4 * np.max(np.abs(b), initial=0) + 1e-6
-            else:
-                np.testing.assert_array_equal(a, b)
-
-
-def sqnr(want, got):
-    w, g = (np.concatenate([y.ravel().astype(float) for sample in side for y in sample]) for side in (want, got))
-    return 10 * np.log10(np.sum(w**2) / max(np.sum((w - g)**2), 1e-30))
-
-
-def shapes(model, sample):
-    """--shape for each input."""
-    return [o for name in model.names() if sample[name].ndim
-            for o in ("--shape", f"{name}={','.join(map(str, sample[name].shape))}")]
-
-
-def compiles(qonnx, done, model, path, folder):
-    """Compiled for the first sample, whose shapes decide what can run: the executor's bytes."""
-    first = [i for i, s in enumerate(model.samples)
-             if all(s[k].shape == model.samples[0][k].shape for k in s)]
-    want = ours(done, path, model, folder / "run", "--engine", "portable")
-    made = compile_model(qonnx, path, folder / "c", "--weights", "bin", *shapes(model, model.samples[0]),
-                         *[o for path in model.data[1::2] for o in ("--data", f"{path}/000.npy")])
-    made.build(["gcc"], ["-O1"], ["-lm"])
-    inputs = [[model.samples[i][name] for name in model.names()] for i in first]
-    assert same_bytes(made.run(inputs), [want[i] for i in first])
+    return with_samples(case.path, runtime, samples, tmp_path / "samples")
 
 
 def test_float(model, done, tmp_path):
@@ -193,8 +129,7 @@ def test_quantized(model, done, tmp_path):
     done("calibrate", "-q", model.path, *model.data[1::2], "-o", tmp_path / "m.qcal", timeout=600)
     done("quantize", "-q", model.path, "--calibration", tmp_path / "m.qcal", "-o", int8, timeout=600)
     session(int8)
-    # without VNNI the sums of its integer kernels saturate, in subgraphs also where it is told to avoid that
-    want = model.outputs(session(int8, "ort-x86", optimized=has_vnni()))
+    want = model.outputs(quantized_session(int8))
     got, exact = ours(done, int8, model, tmp_path / "out"), model.outputs()
     here, there = sqnr(exact, got), sqnr(exact, want)
     nothing = all(np.max(np.abs(y), initial=0) < 1e-3 for sample in [*exact, *got, *want] for y in sample)
