@@ -2,6 +2,7 @@
  * worth it (decide). One part of calibrate, correct-bias and insert-qdq; no pass by itself.
  */
 #include "placement.h"
+#include "spectra.h"
 #include <stdlib.h>
 
 /* ---- sites ----------------------------------------------------------------------------------- */
@@ -126,6 +127,8 @@ static Verdict judge_weighted(const Site *s, Reason *why)
 static Verdict judge(const Placement *p, const Site *s, Reason *why)
 {
     if (s->rule.kind == QONNX_RULE_FLOAT || !qonnx_node_output(s->node, 0)) return VERDICT_NEVER;
+    if (s->heavy && s->spectral)
+        return VERDICT(VERDICT_NOTE, why, "what is small in a spectrum would be lost");
     Verdict verdict = judge_values(p, s, why);
     if (verdict == VERDICT_QUANTIZE && s->rule.weight >= 0) verdict = judge_weighted(s, why);
     return verdict;
@@ -440,6 +443,7 @@ void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool set
     *p = (Placement){
         .target = qonnx_job_target(job), .stats = qonnx_job_stats(job), .settled = settled};
     list_sites(p, g);
+    spectra_find(p);
     judge_all(p, g);
     find_idle(p, g);
     decide(p);
