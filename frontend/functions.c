@@ -40,8 +40,6 @@ typedef struct Chain {
 
 typedef struct Inliner {
     Reader reader;
-    Function *functions; /* [count] in order */
-    size_t count;
     int number;             /* of the last call */
     size_t most_bytes;      /* of the graph's memory */
     int64_t oldest, newest; /* of ONNX's operator sets that are imported; 0: none */
@@ -75,8 +73,8 @@ static const char *function_text(const Reader *r, const Function *f)
                         *f->overload ? ":" : "", f->overload);
 }
 
-/* The functions in order; NULL where one is there twice. */
-static Function *list_functions(Reader *r, const Onnx__ModelProto *m)
+/* Puts the functions in order; false where one is there twice. */
+static bool list_functions(Reader *r, const Onnx__ModelProto *m)
 {
     Function *all = arena_array(r->arena, m->n_functions + 1, sizeof *all);
     for (size_t i = 0; i < m->n_functions; i++) all[i] = function_of(m->functions[i]);
@@ -84,9 +82,10 @@ static Function *list_functions(Reader *r, const Onnx__ModelProto *m)
     for (size_t i = 1; i < m->n_functions; i++)
         if (!compare_functions(&all[i - 1], &all[i]))
             return qonnx_fail(r->cx, NULL, "%s: function %s is there twice", r->path,
-                              function_text(r, &all[i])),
-                   NULL;
-    return all;
+                              function_text(r, &all[i]));
+    r->functions = all;
+    r->function_count = m->n_functions;
+    return true;
 }
 
 static bool elsewhere(const Onnx__TensorProto *t)
@@ -111,10 +110,10 @@ static bool holds_its_data(Reader *r, const Function *f)
 bool functions_check(Reader *r, const Onnx__ModelProto *m)
 {
     if (!m->n_functions) return true;
-    const Function *all = list_functions(r, m);
-    for (size_t i = 0; all && i < m->n_functions; i++)
-        if (!holds_its_data(r, &all[i])) return false;
-    return all != NULL;
+    if (!list_functions(r, m)) return false;
+    for (size_t i = 0; i < m->n_functions; i++)
+        if (!holds_its_data(r, &r->functions[i])) return false;
+    return true;
 }
 
 int qonnx_model_functions(const Graph *g)
@@ -124,13 +123,16 @@ int qonnx_model_functions(const Graph *g)
 }
 
 /* The function that a node calls; NULL: it calls none. */
-static Function *find_function(const Inliner *in, const Node *n)
+static Function *find_function(const Reader *r, const Node *n)
 {
     const Onnx__NodeProto *s = n->source;
     Function key = {
         .domain = domain_of(n->domain), .name = n->op, .overload = s ? text(s->overload) : ""};
-    return bsearch(&key, in->functions, in->count, sizeof key, compare_functions);
+    return r->functions ? bsearch(&key, r->functions, r->function_count, sizeof key, compare_functions)
+                        : NULL;
 }
+
+bool function_is_called(const Reader *r, const Node *n) { return find_function(r, n) != NULL; }
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -363,7 +365,7 @@ static bool inline_nodes(Inliner *in, Node *from, const Node *to, const Chain *c
         next = n->next;
         for (int i = 0; i < n->nsub; i++)
             if (!inline_nodes(in, n->subs[i]->first, NULL, chain)) return false;
-        Function *f = find_function(in, n);
+        Function *f = find_function(&in->reader, n);
         if (f && !inline_call(in, n, f, chain)) return false;
     }
     return true;
@@ -373,12 +375,11 @@ static bool inline_all(Inliner *in, Graph *g)
 {
     Model *m = g->model;
     const Onnx__ModelProto *source = m->source;
-    in->functions = list_functions(&in->reader, source);
-    in->count = source->n_functions;
     in->number = name_last_number(g);
     in->most_bytes = arena_bytes(m->arena) + MOST_BYTES + MOST_GROWTH * m->bytes;
     in->oldest = in->newest = qonnx_model_opset(g);
-    if (!in->functions || !inline_nodes(in, g->first, NULL, NULL)) return false;
+    if (!list_functions(&in->reader, source) || !inline_nodes(in, g->first, NULL, NULL))
+        return false;
     m->inlined = true;
     m->node_names = NULL; /* they are counted again when one is chosen */
     if (in->oldest != in->newest && !means_one(in, g)) return false;

@@ -299,6 +299,8 @@ static bool read_outputs(Reader *r, Graph *g, const Onnx__GraphProto *p)
                                r->call ? call_node(r, text(s->name)) : text(s->name),
                                (int)s->n_input, (int)s->n_output);
         n->source = s;
+        n->called = function_is_called(r, n);
+        if (n->called) n->row = NULL;
         for (size_t k = 0; k < s->n_output; k++) {
             if (!s->output[k][0]) continue;
             const char *name = new_name(r, s->output[k]);

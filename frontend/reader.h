@@ -17,14 +17,18 @@ typedef struct Reader {
     Arena *arena;            /* the graph's */
     ExternalFiles *external; /* opened at the first external tensor */
     const Call *call;        /* NULL: what is read is no function's body */
+    struct Function *functions; /* [function_count] of the model, in order; NULL: it has none */
+    size_t function_count;
 } Reader;
 
 /* Reads a subgraph of `parent`, for its node `owner`. NULL on failure. */
 Graph *reader_graph(Reader *r, const Onnx__GraphProto *p, Graph *parent, Node *owner);
 
 /* functions.c: */
-/* Checks what is said of functions before any is called. */
+/* Lists the model's functions, and checks what is said of them before any is called. */
 bool functions_check(Reader *r, const Onnx__ModelProto *m);
+/* Whether a node calls one of them. */
+bool function_is_called(const Reader *r, const Node *n);
 /* The name in the model of a value that is called `name` in the body, where it is read, and where
  * it is made (NULL, with a message, where it cannot be), and of a node. */
 const char *call_value(const Reader *r, const char *name);

@@ -58,6 +58,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
         Node *m = graph_append(c, n->op, n->domain, n->name, n->nin, n->nout);
         m->source = n->source;
         m->row = n->row;
+        m->called = n->called;
         m->quant = n->quant;
         m->narrow = n->narrow;
         m->wide_in = n->wide_in;

@@ -112,12 +112,17 @@ void graph_put_constant(Graph *g, Value *v, const Tensor *t)
     v->shape = shape_of(t);
 }
 
-int64_t qonnx_model_opset(const Graph *g)
+int64_t model_opset_of(const Graph *g, const char *domain)
 {
     const Model *m = g->model;
     for (int i = 0; i < m->nopset; i++)
-        if (!m->opsets[i].domain[0]) return m->opsets[i].version;
+        if (!strcmp(m->opsets[i].domain, domain)) return m->opsets[i].version;
     return 0;
+}
+
+int64_t qonnx_model_opset(const Graph *g)
+{
+    return model_opset_of(g, "");
 }
 
 /* The IR version that came with an operator set, for the sets that this program raises to. */

@@ -110,6 +110,7 @@ struct qonnx_node {
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
     const char *turned; /* why its turns run one by one (runtime/turns.h), or it outside of programs
                            (ops/host.h); NULL: they do not, or nobody has asked */
+    bool called;        /* it calls a function of the file, whatever else has its name */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 
@@ -184,6 +185,8 @@ struct qonnx_graph {
 
 /* graph.c */
 Graph *graph_new(const char *path); /* an empty main graph with a model of its own */
+/* The operator set of a domain that the file imports; 0 where it imports none. */
+int64_t model_opset_of(const Graph *g, const char *domain);
 Graph *graph_new_sub(Graph *parent, Node *owner);
 Value *graph_value(Graph *g, const char *name); /* found here or made, without a suffix */
 void graph_put_input(Graph *g, Value *v);

@@ -1,13 +1,9 @@
-/* ops/onnx_operators.h - every operator of ONNX's own domain up to NEWEST_OPSET: in which operator
- * sets it exists, and its attributes. Written by tools/operator_table.py; a test compares
- * it with the Python package onnx. An operator that is added to this library is here already.
- *
- * An attribute is NAME:TYPE[SINCE][-UNTIL], both operator sets included: from the operator's first
- * on without SINCE, to its last without UNTIL. Types: f i s t g are one float, integer, string,
- * tensor, graph; F I S lists of them; p a sparse tensor; y a type. An attribute that has changed is
- * there twice.
+/* ops/onnx_operators.h - every operator of ONNX's own domain up to NEWEST_OPSET: in which
+ * operator sets of that domain it exists, and its attributes, in the words of attributes.c. Written
+ * by tools/operator_table.py from what the Python package onnx says; a test compares. An
+ * operator that is added to this library is here already.
  */
-static const OnnxOperator onnx_operators[] = {
+static const Listed onnx_operators[] = {
     /* name, since, until (0: it is there still), attributes */
     {"Abs", 1, 0, "consumed_inputs:I-5"},
     {"Acos", 7, 0, ""},
@@ -203,6 +199,7 @@ static const OnnxOperator onnx_operators[] = {
     {"Shrink", 9, 0, "bias:f lambd:f"},
     {"Sigmoid", 1, 0, "consumed_inputs:I-5"},
     {"Sign", 9, 0, ""},
+    {"SimplifiedLayerNormalization", 1, 0, "axis:i epsilon:f stash_type:i"},
     {"Sin", 7, 0, ""},
     {"Sinh", 9, 0, ""},
     {"Size", 1, 0, ""},

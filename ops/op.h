@@ -167,15 +167,15 @@ const Value *late_value(const Graph *g);
 /* Whether the attributes have a type that some operator set gives them. */
 bool op_check_attributes(Ctx *cx, const Node *n);
 /* Whether the model's operator set has the operator, and each attribute with its type; true for
- * other domains. */
+ * operators that no table has. */
 bool op_has_form(Why *why, const Node *n);
 /* The same for all nodes, subgraphs' included: fails at the first that has not, or warns of each.
  */
 bool graph_has_form(Ctx *cx, const Graph *g);
 void graph_warn_form(Ctx *cx, const Graph *g);
 
-/* The operator sets that have an operator of ONNX's own domain, the last 0 where it is there still;
- * 0 and 0 of other domains. */
+/* The sets of its domain that have an operator, the last 0 where it is there still; 0 and 0 where no
+ * table has it. */
 void op_sets(const Op *op, int *since, int *until);
 
 /* The row of an operator, NULL when there is none. */

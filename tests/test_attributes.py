@@ -1,13 +1,16 @@
 """Operators and attributes by operator set: the table against the package onnx, and what is refused."""
 
 import re
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import onnx
 import pytest
 from conftest import ROOT, run_command
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
 
 LETTERS = dict(f="FLOAT", i="INT", s="STRING", t="TENSOR", g="GRAPH", F="FLOATS", I="INTS", S="STRINGS",
                p="SPARSE_TENSOR", y="TYPE_PROTO")
@@ -15,17 +18,28 @@ NEWEST = int(re.search(r"NEWEST_OPSET = (\d+)", (ROOT / "ir" / "ir.h").read_text
 FLOAT = TensorProto.FLOAT
 
 
-# ---- the table ----
+# ---- the tables ----
 
-def table():
+# Files of ops/, and what is left out of what the packages say: deprecated at once, or for another, which runtimes
+# run all the same; and what only ONNX Runtime has in ONNX's domain.
+TABLES = {"onnx": "", "ml": "ai.onnx.ml", "microsoft": "com.microsoft"}
+ALIVE = {"GroupNormalization", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
+ONNX_RUNTIMES = {"SimplifiedLayerNormalization"}
+
+
+def newest(domain):
+    return NEWEST if domain == "" else max(s.since_version for s in schemas(domain))
+
+
+def table(file):
     """op -> {operator set -> {attribute: type}}, read from the C source."""
-    source = (ROOT / "ops" / "onnx_operators.h").read_text()
+    source = (ROOT / "ops" / f"{file}_operators.h").read_text()
     rows = re.findall(r'\{"(\w+)", (\d+), (\d+),((?:\s*"[^"]*")+)\}', source)
     names = [row[0] for row in rows]
     assert names == sorted(set(names)), "rows are sorted by name, one an operator: they are searched for"
     found = {}
     for op, since, until, text in rows:
-        first, last = int(since), int(until) or NEWEST
+        first, last = int(since), int(until) or newest(TABLES[file])
         forms = {version: {} for version in range(first, last + 1)}
         for word in "".join(re.findall(r'"([^"]*)"', text)).split():
             name, letter, begin, end = re.fullmatch(r"(\w+):(\w)(\d*)(?:-(\d+))?", word).groups()
@@ -36,27 +50,30 @@ def table():
     return found
 
 
-def changelog():
-    """The same by the package onnx."""
-    found = {}
-    for name in {s.name for s in defs.get_all_schemas_with_history() if s.domain == ""}:
-        forms = {}
-        for version in range(1, NEWEST + 1):
-            if not defs.has(name, version):
-                continue
-            try:
-                schema = defs.get_schema(name, version)
-            except defs.SchemaError:
-                continue
-            # GroupNormalization of 18 was deprecated at once; runtimes run it, and models have it
-            if not schema.deprecated or name == "GroupNormalization":
-                forms[version] = {a: t.type.name for a, t in schema.attributes.items()}
-        found[name] = forms
-    return found
+@cache
+def schemas(domain):
+    """Those of a domain by the package onnx, and where it has none, by ONNX Runtime."""
+    found = [s for s in defs.get_all_schemas_with_history() if s.domain == domain]
+    mine = ONNX_RUNTIMES if found else None
+    return found + [s for s in get_all_operator_schema() if s.domain == domain and (mine is None or s.name in mine)]
 
 
-def test_table():
-    ours, theirs = table(), changelog()
+@cache
+def changelog(domain=""):
+    """What a table is to have by the packages."""
+    found = defaultdict(dict)
+    for s in sorted(schemas(domain), key=lambda s: s.since_version):
+        types = {a: getattr(t.type, "name", None) or str(t.type) for a, t in s.attributes.items()}
+        for version in range(s.since_version, newest(domain) + 1):
+            found[s.name].pop(version, None)
+            if not s.deprecated or s.name in ALIVE:
+                found[s.name][version] = {a: t.removeprefix("AttrType.") for a, t in types.items()}
+    return dict(found)
+
+
+@pytest.mark.parametrize("file", TABLES)
+def test_table(file):
+    ours, theirs = table(file), changelog(TABLES[file])
     assert ours.keys() == theirs.keys()
     assert {op: (ours[op], theirs[op]) for op in ours if ours[op] != theirs[op]} == {}
 
@@ -81,13 +98,14 @@ def attribute(name, kind):
     return helper.make_attribute(name, VALUES[kind])
 
 
-def single(op, version, attributes):
+def single(op, version, attributes, domain=""):
     """A model of one node with as many inputs as any form has."""
-    node = helper.make_node(op, ["x", "x"], ["y"], "n")
+    node = helper.make_node(op, ["x", "x"], ["y"], "n", domain=domain)
     node.attribute.extend(attributes)
     info = helper.make_tensor_value_info
     graph = helper.make_graph([node], "g", [info("x", FLOAT, ["a", "b", "c"])], [info("y", FLOAT, None)])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=8)
+    sets = {"": 13} | {domain: version}
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in sets.items()], ir_version=8)
 
 
 def rewritten(folder, cases):
@@ -106,17 +124,17 @@ def rewritten(folder, cases):
 def test_every_attribute_that_came_or_went(qonnx, tmp_path):
     """Where an operator set has no such attribute, it is named, with one that has."""
     cases, want = {}, {}
-    for op, forms in changelog().items():
+    for domain, op, forms in [(d, op, forms) for d in ("", "ai.onnx.ml") for op, forms in changelog(d).items()]:
         every = {name: (kind, v) for v, form in forms.items() for name, kind in form.items()}
         for version in sorted({s for s in forms if forms[s] != forms.get(s - 1)} | {max(forms)}):
             for name in every.keys() - forms[version].keys():
                 key = f"{op}-{version}-{name}"
-                cases[key] = single(op, version, [attribute(name, every[name][0])])
+                cases[key] = single(op, version, [attribute(name, every[name][0])], domain)
                 early = version < min(v for v in forms if name in forms[v])
                 having = [v for v in forms if name in forms[v]]
                 border = min(having) if early else max(having)
-                want[key] = (f"node 'n' ({op}): it has no attribute '{name}' at operator set {version}, "
-                             f"only {'from' if early else 'up to'} {border};")
+                want[key] = (f"node 'n' ({op}): it has no attribute '{name}' at operator set {version}"
+                             f"{domain and f' of {domain}'}, only {'from' if early else 'up to'} {border};")
     assert len(cases) > 200
     ends = rewritten(tmp_path, cases)
     assert {k: (want[k], e.stderr) for k, e in ends.items() if e.rc != 1 or want[k] not in e.stderr} == {}
@@ -126,11 +144,11 @@ def test_every_attribute_that_came_or_went(qonnx, tmp_path):
 def test_every_attribute_that_is_there(qonnx, tmp_path):
     """What an operator set has is not refused for its name or type, in each form of each operator."""
     cases = {}
-    for op, forms in changelog().items():
+    for domain, op, forms in [(d, op, forms) for d in TABLES.values() for op, forms in changelog(d).items()]:
         for version in {s for s in forms if forms[s] != forms.get(s - 1)}:
             made = [attribute(name, kind) for name, kind in forms[version].items()]
-            cases[f"{op}-{version}"] = single(op, version, made)
-    assert len(cases) > 250
+            cases[f"{domain}.{op}-{version}"] = single(op, version, made, domain)
+    assert len(cases) > 400
     refused = re.compile(r"has no attribute|has no \w+, which|attribute \w+ is (a|an|floats|integers|strings)\b")
     assert {k: e.stderr for k, e in rewritten(tmp_path, cases).items() if refused.search(e.stderr)} == {}
 
@@ -148,6 +166,13 @@ def conv(*more, opset=13, inputs=("c",), constants=(), **attributes):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def other(op, domain, version, **attributes):
+    """The same with an operator of another domain."""
+    model = conv(op, domain=domain, **attributes)
+    model.opset_import.append(helper.make_opsetid(domain, version))
+    return model
+
+
 REFUSED = {
     "Clip-11": (lambda: conv("Clip", opset=11, min=0.0, max=6.0), "max' at operator set 11, only up to 10"),
     "Clip-13": (lambda: conv("Clip", min=0.0), "min' at operator set 13, only up to 10"),
@@ -155,6 +180,12 @@ REFUSED = {
                      "padding' at operator set 13, nor at any other that is known"),
     "Conv activation": (lambda: conv("Conv", inputs=("c", "w"), activation="Relu"),
                         "activation' at operator set 13, nor at any other"),
+    "Scaler": (lambda: other("Scaler", "ai.onnx.ml", 1, offset=[0.5], scales=[2.0]),
+               "scales' at operator set 1 of ai.onnx.ml, nor at any other"),
+    "LabelEncoder": (lambda: other("LabelEncoder", "ai.onnx.ml", 2, keys_floats=[1.0], values_floats=[2.0], classes_strings=["a"]),
+                     "classes_strings' at operator set 2 of ai.onnx.ml, only up to 1"),
+    "QuickGelu": (lambda: other("QuickGelu", "com.microsoft", 1, beta=1.7),
+                  "beta' at operator set 1 of com.microsoft, nor at any other"),
     "AveragePool-13": (lambda: conv("AveragePool", kernel_shape=[2, 2], dilations=[1, 1]),
                        "dilations' at operator set 13, only from 19"),
 }
@@ -221,9 +252,9 @@ def test_carried_by_an_empty_pipeline(run, tmp_path, name):
     assert onnx.load(tmp_path / "out.onnx") == model
 
 
-def test_other_domains_are_not_judged(run, tmp_path):
-    model = conv("Conv", inputs=("c", "w"), domain="com.microsoft", activation="Relu")
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+@pytest.mark.parametrize("op, domain", [("Gelu", "org.example"), ("Conv", "com.microsoft")])
+def test_what_no_table_has_is_not_judged(run, tmp_path, op, domain):
+    model = other(op, domain, 1, activation="Relu")
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     end = run("quantize", tmp_path / "m.onnx", "--pipeline", "remove-identity", "-o", tmp_path / "out.onnx")
     assert end.rc == 0 and end.stderr == ""

@@ -8,6 +8,7 @@ import onnx.inliner
 import onnxruntime
 import pytest
 from compiled import compile_model, same_bytes
+from conftest import run_command
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
@@ -207,6 +208,17 @@ def test_an_empty_pipeline_keeps_them(done, tmp_path):
     path = blocks(tmp_path / "m.onnx")
     done("quantize", path, "--pipeline", "", "-o", tmp_path / "out.onnx")
     assert (tmp_path / "out.onnx").read_bytes() == path.read_bytes()
+
+
+def test_one_with_the_name_of_an_operator(done, tmp_path):
+    """A function counts, whatever else has its name: other inputs, and attributes that the operator has not."""
+    f = helper.make_function("com.microsoft", "Gelu", ["a", "b"], ["c"], [helper.make_node("Sub", ["a", "b"], ["c"])],
+                             [helper.make_opsetid("", 17)], ["amount"])
+    node = helper.make_node("Gelu", ["x", "x"], ["y"], domain="com.microsoft", amount=1)
+    path = save(tmp_path / "m.onnx", [node], [f], imports=[helper.make_opsetid("com.microsoft", 1)])
+    end = run_command("quantize", "-q", path, "--pipeline", "", "-o", tmp_path / "out.onnx")
+    assert end.rc == 0 and end.stderr == ""
+    assert not ran(done, path, X, tmp_path)[0].any()
 
 
 def test_inspect_counts_what_they_hold(done, tmp_path):

@@ -20,7 +20,7 @@ Written by `tools/operators.py` from what `qonnx operators --json` says; a test 
 has only these, in these types, is run, calibrated and quantized, and operators of local functions count for themselves.
 `qonnx inspect MODEL` says of a model's own nodes which are not run, and why.
 
-- **Sets**: the operator sets of ONNX that have it. Models of older sets are raised to 13 first.
+- **Sets**: the operator sets of its domain that have it. Models of older sets of ONNX are raised to 13 first.
 - **Types** of its inputs, one after the other where they differ; `-` where anything goes that ONNX allows. `float` is float16 and
   bfloat16, too, which are computed as floats and rounded once; `any` is float, double, integers of 8 to 64 bits and bool;
   `float8` is its five forms, `packed` float4e2m1, int4, uint4, int2 and uint2. Where attributes or subgraphs decide, nothing
