@@ -8,9 +8,10 @@
 typedef struct pick_p {
     int32_t outer, count, inner; /* x is [outer][count][inner] */
     int32_t given;               /* conditions there are: for the first ones of the axis */
+    int32_t most;                /* parts that y has room for, as many as hold or more */
     int32_t size;                /* bytes an element */
 } pick_p;                        /* pick(p, x, condition, y, size): y is [outer][*size][inner], and
-                0 behind that */
+                0 behind that, up to [outer][most][inner] */
 
 KERNEL_RUN void pick(const pick_p *restrict p, const void *restrict x,
                      const uint8_t *restrict condition, void *restrict y, int64_t *restrict size)
@@ -27,7 +28,7 @@ KERNEL_RUN void pick(const pick_p *restrict p, const void *restrict x,
             memcpy(to, from + (size_t)(o * p->count + i) * bytes, bytes);
             to += bytes;
         }
-    memset(to, 0, (size_t)(p->outer * (n - found)) * bytes);
+    memset(to, 0, (size_t)(p->outer * (p->most - found)) * bytes);
     *size = found;
 }
 

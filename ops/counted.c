@@ -122,10 +122,12 @@ static int compress_axis(const Node *n, int i)
     return i || (condition && condition->data) ? -1 : out_axis(n);
 }
 
+/* The most parts that it takes: as many as hold, where the condition is constant. */
 static int64_t compress_most(const Node *n)
 {
     int64_t count = part_count(n), given = shape_elements(in_shape(n, 1));
-    return given < count ? given : count;
+    int64_t known = constant_parts(n, count);
+    return known >= 0 ? known : given < count ? given : count;
 }
 
 static bool compress_takes(Why *why, const Node *n)
@@ -136,6 +138,7 @@ static bool compress_takes(Why *why, const Node *n)
 static bool compress_lower(Lower *l, Node *n)
 {
     pick_p p = {.given = (int32_t)shape_elements(in_shape(n, 1)),
+                .most = (int32_t)compress_most(n),
                 .size = dtype_size(in_dtype(n, 0))};
     part_walk(n, &p.outer, &p.count, &p.inner);
     Buf *in[2] = {lower_in(l, n, 0, PLAIN), lower_in(l, n, 1, PLAIN)};

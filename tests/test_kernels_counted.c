@@ -113,15 +113,19 @@ static void test_pick(void **state)
 {
     (void)state;
     for (int i = 0; i < 200; i++) {
-        const pick_p p = {between(1, 4), between(0, 9), between(1, 4), between(0, 11),
-                          1 << between(0, 3)};
+        pick_p p = {.outer = between(1, 4),
+                    .count = between(0, 9),
+                    .inner = between(1, 4),
+                    .given = between(0, 11),
+                    .size = 1 << between(0, 3)};
         const size_t part = (size_t)(p.inner * p.size),
                      n = (size_t)p.outer * (size_t)p.count * part;
-        const int32_t most = p.given < p.count ? p.given : p.count;
+        const bool known = i % 2; /* how many hold, as of a constant condition */
         unsigned char *x = alloc(n), *c = alloc((size_t)p.given);
         for (size_t k = 0; k < n; k++) x[k] = (unsigned char)rnd();
         for (int32_t k = 0; k < p.given; k++) c[k] = (unsigned char)between(0, 1);
-        Out out[2] = {{.bytes = (size_t)(p.outer * most) * part}, {.bytes = 8}};
+        for (int32_t k = 0; k < p.given && k < p.count; k++) p.most += !known || c[k];
+        Out out[2] = {{.bytes = (size_t)(p.outer * p.most) * part}, {.bytes = 8}};
         run_out("pick", &p, (const void *const[]){x, c}, out, 2, 2);
         size_t at = 0;
         for (int32_t o = 0; o < p.outer; o++)
