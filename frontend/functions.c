@@ -128,7 +128,8 @@ static Function *find_function(const Reader *r, const Node *n)
     const Onnx__NodeProto *s = n->source;
     Function key = {
         .domain = domain_of(n->domain), .name = n->op, .overload = s ? text(s->overload) : ""};
-    return r->functions ? bsearch(&key, r->functions, r->function_count, sizeof key, compare_functions)
+    return r->functions ? bsearch(&key, r->functions, r->function_count, sizeof key,
+                                  compare_functions)
                         : NULL;
 }
 

@@ -165,8 +165,8 @@ static bool attribute_exists(Why *why, Found at, const Attr *a, int64_t opset)
                        "is known (up to %d); correct its name or remove it",
                        a->name, (long long)opset, of, at.domain->newest);
     return why_not(why,
-                   "it has no attribute '%s' at operator set %lld%s, only %s %lld; export the model "
-                   "again, with the operator set that it is written for",
+                   "it has no attribute '%s' at operator set %lld%s, only %s %lld; export the "
+                   "model again, with the operator set that it is written for",
                    a->name, (long long)opset, of, opset < best.since ? "from" : "up to",
                    (long long)(opset < best.since ? best.since : best.until));
 }

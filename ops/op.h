@@ -174,8 +174,8 @@ bool op_has_form(Why *why, const Node *n);
 bool graph_has_form(Ctx *cx, const Graph *g);
 void graph_warn_form(Ctx *cx, const Graph *g);
 
-/* The sets of its domain that have an operator, the last 0 where it is there still; 0 and 0 where no
- * table has it. */
+/* The sets of its domain that have an operator, the last 0 where it is there still; 0 and 0 where
+ * no table has it. */
 void op_sets(const Op *op, int *since, int *until);
 
 /* The row of an operator, NULL when there is none. */
