@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnxruntime
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -82,18 +83,27 @@ class Reader:
         return next(self.shots, None)
 
 
+def raise_opset(path, to):
+    """Writes the model in an operator set that has scales per channel, as the peer wants to be given it."""
+    model = onnx.load(path)
+    if next(o.version for o in model.opset_import if not o.domain) < 13:
+        model = onnx.version_converter.convert_version(model, 13)
+    onnx.save(model, to)
+
+
 def peer(folder, shots):
     """What ONNX Runtime's quantizer makes of the model; None where it fails."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-    made, ready = folder / "peer.onnx", folder / "ready.onnx"
+    made, raised, ready = folder / "peer.onnx", folder / "raised.onnx", folder / "ready.onnx"
     CalibrationDataReader.register(Reader)
     try:
         if not made.exists():
+            raise_opset(folder / "model.onnx", raised)
             try:
-                quant_pre_process(str(folder / "model.onnx"), str(ready))
-            except Exception:  # its symbolic shapes know less than its runtime
-                quant_pre_process(str(folder / "model.onnx"), str(ready), skip_symbolic_shape=True)
+                quant_pre_process(str(raised), str(ready))
+            except Exception:  # its symbolic shapes know fewer operators than its runtime
+                quant_pre_process(str(raised), str(ready), skip_symbolic_shape=True)
             quantize_static(str(ready), str(made), Reader(shots), quant_format=QuantFormat.QDQ, per_channel=True,
                             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         return made
@@ -101,6 +111,7 @@ def peer(folder, shots):
         print(f"{folder.name}: the peer: {str(e).splitlines()[0][:200]}", file=sys.stderr)
         return None
     finally:
+        raised.unlink(missing_ok=True)
         ready.unlink(missing_ok=True)
 
 

@@ -68,7 +68,9 @@ qonnx_session_options session_options(const Args *args)
 
 typedef struct Check {
     qonnx_ctx *cx;
-    bool good; /* so far */
+    const char *file;     /* of the model */
+    bool allow_nonfinite; /* what is not finite is no reason */
+    bool good;            /* so far */
 } Check;
 
 /* Looks for NaN and infinite elements in the constant input `i` of a node. */
@@ -89,27 +91,33 @@ static void check_finite(Check *c, const qonnx_node *n, int i)
                              qonnx_value_name(v), nan, inf, count);
 }
 
-static void check_weights(void *user, const qonnx_node *n)
+/* A model in double is refused: one that has an input in double, or a matrix product. Other values
+ * may be, they stay as they are. */
+static void check_type(Check *c, const qonnx_value *v)
+{
+    if (v && qonnx_value_dtype(v) == QONNX_DOUBLE)
+        c->good = qonnx_fail(c->cx, NULL,
+                             "%s: '%s' is double; models in float are quantized: export it in "
+                             "float (float32)",
+                             c->file, qonnx_value_name(v));
+}
+
+static void check_node(void *user, const qonnx_node *n)
 {
     Check *c = user;
     qonnx_rule rule = qonnx_node_rule(n);
-    if (c->good) check_finite(c, n, rule.weight);
-    if (c->good) check_finite(c, n, rule.bias);
+    bool product = rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+    for (int i = 0; product && c->good && i < 2; i++) check_type(c, qonnx_node_input(n, i));
+    if (c->good && !c->allow_nonfinite) check_finite(c, n, rule.weight);
+    if (c->good && !c->allow_nonfinite) check_finite(c, n, rule.bias);
 }
 
 bool calibratable(qonnx_ctx *cx, const qonnx_graph *g, const Args *args)
 {
-    Check c = {cx, true};
-    for (int i = 0; i < qonnx_graph_values(g); i++) {
-        const qonnx_value *v = qonnx_graph_value(g, i);
-        qonnx_dtype t = qonnx_value_constant(v) ? QONNX_FLOAT : qonnx_value_dtype(v);
-        if (t == QONNX_DOUBLE)
-            return qonnx_fail(cx, NULL,
-                              "%s: '%s' is %s; models in float are quantized: export it in float "
-                              "(float32)",
-                              args->operands[0], qonnx_value_name(v), qonnx_dtype_name(t));
-    }
-    if (!args->allow_nonfinite) visit_nodes(g, check_weights, &c);
+    Check c = {cx, args->operands[0], args->allow_nonfinite, true};
+    for (int i = 0; i < qonnx_graph_values(g) && c.good; i++)
+        if (qonnx_value_is_input(qonnx_graph_value(g, i))) check_type(&c, qonnx_graph_value(g, i));
+    visit_nodes(g, check_node, &c);
     return c.good;
 }
 

@@ -37,7 +37,7 @@ typedef struct Site {
     bool quantized;          /* it does */
     bool heavy;              /* a matrix product: worth it by itself */
     bool spectral;           /* it makes or reads a spectrum: see spectra.h */
-    bool power;              /* its output is the power or the magnitude of one */
+    bool magnitude;          /* its output is the magnitude of one */
     Eaten eaten;             /* the best of its outputs' readers */
     bool parted;             /* some reader, perhaps behind data movement, sees what is small in a
                                 large whole: a float operator, a graph output, a narrow Slice */

@@ -47,7 +47,7 @@ def tones(count=16):
 def integers(result):
     """The outputs of the products that read integers."""
     dequantized = {n.output[0] for n in result.node("DequantizeLinear")}
-    return {n.name[2:] for op in ("Conv", "MatMul") for n in result.node(op) if n.input[0] in dequantized}
+    return {n.name[2:] for op in ("Conv", "MatMul") for n in result.node(op) if set(n.input[:2]) <= dequantized}
 
 
 @pytest.mark.parametrize("square", ["Mul", "Pow"])
@@ -80,12 +80,13 @@ def test_a_filter_in_front_of_the_transform(tmp_path):
 
 
 def test_what_else_is_squared_runs_in_integers(tmp_path):
-    """What a norm of the root mean square reads, and layers with a Relu between them and squares."""
+    """What a norm of the root mean square reads, squares as activation functions, and layers with a Relu between them and
+    a logarithm."""
     net = Sound()
-    one = net.conv1(net.op("Relu", [net.conv1("x", 1, 8, "one")], "relu"), 8, 8, "two")
-    root = net.op("Sqrt", [net.op("ReduceMean", [net.op("Mul", [one, one], "squares")], "mean", axes=[1])], "root")
-    three = net.conv1(net.op("Div", [one, root], "norm"), 8, 8, "three")
-    four = net.conv1(net.op("Relu", [three], "last_relu"), 8, 4, "four")
-    net.op("Mul", [four, four], "y")
-    r = Result(tmp_path, net.model("y", "three"), tones())
-    assert integers(r) == {"one", "two", "three"}
+    one = net.conv1("x", 1, 8, "one")
+    two = net.conv1(net.op("Mul", [one, one], "square"), 8, 8, "two")
+    root = net.op("Sqrt", [net.op("ReduceMean", [net.op("Mul", [two, two], "squares")], "mean", axes=[1])], "root")
+    three = net.conv1(net.op("Div", [two, root], "norm"), 8, 8, "three")
+    four = net.conv1(net.op("Relu", [three], "relu"), 8, 4, "four")
+    net.op("Log", [net.op("Add", [net.op("Mul", [four, four], "last"), net.constant("eps", 1e-6)], "least")], "y")
+    assert integers(Result(tmp_path, net.model("y"), tones())) == {"one", "two", "three"}

@@ -125,6 +125,13 @@ quantize_row("float16 sample that is too large", r"0\.npy: element 0, of type fl
 quantize_row("double model", r"'x' is double; models in float are quantized",
              lambda: relu(inputs=[("x", TensorProto.DOUBLE, [1, 3, 8, 8])], outputs=[("y", TensorProto.DOUBLE, None)]),
              arrays=[IMAGE.astype(np.float64)])
+quantize_row("product in double", r"'a' is double; models in float are quantized", lambda: model(
+    [helper.make_node("Cast", ["x"], ["a"], to=11), helper.make_node("Conv", ["a", "w"], ["b"]),
+     helper.make_node("Cast", ["b"], ["y"], to=1)], constants={"w": weights().astype(np.float64)}))
+quantize_row("sum in double", "", lambda: model(
+    [helper.make_node("Conv", ["x", "w"], ["a"]), helper.make_node("Cast", ["a"], ["b"], to=11),
+     helper.make_node("Exp", ["b"], ["c"]), helper.make_node("Cast", ["c"], ["y"], to=1)], constants={"w": weights()}),
+             status=0)
 
 
 @row("float16 model, compiled", status=0)
