@@ -3,7 +3,10 @@
  * it is, and so is what would make the model much larger.
  */
 #include <qonnx/qonnx.h>
+#include <stdlib.h>
+#include <string.h>
 
+#define SHARED 1024       /* bytes from which on equal constants of branches become one */
 #define LARGE  (16 << 20) /* bytes of results that are always worth it */
 #define GROWTH 8          /* results may be so many times larger than the inputs */
 
@@ -101,6 +104,70 @@ static bool fold_graph(qonnx_ctx *cx, qonnx_graph *g, bool *folded, bool *again)
     return true;
 }
 
+/* ---- constants of several branches ----------------------------------------------------------- */
+
+/* A constant of a subgraph. */
+typedef struct Constant {
+    qonnx_value *value;
+    const qonnx_tensor *tensor;
+    size_t order; /* graph after graph */
+} Constant;
+
+static int compare_tensors(const qonnx_tensor *a, const qonnx_tensor *b)
+{
+    if (a->bytes != b->bytes) return a->bytes < b->bytes ? -1 : 1;
+    if (a->dtype != b->dtype) return a->dtype < b->dtype ? -1 : 1;
+    if (a->rank != b->rank) return a->rank < b->rank ? -1 : 1;
+    int shape = memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims);
+    return shape ? shape : memcmp(a->data, b->data, a->bytes);
+}
+
+static int compare_constants(const void *a, const void *b)
+{
+    const Constant *x = a, *y = b;
+    int order = compare_tensors(x->tensor, y->tensor);
+    return order ? order : (x->order > y->order) - (x->order < y->order);
+}
+
+/* Lists the large constants of subgraphs that only nodes read. */
+static Constant *list_constants(qonnx_graph *g, size_t *count)
+{
+    size_t room = 0;
+    for (qonnx_graph *s = qonnx_graph_next(g); s; s = qonnx_graph_next(s))
+        room += (size_t)qonnx_graph_values(s);
+    Constant *all = qonnx_graph_array(g, room, sizeof *all);
+    for (qonnx_graph *s = qonnx_graph_next(g); s; s = qonnx_graph_next(s))
+        for (int i = 0; i < qonnx_graph_values(s); i++) {
+            qonnx_value *v = qonnx_graph_value(s, i);
+            const qonnx_tensor *t = qonnx_value_constant(v);
+            if (t && t->bytes >= SHARED && t->dtype != QONNX_STRING && qonnx_value_uses(v) &&
+                !qonnx_value_is_input(v) && !qonnx_value_is_output(v)) {
+                all[*count] = (Constant){v, t, *count};
+                (*count)++;
+            }
+        }
+    return all;
+}
+
+/* Branches that compute the same of the same weights had one copy of those, and have one of what is
+ * computed: in the main graph, which all of them see. */
+static void share_constants(qonnx_graph *g)
+{
+    size_t count = 0;
+    Constant *all = list_constants(g, &count);
+    qsort(all, count, sizeof *all, compare_constants);
+    for (size_t i = 0, next; i < count; i = next) {
+        for (next = i + 1; next < count; next++)
+            if (compare_tensors(all[i].tensor, all[next].tensor)) break;
+        if (next == i + 1) continue;
+        const char *name = qonnx_value_name(all[i].value);
+        qonnx_value *one = qonnx_graph_add_constant(g, name, all[i].tensor);
+        for (size_t k = i; k < next; k++) qonnx_value_replace_uses(all[k].value, one);
+    }
+}
+
+/* ---- the pass -------------------------------------------------------------------------------- */
+
 static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     (void)job;
@@ -111,6 +178,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
             if (!fold_graph(cx, s, &folded, &again)) return false;
         if (folded && !qonnx_graph_refresh(cx, g)) return false;
     } while (folded && again);
+    share_constants(g);
     qonnx_graph_sweep(g);
     return true;
 }

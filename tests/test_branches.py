@@ -354,3 +354,28 @@ def test_branches_are_folded(done, tmp_path):
     x = normal(1, 6)
     got, want = (session(tmp_path / f).run(None, {"x": x})[0] for f in ("f.onnx", "m.onnx"))
     assert np.abs(got - want).max() <= 1e-6
+
+
+def test_what_branches_compute_alike_is_there_once(done, tmp_path):
+    """The transpose of a weight, which both branches make for themselves; another weight and small ones stay where they are."""
+    m = model("""g (bool c, float[1,32] x) => (float[1,32] y) {
+        y = If (c) <then_branch = t () => (float[1,32] a) {
+                        v = Transpose <perm = [1, 0]> (w)
+                        f = Neg (u)
+                        p = MatMul (x, v)
+                        a = Add (p, f) },
+                    else_branch = e () => (float[1,32] b) {
+                        v = Transpose <perm = [1, 0]> (w)
+                        h = Neg (w)
+                        q = MatMul (x, v)
+                        b = MatMul (q, h) }> }""", {"w": normal(32, 32), "u": normal(1, 32)})
+    onnx.save(m, tmp_path / "m.onnx")
+    done("quantize", "-q", tmp_path / "m.onnx", "--pipeline", "fold-constants", "-o", tmp_path / "f.onnx")
+    f = onnx.load(tmp_path / "f.onnx")
+    assert [len(i.raw_data) for i in f.graph.initializer] == [4096]
+    inside = sorted(len(i.raw_data) for a in f.graph.node[0].attribute for i in a.g.initializer)
+    assert inside == [128, 4096]
+    for c in (True, False):
+        sample = {"c": np.array(c), "x": normal(1, 32)}
+        got, want = (session(tmp_path / name).run(None, sample)[0] for name in ("f.onnx", "m.onnx"))
+        assert np.abs(got - want).max() <= 1e-4
