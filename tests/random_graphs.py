@@ -8,8 +8,10 @@ import sys
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
+from random_operators import MICROSOFT, ML, MOST_VECTOR, Value, operator, table
 
 OLDEST, NEWEST = 7, 27
+SAMPLES = 24  # the most that are asked for
 FLOAT = TensorProto.FLOAT
 
 
@@ -26,6 +28,11 @@ class Graph:
             if self.picture else (1, int(self.random.integers(4, 33)))
         self.input_shape = self.shape
         self.x = "x"
+        self.domains = set()  # that nodes are of beside ONNX's own
+        self.inputs = None  # samples, where there had to be some to draw it
+        self.in_c = True  # whether generated C has it
+        self.doubles = True  # whether it may have them; it is not quantized then
+        self.probe = np.random.default_rng(seed)  # of inputs that are tried while drawing
 
     def pick(self, *choices):
         return choices[self.random.integers(len(choices))]
@@ -56,12 +63,16 @@ class Graph:
         self.x = name
         self.shape = shape or self.shape
 
+    def wrap(self, graph):
+        """A graph as a model of this operator set."""
+        sets = [helper.make_opsetid(d, {"": self.opset, ML: 3, MICROSOFT: 1}[d]) for d in sorted({"", *self.domains})]
+        return helper.make_model(graph, opset_imports=sets, ir_version=4 if self.opset < 10 else 8 if self.opset < 20 else 10)
+
     def model(self):
         dims = [self.batch, *self.input_shape[1:]]
         graph = helper.make_graph(self.nodes, f"g{self.opset}", [helper.make_tensor_value_info("x", FLOAT, dims)],
                                   [helper.make_tensor_value_info(self.x, FLOAT, [self.batch, *self.shape[1:]])], self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)],
-                                 ir_version=4 if self.opset < 10 else 8 if self.opset < 20 else 10)
+        return self.wrap(graph)
 
 
 # ---- operators -----------------------------------------------------------------------------------
@@ -256,9 +267,27 @@ PICTURE = [(conv, 6), (batch_norm, 2), (pool, 2), (activation, 4), (arithmetic, 
 VECTOR = [(dense, 5), (activation, 3), (arithmetic, 2), (residual, 1), (softmax, 1), (move, 1)]
 
 
+def from_table(g):
+    """Some operators of docs/operators.md, whatever they are, behind the input; pictures or vectors come of them."""
+    g.batch, g.doubles = 1, g.chance(0.2)
+    g.inputs = samples(g, SAMPLES)
+    v, exact = Value("x", g.inputs), True
+    for _ in range(int(g.random.integers(1, 5))):
+        rows = table()
+        made = operator(g, rows[g.random.integers(len(rows))], v, exact)
+        v, exact = made or (v, exact)
+    g.x, g.shape = v.name, v.shape
+    if len(g.shape) not in (2, 4) or g.shape[0] != 1 or (len(g.shape) == 2 and g.shape[1] > MOST_VECTOR):
+        size = int(np.prod(g.shape))
+        width = g.pick(*(d for d in range(1, 17) if size % d == 0))
+        g.add("Reshape", g.x, g.ints(1, 1, -1, width), shape=(1, 1, size // width, width))
+
+
 def random_graph(seed):
     """The graph of that seed."""
     g = Graph(seed)
+    if seed // 16 % 2:
+        from_table(g)
     for _ in range(int(g.random.integers(2, 9))):
         steps = PICTURE if len(g.shape) == 4 else VECTOR
         weights = np.array([w for _, w in steps], float)
@@ -275,6 +304,9 @@ def random_graph(seed):
 
 
 def samples(g, count):
+    """Inputs of a graph."""
+    if g.inputs:
+        return g.inputs[:count]
     return [g.random.normal(size=g.input_shape).astype(np.float32) * np.float32(1.5) for _ in range(count)]
 
 
