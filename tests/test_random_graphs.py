@@ -21,7 +21,7 @@ TARGETS = ["ort-x86", "ort-x86-avx2", "ort-arm", "c"]
 OBSERVERS = ["minmax", "percentile", "entropy", "mse"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # Seeds whose quantized outputs differ, with the reason, which docs/compile.md has too.
-EXCEPTIONS = {2940: "a Tanh between integers, which the runtime computes in float: one of its 256 values is at a tie"}
+EXCEPTIONS = {}
 
 
 def outputs(path, inputs, optimized=True, target=None):
