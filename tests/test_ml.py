@@ -309,3 +309,19 @@ def test_exports(tmp_path, qonnx):
         assert done.rc == 0, (model, done.stdout, done.stderr)
         done = run_command("quantize", model, "--data", data, "-o", tmp_path / "quantized.onnx")
         assert done.rc == 0, (model, done.stderr)
+
+
+def test_a_map_as_input(run, tmp_path):
+    """Refused for what it is: the operator where it would run, the input where a sample comes first."""
+    of = onnx.TypeProto()
+    of.map_type.key_type = onnx.TensorProto.STRING
+    of.map_type.value_type.CopyFrom(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, []))
+    node = helper.make_node("DictVectorizer", ["x"], ["y"], domain="ai.onnx.ml", string_vocabulary=["a", "b"])
+    graph = helper.make_graph([node], "g", [onnx.ValueInfoProto(name="x", type=of)],
+                              [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])])
+    sets = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2), np.float32))
+    end = run("quantize", tmp_path / "m.onnx", "--data", tmp_path / "x.npy", "-o", tmp_path / "q.onnx")
+    assert end.rc == 1 and "input 'x' has no type of elements, being a map or another value" in end.stderr
+    assert not (tmp_path / "q.onnx").exists()

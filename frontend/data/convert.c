@@ -40,6 +40,11 @@ static bool is_number(qonnx_dtype t)
 bool convert_check(qonnx_ctx *cx, const Feed *f, const char *path, qonnx_dtype from)
 {
     if (from == f->dtype || (is_number(from) && is_number(f->dtype))) return true;
+    if (f->dtype == QONNX_UNDEFINED)
+        return qonnx_fail(cx, NULL,
+                          "the model's input '%s' has no type of elements, being a map or another "
+                          "value that is not known; export the model with tensors as its inputs",
+                          f->name);
     return qonnx_fail(cx, NULL, "%s: has elements of type %s, the model's input '%s' wants %s",
                       path, qonnx_dtype_name(from), f->name, qonnx_dtype_name(f->dtype));
 }
