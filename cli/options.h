@@ -61,6 +61,7 @@ typedef struct Args {
     double checkpoint;       /* --checkpoint, seconds; 0: none is written */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
+    bool requantize;         /* --requantize */
     bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */
     bool force;              /* --force */

@@ -40,6 +40,7 @@ static void print_text(void)
     printf("\nTargets:\n");
     for (int i = 0; (t = qonnx_target_at(i)); i++) printf("  %-18s %s\n", t->name, t->brief);
     printf("\nDefault pipeline:\n  %s\n", qonnx_pipeline_default());
+    printf("\nPipeline of --requantize:\n  %s\n", qonnx_pipeline_requantize());
 }
 
 static json_t *options_json(const qonnx_option *o)
@@ -81,8 +82,9 @@ static void print_json(void)
     for (int i = 0; (t = qonnx_target_at(i)); i++)
         json_array_append_new(targets, json_pack("{so so}", "name", json_text(t->name), "brief",
                                                  json_text(t->brief)));
-    json_print(json_pack("{so so so ss}", "passes", passes, "observers", observers, "targets",
-                         targets, "default_pipeline", qonnx_pipeline_default()));
+    json_print(json_pack("{so so so ss ss}", "passes", passes, "observers", observers, "targets",
+                         targets, "default_pipeline", qonnx_pipeline_default(),
+                         "requantize_pipeline", qonnx_pipeline_requantize()));
 }
 
 static int passes(const Verb *verb, const Args *args)

@@ -34,7 +34,8 @@ typedef struct Job {
 /* The pipeline that the options but --pass ask for. */
 static Passes pipeline_of(const Args *args)
 {
-    Passes p = passes_split(args->pipeline ? args->pipeline : qonnx_pipeline_default());
+    const char *text = args->requantize ? qonnx_pipeline_requantize() : qonnx_pipeline_default();
+    Passes p = passes_split(args->pipeline ? args->pipeline : text);
     if (args->pipeline) return p;
     if (args->observer) passes_set(&p, "calibrate", "observer", args->observer);
     if (args->weights) passes_set(&p, "correct-bias", "weights", args->weights);
@@ -140,6 +141,28 @@ static int check_observer(const Verb *verb, const char *observer)
     return unknown_name(verb, "observer", typed, observer_name);
 }
 
+/* What belongs to samples, or to a choice that --requantize leaves to the file. */
+static int check_requantize(const Verb *verb, const Args *args)
+{
+    const struct {
+        bool given;
+        const char *option;
+    } others[] = {
+        {args->data.count > 0, "--data"},
+        {args->calibrations.count > 0, "--calibration"},
+        {args->observer != NULL, "--observer"},
+        {args->no_correct_bias, "--no-correct-bias"},
+        {args->pipeline != NULL, "--pipeline"},
+    };
+    for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
+        if (others[i].given)
+            return options_misuse(verb,
+                                  "quantize: --requantize takes ranges and weights from MODEL; "
+                                  "leave out %s",
+                                  others[i].option);
+    return -1;
+}
+
 /* Whether the options fit together. Returns -1 to go on. */
 static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 {
@@ -159,7 +182,8 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
     if (args->dump_after && passes_find(p, args->dump_after) < 0)
         return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
                               args->dump_after);
-    int status = check_target(verb, args->target);
+    int status = check_requantize(verb, args);
+    if (status < 0) status = check_target(verb, args->target);
     return status < 0 ? check_observer(verb, args->observer) : status;
 }
 
@@ -425,6 +449,9 @@ static const Option options[] = {
      "scales of weights: one per channel, or one in all"},
     OPTION_ALLOW_NONFINITE,
     OPTION_MAX_BAD,
+    {"requantize", 0, OPTION_FLAG, offsetof(Args, requantize), NULL, NULL,
+     "MODEL is quantized already: make it one for the\n"
+     "target, with its own ranges and weights"},
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
@@ -445,13 +472,15 @@ const Verb verb_quantize = {
     .name = "quantize",
     .brief = "a float model to one that runs in integers",
     .forms = "MODEL --data DATA -o OUT.onnx\n"
-             "MODEL --calibration M.qcal -o OUT.onnx",
+             "MODEL --calibration M.qcal -o OUT.onnx\n"
+             "MODEL --requantize -o OUT.onnx",
     .text =
         "Writes the model with QuantizeLinear and DequantizeLinear where the target wants them.\n"
         "The same inputs and options give the same bytes, whatever the number of threads.",
     .examples =
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
+        "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
         "qonnx quantize model.onnx --data photos/ --shape 1,3,640,640 --fix-shape -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",

@@ -23,6 +23,7 @@ static Value *clone_value(const Value *v, Graph *c)
     w->ranged = v->ranged;
     w->lo = v->lo;
     w->hi = v->hi;
+    w->kept = v->kept;
     w->source = v->source;
     w->info = v->info;
     return w;

@@ -212,6 +212,7 @@ void qonnx_value_set_constant(Value *v, const Tensor *t)
 {
     const Tensor *old = v->data;
     v->source = NULL;
+    v->kept = NULL;
     graph_put_constant(v->graph, v, tensor_copy(v->graph->model->arena, t));
     if (old) pages_give_back(old->data, old->bytes);
 }
@@ -271,6 +272,13 @@ void qonnx_value_set_range(Value *v, float lo, float hi)
     v->ranged = true;
     v->lo = lo;
     v->hi = hi;
+}
+
+const qonnx_kept *qonnx_value_kept(const Value *v) { return v->kept; }
+
+void qonnx_value_keep(Value *v, const qonnx_kept *k)
+{
+    v->kept = k ? arena_copy(v->graph->model->arena, k, sizeof *k) : NULL;
 }
 
 void qonnx_value_replace_uses(Value *v, Value *with)

@@ -46,6 +46,7 @@ struct qonnx_value {
     bool retyped;       /* its type and shape are written, in place of those in the file */
     bool ranged;        /* lo and hi are set */
     float lo, hi;       /* range to quantize to */
+    const qonnx_kept *kept; /* the integers that it had in the file, or NULL */
     Node *def;          /* the node that produces it; NULL: input or constant */
     int def_index;      /* which of its outputs */
     Use *uses;          /* inputs that read it */

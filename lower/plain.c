@@ -119,7 +119,7 @@ static void dequantize_tables(Node *n)
     qonnx_node_set_op(n, "EmbedLayerNormalization");
 }
 
-static void make_plain(Node *n)
+void node_make_plain(Node *n)
 {
     const Same *s = NULL;
     for (size_t i = 0; i < sizeof sames / sizeof *sames; i++)
@@ -141,6 +141,6 @@ void graph_make_plain(Graph *g)
     for (Graph *s = g; s; s = qonnx_graph_next(s))
         for (Node *n = s->first, *next; n; n = next) {
             next = n->next;
-            make_plain(n);
+            node_make_plain(n);
         }
 }

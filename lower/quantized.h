@@ -42,6 +42,8 @@ bool qlinear_spread(Node *n);
 /* Makes of com.microsoft's operators what they are in other words (plain.c), in all graphs of the
  * model. */
 void graph_make_plain(Graph *g);
+/* The same of one node. */
+void node_make_plain(Node *n);
 /* A node of ONNX in front of `before`, NULL: the last, whose output, a new value, is returned. */
 Value *node_put(Graph *g, Node *before, const char *op, Value **in, int nin, const char *name);
 

@@ -49,6 +49,20 @@ void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, floa
     }
 }
 
+bool qonnx_value_kept_params(const qonnx_value *v, const qonnx_grid *grid, float *scale,
+                             int *zero_point)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    if (!k || !k->scales || qonnx_tensor_elements(k->scales) != 1 || grid->symmetric ||
+        grid->qmax - grid->qmin != UINT8_MAX ||
+        (k->dtype != QONNX_UINT8 && k->dtype != QONNX_INT8))
+        return false;
+    int zero = k->zero_points ? (int)qonnx_tensor_get(k->zero_points, 0) : 0;
+    *scale = (float)qonnx_tensor_get(k->scales, 0);
+    *zero_point = zero + grid->qmin - (k->dtype == QONNX_INT8 ? INT8_MIN : 0);
+    return true;
+}
+
 /* ---- weights --------------------------------------------------------------------------------- */
 
 /* A weight as [outer][channels][inner], the channels being what has scales of its own. */
@@ -103,6 +117,71 @@ static void quantize_channel(const qonnx_tensor *w, WeightView v, int64_t c, con
     }
 }
 
+/* ---- weights that have integers already ------------------------------------------------------ */
+
+/* The integers that a weight has, less their zero points. */
+typedef struct Levels {
+    const qonnx_kept *kept; /* NULL: it has none that could be used */
+    int lo, hi;             /* what the grid holds: -128, too, where 127 is its end */
+} Levels;
+
+/* Whether they have one scale, or one for each place of the axis. */
+static Levels levels_of(const qonnx_value *value, int axis, const qonnx_grid *grid)
+{
+    const qonnx_kept *k = qonnx_value_kept(value);
+    const qonnx_tensor *w = qonnx_value_constant(value);
+    Levels l = {NULL, grid->qmax == INT8_MAX ? INT8_MIN : grid->qmin, grid->qmax};
+    if (!k || !k->integers || k->block ||
+        qonnx_tensor_elements(k->integers) != qonnx_tensor_elements(w))
+        return l;
+    int64_t count = qonnx_tensor_elements(k->scales);
+    if (count == 1 || (axis >= 0 && k->axis == axis && count == w->dims[axis])) l.kept = k;
+    return l;
+}
+
+static float level_scale(const Levels *l, int64_t channel)
+{
+    bool one = qonnx_tensor_elements(l->kept->scales) == 1;
+    return (float)qonnx_tensor_get(l->kept->scales, one ? 0 : channel);
+}
+
+/* Takes over the integers of channel c; false where one of them is not on the grid, or there is no
+ * scale to go with them. */
+static bool take_levels(const Levels *l, WeightView v, int64_t c, int8_t *out)
+{
+    const qonnx_tensor *zeros = l->kept->zero_points;
+    int zero = 0;
+    if (zeros) zero = (int)qonnx_tensor_get(zeros, qonnx_tensor_elements(zeros) == 1 ? 0 : c);
+    if (!(level_scale(l, c) > 0)) return false;
+    for (int64_t o = 0; o < v.outer; o++)
+        for (int64_t i = 0; i < v.inner; i++) {
+            int64_t at = (o * v.channels + c) * v.inner + i;
+            double level = qonnx_tensor_get(l->kept->integers, at) - zero;
+            if (level < l->lo || level > l->hi) return false;
+            out[at] = (int8_t)level;
+        }
+    return true;
+}
+
+/* The scale of channel c of a weight, of which `first` to `last` are the biases that must fit. */
+static float raised_scale(float scale, float input_scale, const float *bias, int64_t first,
+                          int64_t last)
+{
+    for (int64_t k = first; bias && input_scale > 0 && k <= last; k++)
+        scale = raise_for_bias(scale, input_scale, fabs((double)bias[k]));
+    return scale;
+}
+
+/* Whether a weight with one scale stays as it is: then one scale is enough. */
+static bool stays_whole(const Levels *l, const qonnx_tensor *w, float input_scale,
+                        const float *bias, int64_t channels, int8_t *out)
+{
+    if (!l->kept || qonnx_tensor_elements(l->kept->scales) != 1) return false;
+    float scale = level_scale(l, 0);
+    return take_levels(l, weight_view(w, -1), 0, out) &&
+           raised_scale(scale, input_scale, bias, 0, channels - 1) == scale;
+}
+
 bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, bool per_channel,
                                 float input_scale, const float *bias, qonnx_weight_params *out)
 {
@@ -115,23 +194,31 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
     /* A stack of matrices gets one scale: ONNX Runtime's QLinearMatMul takes no more. */
     bool stack = qonnx_node_is(n, "MatMul") && w->rank > 2;
     int axis = per_channel && !stack ? rule.weight_axis : -1;
-    WeightView v = weight_view(w, axis);
+    int64_t outputs = rule.weight_axis >= 0 ? w->dims[rule.weight_axis] : 0;
     qonnx_graph *g = qonnx_node_graph(n);
+    int8_t *data = qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w));
+    Levels levels = levels_of(value, axis, grid);
+    if (stays_whole(&levels, w, input_scale, bias, outputs, data)) axis = -1;
+    WeightView v = weight_view(w, axis);
     *out = (qonnx_weight_params){
         .axis = axis,
         .count = (int)v.channels,
         .scales = qonnx_graph_array(g, (size_t)v.channels, sizeof(float)),
-        .data = qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w)),
+        .data = data,
     };
     for (int64_t c = 0; c < v.channels; c++) {
         int zero_point;
         double absmax = channel_absmax(w, v, c);
-        qonnx_grid_params(grid, -absmax, absmax, &out->scales[c], &zero_point);
         /* one scale for all must hold the bias of every channel */
-        int64_t first = axis < 0 ? 0 : c, last = axis < 0 ? w->dims[rule.weight_axis] - 1 : c;
-        for (int64_t k = first; bias && input_scale > 0 && k <= last; k++)
-            out->scales[c] = raise_for_bias(out->scales[c], input_scale, fabs((double)bias[k]));
-        quantize_channel(w, v, c, grid, out->scales[c], out->data);
+        int64_t first = axis < 0 ? 0 : c, last = axis < 0 ? outputs - 1 : c;
+        float *scale = &out->scales[c];
+        if (levels.kept && take_levels(&levels, v, c, data)) {
+            *scale = level_scale(&levels, c);
+            if (raised_scale(*scale, input_scale, bias, first, last) == *scale) continue;
+        }
+        qonnx_grid_params(grid, -absmax, absmax, scale, &zero_point);
+        *scale = raised_scale(*scale, input_scale, bias, first, last);
+        quantize_channel(w, v, c, grid, *scale, data);
     }
     return true;
 }

@@ -75,7 +75,7 @@ static bool matrix_layer(Layer *l, bool transposed)
 static bool find_layer(qonnx_value *y, const qonnx_node *user, Layer *l)
 {
     *l = (Layer){.node = y ? qonnx_value_producer(y) : NULL};
-    if (!l->node || qonnx_value_only_user(y) != user ||
+    if (!l->node || qonnx_value_kept(y) || qonnx_value_only_user(y) != user ||
         qonnx_node_graph(l->node) != qonnx_node_graph(user) || !qonnx_node_input(l->node, 0))
         return false;
     l->weight = constant_of(qonnx_node_input(l->node, 1));
@@ -140,6 +140,12 @@ static bool arithmetic_affine(const qonnx_node *n, int side, const Layer *l, Aff
 
 /* ---- the fold -------------------------------------------------------------------------------- */
 
+/* The channel of element i of the weight. */
+static int64_t channel_of(const Layer *l, int64_t i)
+{
+    return i / l->inner % l->width + i / l->inner / l->width / l->rows * l->width;
+}
+
 /* Weight and bias of the layer with the affine map taken in; false when one of them, or of the map,
  * is not finite. */
 static bool compute(const Layer *l, const Affine *a, float *weight, float *bias)
@@ -147,7 +153,7 @@ static bool compute(const Layer *l, const Affine *a, float *weight, float *bias)
     float beta = qonnx_node_is(l->node, "Gemm") ? qonnx_node_float(l->node, "beta", 1) : 1;
     bool finite = true;
     for (int64_t i = 0; i < qonnx_tensor_elements(l->weight); i++) {
-        int64_t c = i / l->inner % l->width + i / l->inner / l->width / l->rows * l->width;
+        int64_t c = channel_of(l, i);
         weight[i] = (float)(qonnx_tensor_get(l->weight, i) * a->scale[c]);
         finite &= isfinite(weight[i]) != 0;
     }
@@ -169,11 +175,62 @@ static void put_constant(const Layer *l, int i, const char *name, const qonnx_te
                              qonnx_graph_add_constant(qonnx_node_graph(l->node), name, t));
 }
 
-static void put_weights(const Layer *l, const float *weight, const float *bias)
+/* ---- integers that the weight has already ---------------------------------------------------- */
+
+/* Integers less their zero points, with the other sign where the channel's factor is negative;
+ * false where one does not fit 8 bits. */
+static bool turn_levels(const Layer *l, const Affine *a, const qonnx_kept *k, bool each,
+                        int8_t *levels)
+{
+    for (int64_t i = 0; i < qonnx_tensor_elements(l->weight); i++) {
+        int64_t c = channel_of(l, i);
+        double zero = k->zero_points ? qonnx_tensor_get(k->zero_points, each ? c : 0) : 0;
+        double level = qonnx_tensor_get(k->integers, i) - zero;
+        if (a->scale[c] < 0) level = -level;
+        if (!(level >= INT8_MIN && level <= INT8_MAX)) return false;
+        levels[i] = (int8_t)level;
+    }
+    return true;
+}
+
+/* The weight's integers with scales that have the factors in them: the rounding that was done once
+ * is not done again. False: it has none, or they lie otherwise. */
+static bool scale_kept(const Layer *l, const Affine *a, int axis, qonnx_kept *to)
+{
+    const qonnx_kept *k = qonnx_value_kept(qonnx_node_input(l->node, 1));
+    if (!k || !k->integers || k->block || l->width != l->out.count) return false;
+    int64_t scales = qonnx_tensor_elements(k->scales), count = l->out.count;
+    if (scales != 1 && (k->axis != axis || scales != count)) return false;
+    qonnx_graph *g = qonnx_node_graph(l->node);
+    const size_t bytes = (size_t)qonnx_tensor_elements(l->weight);
+    int8_t *levels = qonnx_graph_alloc(g, bytes);
+    float *factors = qonnx_graph_array(g, (size_t)count, sizeof *factors);
+    qonnx_tensor *t = qonnx_graph_array(g, 2, sizeof *t);
+    if (!turn_levels(l, a, k, scales != 1, levels)) return false;
+    for (int64_t c = 0; c < count; c++)
+        factors[c] = (float)(qonnx_tensor_get(k->scales, scales != 1 ? c : 0) * fabs(a->scale[c]));
+    t[0] = *k->integers;
+    t[0].dtype = QONNX_INT8;
+    t[0].data = levels;
+    t[0].bytes = bytes;
+    t[1] = (qonnx_tensor){QONNX_FLOAT, 1, {count}, factors, (size_t)count * sizeof *factors};
+    *to = (qonnx_kept){.dtype = QONNX_INT8,
+                       .scales = &t[1],
+                       .integers = &t[0],
+                       .axis = axis,
+                       .name = k->name,
+                       .always = true};
+    return true;
+}
+
+static void put_weights(const Layer *l, const Affine *a, const float *weight, const float *bias)
 {
     qonnx_tensor w = *l->weight, b = {.dtype = QONNX_FLOAT, .rank = 1, .dims = {l->out.count}};
+    qonnx_kept kept;
+    bool keeps = scale_kept(l, a, qonnx_node_rule(l->node).weight_axis, &kept);
     w.data = weight;
     put_constant(l, 1, qonnx_value_name(qonnx_node_input(l->node, 1)), &w);
+    if (keeps) qonnx_value_keep(qonnx_node_input(l->node, 1), &kept);
     if (!bias) return;
 
     const char *base = qonnx_node_name(l->node);
@@ -216,7 +273,7 @@ static void fold(qonnx_ctx *cx, qonnx_node *n)
     float *weight = need((size_t)qonnx_tensor_elements(l.weight), sizeof *weight);
     float *bias = need((size_t)l.out.count, sizeof *bias);
     if (compute(&l, &a, weight, bias)) {
-        put_weights(&l, weight, l.bias || a.shifts ? bias : NULL);
+        put_weights(&l, &a, weight, l.bias || a.shifts ? bias : NULL);
         qonnx_node_set_output(l.node, 0, qonnx_node_output(n, 0));
         qonnx_node_remove(n);
     } else {

@@ -52,7 +52,8 @@ static bool find_squeezed(Layer *l)
     l->squeeze = l->node;
     const qonnx_value *x = qonnx_node_input(l->squeeze, 0);
     l->node = x ? qonnx_value_producer(x) : NULL;
-    if (!l->node || !qonnx_node_is(l->node, "Conv") || !qonnx_value_only_user(x) ||
+    if (!l->node || !qonnx_node_is(l->node, "Conv") || qonnx_value_kept(x) ||
+        !qonnx_value_only_user(x) ||
         qonnx_node_graph(l->node) != qonnx_node_graph(l->squeeze) || !find_channels(l))
         return false;
     int axes = squeezed_axes(l->squeeze, l->out.rank);
@@ -67,7 +68,7 @@ static bool match(const qonnx_node *add, int side, Layer *l)
     const qonnx_tensor *t = constant_of(qonnx_node_input(add, 1 - side));
     l->node = y ? qonnx_value_producer(y) : NULL;
     l->squeeze = NULL;
-    if (!t || !l->node || qonnx_value_only_user(y) != add) return false;
+    if (!t || !l->node || qonnx_value_kept(y) || qonnx_value_only_user(y) != add) return false;
     bool squeezed = qonnx_node_is(l->node, "Squeeze");
     if (qonnx_node_graph(l->node) != qonnx_node_graph(add) ||
         !(squeezed ? find_squeezed(l) : find_channels(l)) || !is_per_channel(t, &l->out))

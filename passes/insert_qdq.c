@@ -9,6 +9,7 @@ typedef struct Integers {
     qonnx_value *inputs[3]; /* of the DequantizeLinear: they, their scales and zero points */
     const char *base;       /* what its name begins with */
     int axis;               /* of the channels; -1: one scale for all */
+    const qonnx_kept *kept; /* a form that the target did not choose; NULL: it did */
 } Integers;
 
 /* A weight that was quantized, for other nodes that want the very same. */
@@ -59,7 +60,7 @@ static void fold_activation(const Insert *in, Site *s)
 {
     qonnx_value *v = qonnx_node_input(s->node, 0), *out = qonnx_node_output(s->node, 0);
     Site *p = placement_site(&in->placement, qonnx_value_producer(v));
-    if (!p || !p->quantized || p->rule.kind == QONNX_RULE_SAME ||
+    if (!p || !p->quantized || qonnx_value_kept(v) || p->rule.kind == QONNX_RULE_SAME ||
         p->rule.kind == QONNX_RULE_FIXED || quantizable_only_reader(v) != s->node ||
         !clamps_alike(in, s, out))
         return;
@@ -109,9 +110,11 @@ static void add_dequantize(const Insert *in, qonnx_graph *g, qonnx_node *before,
                            qonnx_value *out)
 {
     const char *name = name_join(in->g, q->base, "_DequantizeLinear");
-    qonnx_node *n =
-        qonnx_graph_add_node(g, before, "DequantizeLinear", "", name, q->inputs, 3, &out, 1);
+    const char *domain = q->kept ? qdq_domain(in->g, q->kept->dtype) : "";
+    qonnx_node *n = qonnx_graph_add_node(g, before, "DequantizeLinear", domain, name, q->inputs,
+                                         q->inputs[2] ? 3 : 2, &out, 1);
     if (q->axis >= 0) qonnx_node_set_int(n, "axis", q->axis);
+    if (q->kept && q->kept->block) qonnx_node_set_int(n, "block_size", q->kept->block);
 }
 
 /* The same in the graph of `before`; returns the dequantized value, which is new. */
@@ -134,7 +137,8 @@ static Integers add_quantized(const Insert *in, qonnx_graph *g, const char *base
     return (Integers){{qonnx_graph_add_constant(g, name, t), add_scales(in, g, params, p),
                        add_zero_points(in, g, params, p)},
                       base,
-                      p->axis};
+                      p->axis,
+                      NULL};
 }
 
 /* ---- weights and biases ---------------------------------------------------------------------- */
@@ -182,20 +186,33 @@ static void quantize_weight(Insert *in, const Site *s, const qonnx_weight_params
     qonnx_node_set_input(s->node, s->rule.weight, same->out);
 }
 
+/* The bias of a channel: of one that is int32 in the file all bits, which a float has not. */
+static double exact_bias(const qonnx_value *v, const float *bias, int64_t channel)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    int64_t count = k && k->integers ? qonnx_tensor_elements(k->integers) : 0;
+    if (channel >= count || k->dtype != QONNX_INT32 || k->zero_points || k->block)
+        return (double)bias[channel];
+    bool one = qonnx_tensor_elements(k->scales) == 1;
+    return qonnx_tensor_get(k->integers, channel) *
+           qonnx_tensor_get(k->scales, one ? 0 : channel);
+}
+
 /* The bias as int32 at scale sx * sw, both computed as ONNX Runtime's quantizer does. */
 static void quantize_bias(const Insert *in, const Site *s, const float *bias, int64_t channels,
                           float input_scale, const qonnx_weight_params *w)
 {
+    const qonnx_value *from = qonnx_node_input(s->node, s->rule.bias);
     float *scales = qonnx_graph_array(in->g, (size_t)w->count, sizeof *scales);
     int32_t *data = qonnx_graph_array(in->g, (size_t)channels, sizeof *data);
     for (int i = 0; i < w->count; i++) scales[i] = input_scale * w->scales[i];
     for (int64_t i = 0; i < channels; i++) {
-        double q = rint((double)bias[i] / scales[w->count > 1 ? i : 0]);
+        double q = rint(exact_bias(from, bias, i) / (double)scales[w->count > 1 ? i : 0]);
         data[i] = (int32_t)fmin(fmax(q, INT32_MIN), INT32_MAX);
     }
     qonnx_tensor t = {QONNX_INT32, 1, {channels}, data, (size_t)channels * sizeof *data};
     Params p = {scales, w->count, w->axis >= 0 ? 0 : -1, QONNX_INT32, 0};
-    const char *name = qonnx_value_name(qonnx_node_input(s->node, s->rule.bias));
+    const char *name = qonnx_value_name(from);
     Integers q = add_quantized(in, qonnx_node_graph(s->node), name, &t, &p);
     qonnx_node_set_input(s->node, s->rule.bias, dequantize(in, s->node, &q));
 }
@@ -308,13 +325,13 @@ static Integers add_quantize(const Insert *in, qonnx_node *next, const qonnx_val
     qonnx_value *out = qonnx_graph_add_value(g, name_join(in->g, name, "_QuantizeLinear_Output"));
     qonnx_graph_add_node(g, next, "QuantizeLinear", "", name_join(in->g, name, "_QuantizeLinear"),
                          inputs, 3, &out, 1);
-    return (Integers){{out, inputs[1], inputs[2]}, name, -1};
+    return (Integers){{out, inputs[1], inputs[2]}, name, -1, NULL};
 }
 
 /* Puts Q and DQ behind a computed value or an input of its graph. Where the producer runs in
- * integers every reader reads the DQ, so that the producer has the Q as its only reader; else only
- * the integer operators do, and the others keep the float. Those in subgraphs have a DQ there,
- * where runtimes look for it. */
+ * integers, or nobody read the value itself in the file, every reader reads the DQ, so that the
+ * producer has the Q as its only reader; else only the integer operators do, and the others keep
+ * the float. Those in subgraphs have a DQ there, where runtimes look for it. */
 static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, Reader *readers,
                            int count, bool integer_producer)
 {
@@ -342,19 +359,66 @@ static void quantize_value(const Insert *in, qonnx_value *v, const Params *p, Re
     }
 }
 
+/* Whether all that read the value must read its integers: its operator gives them, or it had
+ * nothing else in the file. */
+static bool is_read_as_integers(const Insert *in, const qonnx_value *v)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    const qonnx_node *n = qonnx_value_producer(v);
+    const Site *s = placement_site(&in->placement, n);
+    if (n && qonnx_node_is(n, "DequantizeLinear")) return false;
+    return (k && k->always && !k->integers) ||
+           (s && s->quantized && in->target->quantize_outputs &&
+            !placement_gives_floats(&in->placement, s));
+}
+
+/* Whether the value comes out of integers with these parameters, or goes into such alone: the
+ * model takes or gives integers. */
+static bool has_integers(const qonnx_value *v, const Params *p)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    const qonnx_node *from = qonnx_value_producer(v), *to = quantizable_only_reader(v);
+    if (!k || !k->scales || k->dtype != p->dtype) return false;
+    return (from && qonnx_node_is(from, "DequantizeLinear")) ||
+           (to && qonnx_node_is(to, "QuantizeLinear") &&
+            qonnx_value_dtype(qonnx_node_output(to, 0)) == p->dtype);
+}
+
 static void quantize_activation(const Insert *in, qonnx_value *v)
 {
     float scale;
     Reader *readers;
     Params p = {&scale, 1, -1, in->target->activation.dtype, 0};
-    if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point)) return;
-    const Site *s = placement_site(&in->placement, qonnx_value_producer(v));
-    bool integer_producer = s && s->quantized && in->target->quantize_outputs &&
-                            !placement_gives_floats(&in->placement, s);
+    if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point) ||
+        has_integers(v, &p))
+        return;
+    bool integer_producer = is_read_as_integers(in, v);
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
     if (!integers && !integer_producer) return;
     if (qonnx_value_constant(v)) quantize_constant(in, v, &p, readers, count);
     else quantize_value(in, v, &p, readers, count, integer_producer);
+}
+
+/* ---- constants that keep the integers of the file -------------------------------------------- */
+
+/* Puts back the DequantizeLinear of a constant that is not quantized as the target has it, for
+ * whoever still reads the floats. */
+static void put_back(const Insert *in, qonnx_value *v)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    if (!k || !k->integers || !qonnx_value_uses(v)) return;
+    qonnx_graph *g = qonnx_value_graph(v);
+    const char *base = qonnx_value_name(v);
+    bool one = qonnx_tensor_elements(k->scales) == 1;
+    Integers q = {{qonnx_graph_add_constant(g, k->name, k->integers),
+                   qonnx_graph_add_constant(g, name_join(in->g, base, "_scale"), k->scales)},
+                  base,
+                  one ? -1 : k->axis,
+                  k};
+    if (k->zero_points)
+        q.inputs[2] = qonnx_graph_add_constant(g, name_join(in->g, base, "_zero_point"),
+                                               k->zero_points);
+    qonnx_value_replace_uses(v, dequantize(in, qonnx_graph_first(g), &q));
 }
 
 /* ---- products that give floats --------------------------------------------------------------- */
@@ -407,6 +471,9 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
         for (int i = 0, n = qonnx_graph_values(s); i < n; i++)
             quantize_activation(&in, qonnx_graph_value(s, i));
+    for (qonnx_graph *s = g; s; s = qonnx_graph_next(s))
+        for (int i = 0, n = qonnx_graph_values(s); i < n; i++)
+            put_back(&in, qonnx_graph_value(s, i));
     qonnx_graph_sweep(g);
     return true;
 }

@@ -18,6 +18,13 @@
 #define SUFFIX "calibrate,correct-bias,insert-qdq,quantize-tables,narrow-floats"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
+/* Of a model that is quantized already: batch norms and biases that its tools have left behind a
+ * weight go into it, when its integers are known. */
+#define REQUANTIZE                                                                                 \
+    "raise-opset,split-fused,widen-floats,fold-constants,pool-means,remove-identity,adopt-qdq,"    \
+    "fuse-bias-add,fold-batchnorm,fuse-bias-add,insert-qdq,quantize-tables,narrow-floats"
+
+const char *qonnx_pipeline_requantize(void) { return REQUANTIZE; }
 const char *qonnx_pipeline_default(void) { return PREFIX "," SUFFIX; }
 
 struct qonnx_job {

@@ -82,9 +82,17 @@ static Verdict judge_value(const Placement *p, const qonnx_value *v, Reason *why
         return VERDICT(VERDICT_WARN, why, "'%.120s' is %s, only float is quantized",
                        qonnx_value_name(v), qonnx_dtype_name(t));
     if (t != QONNX_FLOAT && t != QONNX_UNDEFINED) return VERDICT_NEVER;
-    if (n && qonnx_node_is(n, "DequantizeLinear"))
+    if (n && qonnx_node_is(n, "DequantizeLinear") && !qonnx_value_kept(v))
         return VERDICT(VERDICT_NOTE, why, "'%.120s' is quantized already", qonnx_value_name(v));
     return qonnx_value_range(v, &lo, &hi) ? VERDICT_QUANTIZE : judge_rangeless(p, v, why);
+}
+
+/* Whether nothing says how to quantize what the node gives, but it can give floats: the ranges are
+ * those of a file in which other tools left it so. */
+static bool may_give_floats(const Placement *p, const Site *s, const qonnx_value *v)
+{
+    float lo, hi;
+    return s->rule.to_float && !p->stats && !qonnx_value_range(v, &lo, &hi);
 }
 
 /* Whether everything that the node reads in integers, and all that it writes, can be integers. */
@@ -96,7 +104,8 @@ static Verdict judge_values(const Placement *p, const Site *s, Reason *why)
         if (quantizable_activation(n, &s->rule, i))
             verdict = judge_value(p, qonnx_node_input(n, i), why);
     for (int i = 0; i < qonnx_node_outputs(n) && verdict == VERDICT_QUANTIZE; i++)
-        if (qonnx_node_output(n, i)) verdict = judge_value(p, qonnx_node_output(n, i), why);
+        if (qonnx_node_output(n, i) && !may_give_floats(p, s, qonnx_node_output(n, i)))
+            verdict = judge_value(p, qonnx_node_output(n, i), why);
     return verdict;
 }
 
@@ -370,10 +379,19 @@ static bool is_cast_of_output(const qonnx_node *n)
     return qonnx_node_is(n, "Cast") && qonnx_value_is_output(qonnx_node_output(n, 0));
 }
 
+/* Whether the file that the ranges come from has nothing but integers of the value. */
+static bool is_always_quantized(const qonnx_value *v)
+{
+    const qonnx_kept *k = qonnx_value_kept(v);
+    return k && k->always;
+}
+
 bool placement_gives_floats(const Placement *p, const Site *s)
 {
     const qonnx_value *y = qonnx_node_output(s->node, 0);
-    if (!s->quantized || !s->rule.to_float || qonnx_value_is_output(y)) return false;
+    if (!s->quantized || !s->rule.to_float) return false;
+    if (may_give_floats(p, s, y)) return true;
+    if (qonnx_value_is_output(y) || is_always_quantized(y)) return false;
     for (int i = 0; i < qonnx_value_uses(y); i++) {
         int input;
         const qonnx_node *n = qonnx_value_use(y, i, &input);

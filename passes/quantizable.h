@@ -26,11 +26,13 @@ static inline bool quantizable_activation(const qonnx_node *n, const qonnx_rule 
     return i != rule->bias && (rule->activations >> (i < 31 ? i : 31) & 1);
 }
 
-/* Scale and zero point of the value's range on the grid; false when it has no range. */
+/* Scale and zero point that the value has already, or else those of its range on the grid; false
+ * when it has no range. */
 static inline bool quantizable_params(const qonnx_value *v, const qonnx_grid *grid, float *scale,
                                       int *zero_point)
 {
     float lo, hi;
+    if (qonnx_value_kept_params(v, grid, scale, zero_point)) return true;
     if (!qonnx_value_range(v, &lo, &hi)) return false;
     qonnx_grid_params(grid, lo, hi, scale, zero_point);
     return true;
@@ -78,6 +80,15 @@ static inline float *quantizable_bias(const qonnx_node *n, const qonnx_rule *rul
     float *b = qonnx_graph_array(qonnx_node_graph(n), (size_t)channels, sizeof *b);
     for (int64_t i = 0; i < channels; i++) b[i] = (float)qonnx_tensor_get(t, spread ? i : 0);
     return b;
+}
+
+/* The domain in which a DequantizeLinear, or a QuantizeLinear, of that type is: before operator set
+ * 21, ONNX's own has 8 bits and int32 alone, and ONNX Runtime's the others. */
+static inline const char *qdq_domain(const qonnx_graph *g, qonnx_dtype t)
+{
+    int bits = qonnx_dtype_bits(t);
+    bool narrow = bits != 8 && t != QONNX_INT32;
+    return narrow && qonnx_model_opset(g) < 21 ? "com.microsoft" : "";
 }
 
 /* Number of output channels of a node with a constant weight. */

@@ -371,7 +371,8 @@ qonnx_stats *qonnx_stats_collect(Ctx *cx, const Graph *g, const qonnx_dataset *d
     static const qonnx_session_options defaults;
     static const qonnx_collect_options all;
     if (is_quantized(g)) {
-        qonnx_fail(cx, NULL, "%s: the model is quantized already; calibrate the float model",
+        qonnx_fail(cx, NULL, "%s: the model is quantized already; calibrate the float "
+                   "model, or let 'qonnx quantize --requantize' take its ranges over",
                    g->model->path);
         return NULL;
     }

@@ -70,9 +70,10 @@ typedef struct qonnx_weight_params {
     int8_t *data;  /* the quantized weight, shape of the weight, in the graph's memory */
 } qonnx_weight_params;
 
-/** Quantizes the constant weight of `n` to `grid` (symmetric). `input_scale` is the scale of the
- *  activation it meets; <= 0 when the bias does not matter. `bias` may be NULL, or one float an
- * output channel. False when the weight is not a constant float tensor. */
+/** Quantizes the constant weight of `n` to `grid` (symmetric). Where integers are kept of it, they
+ *  stay, with their scale, in every channel in which the grid and the bias allow it. `input_scale`
+ *  is the scale of the activation it meets; <= 0 when the bias does not matter. `bias` may be NULL,
+ *  or one float an output channel. False when the weight is not a constant float tensor. */
 QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
                                           bool per_channel, float input_scale, const float *bias,
                                           qonnx_weight_params *out);
@@ -107,6 +108,37 @@ QONNX_API bool qonnx_operator_at(int i, qonnx_operator *o);
 /** The range to quantize the value to. False when it has none (it stays float). */
 QONNX_API bool qonnx_value_range(const qonnx_value *v, float *lo, float *hi);
 QONNX_API void qonnx_value_set_range(qonnx_value *v, float lo, float hi);
+
+/* ---- integers that a file has already: written by `adopt-qdq`, read by `insert-qdq` ---------- */
+
+/** How a float value was quantized in the file: what its DequantizeLinear reads. The tensors live
+ *  as long as the graph. */
+typedef struct qonnx_kept {
+    qonnx_dtype dtype;               /* of the integers */
+    const qonnx_tensor *scales;      /* float: one, one per channel, or one per block; NULL: of a
+                                        computed value, only its range is known */
+    const qonnx_tensor *zero_points; /* as many; NULL: all are 0 */
+    const qonnx_tensor *integers;    /* of a constant; NULL: it is computed */
+    int axis;                        /* of channels or blocks; not used where there is one scale */
+    int64_t block;                   /* elements along the axis that share a scale; 0: none do */
+    const char *name;                /* of the integers of a constant; else NULL */
+    bool always;                     /* nobody read the value but through its integers, so that it
+                                        is quantized whatever reads it */
+} qonnx_kept;
+
+/** NULL where nothing is kept: changing a constant forgets it. */
+QONNX_API const qonnx_kept *qonnx_value_kept(const qonnx_value *v);
+/** Copies *k; NULL: forgets it. */
+QONNX_API void qonnx_value_keep(qonnx_value *v, const qonnx_kept *k);
+/** Where a computed value has 8-bit integers with one scale, and the grid is all of 8 bits, the
+ *  same integers on that grid: their scale and zero point. Else false. [any thread] */
+QONNX_API bool qonnx_value_kept_params(const qonnx_value *v, const qonnx_grid *grid, float *scale,
+                                       int *zero_point);
+
+/** Puts DequantizeLinear, the operator and QuantizeLinear in the place of every QLinear operator
+ *  whose scales are constant, and makes ONNX's own of what com.microsoft has in other words, its
+ *  QuantizeLinear and DequantizeLinear among them: in all graphs of the model. */
+QONNX_API void qonnx_graph_spread_qlinear(qonnx_graph *g);
 
 /* ---- target profiles ------------------------------------------------------------------------- */
 

@@ -287,6 +287,9 @@ typedef struct qonnx_pipeline_options {
 /** Text of the passes up to calibrate, and of the whole default pipeline. [any thread] */
 QONNX_API const char *qonnx_pipeline_prefix(void);
 QONNX_API const char *qonnx_pipeline_default(void);
+/** Text of the passes for a model that is quantized already; they need no statistics. [any thread]
+ */
+QONNX_API const char *qonnx_pipeline_requantize(void);
 
 /** Runs passes given as text: "fold-constants,calibrate{observer=entropy},insert-qdq". Before and
  *  after each pass every node must be one of the model's operator set, its attributes included;
