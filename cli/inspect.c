@@ -3,8 +3,8 @@
 #include "calibrate.h"
 #include "options.h"
 #include "output.h"
+#include "placed.h"
 #include "progress.h"
-#include "tally.h"
 #include <qonnx/qonnx.h>
 #include <string.h>
 
@@ -18,6 +18,7 @@ typedef struct Census {
     const qonnx_runnable *runnable;
     int functions; /* local functions, whose nodes are counted where they are called */
     Tally ops;
+    Placed placed;                        /* what runs in integers */
     long quantize, dequantize;            /* QuantizeLinear and DequantizeLinear nodes */
     double macs;                          /* multiply-accumulates */
     long macs_unknown;                    /* nodes that could not be counted */
@@ -95,6 +96,7 @@ static void count_node(void *user, const qonnx_node *n)
     const char *why;
     TallyRow *row = tally_add(&c->ops, n);
     if (!qonnx_runnable_node(c->runnable, n, &why) && !row->refused++) row->why = why;
+    placed_add(&c->placed, n);
     c->quantize += qonnx_node_is(n, "QuantizeLinear");
     c->dequantize += qonnx_node_is(n, "DequantizeLinear");
     int64_t macs = qonnx_node_macs(n);
@@ -181,8 +183,10 @@ static void print_work(const Census *c)
            *c->largest_name ? " " : "", c->largest_name, size_text(sum, c->sum));
     if (c->size_unknown) printf(" and %ld of unknown shape", c->size_unknown);
     printf("\n%-12s", "quantized");
-    if (c->quantize + c->dequantize)
-        printf("%ld QuantizeLinear, %ld DequantizeLinear\n", c->quantize, c->dequantize);
+    const Placed *p = &c->placed;
+    if (c->quantize + c->dequantize + p->integer)
+        printf("%ld QuantizeLinear, %ld DequantizeLinear; %ld of %ld operators in integers\n",
+               c->quantize, c->dequantize, p->integer, p->integer + p->left.total);
     else
         printf("no\n");
 }
@@ -266,8 +270,8 @@ static void print_json(const char *path, const qonnx_graph *g, const Census *c)
         json_text(version), "inputs", inputs, "outputs", outputs, "parameters", parameters_json(c),
         "functions", c->functions, "operators", operators_json(c), "macs", (json_int_t)c->macs,
         "macs_unknown", (json_int_t)c->macs_unknown, "activations", activations, "quantized",
-        json_pack("{sI sI}", "QuantizeLinear", (json_int_t)c->quantize, "DequantizeLinear",
-                  (json_int_t)c->dequantize),
+        json_pack("{sI sI sI}", "QuantizeLinear", (json_int_t)c->quantize, "DequantizeLinear",
+                  (json_int_t)c->dequantize, "in_integers", (json_int_t)c->placed.integer),
         "metadata", metadata));
 }
 
@@ -287,6 +291,7 @@ static int inspect(const Verb *verb, const Args *args)
         tally_sort(&c.ops);
         (args->json ? print_json : print_text)(path, g, &c);
         tally_free(&c.ops);
+        tally_free(&c.placed.left);
         qonnx_runnable_free(runnable);
     } else {
         status = report_failure(cx);

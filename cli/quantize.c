@@ -6,9 +6,9 @@
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
+#include "placed.h"
 #include "progress.h"
 #include "statistics.h"
-#include "tally.h"
 #include "trained.h"
 #include <qonnx/qonnx.h>
 #include <stdlib.h>
@@ -304,50 +304,7 @@ static bool transform(Job *job)
 
 /* ---- the summary ----------------------------------------------------------------------------- */
 
-/* What became of the operators that compute float values. */
-typedef struct Placement {
-    long integer; /* operators whose operands are all quantized */
-    Tally left;   /* the others, by type */
-} Placement;
-
-static bool is_quantized(const qonnx_value *v)
-{
-    const qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
-    return n && qonnx_node_is(n, "DequantizeLinear");
-}
-
-/* Whether a runtime can compute the node in integers: every activation that its rule names comes
- * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some
- * more of them: not more than a few, lest a long row takes forever). */
-static bool runs_in_integers(const qonnx_node *n)
-{
-    qonnx_rule rule = qonnx_node_rule(n);
-    for (int steps = 0; steps < 16 && rule.kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0) &&
-                        !is_quantized(qonnx_node_input(n, 0));
-         steps++) {
-        n = qonnx_value_producer(qonnx_node_input(n, 0));
-        if (!n) return false;
-        rule = qonnx_node_rule(n);
-    }
-    if (rule.kind == QONNX_RULE_FLOAT || !rule.activations) return false;
-    for (int i = 0; i < qonnx_node_inputs(n) && i < 32; i++)
-        if ((rule.activations >> i & 1) && qonnx_node_input(n, i) &&
-            !is_quantized(qonnx_node_input(n, i)))
-            return false;
-    return true;
-}
-
-static void place(void *user, const qonnx_node *n)
-{
-    Placement *p = user;
-    const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
-    bool in_float = out && qonnx_value_dtype(out) == QONNX_FLOAT;
-    if (!in_float || qonnx_node_is(n, "DequantizeLinear")) return;
-    if (runs_in_integers(n)) p->integer++;
-    else tally_add(&p->left, n);
-}
-
-static void print_text(const Job *job, const Placement *p)
+static void print_text(const Job *job, const Placed *p)
 {
     static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "save"};
     char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
@@ -371,7 +328,7 @@ static void print_text(const Job *job, const Placement *p)
     putchar('\n');
 }
 
-static void print_json(const Job *job, const Placement *p)
+static void print_json(const Job *job, const Placed *p)
 {
     json_t *left = json_object(), *calibration = json_null();
     for (int i = 0; i < p->left.count; i++)
@@ -394,8 +351,8 @@ static void print_json(const Job *job, const Placement *p)
 
 static void print_summary(const Job *job)
 {
-    Placement p = {0};
-    visit_nodes(job->g, place, &p);
+    Placed p = {0};
+    visit_nodes(job->g, placed_add, &p);
     tally_sort(&p.left);
     if (job->args->json) print_json(job, &p);
     else if (!job->args->quiet) print_text(job, &p);

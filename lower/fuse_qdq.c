@@ -389,8 +389,27 @@ static bool convert_qlinear(Node *n)
     return true;
 }
 
+/* Takes out a Cast of integers to the type that they have, which PyTorch's exporter puts between
+ * QuantizeLinear and DequantizeLinear. */
+static bool drop_cast(Node *n)
+{
+    const Value *x = qonnx_node_input(n, 0);
+    Value *y = qonnx_node_output(n, 0);
+    if (!qonnx_node_is(n, "Cast") || !x || !y || !is_8bit(x->dtype) ||
+        x->dtype != (DType)qonnx_node_int(n, "to", 0) || qonnx_value_is_output(y))
+        return false;
+    qonnx_value_replace_uses(y, n->in[0]);
+    qonnx_node_remove(n);
+    return true;
+}
+
 void fuse_qdq(Graph *g)
 {
+    for (Graph *s = g; s; s = qonnx_graph_next(s))
+        for (Node *n = s->first, *next; n; n = next) {
+            next = n->next;
+            drop_cast(n);
+        }
     for (Graph *s = g; s; s = qonnx_graph_next(s))
         for (Node *n = s->first, *next; n; n = next) {
             next = n->next;

@@ -95,18 +95,24 @@ def bias(n, count):
 
 @tool
 def torch_fx():
-    """uint8 activations, weights and biases as integers behind DQ, a Relu that Q clamps, a Linear's weight transposed."""
+    """uint8 activations, with a Cast to the type that they have; weights and biases as integers behind DQ."""
     n = Net()
-    x = n.pair("x", 0.02, np.uint8(128))
-    for channels, scale in ((8, 0.03), (8, 0.025)):
-        w, s = stored(n, n.weight(channels, 3 if channels == 8 and scale == 0.03 else 8, 3, 3))
-        x = n.pair(n.add("Conv", x, w, stored_bias(n, bias(n, channels), 0.02 if scale == 0.03 else 0.03, s),
-                         pads=[1] * 4), scale, np.uint8(0))
-    x = n.pair(n.add("GlobalAveragePool", x), 0.02, np.uint8(0))
-    x = n.pair(n.add("Flatten", x), 0.02, np.uint8(0))
+
+    def pair(x, scale, zero, out=None):
+        q, s, z = n.q(x, scale, zero)
+        return n.add("DequantizeLinear", n.add("Cast", q, to=TensorProto.UINT8), s, z, out=out)
+
+    x = pair("x", 0.02, np.uint8(128))
+    for inputs, from_scale, to_scale in ((3, 0.02, 0.03), (8, 0.03, 0.025)):
+        w, s = stored(n, n.weight(8, inputs, 3, 3))
+        x = n.add("Conv", x, w, stored_bias(n, bias(n, 8), from_scale, s), pads=[1] * 4)
+        x = pair(n.add("Relu", pair(x, to_scale, np.uint8(100))), to_scale, np.uint8(0)) if inputs == 3 else \
+            pair(x, to_scale, np.uint8(0))  # the second is ConvReLU2d, whose Relu is the range
+    x = pair(n.add("GlobalAveragePool", x), 0.02, np.uint8(0))
+    x = pair(n.add("Flatten", x), 0.02, np.uint8(0))
     w, s = stored(n, n.weight(5, 8))
     x = n.add("Gemm", x, w, stored_bias(n, bias(n, 5), 0.02, s), transB=1)
-    n.pair(x, 0.02, np.uint8(120), out="y")
+    pair(x, 0.02, np.uint8(120), out="y")
     return n.model()
 
 
@@ -279,6 +285,8 @@ def test_runs_and_compiles(name, files, done, qonnx, tmp_path, vnni):
     else:
         np.testing.assert_array_equal(mine, wanted)
     c = compile_model(qonnx, files[name], tmp_path / "c")
+    if name not in ("nvidia", "brevitas"):  # in integers: nothing is dequantized but at the end
+        assert not re.search(r"\bf_conv", c.source)
     c.build(["gcc"], ["-O1"])
     compiled = np.stack([r[0] for r in c.run([[x] for x in xs])])
     np.testing.assert_array_equal(compiled.reshape(mine.shape), mine)

@@ -1,5 +1,5 @@
-/* tests/fuzz/passes.c - an ONNX file goes through the passes that come before calibration: shapes,
- * verification, folding.
+/* tests/fuzz/passes.c - an ONNX file goes through the passes that need no statistics: those that
+ * come before calibration, and, where it is quantized, those that make it one of ours.
  */
 #include "onnx.pb-c.h"
 #include "tests/fuzz/fuzz.h"
@@ -7,13 +7,20 @@
 
 const ProtobufCMessageDescriptor *const fuzz_type = &onnx__model_proto__descriptor;
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void run(const char *file, const char *pipeline)
 {
     qonnx_ctx *cx = qonnx_ctx_new();
-    qonnx_graph *g = qonnx_model_load(cx, fuzz_file(data, size));
-    if (g && qonnx_pipeline_run(cx, g, qonnx_pipeline_prefix(), NULL))
+    qonnx_graph *g = qonnx_model_load(cx, file);
+    if (g && qonnx_pipeline_run(cx, g, pipeline, NULL))
         (void)!qonnx_model_save(cx, g, "/dev/null");
     qonnx_graph_free(g);
     qonnx_ctx_free(cx);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const char *file = fuzz_file(data, size);
+    run(file, qonnx_pipeline_prefix());
+    run(file, qonnx_pipeline_requantize());
     return 0;
 }

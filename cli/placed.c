@@ -1,0 +1,58 @@
+/* cli/placed.c - see placed.h. */
+#include "placed.h"
+#include <qonnx/quant.h>
+
+static bool is_quantized(const qonnx_value *v)
+{
+    const qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
+    return n && qonnx_node_is(n, "DequantizeLinear");
+}
+
+/* Whether a runtime can compute the node in integers: every activation that its rule names comes
+ * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some
+ * more of them: not more than a few, lest a long row takes forever). */
+static bool runs_in_integers(const qonnx_node *n)
+{
+    qonnx_rule rule = qonnx_node_rule(n);
+    for (int steps = 0; steps < 16 && rule.kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0) &&
+                        !is_quantized(qonnx_node_input(n, 0));
+         steps++) {
+        n = qonnx_value_producer(qonnx_node_input(n, 0));
+        if (!n) return false;
+        rule = qonnx_node_rule(n);
+    }
+    if (rule.kind == QONNX_RULE_FLOAT || !rule.activations) return false;
+    for (int i = 0; i < qonnx_node_inputs(n) && i < 32; i++)
+        if ((rule.activations >> i & 1) && qonnx_node_input(n, i) &&
+            !is_quantized(qonnx_node_input(n, i)))
+            return false;
+    return true;
+}
+
+/* Whether its operands are integers of 8 bits, as those of QLinear operators and of what moves such
+ * are. */
+static bool reads_bytes(const qonnx_node *n)
+{
+    static const char *const others[] = {"QuantizeLinear", "DequantizeLinear", "Cast", "Clip"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (qonnx_node_is(n, others[i])) return false;
+    const qonnx_value *y = qonnx_node_output(n, 0);
+    qonnx_dtype made = y ? qonnx_value_dtype(y) : QONNX_UNDEFINED;
+    if (made == QONNX_BOOL || made == QONNX_INT64) return false;
+    for (int i = 0; i < qonnx_node_inputs(n); i++) {
+        const qonnx_value *v = qonnx_node_input(n, i);
+        qonnx_dtype t = v && !qonnx_value_constant(v) ? qonnx_value_dtype(v) : QONNX_UNDEFINED;
+        if (t == QONNX_UINT8 || t == QONNX_INT8) return true;
+    }
+    return false;
+}
+
+void placed_add(void *placed, const qonnx_node *n)
+{
+    Placed *p = placed;
+    const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
+    bool in_float = out && qonnx_value_dtype(out) == QONNX_FLOAT;
+    if (reads_bytes(n) || (in_float && runs_in_integers(n))) p->integer++;
+    else if (in_float && !qonnx_node_is(n, "DequantizeLinear") && !qonnx_node_is(n, "Constant"))
+        tally_add(&p->left, n);
+}

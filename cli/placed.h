@@ -1,0 +1,16 @@
+/* cli/placed.h - which operators of a model run in integers, and which in float. */
+#ifndef CLI_PLACED_H
+#define CLI_PLACED_H
+
+#include "tally.h"
+
+/* What becomes of the operators that compute. Zero is an empty one. */
+typedef struct Placed {
+    long integer; /* operators whose operands are all quantized, or that read integers of 8 bits */
+    Tally left;   /* the others that give floats, by type */
+} Placed;
+
+/* Counts a node; `placed` is a Placed: for visit_nodes(). */
+void placed_add(void *placed, const qonnx_node *n);
+
+#endif
