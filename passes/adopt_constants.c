@@ -3,6 +3,7 @@
  */
 #include "adopt.h"
 #include "names.h"
+#include "quantizable.h"
 #include <stdio.h>
 
 /* Uses of one constant that are searched for another DequantizeLinear of the same. */
@@ -158,6 +159,9 @@ static bool adopt_weight(qonnx_ctx *cx, qonnx_node *d, int *count)
                           "memory than the file holds, or it is of another form",
                           kept.name);
     qonnx_value_keep(y, &kept);
+    float lo, hi; /* for operators that read it as they read an activation */
+    if (kept.dtype != QONNX_INT32 && quantizable_extremes(qonnx_value_constant(y), &lo, &hi))
+        qonnx_value_set_range(y, lo, hi);
     qonnx_value_rename(y, name_of_floats(g, kept.name));
     (*count)++;
     return true;
