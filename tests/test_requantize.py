@@ -69,9 +69,9 @@ class Net:
 
 
 def per_channel(w, bits=8, axis=0):
-    """Scales and integers, symmetric."""
+    """Scales and integers, symmetric; trained scales are not those of the largest element, which is none of the ends."""
     most = 2 ** (bits - 1) - 1
-    s = (np.abs(w).max(axis=tuple(i for i in range(w.ndim) if i != axis)) / most).astype(np.float32)
+    s = (1.1 * np.abs(w).max(axis=tuple(i for i in range(w.ndim) if i != axis)) / most).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(w.ndim)]
     return s, np.clip(np.rint(w / s.reshape(shape)), -most - 1, most).astype(np.int8)
 
