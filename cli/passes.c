@@ -39,8 +39,8 @@ static void print_text(void)
     }
     printf("\nTargets:\n");
     for (int i = 0; (t = qonnx_target_at(i)); i++) printf("  %-18s %s\n", t->name, t->brief);
-    printf("\nDefault pipeline:\n  %s\n", qonnx_pipeline_default());
     printf("\nPipeline of --requantize:\n  %s\n", qonnx_pipeline_requantize());
+    printf("\nDefault pipeline:\n  %s\n", qonnx_pipeline_default());
 }
 
 static json_t *options_json(const qonnx_option *o)
