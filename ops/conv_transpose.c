@@ -122,7 +122,7 @@ static int64_t transpose_macs(const Node *n)
 
 const Op ops_conv_transpose[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"ConvTranspose", 2, 3, transpose_shape, RULE_FLOAT, NULL, transpose_lower, transpose_macs,
+    {"ConvTranspose", 2, 3, transpose_shape, RULE_APART, NULL, transpose_lower, transpose_macs,
      .takes = takes_floats},
     {0},
 };

@@ -13,9 +13,10 @@
  * and after the batch norms, so that both MatMul, Add, BatchNormalization and Conv, Mul, Add
  * vanish. Biases are corrected while the float weights are still there. */
 #define PREFIX                                                                                     \
-    "raise-opset,split-fused,widen-floats,fold-constants,pool-means,remove-identity,"              \
+    "raise-opset,split-fused,widen-floats,fold-constants,plain-gemm,pool-means,remove-identity,"   \
     "fuse-bias-add,fold-batchnorm,fuse-bias-add"
-#define SUFFIX "calibrate,correct-bias,insert-qdq,quantize-tables,narrow-floats"
+#define SUFFIX                                                                                     \
+    "calibrate,correct-bias,insert-qdq,quantize-tables,quantize-weights,narrow-floats"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
 /* Of a model that is quantized already: batch norms and biases that its tools have left behind a

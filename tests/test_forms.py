@@ -22,6 +22,7 @@ SHAPES = {"line": [1, 4, 21], "image": [1, 4, 9, 10], "volume": [1, 4, 5, 6, 7],
 SAMPLES, TAIL = 24, 6
 # The share of outputs that may differ by a step: ONNX Runtime sums float exponentials of a table, we sum integers.
 FEW = {"Softmax": 0.002,
+       "ConvTranspose": 0.0005,  # floats summed in another order: some are at a tie
        "Resize": 0.001}  # cubic: floats that are not the same bytes, and one of them may be at a tie behind it
 
 
@@ -285,11 +286,42 @@ def products(m, x, other):
             w = m.normal(rows if a.get("transA") else k, 5)
             return m.op("Gemm", [x, w, m.normal(5)], **a)
         yield f"Gemm {a}", make
+    for a in (dict(), dict(beta=0.5), dict(alpha=2.0, transA=1)):
+        def make(a=a):
+            if not a.get("transA"):
+                return m.op("Gemm", [x, m.normal(k, k), m.op("Relu", [other])], **a)
+            c = m.op("MatMul", [m.op("Transpose", [other]), m.normal(rows, 5)])
+            return m.op("Gemm", [x, m.normal(rows, 5), c], **a)
+        yield f"Gemm of a computed C {a}", make
     yield "MatMul", lambda: m.op("MatMul", [x, m.normal(k, 5)])
     yield "MatMul constant first", lambda: m.op("MatMul", [m.normal(3, rows), x])
     yield "MatMul of two", lambda: m.op("MatMul", [x, m.op("Transpose", [other], perm=[1, 0])])
     yield "MatMul by a stack", lambda: m.op("MatMul", [x, m.normal(3, k, 5)])
     yield "MatMul by a vector", lambda: m.op("MatMul", [x, m.normal(k)])
+
+
+def transposed(m, x, other):
+    """Convolutions whose weights are stored as int8."""
+    n = spatial(m)
+    kernel = [[64], [8, 8], [4, 4, 4]][n - 1]  # 1,024 elements where there is one group
+    for a in (dict(), dict(group=2), dict(group=4), dict(strides=[2] * n, pads=[1] * 2 * n)):
+        for bias in (False, True):
+            def make(a=a, bias=bias):
+                w = m.normal(4, 4 // a.get("group", 1), *kernel)
+                return m.op("ConvTranspose", [x, w] + [m.normal(4)] * bias, **a)
+            yield f"ConvTranspose {a} bias {bias}", make
+
+
+def recurrent(m, x, other):
+    """The same of recurrent networks."""
+    for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
+        for direction in ("forward", "reverse", "bidirectional"):
+            def make(op=op, gates=gates, direction=direction):
+                d, h = 1 + (direction == "bidirectional"), 64 // gates + 16
+                steps = m.op("Transpose", [x], perm=[1, 0, 2])
+                return m.op(op, [steps, m.normal(d, gates * h, m.shape[-1]), m.normal(d, gates * h, h), m.normal(d, 2 * gates * h)],
+                            hidden_size=h, direction=direction)
+            yield f"{op} {direction}", make
 
 
 FAMILIES = {
@@ -298,13 +330,14 @@ FAMILIES = {
     "movement": (movement, ("image", "rows", "volume")), "products": (products, ("rows",)),
     "resizes": (resizes, ("image", "volume")),
     "paddings": (paddings, ("image", "volume")), "parts": (parts, ("image", "line")),
+    "transposed": (transposed, ("line", "image", "volume")), "recurrent": (recurrent, ("line",)),
 }
 
 
 def build(family, kind, opset):
     make, _ = FAMILIES[family]
     m = Model(kind, opset, opset)
-    behind = kind != "rows" and family in ("pools", "activations", "arithmetic", "resizes", "paddings")
+    behind = kind != "rows" and family in ("pools", "activations", "arithmetic", "resizes", "paddings", "transposed")
     for i in range(1 + behind):
         for name, form in list(make(m, *m.front)):
             if i and not keeps_channels(name):

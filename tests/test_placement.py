@@ -326,13 +326,26 @@ def test_a_table_that_others_read_stays_float(tmp_path):
     assert "words" in r.names() and not r.node("DequantizeLinear")
 
 
-def test_gemm_with_alpha_stays_float_and_is_named(tmp_path):
+def gemm_of_rows(weight):
+    """Between two others, with alpha, and a C that has an element per row."""
     net = Net((4, 16))
     a = net.op("Gemm", ["x", net.weight("w1", 16, 16), net.weight("b1", 16)], "g1")
-    net.op("Gemm", [a, net.weight("w2", 16, 16), "x2"], "g2", alpha=0.5)
+    net.op("Gemm", [a, weight(net), "x2"], "g2", alpha=0.5)
     net.constant("x2", np.ones((4, 16)) * np.arange(4)[:, None])
     net.op("Gemm", ["g2", net.weight("w3", 16, 3)], "y")
-    r = Result(tmp_path, net.model("y"), normal(4, 16))
+    return net.model("y")
+
+
+def test_gemm_with_alpha_and_rows_runs_in_integers(tmp_path):
+    r = Result(tmp_path, gemm_of_rows(lambda net: net.weight("w2", 16, 16)), normal(4, 16))
+    assert "stays in float" not in r.said and r.sqnr() > 25
+    made = {n.output[0]: n.op_type for n in r.model.graph.node}
+    assert [{made[i] for i in n.input} for n in r.node("Gemm")] == [{"DequantizeLinear"}] * 3
+
+
+def test_gemm_of_two_with_a_bias_stays_float_and_is_named(tmp_path):
+    two = lambda net: net.op("MatMul", [net.op("Transpose", ["x"], "t", perm=[1, 0]), net.weight("v", 4, 16)], "w2")
+    r = Result(tmp_path, gemm_of_rows(two), normal(4, 16))
     assert "n_g2" in r.said and "stays in float" in r.said and r.sqnr() > 25
 
 
