@@ -60,6 +60,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
         m->source = n->source;
         m->row = n->row;
         m->called = n->called;
+        m->inside = n->inside;
         m->quant = n->quant;
         m->narrow = n->narrow;
         m->wide_in = n->wide_in;

@@ -112,6 +112,7 @@ struct qonnx_node {
     const char *turned; /* why its turns run one by one (runtime/turns.h), or it outside of programs
                            (ops/host.h); NULL: they do not, or nobody has asked */
     bool called;        /* it calls a function of the file, whatever else has its name */
+    bool inside;        /* it is a part of a function that stays in float (ops/functions.h) */
     int mark;           /* scratch of whoever walks the graph; no meaning between calls */
 };
 

@@ -1,5 +1,6 @@
 /* ir/refresh.c - derives again what edits disturb: the order of nodes, and types and shapes. */
 #include "ir/ir.h"
+#include "ops/functions.h"
 #include "ops/op.h"
 #include <stdlib.h>
 #include <string.h>
@@ -257,5 +258,7 @@ bool qonnx_graph_refresh(Ctx *cx, Graph *g)
     Arena *scratch = arena_new();
     bool ok = sort_all(cx, g, scratch);
     arena_free(scratch);
-    return ok && graph_infer(cx, g, true);
+    if (!ok || !graph_infer(cx, g, true)) return false;
+    functions_mark(g);
+    return true;
 }

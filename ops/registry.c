@@ -36,7 +36,7 @@ bool op_shape(Ctx *cx, Node *n)
 
 qonnx_rule qonnx_node_rule(const Node *n)
 {
-    if (!n->row || n->quant) return (qonnx_rule)RULE_FLOAT;
+    if (!n->row || n->quant || n->inside) return (qonnx_rule)RULE_FLOAT;
     qonnx_rule rule = n->row->rule;
     if (n->row->refine) n->row->refine(n, &rule);
     return rule;

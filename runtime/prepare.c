@@ -3,6 +3,7 @@
 #include "ir/bundle.h"
 #include "lower/quantized.h"
 #include "runtime/bind.h"
+#include "ops/functions.h"
 #include "ops/op.h"
 #include "runtime/fold.h"
 #include <stdlib.h>
@@ -24,6 +25,7 @@ void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)
     qonnx_graph_widen(g);
     if (!fake_quant) fuse_qdq(g);
     graph_fold(cx, g);
+    functions_fuse(g);
     qonnx_graph_sweep(g);
 }
 

@@ -1,6 +1,8 @@
 """Patterns that passes and plugins find groups of nodes by (qonnx/match.h): activation functions in the forms that
 exporters write, biases behind a Squeeze, and the plugin fuse-hard-swish."""
 
+import re
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -29,7 +31,7 @@ def nodes_of(text, prefix):
             else:
                 inputs.append(f"{prefix}_{a}")
         named = dict(a.strip().split("=") for a in attributes)
-        named = {k: [int(i) for i in v.split("/")] if "/" in v else float(v) for k, v in named.items()}
+        named = {k: [int(i) for i in v.split("/") if i] if "/" in v else float(v) for k, v in named.items()}
         nodes.append(helper.make_node(op, inputs, [f"{prefix}_{name}"], f"{prefix}_{name}", **named))
     return nodes, constants
 
@@ -189,3 +191,107 @@ def test_a_plugin_finds_patterns(tmp_path):
     for a, b in zip(outputs(tmp_path / "m.onnx", samples), outputs(tmp_path / "q.onnx", samples)):
         for y, z in zip(a, b):
             np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-5)
+
+
+# ---- functions that run as one operator ------------------------------------------------------------------------------------
+
+LAYER = "m = ReduceMean(x; axes=-1/) & d = Sub(x, m) & "
+SQUARES = {"pow": "s = Pow({0}, 2) & ", "mul": "s = Mul({0}, {0}) & "}
+VARIANCE = "v = ReduceMean(s; axes=-1/) & a = Add(v, 0.001) & "
+INVERSES = {"div": "r = Sqrt(a) & n = Div({0}, r)", "reciprocal": "r = Sqrt(a) & i = Reciprocal(r) & n = Mul({0}, i)",
+            "one over": "r = Sqrt(a) & i = Div(1, r) & n = Mul(i, {0})", "power": "i = Pow(a, -0.5) & n = Mul({0}, i)"}
+AFFINE = {"": "", " gamma": " & g = Mul(n, G)", " beta": " & g = Mul(G, n) & y = Add(g, B)"}
+KERAS = (LAYER + "s = Mul(d, d) & " + VARIANCE + "r = Sqrt(a) & i = Reciprocal(r) & k = Mul(i, G) & mk = Mul(m, k) & o = Sub(B, mk) & "
+         "xk = Mul(x, k) & y = Add(xk, o)")
+NORMS = {f"layer {q} {i}{a}": LAYER + SQUARES[q].format("d") + VARIANCE + INVERSES[i].format("d") + AFFINE[a]
+         for q in SQUARES for i in INVERSES for a in AFFINE}
+NORMS |= {f"rms {q} {i}{a}": SQUARES[q].format("x") + VARIANCE + INVERSES[i].format("x") + AFFINE[a]
+          for q in SQUARES for i in INVERSES for a in list(AFFINE)[:2]}
+NORMS["keras"] = KERAS
+ONE = {"LayerNormalization", "SimplifiedLayerNormalization", "Gelu", "Swish", "Mish", "HardSwish"}
+# Not these: somebody reads what is inside, a mean over another axis, one that does not stay, a factor that makes it larger.
+OTHERS = {
+    "read inside": NORMS["layer pow div beta"] + " & z = Add(y, n)",
+    "another axis": NORMS["layer pow div beta"].replace("axes=-1/", "axes=1/"),
+    "two axes": NORMS["layer pow div"].replace("m = ReduceMean(x; axes=-1/)", "m = ReduceMean(x; axes=2/3)"),
+    "gelu read inside": FORMS["gelu erf last"][0] + " & z = Add(y, e)",
+}
+
+
+def functions_model(forms, opset=13):
+    """The forms side by side, each of the input by itself."""
+    nodes, constants, outputs = [], [], []
+    for i, text in enumerate(forms.values()):
+        more, parts = nodes_of(text, f"f{i}")
+        for n in more:
+            n.input[:] = ["x" if k == f"f{i}_x" else {f"f{i}_G": "G", f"f{i}_B": "B"}.get(k, k) for k in n.input]
+        nodes += more
+        constants += parts
+        outputs.append(onnx.ValueInfoProto(name=more[-1].output[0]))
+    constants += [numpy_helper.from_array(random.normal(size=16).astype(np.float32), k) for k in "GB"]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5, 3, 16])
+    graph = helper.make_graph(nodes, "forms", [x], outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def kernels(folder):
+    """The kernels that a compiled model calls."""
+    done = run_command("compile", folder / "m.onnx", "-o", folder / "c", "--prefix", "m", "--data", folder / "data" / "0.npy")
+    assert done.rc == 0, done.stderr
+    source = (folder / "c" / "m.c").read_text()
+    return re.findall(r"^    call_(\w+)\(", source, re.M)
+
+
+@pytest.mark.parametrize("engine", ["portable", "onednn"])
+def test_functions_run_as_one_operator(engine, tmp_path):
+    """The norms and activations of all forms: ONNX Runtime's numbers, one kernel each."""
+    forms = NORMS | {k: t for k, (t, floor) in FORMS.items() if floor is not None and "moved" not in k and k != "hard swish"}
+    samples = save(functions_model(forms), tmp_path, (2, 5, 3, 16), 2)
+    run = run_command("run", tmp_path / "m.onnx", "--data", tmp_path / "data", "-o", tmp_path / "out", "--engine", engine)
+    assert run.rc == 0, run.stderr
+    for k, (name, want) in enumerate(zip(forms, outputs(tmp_path / "m.onnx", samples[:1])[0])):
+        got = np.load(sorted((tmp_path / "out" / f"output_{k}").iterdir())[0])
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=1e-5, err_msg=name)
+
+
+def test_functions_are_one_kernel(tmp_path):
+    for name, text in {**{k: NORMS[k] for k in ("layer pow div beta", "rms mul reciprocal gamma", "keras")},
+                       "gelu": FORMS["gelu erf first"][0], "silu": FORMS["silu"][0], "swish": FORMS["clip gate"][0]}.items():
+        folder = tmp_path / name.replace(" ", "_")
+        folder.mkdir()
+        save(functions_model({name: text}), folder, (2, 5, 3, 16), 1)
+        assert kernels(folder) in (["f_norm"], ["f_unary"]), name
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_another_function_runs_as_it_is(name, tmp_path):
+    samples = save(functions_model({name: OTHERS[name]}), tmp_path, (2, 5, 3, 16), 1)
+    assert len(kernels(tmp_path)) > 3
+    done = run_command("run", tmp_path / "m.onnx", "--data", tmp_path / "data", "-o", tmp_path / "out")
+    assert done.rc == 0, done.stderr
+    (got,) = (np.load(f) for f in (tmp_path / "out").rglob("*.npy"))
+    np.testing.assert_allclose(got, outputs(tmp_path / "m.onnx", samples)[0][0], rtol=2e-5, atol=1e-5)
+
+
+def test_functions_stay_in_float(tmp_path):
+    """What is inside a norm, a GELU and a rotary embedding between products is not observed, and gets no QuantizeLinear."""
+    rotary = ("f = Slice(x, [0], [8], [-1]) & s = Slice(x, [8], [16], [-1]) & n = Neg(s) & c = Concat(n, f; axis=-1) & "
+              "b = Mul(c, S) & a = Mul(x, C) & y = Add(a, b)")
+    for name, text in {"norm": NORMS["layer pow div beta"], "gelu": FORMS["gelu tanh last"][0], "rotary": rotary}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        nodes, constants = nodes_of(text, "f")
+        nodes = [helper.make_node("MatMul", ["x", "v"], ["f_x"]), *nodes, helper.make_node("MatMul", ["f_y", "w"], ["y"])]
+        for n in nodes:
+            n.input[:] = [k[2:] if k[2:] in ("G", "B", "S", "C") else k for k in n.input]
+            for a in n.attribute:
+                if a.name == "axis":
+                    a.CopyFrom(helper.make_attribute("axis", -1))
+        parts = {k: random.normal(size=16).astype(np.float32) for k in "GBSC"}
+        parts |= {k: random.normal(size=(16, 16)).astype(np.float32) / 4 for k in "vw"}
+        constants += [numpy_helper.from_array(a, k) for k, a in parts.items()]
+        graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 5, 16])],
+                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], constants)
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder, (2, 5, 16))
+        q = quantize(folder)
+        assert {n.input[0] for n in q.graph.node if n.op_type == "QuantizeLinear"} - {"y_QuantizeLinear_Input"} == {"x", "f_y"}, name

@@ -68,6 +68,11 @@ QONNX_API bool qonnx_match_keeps(const qonnx_match *m, const qonnx_value *v);
  */
 QONNX_API bool qonnx_match_closed(const qonnx_match *m);
 
+/** Of an activation function that ends at the node, GELU, SiLU, Mish or HardSwish in whatever form:
+ *  where it vanishes, so that what nobody but it reads, *x, might as well be no less than that.
+ *  -INFINITY: it is none, or others read that, too. [any thread that may read the graph] */
+QONNX_API float qonnx_function_floor(qonnx_node *last, const qonnx_value **x);
+
 #ifdef __cplusplus
 }
 #endif
