@@ -280,6 +280,7 @@ static bool put_product(Node *n, Node *quantize, const char *op, const char *dom
     p->name = n->name;
     p->attrs = n->attrs;
     p->nattr = p->attr_cap = n->nattr;
+    qonnx_node_remove_attr(p, "beta"); /* a Gemm's, which is 1; QGemm has none */
     return true;
 }
 

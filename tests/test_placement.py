@@ -401,3 +401,13 @@ def test_same_bytes_twice(tmp_path):
         Result(tmp_path / k, residual(), normal(*IMAGE))
         files.append((tmp_path / k / "q.onnx").read_bytes())
     assert files[0] == files[1]
+
+
+def test_a_gemm_that_gives_floats_may_say_that_its_factors_are_one(tmp_path, done):
+    """As PyTorch writes it."""
+    net = Net((4, 16))
+    gemm = net.op("Gemm", ["x", net.weight("w", 8, 16), net.weight("b", 8)], "gemm", alpha=1.0, beta=1.0, transB=1)
+    r = Result(tmp_path, net.model(net.op("Exp", [gemm], "y")), normal(4, 16))
+    assert r.node("Gemm")[0].input[0] == "x_DequantizeLinear_Output"
+    done("run", "-q", tmp_path / "q.onnx", "--data", tmp_path / "data", "--npy", "sample", "-o", tmp_path / "out")
+    done("compile", "-q", tmp_path / "q.onnx", "-o", tmp_path / "c")
