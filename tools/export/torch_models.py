@@ -4,8 +4,8 @@
     python3 torch_models.py DIR [--exporter torchscript|dynamo] [--opset N] [NAME...]
                                           DIR/NAME/model.onnx, DIR/NAME/samples.npz: an array [samples, ...] per input
 
-The interpreter has torch and torchvision: Debian's python3-torch and python3-torchvision, or PyPI's. Debian's torch
-knows no dynamo and no attention of its own, so it writes the networks of pictures and the taggers alone."""
+The interpreter has torch and torchvision: Debian's python3-torch and python3-torchvision, whose torch has the old exporter
+alone, or PyPI's."""
 
 import argparse
 import inspect
@@ -20,8 +20,7 @@ import torch
 import transformers
 import vision
 
-CLASSIC = vision.MODELS | sequences.MODELS
-MODELS = CLASSIC | detectors.MODELS | transformers.MODELS
+MODELS = vision.MODELS | sequences.MODELS | detectors.MODELS | transformers.MODELS
 
 
 def arguments():
@@ -39,7 +38,7 @@ def export(model, sample, names, open_sizes, path, options):
     if options.exporter == "dynamo":
         shapes = [{k: torch.export.Dim.DYNAMIC for k in open_sizes.get(n, {})} for n in names]
         if any(p.kind == p.VAR_POSITIONAL for p in inspect.signature(model.forward).parameters.values()):
-            shapes = [shapes[0], shapes[1:]]  # the rest is one argument
+            shapes = [shapes[0], tuple(shapes[1:])]  # the rest is one argument
         torch.onnx.export(model, sample, path, input_names=names, dynamic_shapes=tuple(shapes), dynamo=True, external_data=False, **more)
         return
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
@@ -50,9 +49,10 @@ def export(model, sample, names, open_sizes, path, options):
 def main(options):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    known = MODELS if hasattr(torch.nn.functional, "scaled_dot_product_attention") else CLASSIC
-    for name in options.names or known:
-        model, samples, names, open_sizes = known[name]()
+    old = options.exporter == "torchscript" and (options.opset or 14) < 14  # its form of attention is of 14
+    transformers.FUSED = hasattr(torch.nn.functional, "scaled_dot_product_attention") and not old
+    for name in options.names or MODELS:
+        model, samples, names, open_sizes = MODELS[name]()
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
         try:
