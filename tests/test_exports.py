@@ -256,9 +256,10 @@ def every_verb(path, samples, qonnx, done, folder):
             for name, figure in (("ort", sqnr(e, t)), ("ours", sqnr(e, h)), ("apart", sqnr(v, h))):
                 row[name] = min(row[name], figure)
     assert row["apart"] > 40 or abs(row["ort"] - row["ours"]) < 1.5, row
+    first = test._replace(samples=test.samples[:1])
     for name, file in (("float", path), ("int8", int8)):
         (folder / name).mkdir()
-        compiles(qonnx, done, *fixed(test, file, counted, folder / name), folder / name)
+        compiles(qonnx, done, *fixed(first, file, counted, folder / name), folder / name)
     return row | {"bytes": int8.stat().st_size / path.stat().st_size}
 
 

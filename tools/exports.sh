@@ -1,9 +1,10 @@
 #!/bin/sh
 # Every verb on models as exporters write them, with seeded random weights (tools/export/), compared with ONNX Runtime:
 # tests/test_exports.py, and a table of what it measured.
-#   tools/exports.sh [debian|torch]... [-- PYTEST-OPTION...]
-# debian, the default: by the packages python3-torch and python3-torchvision; torch: by PyPI's, which are large, with both
-# exporters. What is in build/exports already is not made again.
+#   tools/exports.sh [debian|torch|tensorflow]... [-- PYTEST-OPTION...]
+# debian, the default: by the packages python3-torch and python3-torchvision; torch: by PyPI's, with both exporters, which take
+# 3 GB to load and 6 GB of disk, CUDA's libraries included, without which they do not start; tensorflow: by PyPI's and tf2onnx.
+# What is in build/exports already is not made again.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,27 +12,40 @@ python=build/venv/bin/python
 [ -x $python ] || { echo "exports.sh: run tools/check.sh first: it makes build/venv" >&2; exit 1; }
 out=build/exports
 
-made() { # FOLDER INTERPRETER OPTION...: the models, all or none
-    folder=$1 interpreter=$2
-    shift 2
+made() { # FOLDER INTERPRETER SCRIPT OPTION...: the models, all or none
+    folder=$1 interpreter=$2 script=$3
+    shift 3
     [ ! -d $out/$folder ] || return 0
     rm -rf $out/.$folder
     mkdir -p $out
-    $interpreter -B tools/export/torch_models.py $out/.$folder "$@"
+    $interpreter -B tools/export/$script $out/.$folder "$@"
     mv $out/.$folder $out/$folder
+}
+
+venv() { # NAME PACKAGE...: an environment build/NAME
+    [ ! -x build/$1/bin/python ] || return 0
+    $python -m venv build/$1
+    name=$1
+    shift
+    build/$name/bin/python -m pip install -q "$@"
 }
 
 debian() {
     /usr/bin/python3 -c 'import torch, torchvision' || {
         echo "exports.sh: apt-get install --no-install-recommends python3-torch python3-torchvision" >&2; exit 1; }
-    made debian /usr/bin/python3
+    made debian /usr/bin/python3 torch_models.py
 }
 
 torch() {
-    venv=build/torch
-    [ -x $venv/bin/python ] || { $python -m venv $venv && $venv/bin/python -m pip install -q torch torchvision onnx onnxscript; }
-    made torch-script-13 $venv/bin/python --opset 13
-    made torch-dynamo $venv/bin/python --exporter dynamo
+    venv torch torch torchvision onnx onnxscript
+    made torch-script-13 build/torch/bin/python torch_models.py --opset 13
+    made torch-dynamo build/torch/bin/python torch_models.py --exporter dynamo
+    made torch-dynamo-25 build/torch/bin/python torch_models.py --exporter dynamo --opset 25
+}
+
+tensorflow() {
+    venv tensorflow tensorflow-cpu tf2onnx
+    made tensorflow build/tensorflow/bin/python tensorflow_models.py
 }
 
 what=""

@@ -41,7 +41,7 @@ class Yolo(nn.Module):
         for head, x, stride in zip(self.heads, maps, (8, 16)):
             h, w = x.shape[-2:]
             found.append(head(x).flatten(2))
-            rows, columns = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+            rows, columns = torch.meshgrid(torch.arange(float(h)) + 0.5, torch.arange(float(w)) + 0.5, indexing="ij")
             places.append(torch.stack([columns.flatten(), rows.flatten()]))
             strides.append(torch.full((1, h * w), float(stride)))
         y, places, strides = torch.cat(found, 2)[0], torch.cat(places, 1), torch.cat(strides, 1)
