@@ -4,8 +4,8 @@
 #include "names.h"
 #include "stored.h"
 
-/* Smaller ones are not worth a DequantizeLinear. */
-#define LEAST_ELEMENTS 1024
+/* Smaller ones are not worth a DequantizeLinear, nor what they lose: 12 kB. */
+#define LEAST_ELEMENTS 4096
 
 /* An operator, and which of its inputs are weights. */
 typedef struct Weighted {

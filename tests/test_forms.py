@@ -303,7 +303,7 @@ def products(m, x, other):
 def transposed(m, x, other):
     """Convolutions whose weights are stored as int8."""
     n = spatial(m)
-    kernel = [[64], [8, 8], [4, 4, 4]][n - 1]  # 1,024 elements where there is one group
+    kernel = [[256], [16, 16], [4, 4, 4]][n - 1]  # enough elements where there is one group; not in a volume
     for a in (dict(), dict(group=2), dict(group=4), dict(strides=[2] * n, pads=[1] * 2 * n)):
         for bias in (False, True):
             def make(a=a, bias=bias):
@@ -317,7 +317,7 @@ def recurrent(m, x, other):
     for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):
         for direction in ("forward", "reverse", "bidirectional"):
             def make(op=op, gates=gates, direction=direction):
-                d, h = 1 + (direction == "bidirectional"), 64 // gates + 16
+                d, h = 1 + (direction == "bidirectional"), {4: 64, 3: 72, 1: 200}[gates]
                 steps = m.op("Transpose", [x], perm=[1, 0, 2])
                 return m.op(op, [steps, m.normal(d, gates * h, m.shape[-1]), m.normal(d, gates * h, h), m.normal(d, 2 * gates * h)],
                             hidden_size=h, direction=direction)

@@ -61,7 +61,7 @@ def stored(graph):
 
 @pytest.mark.parametrize("group, axis", [(1, 1), (2, 1), (8, 0)])
 def test_scales_are_per_output(group, axis, tmp_path):
-    w = normal(8, 8 // group, 12, 12)
+    w = normal(8, 8 // group, 24, 24)
     w *= np.exp(np.linspace(-3, 3, w.shape[axis])).reshape([-1 if i == axis else 1 for i in range(4)]).astype(np.float32)
     nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["y"], group=group, strides=[2, 2])]
     graph = graph_of(nodes, {"x": (FLOAT, [1, 8, 5, 6])}, ["y"], {"w": w})
@@ -72,10 +72,10 @@ def test_scales_are_per_output(group, axis, tmp_path):
 
 
 def test_a_weight_of_two_readers_and_one_that_somebody_else_reads(tmp_path):
-    parts = {"w": normal(1, 128, 24), "r": normal(1, 128, 32), "v": normal(1, 128, 24)}
-    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["a"], hidden_size=32),
-             helper.make_node("LSTM", ["x", "w", "r"], ["b"], hidden_size=32, direction="reverse"),
-             helper.make_node("LSTM", ["x", "v", "r"], ["c"], hidden_size=32), helper.make_node("Neg", ["v"], ["d"])]
+    parts = {"w": normal(1, 256, 24), "r": normal(1, 256, 64), "v": normal(1, 256, 24)}
+    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["a"], hidden_size=64),
+             helper.make_node("LSTM", ["x", "w", "r"], ["b"], hidden_size=64, direction="reverse"),
+             helper.make_node("LSTM", ["x", "v", "r"], ["c"], hidden_size=64), helper.make_node("Neg", ["v"], ["d"])]
     graph = graph_of(nodes, {"x": (FLOAT, [7, 2, 24])}, ["a", "b", "c", "d"], parts)
     got, _ = quantized(graph, tmp_path, [{"x": normal(7, 2, 24)} for _ in range(4)])
     axes, constants = stored(got)
@@ -84,12 +84,12 @@ def test_a_weight_of_two_readers_and_one_that_somebody_else_reads(tmp_path):
 
 def test_a_weight_in_branches(tmp_path):
     """One that both branches read is stored once, and dequantized in each."""
-    parts = {"w": normal(1, 96, 24), "r": normal(1, 96, 32)}
-    inner = {k: normal(1, 96, 24) for k in ("u", "v")}
+    parts = {"w": normal(1, 192, 24), "r": normal(1, 192, 64)}
+    inner = {k: normal(1, 192, 24) for k in ("u", "v")}
     branches = {}
     for k, own in zip(("then_branch", "else_branch"), inner):
-        nodes = [helper.make_node("GRU", ["x", "w", "r"], [own + "a"], hidden_size=32),
-                 helper.make_node("GRU", ["x", own, "r"], [own + "b"], hidden_size=32),
+        nodes = [helper.make_node("GRU", ["x", "w", "r"], [own + "a"], hidden_size=64),
+                 helper.make_node("GRU", ["x", own, "r"], [own + "b"], hidden_size=64),
                  helper.make_node("Add", [own + "a", own + "b"], [own + "y"])]
         branches[k] = graph_of(nodes, {}, [own + "y"], {own: inner[own]})
     graph = graph_of([helper.make_node("If", ["c"], ["y"], **branches)],
