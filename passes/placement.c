@@ -70,6 +70,8 @@ static Verdict judge_rangeless(const Placement *p, const qonnx_value *v, Reason 
         return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
     if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
     if (qonnx_value_dtype(v) == QONNX_UNDEFINED) return VERDICT_NEVER;
+    if (p->requantizes)
+        return VERDICT(VERDICT_NOTE, why, "'%.120s' is not quantized in the file", name);
     return VERDICT(VERDICT_WARN, why, "'%.120s' has no range: it was not observed", name);
 }
 
@@ -92,7 +94,7 @@ static Verdict judge_value(const Placement *p, const qonnx_value *v, Reason *why
 static bool may_give_floats(const Placement *p, const Site *s, const qonnx_value *v)
 {
     float lo, hi;
-    return s->rule.to_float && !p->stats && !qonnx_value_range(v, &lo, &hi);
+    return s->rule.to_float && p->requantizes && !qonnx_value_range(v, &lo, &hi);
 }
 
 /* Whether everything that the node reads in integers, and all that it writes, can be integers. */
@@ -456,10 +458,21 @@ static void decide(Placement *p)
 
 /* ---- the placement --------------------------------------------------------------------------- */
 
+/* Whether adopt-qdq has found how values are quantized. */
+static bool is_adopted(const qonnx_graph *g)
+{
+    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
+        for (int i = 0; i < qonnx_graph_values(in); i++)
+            if (qonnx_value_kept(qonnx_graph_value(in, i))) return true;
+    return false;
+}
+
 void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled)
 {
-    *p = (Placement){
-        .target = qonnx_job_target(job), .stats = qonnx_job_stats(job), .settled = settled};
+    *p = (Placement){.target = qonnx_job_target(job),
+                     .stats = qonnx_job_stats(job),
+                     .requantizes = is_adopted(g),
+                     .settled = settled};
     list_sites(p, g);
     spectra_find(p);
     judge_all(p, g);

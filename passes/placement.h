@@ -55,6 +55,7 @@ typedef struct Idle {
 typedef struct Placement {
     const qonnx_target *target;
     const qonnx_stats *stats; /* NULL: none */
+    bool requantizes;         /* ranges are those of a file that is quantized, not of samples */
     bool settled;             /* ranges are as they will be quantized, shared ones included */
     Site *sites;              /* graph after graph (qonnx_graph_next), in order of the nodes */
     Site **by_node;           /* sorted by the nodes' addresses: to find them only */

@@ -378,6 +378,19 @@ def test_retargeted(files, done, tmp_path):
     assert [n.op_type for n in onnx.load(paths[0]).graph.node] == [n.op_type for n in onnx.load(paths[2]).graph.node]
 
 
+def test_left_in_float(run, tmp_path):
+    """What the file leaves in float is worth a note, not a warning; its Q and DQ stay."""
+    n = Net()
+    n.add("Flatten", n.add("Relu", n.add("Exp", n.pair("x", 0.02, np.int8(3)))), out="y")
+    made = n.model()
+    made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 432
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    r = run("quantize", tmp_path / "m.onnx", "--requantize", "-v", "-o", tmp_path / "out.onnx")
+    assert r.rc == 0 and "warning" not in r.stderr and "is not quantized in the file" in r.stderr, r
+    x = samples_of(tmp_path / "m.onnx", 2)
+    np.testing.assert_array_equal(theirs(tmp_path / "m.onnx", x), theirs(tmp_path / "out.onnx", x))
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 def float_model():
