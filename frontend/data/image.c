@@ -9,14 +9,19 @@
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* The arithmetic, in float32 and in this order. A factor is applied in double and rounded once. */
-static float arithmetic(const Preprocess *p, int channel, float x)
+/* The arithmetic on values of one channel, in float32 and in this order. A factor is applied in
+ * double and rounded once. */
+static void arithmetic(const Preprocess *p, int channel, float *x, size_t n)
 {
-    if (p->scale.by && p->scale.divides) x = x / (float)p->scale.by;
-    else if (p->scale.by) x = (float)((double)x * p->scale.by);
-    if (p->mean.count) x = x - p->mean.value[channel];
-    if (p->std.count) x = x / p->std.value[channel];
-    return x;
+    float by = (float)p->scale.by, mean = p->mean.value[channel], std = p->std.value[channel];
+    if (p->scale.by && p->scale.divides)
+        for (size_t i = 0; i < n; i++) x[i] = x[i] / by;
+    else if (p->scale.by)
+        for (size_t i = 0; i < n; i++) x[i] = (float)((double)x[i] * p->scale.by);
+    if (p->mean.count)
+        for (size_t i = 0; i < n; i++) x[i] = x[i] - mean;
+    if (p->std.count)
+        for (size_t i = 0; i < n; i++) x[i] = x[i] / std;
 }
 
 static bool is_integer(qonnx_dtype t) { return t == QONNX_UINT8 || t == QONNX_INT8; }
@@ -32,13 +37,21 @@ static bool quantize(const TypeField *type, qonnx_dtype dtype, float x, uint8_t 
     return fits && (type->scale || q == x);
 }
 
-/* An element of the input's type into out[]. */
-static bool element(const Preprocess *p, qonnx_dtype dtype, int channel, float x, uint8_t *out)
+/* Values of one channel as elements of the input's type, `step` elements apart; x[] changes. False:
+ * some do not fit. They are clipped where the type is an integer, else not written. */
+static bool elements(const Preprocess *p, qonnx_dtype dtype, int channel, float *x, size_t n,
+                     uint8_t *out, size_t step)
 {
-    float y = arithmetic(p, channel, x);
-    Elements one = {(const uint8_t *)&y, sizeof y, QONNX_FLOAT, false};
-    if (is_integer(dtype)) return quantize(&p->type, dtype, y, out);
-    return convert_elements(one, 1, dtype, out, 0) == 1;
+    bool fit = true;
+    size_t apart = step * (size_t)qonnx_dtype_bits(dtype) / 8;
+    arithmetic(p, channel, x, n);
+    for (size_t i = 0; i < n; i++, out += apart) {
+        Elements one = {(const uint8_t *)&x[i], sizeof x[i], QONNX_FLOAT, false};
+        if (dtype == QONNX_FLOAT) memcpy(out, &x[i], sizeof x[i]);
+        else if (is_integer(dtype)) fit = quantize(&p->type, dtype, x[i], out) && fit;
+        else fit = convert_elements(one, 1, dtype, out, 0) == 1 && fit;
+    }
+    return fit;
 }
 
 bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char *path, Table *out)
@@ -47,13 +60,13 @@ bool table_make(qonnx_ctx *cx, const Preprocess *p, const Target *t, const char 
     out->size = (size_t)qonnx_dtype_bits(dtype) / 8;
     for (int c = 0; c < t->channels; c++) {
         for (int x = 0; x < 256; x++) {
-            bool fits = element(p, dtype, c, (float)x, out->element[c] + (size_t)x * out->size);
+            float y = (float)x;
+            bool fits = elements(p, dtype, c, &y, 1, out->element[c] + (size_t)x * out->size, 1);
             if (fits || (is_integer(dtype) && p->type.scale)) continue;
             return qonnx_fail(cx, NULL,
                               "%s: value %d of a picture becomes %g, which is none of type %s, "
                               "which the model's input '%s' wants%s",
-                              path, x, (double)arithmetic(p, c, (float)x), qonnx_dtype_name(dtype),
-                              t->feed->name,
+                              path, x, (double)y, qonnx_dtype_name(dtype), t->feed->name,
                               is_integer(dtype) ? "; its scale and zero point can be given: "
                                                   "--input-type TYPE{scale=S,zero=Z}"
                                                 : "");
@@ -144,7 +157,7 @@ static void fill(const Canvas *v)
         uint8_t value[4];
         float x = v->plan->padded && pad->count ? pad->value[c] : 0;
         bool after = v->plan->padded && pad->when == PAD_AFTER;
-        element(after ? &plain : v->p, v->target->feed->dtype, c, x, value);
+        elements(after ? &plain : v->p, v->target->feed->dtype, c, &x, 1, value, 1);
         uint8_t *at = place(v, c, 0, 0);
         for (size_t i = 0; i < pixels; i++, at += v->step * size) memcpy(at, value, size);
     }
@@ -180,13 +193,18 @@ static void put_bytes(const Canvas *v, const uint8_t *pixels, int channels)
 /* The same for what a resize has left between the bytes. */
 static void put_floats(const Canvas *v, const float *pixels, int channels)
 {
+    enum { SOME = 256 };
+    float part[SOME];
     size_t columns = v->plan->resize.columns;
     for (size_t y = 0; y < v->plan->resize.rows; y++)
         for (int c = 0; c < v->target->channels; c++) {
             const float *from = pixels + y * columns * (size_t)channels + source_of(v, c, channels);
-            uint8_t *at = place(v, c, v->plan->x, v->plan->y + y);
-            for (size_t x = 0; x < columns; x++, from += channels, at += v->step * v->table->size)
-                element(v->p, v->target->feed->dtype, c, *from, at);
+            for (size_t x = 0, n; x < columns; x += n) {
+                n = columns - x < SOME ? columns - x : SOME;
+                for (size_t i = 0; i < n; i++, from += channels) part[i] = *from;
+                elements(v->p, v->target->feed->dtype, c, part, n,
+                         place(v, c, v->plan->x + x, v->plan->y + y), v->step);
+            }
         }
 }
 
