@@ -424,13 +424,19 @@ static int take_options(const Verb *verb, Parser *p, int argc, char **argv, Args
     return -1;
 }
 
+/* The i-th of the options that may be given again; NULL past the last. */
+static List *list_at(Args *a, int i)
+{
+    List *const lists[] = {&a->data,         &a->shapes,  &a->passes, &a->plugins,
+                           &a->calibrations, &a->exclude, &a->only,   NULL};
+    return lists[i];
+}
+
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
-    List *const lists[] = {&args->data, &args->shapes, &args->passes, &args->plugins,
-                           &args->calibrations};
     *args = (Args){.random = -1};
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        lists[i]->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
+    for (int i = 0; list_at(args, i); i++)
+        list_at(args, i)->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
     Parser p = parser_of(verb);
     for (int i = 0; i < p.count; i++)
         if (p.rows[i]->preset) assign(args, p.rows[i], p.rows[i]->preset);
@@ -450,11 +456,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 
 void options_release(Args *args)
 {
-    free(args->data.text);
-    free(args->shapes.text);
-    free(args->passes.text);
-    free(args->plugins.text);
-    free(args->calibrations.text);
+    for (int i = 0; list_at(args, i); i++) free(list_at(args, i)->text);
     free(args->pictures);
     free(args->origin);
 }

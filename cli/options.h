@@ -32,6 +32,7 @@ typedef struct Args {
     List passes;             /* --pass: PASS or PASS@AFTER */
     List plugins;            /* --plugin: files */
     List calibrations;       /* --calibration: .qcal files */
+    List exclude, only;      /* --exclude, --only: patterns of nodes */
     ShardArg shard;          /* --shard */
     const char *output;      /* -o */
     const char *labels;      /* --labels */

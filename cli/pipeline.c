@@ -70,10 +70,9 @@ static char *written_value(const char *value)
     return out;
 }
 
-void passes_set(Passes *p, const char *name, const char *option, const char *value)
+/* Gives pass i an option. */
+static void passes_set_at(Passes *p, int i, const char *option, const char *value)
 {
-    int i = passes_find(p, name);
-    if (i < 0) return;
     const char *close = strrchr(p->text[i], '}');
     int keep = close ? (int)(close - p->text[i]) : (int)strlen(p->text[i]);
     char *text = NULL, *written = written_value(value);
@@ -82,6 +81,12 @@ void passes_set(Passes *p, const char *name, const char *option, const char *val
     free(written);
     free(p->text[i]);
     p->text[i] = text;
+}
+
+void passes_set(Passes *p, const char *name, const char *option, const char *value)
+{
+    int i = passes_find(p, name);
+    if (i >= 0) passes_set_at(p, i, option, value);
 }
 
 void passes_drop(Passes *p, const char *name)
@@ -133,6 +138,59 @@ int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
             return options_misuse(verb, "%s: --pass %s: the pipeline has no pass '%s'", verb->name,
                                   args->passes.text[i], after(args->passes.text[i]));
     return -1;
+}
+
+/* Puts keep-float with one option right before `calibrate`. */
+static void insert_kept(Passes *p, const char *option, const char *value)
+{
+    int at = passes_find(p, "calibrate");
+    insert_at(p, at < 0 ? p->count : at, "keep-float", strlen("keep-float"));
+    passes_set_at(p, at < 0 ? p->count - 1 : at, option, value);
+}
+
+/* Whether a pattern is one for operators, "op:REGEX", and the regular expression. */
+static bool of_operators(const char *pattern, const char **regex)
+{
+    bool is = !strncmp(pattern, "op:", 3);
+    *regex = pattern + (is ? 3 : 0);
+    return is;
+}
+
+/* The patterns of --only that are for operators, or those for names, as one; malloc'd. "": none. */
+static char *joined(const List *only, bool operators)
+{
+    char *out = needed(strdup("")), *longer;
+    for (int i = 0; i < only->count; i++, out = longer) {
+        const char *regex;
+        longer = out;
+        if (of_operators(only->text[i], &regex) != operators) continue;
+        if (asprintf(&longer, "%s%s(%s)", out, *out ? "|" : "", regex) < 0) needed(NULL);
+        free(out);
+    }
+    return out;
+}
+
+void passes_insert_choice(const Args *args, Passes *p)
+{
+    const char *regex;
+    for (int i = 0; i < args->exclude.count; i++) {
+        bool operators = of_operators(args->exclude.text[i], &regex);
+        insert_kept(p, operators ? "ops" : "nodes", regex);
+    }
+    if (!args->only.count) return;
+    char *nodes = joined(&args->only, false), *ops = joined(&args->only, true);
+    insert_kept(p, "only-nodes", nodes);
+    passes_set_at(p, passes_find(p, "calibrate") - 1, "only-ops", ops);
+    free(nodes);
+    free(ops);
+}
+
+int passes_split_at(const Passes *p)
+{
+    int at = passes_find(p, "calibrate");
+    if (at < 0) return p->count;
+    while (at > 0 && is_pass(p->text[at - 1], "keep-float")) at--;
+    return at;
 }
 
 char *passes_option(const Passes *p, const char *pass, const char *option)

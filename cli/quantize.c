@@ -44,12 +44,6 @@ static Passes pipeline_of(const Args *args)
     return p;
 }
 
-static int find_split(const Passes *p)
-{
-    int split = passes_find(p, "calibrate");
-    return split < 0 ? p->count : split;
-}
-
 /* Whether the passes that --pass puts before `calibrate` are those that the statistics were taken
  * behind; where it puts none there, it does not matter. */
 static bool prefix_fits(const Job *job)
@@ -78,7 +72,7 @@ static bool replay_prefix(Job *job)
     if (!text) return qonnx_fail(job->cx, NULL, "out of memory");
     passes_free(&job->passes);
     job->passes = passes_split(text);
-    job->split = find_split(&job->passes);
+    job->split = passes_split_at(&job->passes);
     free(text);
     return passes_check(job->cx, &job->passes);
 }
@@ -173,9 +167,10 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
     if (needs && !args->calibrations.count && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
     if (args->pipeline &&
-        (args->observer || args->weights || args->no_correct_bias || args->passes.count))
+        (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
+         args->exclude.count || args->only.count))
         return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
-                                    "--weights, --no-correct-bias and --pass");
+                                    "--weights, --no-correct-bias, --exclude, --only and --pass");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");
@@ -361,7 +356,7 @@ static void print_summary(const Job *job)
 
 static int run_job(Job *job)
 {
-    job->split = find_split(&job->passes);
+    job->split = passes_split_at(&job->passes);
     job->before = file_size(job->args->operands[0]);
     if (!qonnx_output_check(job->cx, job->args->output) ||
         !passes_check(job->cx, &job->passes) || !transform(job))
@@ -374,6 +369,7 @@ static int quantize(const Verb *verb, const Args *args)
 {
     Job job = {.args = args, .passes = pipeline_of(args)};
     int status = args->pipeline ? -1 : passes_insert_all(verb, args, &job.passes);
+    if (status < 0) passes_insert_choice(args, &job.passes);
     if (status < 0) status = check_usage(verb, args, &job.passes);
     if (status < 0) {
         job.cx = progress_ctx();
@@ -404,6 +400,13 @@ static const Option options[] = {
      "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
     {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
      "scales of weights: one per channel, or one in all"},
+    {"exclude", 0, OPTION_LIST, offsetof(Args, exclude), "REGEX", NULL,
+     "keep nodes in float whose name holds a match of this\n"
+     "extended regular expression, or with op:REGEX those\n"
+     "whose operator it is (op:Softmax)"},
+    {"only", 0, OPTION_LIST, offsetof(Args, only), "REGEX", NULL,
+     "keep all others in float; again for more of them;\n"
+     "--exclude leaves out some of these"},
     OPTION_ALLOW_NONFINITE,
     OPTION_MAX_BAD,
     {"requantize", 0, OPTION_FLAG, offsetof(Args, requantize), NULL, NULL,
@@ -438,6 +441,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude '^head'\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
         "qonnx quantize model.onnx --data photos/ --shape 1,3,640,640 --fix-shape -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",

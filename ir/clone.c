@@ -63,6 +63,7 @@ static Graph *clone_into(const Graph *g, Graph *c)
         m->inside = n->inside;
         m->quant = n->quant;
         m->narrow = n->narrow;
+        m->in_float = n->in_float;
         m->wide_in = n->wide_in;
         m->wide_out = n->wide_out;
         for (int i = 0; i < n->nin; i++)

@@ -103,6 +103,11 @@ void graph_put_output(Graph *g, Value *v)
     v->output_count++;
 }
 
+void qonnx_graph_add_output(Graph *g, Value *v)
+{
+    if (!v->output_count) graph_put_output(g, v);
+}
+
 void graph_put_constant(Graph *g, Value *v, const Tensor *t)
 {
     if (!v->data) PUSH(g, constants, nconstant, constant_cap, v);

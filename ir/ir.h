@@ -109,6 +109,7 @@ struct qonnx_node {
     uint32_t wide_in, wide_out; /* bit i: its input, output i was of another type even then; the
                                    last bit stands for all behind it, too */
     const void *quant;  /* QuantNode of a quantized operator (lower/quantized.h), or NULL */
+    bool in_float;      /* it must not be quantized */
     const char *turned; /* why its turns run one by one (runtime/turns.h), or it outside of programs
                            (ops/host.h); NULL: they do not, or nobody has asked */
     bool called;        /* it calls a function of the file, whatever else has its name */

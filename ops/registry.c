@@ -34,6 +34,9 @@ bool op_shape(Ctx *cx, Node *n)
     return n->quant ? quantized_shape(cx, n) : n->row->shape(cx, n);
 }
 
+bool qonnx_node_kept_float(const Node *n) { return n->in_float; }
+void qonnx_node_keep_float(Node *n, bool keep) { n->in_float = keep; }
+
 qonnx_rule qonnx_node_rule(const Node *n)
 {
     if (!n->row || n->quant || n->inside) return (qonnx_rule)RULE_FLOAT;

@@ -138,6 +138,7 @@ static Verdict judge_weighted(const Site *s, Reason *why)
 static Verdict judge(const Placement *p, const Site *s, Reason *why)
 {
     if (s->rule.kind == QONNX_RULE_FLOAT || !qonnx_node_output(s->node, 0)) return VERDICT_NEVER;
+    if (qonnx_node_kept_float(s->node)) return VERDICT(VERDICT_NOTE, why, "as it was asked for");
     if (s->heavy && s->spectral)
         return VERDICT(VERDICT_NOTE, why, "what is small in a spectrum would be lost");
     Verdict verdict = judge_values(p, s, why);

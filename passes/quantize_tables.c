@@ -16,7 +16,7 @@ static bool only_rows_are_read(const qonnx_value *v)
     for (int i = 0; i < qonnx_value_uses(v); i++) {
         int input;
         const qonnx_node *n = qonnx_value_use(v, i, &input);
-        if (!qonnx_node_is(n, "Gather") || input != 0) return false;
+        if (!qonnx_node_is(n, "Gather") || input != 0 || qonnx_node_kept_float(n)) return false;
         int64_t axis = qonnx_node_int(n, "axis", 0);
         if ((axis != 0 && axis != -2) || !qonnx_node_output(n, 0)) return false;
     }
