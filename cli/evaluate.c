@@ -2,6 +2,7 @@
  * first. The first model's outputs wait in a temporary file, so memory does not grow with the data.
  */
 #include "calibrate.h"
+#include "compare.h"
 #include "compiled.h"
 #include "options.h"
 #include "output.h"
@@ -28,12 +29,7 @@ typedef struct Score {
     size_t classes;       /* how many these are */
     bool no_vector;       /* a sample has a class, and the output is no vector of one per class */
     bool five;            /* the output has more than five classes */
-    size_t paired;        /* samples whose first output is a vector, as the reference's is */
-    size_t agreeing;      /* of these, with the same largest element */
-    double signal, noise; /* sums of ref^2 and of (ref - y)^2 over finite elements */
-    size_t compared;      /* elements in these sums */
-    size_t strange;       /* elements left out of them: not finite */
-    bool unlike;          /* an output has another number of elements than the reference's */
+    Likeness likeness;    /* to the first model; the pairs are those of the first output */
     double seconds;       /* time of the run */
 } Score;
 
@@ -42,22 +38,11 @@ typedef struct Evaluation {
     Score *score;
     const qonnx_graph *g;
     const qonnx_dataset *d;
-    FILE *reference; /* outputs of the first model; NULL when there is only one */
-    bool writing;    /* this is the first model */
-    void *buffer;    /* a reference tensor's data */
-    size_t room;     /* bytes in buffer */
-    bool failed;     /* the temporary file is at fault; the message has been printed */
+    Reference *reference; /* outputs of the first model; NULL when there is only one */
+    bool writing;         /* this is the first model */
 } Evaluation;
 
 static double share(size_t part, size_t all) { return (double)part / (double)all; }
-
-static int64_t largest_index(const qonnx_tensor *t, int64_t count)
-{
-    int64_t best = 0;
-    for (int64_t i = 1; i < count; i++)
-        if (element(t, i) > element(t, best)) best = i;
-    return best;
-}
 
 /* ---- accuracy -------------------------------------------------------------------------------- */
 
@@ -106,62 +91,6 @@ static void score_class(Score *s, const qonnx_tensor *t, int class)
     s->five = count > 5;
 }
 
-/* ---- against the reference ------------------------------------------------------------------- */
-
-static bool reference_fails(Evaluation *e)
-{
-    complain("temporary file: %s", errno ? strerror(errno) : "too short");
-    e->failed = true;
-    return false;
-}
-
-static bool reference_write(Evaluation *e, const qonnx_tensor *t)
-{
-    errno = 0;
-    bool good = fwrite(t, sizeof *t, 1, e->reference) == 1 &&
-                (!t->bytes || fwrite(t->data, 1, t->bytes, e->reference) == t->bytes);
-    return good || reference_fails(e);
-}
-
-/* The next tensor; its data stays until the next call. */
-static bool reference_read(Evaluation *e, qonnx_tensor *t)
-{
-    errno = 0;
-    if (fread(t, sizeof *t, 1, e->reference) != 1) return reference_fails(e);
-    if (t->bytes > e->room) {
-        free(e->buffer);
-        e->buffer = malloc(t->bytes);
-        e->room = e->buffer ? t->bytes : 0;
-        if (!e->buffer) return reference_fails(e);
-    }
-    t->data = e->buffer;
-    return !t->bytes || fread(e->buffer, 1, t->bytes, e->reference) == t->bytes ||
-           reference_fails(e);
-}
-
-static void compare_output(Score *s, const qonnx_tensor *y, const qonnx_tensor *ref, bool first)
-{
-    int64_t count = qonnx_tensor_elements(ref);
-    if (qonnx_tensor_elements(y) != count) {
-        s->unlike = true;
-        return;
-    }
-    if (!is_real(ref->dtype) || !is_real(y->dtype)) return;
-    for (int64_t i = 0; i < count; i++) {
-        double a = element(ref, i), b = element(y, i);
-        if (!isfinite(a) || !isfinite(b)) {
-            s->strange++;
-            continue;
-        }
-        s->signal += a * a;
-        s->noise += (a - b) * (a - b);
-        s->compared++;
-    }
-    if (!first || !vector_length(ref) || !vector_length(y)) return;
-    s->paired++;
-    s->agreeing += largest_index(y, count) == largest_index(ref, count);
-}
-
 static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Evaluation *e = user;
@@ -171,10 +100,10 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
     for (int i = 0; e->reference && i < qonnx_graph_outputs(e->g); i++) {
         qonnx_tensor ref;
         if (e->writing) {
-            if (!reference_write(e, &outputs[i])) return false;
+            if (!reference_write(e->reference, &outputs[i])) return false;
         } else {
-            if (!reference_read(e, &ref)) return false;
-            compare_output(e->score, &outputs[i], &ref, i == 0);
+            if (!reference_read(e->reference, &ref)) return false;
+            likeness_add(&e->score->likeness, &outputs[i], &ref, i == 0);
         }
     }
     return !interrupted();
@@ -197,7 +126,7 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     e->score->seconds = seconds_now() - began;
     qonnx_session_free(s);
     samples_close(d, e->g);
-    return good && !e->failed;
+    return good && !(e->reference && e->reference->failed);
 }
 
 /* What the first model gets is what the others are measured by: where it only guesses, the samples
@@ -227,9 +156,10 @@ static void warn_about(const Args *args, const Score *s, bool first)
         warn("%s: %zu samples have a class that the output does not have; no accuracy: it has %lld "
              "classes, from 0 on, and the samples have one of %d; check the folders or the labels",
              s->path, s->strays, (long long)s->length, s->stray);
-    if (s->unlike)
+    if (s->likeness.unlike)
         warn("%s: its outputs have not the size of the first model's; not compared", s->path);
-    if (s->strange) warn("%s: %zu elements are not finite; left out of SQNR", s->path, s->strange);
+    if (s->likeness.strange)
+        warn("%s: %zu elements are not finite; left out of SQNR", s->path, s->likeness.strange);
 }
 
 /* A model that was loaded before its turn. */
@@ -257,7 +187,7 @@ static void share_pictures(Args *args, Loaded *models)
 }
 
 /* Evaluates one model; `outputs` is the first model's number of outputs, set by the first. */
-static int evaluate_model(const Args *args, FILE *reference, Score *score, Loaded *model,
+static int evaluate_model(const Args *args, Reference *reference, Score *score, Loaded *model,
                           bool first, int *outputs)
 {
     load(args, score->path, model);
@@ -266,19 +196,18 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, Loade
     Evaluation e = {.score = score, .g = g, .reference = reference, .writing = first};
     if (first && g) *outputs = qonnx_graph_outputs(g);
     bool alike = g && qonnx_graph_outputs(g) == *outputs;
-    if (reference && !first) rewind(reference);
+    if (reference && !first) reference_rewind(reference);
     int status = EXIT_DONE;
     if (g && !alike) {
         complain("%s: has %d outputs, the first model %d; evaluate them apart", score->path,
                  qonnx_graph_outputs(g), *outputs);
         status = EXIT_BAD;
     } else if (!g || !run_graph(cx, args, &e) || interrupted()) {
-        status = e.failed ? EXIT_BAD : report_failure(cx);
+        status = reference && reference->failed ? EXIT_BAD : report_failure(cx);
     } else {
         warn_about(args, score, first);
     }
     progress_clear();
-    free(e.buffer);
     qonnx_graph_free(g);
     qonnx_ctx_free(cx);
     *model = (Loaded){NULL, NULL};
@@ -288,26 +217,6 @@ static int evaluate_model(const Args *args, FILE *reference, Score *score, Loade
 /* ---- results --------------------------------------------------------------------------------- */
 
 static bool has_accuracy(const Score *s) { return s->labelled && !s->strays; }
-static bool has_sqnr(const Score *s) { return s->compared && !s->unlike; }
-static double sqnr(const Score *s) { return 10 * log10(s->signal / s->noise); }
-
-/* "93.50 %" or "-" into out[16]. */
-static const char *percent_text(char *out, bool known, size_t part, size_t all)
-{
-    if (known) snprintf(out, 16, "%.2f %%", 100 * share(part, all));
-    else strcpy(out, "-");
-    return out;
-}
-
-/* "13.31 dB", "exact" or "-" into out[24]. */
-static const char *sqnr_text(char *out, const Score *s)
-{
-    if (!has_sqnr(s)) strcpy(out, "-");
-    else if (s->noise == 0) strcpy(out, "exact");
-    else snprintf(out, 24, "%.2f dB", sqnr(s));
-    return out;
-}
-
 static void print_text(const Score *scores, int count, bool verbose)
 {
     int width = 5;
@@ -317,12 +226,14 @@ static void print_text(const Score *scores, int count, bool verbose)
            "agreement", verbose ? "  samples/s" : "");
     for (int i = 0; i < count; i++) {
         const Score *s = &scores[i];
-        char path[PATH_MAX], size[SIZE_ROOM], top1[16], top5[16], ratio[24], agree[16];
+        const Likeness *l = &s->likeness;
+        char path[PATH_MAX], size[SIZE_ROOM], top1[PERCENT_ROOM], top5[PERCENT_ROOM];
+        char ratio[SQNR_ROOM], agree[PERCENT_ROOM];
         printf("%-*s  %8s  %8s  %8s  %9s  %9s", width, clean_name(path, sizeof path, s->path),
                size_text(size, file_size(s->path)),
                percent_text(top1, has_accuracy(s), s->top1, s->labelled),
                percent_text(top5, has_accuracy(s) && s->five, s->top5, s->labelled),
-               sqnr_text(ratio, s), percent_text(agree, s->paired, s->agreeing, s->paired));
+               sqnr_text(ratio, l), percent_text(agree, l->paired, l->agreeing, l->paired));
         if (verbose) printf("  %9.1f", s->seconds > 0 ? (double)s->samples / s->seconds : 0);
         putchar('\n');
     }
@@ -339,15 +250,16 @@ static void print_json(const Score *scores, int count)
     json_t *models = json_array();
     for (int i = 0; i < count; i++) {
         const Score *s = &scores[i];
-        bool exact = has_sqnr(s) && s->noise == 0;
+        const Likeness *l = &s->likeness;
+        bool exact = likeness_known(l) && l->noise == 0;
         json_array_append_new(
             models,
             json_pack("{so sI so so so sb so sf}", "file", json_text(s->path), "bytes",
                       (json_int_t)file_size(s->path), "top1",
                       share_json(has_accuracy(s), s->top1, s->labelled), "top5",
                       share_json(has_accuracy(s) && s->five, s->top5, s->labelled), "sqnr_db",
-                      has_sqnr(s) && !exact ? json_number(sqnr(s)) : json_null(), "exact", exact,
-                      "agreement", share_json(s->paired, s->agreeing, s->paired), "seconds",
+                      likeness_known(l) && !exact ? json_number(likeness_sqnr(l)) : json_null(), "exact", exact,
+                      "agreement", share_json(l->paired, l->agreeing, l->paired), "seconds",
                       s->seconds));
     }
     json_print(json_pack("{sI sI so}", "samples", (json_int_t)scores[0].samples, "labelled",
@@ -362,18 +274,15 @@ static int evaluate(const Verb *verb, const Args *args)
     Loaded *models = needed(calloc((size_t)count, sizeof *models));
     share_pictures(&shared, models);
     Score *scores = calloc((size_t)count, sizeof *scores);
-    FILE *reference = count > 1 ? tmpfile() : NULL;
-    if (!scores || (count > 1 && !reference)) {
-        complain("temporary file: %s", strerror(errno));
-        status = EXIT_BAD;
-    }
+    Reference reference = {.file = NULL};
+    if (!scores || (count > 1 && !reference_open(&reference))) status = EXIT_BAD;
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         scores[i].path = args->operands[i];
-        status = evaluate_model(&shared, reference, &scores[i], &models[i], i == 0, &outputs);
+        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &scores[i], &models[i], i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
-    if (reference) fclose(reference);
+    reference_close(&reference);
     for (int i = 0; scores && i < count; i++) free(scores[i].seen);
     free(scores);
     for (int i = 0; i < count; i++) {

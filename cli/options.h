@@ -56,6 +56,8 @@ typedef struct Args {
     long limit;              /* --limit; 0: all samples */
     long random;             /* --random: the seed; -1: not given */
     const char *npy;         /* --npy: "shape", "sample" or "batch" */
+    long check_samples;      /* --check-samples; 0: none */
+    bool strict;             /* --strict */
     size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */

@@ -3,6 +3,8 @@
  * or from a file, then the other passes run.
  */
 #include "calibrate.h"
+#include "check.h"
+#include "layers.h"
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
@@ -14,7 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum Stage { STAGE_LOAD, STAGE_PREFIX, STAGE_STATISTICS, STAGE_PASSES, STAGE_SAVE } Stage;
+typedef enum Stage {
+    STAGE_LOAD,
+    STAGE_PREFIX,
+    STAGE_STATISTICS,
+    STAGE_PASSES,
+    STAGE_CHECK,
+    STAGE_SAVE
+} Stage;
 enum { STAGES = STAGE_SAVE + 1 };
 
 typedef struct Job {
@@ -25,6 +34,7 @@ typedef struct Job {
     Trained *trained;       /* what the model was trained on */
     Passes passes;          /* the whole pipeline */
     int split;              /* index of `calibrate`; passes.count when it is not there */
+    Check check;            /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
     double seconds[STAGES]; /* where the time went */
 } Job;
@@ -162,8 +172,6 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 {
     bool needs = passes_find(p, "calibrate") >= 0;
     if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
-    if (args->calibrations.count && args->data.count)
-        return options_misuse(verb, "quantize: give --calibration or --data, not both");
     if (needs && !args->calibrations.count && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
     if (args->pipeline &&
@@ -188,7 +196,7 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
 static void warn_late(const Job *job)
 {
     const char *taken = qonnx_stats_preprocess(job->stats);
-    if (job->args->pictures)
+    if (job->args->pictures && !job->args->data.count)
         warn("%s: left out, for the samples were prepared when the statistics were taken%s%s",
              job->args->origin, *taken ? ": " : "", taken);
 }
@@ -263,6 +271,82 @@ static bool fix_shapes(Job *job)
             (!folds || qonnx_pipeline_run(job->cx, job->g, "fold-constants", &o)));
 }
 
+/* What may help a bad result, by what was asked for. */
+static const char *advice(const Job *job)
+{
+    char *weights = passes_option(&job->passes, "insert-qdq", "weights");
+    char *observer = passes_option(&job->passes, "calibrate", "observer");
+    const char *text = "--exclude keeps chosen layers in float";
+    if (weights && !strcmp(weights, "per-tensor")) text = "--weights per-channel is more exact";
+    else if (job->args->no_correct_bias) text = "leave out --no-correct-bias";
+    else if (observer && strcmp(observer, "mse") != 0) text = "--observer mse is safer";
+    free(weights);
+    free(observer);
+    return text;
+}
+
+/* The worst layers, as text for a message; malloc'd. "": nothing is known of them. */
+static char *layers_text(const Job *job, const Args *args)
+{
+    Layer worst[WORST_LAYERS];
+    char *text = needed(strdup("")), *longer;
+    qonnx_ctx *quiet = qonnx_ctx_new();
+    char *prefix = passes_join(&job->passes, 0, job->split);
+    int count = layers_worst(quiet, args, args->operands[0], prefix, job->g, worst);
+    for (int i = 0; i < count; i++, text = longer) {
+        if (asprintf(&longer, "%s%s '%s' (from %.1f to %.1f dB)", text,
+                     i ? "," : "; the layers that lose most:", worst[i].node, worst[i].before,
+                     worst[i].after) < 0)
+            needed(NULL);
+        free(text);
+        free(worst[i].node);
+    }
+    free(prefix);
+    qonnx_ctx_free(quiet);
+    return text;
+}
+
+/* Says which output is too far from the float model's, if one is: a warning, or a failure. */
+static bool judge_check(const Job *job, const Args *args)
+{
+    int i = check_worst(&job->check);
+    char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
+    if (i < 0) return true;
+    const Likeness *l = &job->check.likeness[i];
+    if (l->paired)
+        snprintf(classes, sizeof classes, ", and %s of the samples its class",
+                 percent_text(agree, true, l->agreeing, l->paired));
+    char *layers = layers_text(job, args);
+    if (asprintf(&text, "output '%s' has an SQNR of %s against the float model's%s%s; %s",
+                 clean_name(name, sizeof name, job->check.names[i]), sqnr_text(ratio, l), classes,
+                 layers, advice(job)) < 0)
+        needed(NULL);
+    if (!args->strict) warn("%s", text);
+    else qonnx_fail(job->cx, NULL, "%s; nothing is written, as --strict asks for", text);
+    free(layers);
+    free(text);
+    return !args->strict;
+}
+
+/* Runs the result on samples, where there are some, prepared as those were that were counted. */
+static bool check_result(Job *job)
+{
+    Args args = *job->args;
+    const char *pictures = job->stats ? qonnx_stats_preprocess(job->stats) : "";
+    if (!job->stats || !args.data.count || !args.check_samples) return true;
+    if (!args.pictures && *pictures) {
+        args.pictures = needed(strdup(pictures));
+        args.of_model = true;
+    }
+    qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of the float model has been said */
+    bool good = check_run(quiet, &args, args.operands[0], job->g, &job->check);
+    if (!good && qonnx_error(quiet)) qonnx_fail(job->cx, NULL, "%s", qonnx_error(quiet));
+    qonnx_ctx_free(quiet);
+    good = good && judge_check(job, &args);
+    if (args.pictures != job->args->pictures) free(args.pictures);
+    return good;
+}
+
 static bool transform(Job *job)
 {
     const Args *args = job->args;
@@ -292,6 +376,7 @@ static bool transform(Job *job)
                       args->dump_after);
     if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
     if (job->passes.count) record_provenance(job);
+    if (!stage_done(job, STAGE_CHECK, &clock, check_result(job))) return false;
     good = qonnx_model_save(job->cx, job->g, args->output);
     stage_done(job, STAGE_SAVE, &clock, good);
     return good;
@@ -301,7 +386,7 @@ static bool transform(Job *job)
 
 static void print_text(const Job *job, const Placed *p)
 {
-    static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "save"};
+    static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "check", "save"};
     char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
     double bytes = file_size(job->args->output);
     print_line("written      %s, %s from %s (%.1f %%)", job->args->output, size_text(after, bytes),
@@ -310,6 +395,10 @@ static void print_text(const Job *job, const Placed *p)
         printf("calibration  %llu samples, %d activations, %s\n",
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
                qonnx_stats_engine(job->stats));
+    if (job->stats && !job->check.samples)
+        printf("checked      nothing: %s\n", job->args->data.count ? "--check-samples 0"
+                                                                   : "give samples with --data, too");
+    check_print(&job->check);
     printf("in integers  %ld of %ld float operators\n", p->integer, p->integer + p->left.total);
     if (p->left.total) printf("in float    ");
     for (int i = 0; i < p->left.count; i++)
@@ -337,9 +426,9 @@ static void print_json(const Job *job, const Placed *p)
     for (int i = 0; i < STAGES; i++) total += job->seconds[i];
     char *pipeline = passes_join(&job->passes, 0, job->passes.count);
     json_print(json_pack(
-        "{so sI sI so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
+        "{so sI sI so so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
         (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output), "pipeline",
-        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration,
+        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration, "check", check_json(&job->check),
         "in_integers", (json_int_t)p->integer, "in_float", left, "seconds", total));
     free(pipeline);
 }
@@ -376,6 +465,7 @@ static int quantize(const Verb *verb, const Args *args)
         status = run_job(&job);
         qonnx_stats_free(job.stats);
         trained_free(job.trained);
+        check_free(&job.check);
         qonnx_graph_free(job.g);
         qonnx_ctx_free(job.cx);
     }
@@ -390,8 +480,8 @@ static const Option options[] = {
      "samples to calibrate with: PATH, or NAME=PATH\n"
      "once per input"},
     {"calibration", 0, OPTION_LIST, offsetof(Args, calibrations), "M.qcal", NULL,
-     "statistics of 'qonnx calibrate', instead of --data;\n"
-     "again to add several"},
+     "statistics of 'qonnx calibrate'; again to add several;\n"
+     "the samples of --data then only check the result"},
     OPTION_FORCE,
     {"target", 0, OPTION_TEXT, offsetof(Args, target), "T", "ort-x86",
      "what the model is for; 'qonnx passes' lists them"},
@@ -412,6 +502,11 @@ static const Option options[] = {
     {"requantize", 0, OPTION_FLAG, offsetof(Args, requantize), NULL, NULL,
      "MODEL is quantized already: make it one for the\n"
      "target, with its own ranges and weights"},
+    {"check-samples", 0, OPTION_COUNT, offsetof(Args, check_samples), "N", "64",
+     "compare the result with the model on so many of the\n"
+     "samples of --data; 0: none"},
+    {"strict", 0, OPTION_FLAG, offsetof(Args, strict), NULL, NULL,
+     "write nothing where that shows a bad result"},
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,

@@ -284,7 +284,8 @@ static bool put_product(Node *n, Node *quantize, const char *op, const char *dom
     return true;
 }
 
-/* A product that gives floats, for no QuantizeLinear is behind it, or one of two activations. */
+/* A product that gives floats, for no QuantizeLinear is behind it, or one of two activations, as
+ * constants with a zero point are. */
 static bool fuse_product(const Group *g, bool weighted)
 {
     Node *n = g->node;
@@ -292,7 +293,7 @@ static bool fuse_product(const Group *g, bool weighted)
     Value *a[3], *b[3];
     Node *q = quantizer(n->out[0], &out);
     if (!n->row->quantized->gives_floats || !find_factor(n, 0, false, a) ||
-        !find_factor(n, 1, weighted, b) || (q && n->in[1]->def->in[0]->data))
+        !find_factor(n, 1, weighted, b) || (q && weighted))
         return false;
     if (a[0]->dtype == QONNX_INT8 && b[0]->dtype != QONNX_INT8) return false;
     if ((q && !qonnx_node_input(q, 2)) || !a[2] || !b[2]) return false;

@@ -261,7 +261,7 @@ static void finish(Worker *w, size_t first, bool ok)
     while (j->v->output && !j->stop && j->delivered != first) pthread_cond_wait(&j->turn, &j->lock);
     bool go = j->v->output && !j->stop;
     pthread_mutex_unlock(&j->lock);
-    for (size_t k = 0; go && k < w->taken; k++) go = deliver(w, first + k, k);
+    for (size_t k = 0; go && k < w->valid; k++) go = deliver(w, w->index[k], k);
     pthread_mutex_lock(&j->lock);
     if (j->v->output && !go) j->stop = true;
     j->delivered += w->taken;

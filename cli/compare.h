@@ -1,0 +1,50 @@
+/* cli/compare.h - how near the outputs of one model come to another's, whose outputs wait in a
+ * temporary file, so that memory does not grow with the data.
+ */
+#ifndef CLI_COMPARE_H
+#define CLI_COMPARE_H
+
+#include <qonnx/base.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* How near tensors come to their references. Everything adds. */
+typedef struct Likeness {
+    double signal, noise; /* sums of ref^2 and of (ref - y)^2 over finite elements */
+    size_t compared;      /* elements in these sums */
+    size_t strange;       /* elements left out of them: not finite */
+    size_t paired;        /* pairs of vectors, as scores of classes are */
+    size_t agreeing;      /* of these, with the same largest element */
+    bool unlike;          /* a tensor has another number of elements than its reference */
+} Likeness;
+
+/* Adds a tensor; to the pairs, too, if `pair` is set. Only floating-point numbers are compared. */
+void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair);
+/* Whether there is something to tell. */
+bool likeness_known(const Likeness *l);
+/* 10 log10(signal / noise) in dB; infinite where they are equal. */
+double likeness_sqnr(const Likeness *l);
+
+enum { SQNR_ROOM = 24, PERCENT_ROOM = 16 };
+/* "13.31 dB", "exact" or "-" into out[SQNR_ROOM]. Returns out. */
+const char *sqnr_text(char *out, const Likeness *l);
+/* "93.50 %", or "-" where it is not known, into out[PERCENT_ROOM]. Returns out. */
+const char *percent_text(char *out, bool known, size_t part, size_t all);
+
+/* Tensors in a temporary file, in the order in which they are written. */
+typedef struct Reference {
+    FILE *file;
+    void *buffer; /* the data of the tensor that was read last */
+    size_t room;  /* bytes in it */
+    bool failed;  /* the file is at fault; the message has been printed */
+} Reference;
+
+/* False after a message. */
+bool reference_open(Reference *r);
+bool reference_write(Reference *r, const qonnx_tensor *t);
+/* The next tensor; its data stays until the next call. */
+bool reference_read(Reference *r, qonnx_tensor *t);
+void reference_rewind(Reference *r);
+void reference_close(Reference *r);
+
+#endif
