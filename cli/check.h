@@ -15,10 +15,12 @@ typedef struct Check {
     int outputs;        /* of the model */
     char **names;       /* [outputs] theirs; owned */
     Likeness *likeness; /* [outputs] */
+    const char *fault;  /* why there was no room for the outputs to wait in, NULL: there was */
 } Check;
 
 /* Runs two graphs with the same outputs on at most `most` of the samples, spread evenly over them;
- * damaged ones are left out. A message is in the context when it fails. */
+ * damaged ones are left out. A message is in the context when it fails; a fault of the temporary
+ * file is none: nothing was checked. */
 QONNX_CHECKED bool check_compare(qonnx_ctx *cx, const Args *args, size_t most,
                                  const qonnx_graph *model, const qonnx_graph *made, Check *out);
 

@@ -1,6 +1,5 @@
 /* cli/compare.c - see compare.h. */
 #include "compare.h"
-#include "progress.h"
 #include "tensor.h"
 #include <errno.h>
 #include <math.h>
@@ -66,13 +65,13 @@ const char *percent_text(char *out, bool known, size_t part, size_t all)
 
 static bool fails(Reference *r)
 {
-    complain("temporary file: %s", errno ? strerror(errno) : "too short");
-    r->failed = true;
+    r->fault = errno ? strerror(errno) : "too short";
     return false;
 }
 
 bool reference_open(Reference *r)
 {
+    errno = 0;
     *r = (Reference){.file = tmpfile()};
     return r->file || fails(r);
 }
@@ -105,5 +104,5 @@ void reference_close(Reference *r)
 {
     if (r->file) fclose(r->file);
     free(r->buffer);
-    *r = (Reference){0};
+    *r = (Reference){.fault = r->fault};
 }

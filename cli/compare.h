@@ -34,12 +34,12 @@ const char *percent_text(char *out, bool known, size_t part, size_t all);
 /* Tensors in a temporary file, in the order in which they are written. */
 typedef struct Reference {
     FILE *file;
-    void *buffer; /* the data of the tensor that was read last */
-    size_t room;  /* bytes in it */
-    bool failed;  /* the file is at fault; the message has been printed */
+    void *buffer;      /* the data of the tensor that was read last */
+    size_t room;       /* bytes in it */
+    const char *fault; /* what is wrong with the file; NULL: nothing */
 } Reference;
 
-/* False after a message. */
+/* False, as from the next two, where the file is at fault: `fault` says why. */
 bool reference_open(Reference *r);
 bool reference_write(Reference *r, const qonnx_tensor *t);
 /* The next tensor; its data stays until the next call. */

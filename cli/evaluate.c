@@ -126,7 +126,7 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     e->score->seconds = seconds_now() - began;
     qonnx_session_free(s);
     samples_close(d, e->g);
-    return good && !(e->reference && e->reference->failed);
+    return good && !(e->reference && e->reference->fault);
 }
 
 /* What the first model gets is what the others are measured by: where it only guesses, the samples
@@ -203,7 +203,7 @@ static int evaluate_model(const Args *args, Reference *reference, Score *score, 
                  qonnx_graph_outputs(g), *outputs);
         status = EXIT_BAD;
     } else if (!g || !run_graph(cx, args, &e) || interrupted()) {
-        status = reference && reference->failed ? EXIT_BAD : report_failure(cx);
+        status = reference && reference->fault ? EXIT_BAD : report_failure(cx);
     } else {
         warn_about(args, score, first);
     }
@@ -273,17 +273,18 @@ static int evaluate(const Verb *verb, const Args *args)
     Args shared = *args; /* with the pictures of one model for all */
     Loaded *models = needed(calloc((size_t)count, sizeof *models));
     share_pictures(&shared, models);
-    Score *scores = calloc((size_t)count, sizeof *scores);
+    Score *scores = needed(calloc((size_t)count, sizeof *scores));
     Reference reference = {.file = NULL};
-    if (!scores || (count > 1 && !reference_open(&reference))) status = EXIT_BAD;
+    if (count > 1 && !reference_open(&reference)) status = EXIT_BAD;
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         scores[i].path = args->operands[i];
         status = evaluate_model(&shared, count > 1 ? &reference : NULL, &scores[i], &models[i], i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
+    if (reference.fault) complain("temporary file: %s", reference.fault);
     reference_close(&reference);
-    for (int i = 0; scores && i < count; i++) free(scores[i].seen);
+    for (int i = 0; i < count; i++) free(scores[i].seen);
     free(scores);
     for (int i = 0; i < count; i++) {
         qonnx_graph_free(models[i].g);

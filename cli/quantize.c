@@ -311,6 +311,9 @@ static bool judge_check(const Job *job, const Args *args)
 {
     int i = check_worst(&job->check);
     char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
+    if (args->strict && job->check.fault)
+        return qonnx_fail(job->cx, NULL, "temporary file: %s; the result cannot be checked, as --strict asks for",
+                          job->check.fault);
     if (i < 0) return true;
     const Likeness *l = &job->check.likeness[i];
     if (l->paired)
@@ -395,7 +398,7 @@ static void print_text(const Job *job, const Placed *p)
         printf("calibration  %llu samples, %d activations, %s\n",
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
                qonnx_stats_engine(job->stats));
-    if (job->stats && !job->check.samples)
+    if (job->stats && !job->check.samples && !job->check.fault)
         printf("checked      nothing: %s\n", job->args->data.count ? "--check-samples 0"
                                                                    : "give samples with --data, too");
     check_print(&job->check);

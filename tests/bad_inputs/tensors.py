@@ -92,7 +92,8 @@ for name, w in [("a channel of zeros", weights()), ("zeros", weights(0)), ("subn
                 ("constants", weights(3))]:
     if name.startswith("a channel"):
         w[1] = 0 if "zeros" in name else 1e-42
-    quantize_row(f"weights of {name}", "", lambda w=w: weighted(w), status=0, check=finite_scales)
+    lost = "output 'y' has an SQNR of 0.00 dB" if name == "subnormal numbers" else ""
+    quantize_row(f"weights of {name}", lost, lambda w=w: weighted(w), status=0, check=finite_scales)
 
 quantize_row("weights of the largest number", r"'y' are? .*infinite|'y' holds infinite values", lambda: weighted(
     weights(c0=3.4e38)), status=0)
