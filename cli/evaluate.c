@@ -258,9 +258,9 @@ static void print_json(const Score *scores, int count)
                       (json_int_t)file_size(s->path), "top1",
                       share_json(has_accuracy(s), s->top1, s->labelled), "top5",
                       share_json(has_accuracy(s) && s->five, s->top5, s->labelled), "sqnr_db",
-                      likeness_known(l) && !exact ? json_number(likeness_sqnr(l)) : json_null(), "exact", exact,
-                      "agreement", share_json(l->paired, l->agreeing, l->paired), "seconds",
-                      s->seconds));
+                      likeness_known(l) && !exact ? json_number(likeness_sqnr(l)) : json_null(),
+                      "exact", exact, "agreement", share_json(l->paired, l->agreeing, l->paired),
+                      "seconds", s->seconds));
     }
     json_print(json_pack("{sI sI so}", "samples", (json_int_t)scores[0].samples, "labelled",
                          (json_int_t)scores[0].labelled, "models", models));
@@ -278,7 +278,8 @@ static int evaluate(const Verb *verb, const Args *args)
     if (count > 1 && !reference_open(&reference)) status = EXIT_BAD;
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         scores[i].path = args->operands[i];
-        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &scores[i], &models[i], i == 0, &outputs);
+        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &scores[i], &models[i],
+                                i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(scores, count);
     if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);

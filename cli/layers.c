@@ -96,7 +96,8 @@ static void insert(Layer out[WORST_LAYERS], double added[WORST_LAYERS], int *cou
     if (*count == WORST_LAYERS) free(out[--*count].node);
     memmove(out + at + 1, out + at, (size_t)(*count - at) * sizeof *out);
     memmove(added + at + 1, added + at, (size_t)(*count - at) * sizeof *added);
-    out[at] = (Layer){needed(strdup(qonnx_node_name(layer_of(n)))), decibels(before), decibels(after)};
+    out[at] =
+        (Layer){needed(strdup(qonnx_node_name(layer_of(n)))), decibels(before), decibels(after)};
     added[at] = after - before;
     ++*count;
 }

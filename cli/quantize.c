@@ -174,9 +174,8 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
     if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
     if (needs && !args->calibrations.count && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
-    if (args->pipeline &&
-        (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
-         args->exclude.count || args->only.count))
+    if (args->pipeline && (args->observer || args->weights || args->no_correct_bias ||
+                           args->passes.count || args->exclude.count || args->only.count))
         return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
                                     "--weights, --no-correct-bias, --exclude, --only and --pass");
     if (args->fix_shape && !args->shapes.count)
@@ -312,7 +311,8 @@ static bool judge_check(const Job *job, const Args *args)
     int i = check_worst(&job->check);
     char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
     if (args->strict && job->check.fault)
-        return qonnx_fail(job->cx, NULL, "temporary file: %s; the result cannot be checked, as --strict asks for",
+        return qonnx_fail(job->cx, NULL,
+                          "temporary file: %s; the result cannot be checked, as --strict asks for",
                           job->check.fault);
     if (i < 0) return true;
     const Likeness *l = &job->check.likeness[i];
@@ -389,7 +389,8 @@ static bool transform(Job *job)
 
 static void print_text(const Job *job, const Placed *p)
 {
-    static const char *const stages[STAGES] = {"load", "prefix", "statistics", "passes", "check", "save"};
+    static const char *const stages[STAGES] = {"load",   "prefix", "statistics",
+                                               "passes", "check",  "save"};
     char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
     double bytes = file_size(job->args->output);
     print_line("written      %s, %s from %s (%.1f %%)", job->args->output, size_text(after, bytes),
@@ -399,8 +400,8 @@ static void print_text(const Job *job, const Placed *p)
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
                qonnx_stats_engine(job->stats));
     if (job->stats && !job->check.samples && !job->check.fault)
-        printf("checked      nothing: %s\n", job->args->data.count ? "--check-samples 0"
-                                                                   : "give samples with --data, too");
+        printf("checked      nothing: %s\n",
+               job->args->data.count ? "--check-samples 0" : "give samples with --data, too");
     check_print(&job->check);
     printf("in integers  %ld of %ld float operators\n", p->integer, p->integer + p->left.total);
     if (p->left.total) printf("in float    ");
@@ -428,11 +429,12 @@ static void print_json(const Job *job, const Placed *p)
     double total = 0;
     for (int i = 0; i < STAGES; i++) total += job->seconds[i];
     char *pipeline = passes_join(&job->passes, 0, job->passes.count);
-    json_print(json_pack(
-        "{so sI sI so so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
-        (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output), "pipeline",
-        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration, "check", check_json(&job->check),
-        "in_integers", (json_int_t)p->integer, "in_float", left, "seconds", total));
+    json_print(json_pack("{so sI sI so so so so sI so sf}", "file", json_text(job->args->output),
+                         "bytes_before", (json_int_t)job->before, "bytes",
+                         (json_int_t)file_size(job->args->output), "pipeline", json_text(pipeline),
+                         "target", json_text(job->args->target), "calibration", calibration,
+                         "check", check_json(&job->check), "in_integers", (json_int_t)p->integer,
+                         "in_float", left, "seconds", total));
     free(pipeline);
 }
 
@@ -540,6 +542,8 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude '^head'\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
+        "'^head'\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
         "qonnx quantize model.onnx --data photos/ --shape 1,3,640,640 --fix-shape -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",

@@ -1,6 +1,6 @@
 /* passes/keep_float.c - marks the nodes that a user wants to stay in float, by name or by operator.
- * Patterns are POSIX extended regular expressions. One for names may match anywhere in them, as with
- * grep; one for operators is the whole operator.
+ * Patterns are POSIX extended regular expressions. One for names may match anywhere in them, as
+ * with grep; one for operators is the whole operator.
  */
 #include <qonnx/pass.h>
 #include <regex.h>
@@ -61,10 +61,11 @@ static bool check(qonnx_ctx *cx, const Pattern p[PATTERNS])
 {
     for (int i = 0; i < PATTERNS; i++)
         if (*p[i].text && !p[i].matched)
-            return qonnx_fail(cx, NULL,
-                              "no %s matches '%s'; passes may have joined a node with another: 'qonnx "
-                              "quantize --dump-after fuse-bias-add' shows those that there are",
-                              is_of_operators(i) ? "node's operator" : "node's name", p[i].text);
+            return qonnx_fail(
+                cx, NULL,
+                "no %s matches '%s'; passes may have joined a node with another: 'qonnx "
+                "quantize --dump-after fuse-bias-add' shows those that there are",
+                is_of_operators(i) ? "node's operator" : "node's name", p[i].text);
     return true;
 }
 

@@ -102,8 +102,8 @@ QONNX_API int qonnx_graph_inputs(const qonnx_graph *g);
 QONNX_API qonnx_value *qonnx_graph_input(const qonnx_graph *g, int i);
 QONNX_API int qonnx_graph_outputs(const qonnx_graph *g);
 QONNX_API qonnx_value *qonnx_graph_output(const qonnx_graph *g, int i);
-/** Makes a value of the main graph one of its outputs, too, behind those that there are. Nothing changes
- * where it is one. */
+/** Makes a value of the main graph one of its outputs, too, behind those that there are. Nothing
+ * changes where it is one. */
 QONNX_API void qonnx_graph_add_output(qonnx_graph *g, qonnx_value *v);
 /** Takes the i-th input off the graph's signature (an initializer that was also an input). */
 QONNX_API void qonnx_graph_drop_input(qonnx_graph *g, int i);

@@ -60,8 +60,8 @@ typedef struct qonnx_rule {
 /** The rule of this node; kind FLOAT for operators without one. [any thread] */
 QONNX_API qonnx_rule qonnx_node_rule(const qonnx_node *n);
 
-/** Whether the node must stay in float, whatever its rule: what a user or a pass has decided. Passes
- *  that run behind keep to it. Nothing of it is in the model that is written. */
+/** Whether the node must stay in float, whatever its rule: what a user or a pass has decided.
+ * Passes that run behind keep to it. Nothing of it is in the model that is written. */
 QONNX_API bool qonnx_node_kept_float(const qonnx_node *n);
 QONNX_API void qonnx_node_keep_float(qonnx_node *n, bool keep);
 

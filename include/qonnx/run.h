@@ -158,8 +158,8 @@ typedef struct qonnx_session_options {
     size_t max_memory;  /* bytes that one sample's run may take in a thread; a model that wants
                            more is refused. 0: what is available, less a tenth, and at most 1 GiB
                            and 256 times the bytes of the model and of one sample */
-    double damaged;     /* qonnx_stats_collect and qonnx_session_run: this share of the samples, 0 to
-                           1, may stand in damaged files; they are left out, with warnings */
+    double damaged; /* qonnx_stats_collect and qonnx_session_run: this share of the samples, 0 to
+                       1, may stand in damaged files; they are left out, with warnings */
 } qonnx_session_options;
 
 /** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
