@@ -347,6 +347,7 @@ static dnnl_primitive_desc_t describe(const Spec *s)
 typedef struct Weight {
     struct Weight *next;
     const void *raw;   /* as the model has it */
+    ApiMemory *given;  /* what it is there: one reader may see rows where another sees columns */
     ApiMemory *layout; /* of `memory` */
     dnnl_memory_t memory;
 } Weight;
@@ -369,6 +370,7 @@ void onednn_weights_free(OnednnWeights *w)
     for (Weight *k = w->first, *next; k; k = next) {
         next = k->next;
         dnnl_memory_destroy(k->memory);
+        api_free(k->given);
         api_free(k->layout);
         free(k);
     }
@@ -392,10 +394,13 @@ static dnnl_memory_t weight_find(OnednnWeights *w, const Buf *b, const ApiMemory
 {
     pthread_mutex_lock(&w->lock);
     Weight *k = w->first;
-    while (k && (k->raw != b->data || !dnnl_memory_desc_equal(k->layout, to))) k = k->next;
+    while (k && (k->raw != b->data || !dnnl_memory_desc_equal(k->given, from) ||
+                 !dnnl_memory_desc_equal(k->layout, to)))
+        k = k->next;
     if (!k) {
         k = xcalloc(1, sizeof *k);
-        *k = (Weight){w->first, b->data, NULL, laid_out(b, from, to)};
+        *k = (Weight){w->first, b->data, NULL, NULL, laid_out(b, from, to)};
+        check(api_clone(&k->given, from), "copy a layout");
         check(api_clone(&k->layout, to), "copy a layout");
         w->first = k;
         pages_give_back(b->data, b->bytes);

@@ -3,8 +3,11 @@
 import itertools
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 from many_forms import agrees, build, compiles, form
+from onnx import helper, numpy_helper
 
 MICROSOFT = {"domain": "com.microsoft"}
 
@@ -142,3 +145,28 @@ def test_random_equations(tmp_path):
                                        else 1 for c in term]) for n, term in zip(names, terms)]
         want.append(np.asarray(np.einsum(equation, *[v.astype(np.float64) for v in full]).astype(np.float32)))
     agrees(build(forms, x), tmp_path, 2e-6, want)
+
+
+@pytest.mark.parametrize("engine", ["onednn", "portable"])
+def test_one_weight_in_several_forms(tmp_path, done, engine):
+    """A square weight that one reader takes by rows and another by columns is packed for each of them."""
+    random = np.random.default_rng(3)
+    constants = {"v": random.normal(size=(6, 6)), "k": random.normal(size=(4, 4, 3, 3)), "d": random.normal(size=(4, 1, 3, 3))}
+    node = helper.make_node
+    nodes = [node("MatMul", ["x", "v"], ["a"]), node("Gemm", ["a", "v"], ["b"], transB=1), node("Gemm", ["b", "v"], ["y"]),
+             node("Conv", ["p", "k"], ["c"], pads=[1] * 4), node("ConvTranspose", ["c", "k"], ["t"], pads=[1] * 4),
+             node("Conv", ["t", "d"], ["e"], pads=[1] * 4, group=4), node("ConvTranspose", ["e", "d"], ["z"], pads=[1] * 4, group=4)]
+    inputs = {"x": random.normal(size=(3, 6)).astype(np.float32), "p": random.normal(size=(1, 4, 5, 5)).astype(np.float32)}
+    info = [helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, v.shape) for k, v in inputs.items()]
+    outs = [helper.make_tensor_value_info(o, onnx.TensorProto.FLOAT, None) for o in "yz"]
+    graph = helper.make_graph(nodes, "g", info, outs, [numpy_helper.from_array(v.astype(np.float32), k) for k, v in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    for k, v in inputs.items():
+        (tmp_path / k).mkdir()
+        np.save(tmp_path / k / "0.npy", v)
+    done("run", tmp_path / "m.onnx", "--data", f"x={tmp_path / 'x'}", "--data", f"p={tmp_path / 'p'}", "--engine", engine,
+         "-o", tmp_path / "out", "-q")
+    for i, want in enumerate(ort.InferenceSession(tmp_path / "m.onnx").run(None, inputs)):
+        got = np.load(next((tmp_path / "out").rglob(f"*{i}*.npy")))
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
