@@ -140,12 +140,14 @@ int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
     return -1;
 }
 
-/* Puts keep-float with one option right before `calibrate`. */
-static void insert_kept(Passes *p, const char *option, const char *value)
+/* Puts keep-float with one option right before `calibrate`. Returns where. */
+static int insert_kept(Passes *p, const char *option, const char *value)
 {
     int at = passes_find(p, "calibrate");
-    insert_at(p, at < 0 ? p->count : at, "keep-float", strlen("keep-float"));
-    passes_set_at(p, at < 0 ? p->count - 1 : at, option, value);
+    if (at < 0) at = p->count;
+    insert_at(p, at, "keep-float", strlen("keep-float"));
+    passes_set_at(p, at, option, value);
+    return at;
 }
 
 /* Whether a pattern is one for operators, "op:REGEX", and the regular expression. */
@@ -179,8 +181,7 @@ void passes_insert_choice(const Args *args, Passes *p)
     }
     if (!args->only.count) return;
     char *nodes = joined(&args->only, false), *ops = joined(&args->only, true);
-    insert_kept(p, "only-nodes", nodes);
-    passes_set_at(p, passes_find(p, "calibrate") - 1, "only-ops", ops);
+    passes_set_at(p, insert_kept(p, "only-nodes", nodes), "only-ops", ops);
     free(nodes);
     free(ops);
 }

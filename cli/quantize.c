@@ -157,6 +157,9 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->observer != NULL, "--observer"},
         {args->no_correct_bias, "--no-correct-bias"},
         {args->pipeline != NULL, "--pipeline"},
+        {args->exclude.count > 0, "--exclude"}, /* a weight that is kept is integers already */
+        {args->only.count > 0, "--only"},
+        {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
         if (others[i].given)
@@ -541,7 +544,6 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
-        "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude '^head'\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
         "'^head'\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"

@@ -101,6 +101,7 @@ def test_choice_by_statistics(files, done):
     (["--exclude", "("], "regular expression"),
     (["--exclude", "op:["], "regular expression"),
     (["--exclude", "a", "--pipeline", ""], "leave out"),
+    (["--exclude", "a", "--requantize"], "leave out --data"),
 ])
 def test_choice_refused(files, options, words):
     result = quantize(files, *options)
