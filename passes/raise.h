@@ -1,4 +1,5 @@
-/* passes/raise.h - what raise-opset's table (raise_opset.c) and its adapters (raise_forms.c) share. */
+/* passes/raise.h - what the table of raise-opset (raise_opset.c) and its adapters (raise_forms.c)
+ * share. */
 #ifndef PASSES_RAISE_H
 #define PASSES_RAISE_H
 
