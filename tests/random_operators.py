@@ -692,3 +692,10 @@ def largest(g, v, op):
 @recipe("Dropout")
 def dropout(g, v, op):
     return put(g, op, [v.name], [v], **({"ratio": 0.5} if g.opset < 12 else {})), v
+
+
+@recipe("PRelu")
+def slopes(g, v, op):
+    """ONNX Runtime takes slopes of larger shapes, ONNX such as broadcast to the value's."""
+    v = picture(g, v)
+    return put(g, op, [v.name, floats(g, *g.pick(v.shape, (v.shape[1], *[1] * (len(v.shape) - 2)), (1,), v.shape[-1:]))], [v]), v
