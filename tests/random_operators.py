@@ -303,6 +303,7 @@ def draw(g, row, v, exact):
     if not fit(made.arrays):
         raise Unfit("values")
     node = next(n for n in g.nodes[before:] if made.name in n.output)
+    exact = exact and not any(n.op_type == "Tanh" for n in g.nodes[before:])  # whose last bits are another in each library
     if not exact and of.arrays[0].dtype.kind != "f":
         raise Unfit("a step behind floats")
     moved = all(np.isin(a, np.append(b, [0, 1])).all() for a, b in zip(made.arrays, of.arrays))
