@@ -22,6 +22,7 @@ static const Weighted operators[] = {
 
 static bool is_weight(const qonnx_node *n, int input)
 {
+    if (qonnx_node_kept_float(n)) return false;
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
         if (qonnx_node_is(n, operators[i].op)) return operators[i].inputs >> input & 1;
     return false;

@@ -21,7 +21,7 @@ def graph_of(nodes, inputs, outputs, constants):
                              [numpy_helper.from_array(v, k) for k, v in constants.items()])
 
 
-def quantized(graph, folder, samples, opset=17):
+def quantized(graph, folder, samples, opset=17, options=()):
     """What the model becomes with defaults. Its outputs in ONNX Runtime are those of `qonnx run`, and near the float model's."""
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.save(model, folder / "m.onnx")
@@ -29,7 +29,7 @@ def quantized(graph, folder, samples, opset=17):
         (folder / "data" / k).mkdir(parents=True)
         for i, s in enumerate(samples):
             np.save(folder / "data" / k / f"{i}.npy", s[k])
-    done = run_command("quantize", "-v", folder / "m.onnx", "--data", folder / "data", "-o", folder / "q.onnx")
+    done = run_command("quantize", "-v", folder / "m.onnx", "--data", folder / "data", "-o", folder / "q.onnx", *options)
     assert done.rc == 0, done.stderr
     done_run = run_command("run", folder / "q.onnx", "--data", folder / "data", "-o", folder / "out")
     assert done_run.rc == 0, done_run.stderr
@@ -80,6 +80,17 @@ def test_a_weight_of_two_readers_and_one_that_somebody_else_reads(tmp_path):
     got, _ = quantized(graph, tmp_path, [{"x": normal(7, 2, 24)} for _ in range(4)])
     axes, constants = stored(got)
     assert axes == {"w_quantized": [1, 1], "r_quantized": [1, 1, 1]} and "v" in constants
+
+
+@pytest.mark.parametrize("options, left", [(["--exclude", "op:GRU"], ["w_quantized"]), (["--only", "op:GRU"], ["u_quantized"])])
+def test_what_is_excluded_stays(options, left, tmp_path):
+    """No weight of an operator that is to stay in float is stored as int8."""
+    parts = {"w": normal(1, 256, 24), "r": normal(1, 256, 64), "u": normal(1, 192, 24), "v": normal(1, 192, 64)}
+    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["a"], hidden_size=64),
+             helper.make_node("GRU", ["x", "u", "v"], ["b"], hidden_size=64)]
+    graph = graph_of(nodes, {"x": (FLOAT, [7, 2, 24])}, ["a", "b"], parts)
+    got, _ = quantized(graph, tmp_path, [{"x": normal(7, 2, 24)} for _ in range(4)], options=options)
+    assert set(left) < set(stored(got)[0]) and len(stored(got)[0]) == 2
 
 
 def test_a_weight_in_branches(tmp_path):
