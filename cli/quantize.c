@@ -337,12 +337,14 @@ static bool judge_check(const Job *job, const Args *args)
 /* Runs the result on samples, where there are some, prepared as those were that were counted. */
 static bool check_result(Job *job)
 {
+    static char the_statistics[] = "the statistics";
     Args args = *job->args;
     const char *pictures = job->stats ? qonnx_stats_preprocess(job->stats) : "";
     if (!job->stats || !args.data.count || !args.check_samples) return true;
     if (!args.pictures && *pictures) {
         args.pictures = needed(strdup(pictures));
         args.of_model = true;
+        if (args.calibrations.count) args.origin = the_statistics;
     }
     qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of the float model has been said */
     bool good = check_run(quiet, &args, args.operands[0], job->g, &job->check);

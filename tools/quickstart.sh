@@ -18,7 +18,7 @@ echo
 show build/qonnx calibrate testdata/digits.onnx testdata/digits/photos \
      --resize 'short:8{filter=box}' -o build/digits.qcal
 show build/qonnx quantize testdata/digits.onnx --calibration build/digits.qcal \
-     -o build/digits.int8.onnx
+     --data testdata/digits/photos -o build/digits.int8.onnx
 show build/qonnx evaluate testdata/digits.onnx build/digits.int8.onnx --data testdata/digits/test
 
 show build/qonnx compile build/digits.int8.onnx -o build/digits-c --prefix digits --io int8 \
