@@ -8,13 +8,14 @@ X = np.zeros((2, 3), np.float32)
 
 
 def ml_row(op, what, message, attributes, outputs=("y",), inputs=("x",), **more):
-    """A row that runs one node of ai.onnx.ml on two rows of three features."""
+    """A row that runs one node of ai.onnx.ml, of an operator set that has its attributes, on two rows of three features."""
+    version = 5 if op == "TreeEnsemble" else 4 if "default_tensor" in attributes else 1 if "classes_strings" in attributes else 3
 
     def arguments(folder):
         given = {k: v for k, v in attributes.items() if v != []}
         node = helper.make_node(op, list(inputs), list(outputs), "n", domain="ai.onnx.ml", **given)
         m = model([node], [("x", FLOAT, X.shape)], [(o, FLOAT if o == "y" else 7, None) for o in outputs], opset=18)
-        m.opset_import.append(helper.make_opsetid("ai.onnx.ml", 5 if op == "TreeEnsemble" else 3))
+        m.opset_import.append(helper.make_opsetid("ai.onnx.ml", version))
         return ["run", written(m, folder), "--data", samples(folder, X)]
 
     row(f"{op}: {what}", rf"'n' \({op}\): {message}", **more)(arguments)
@@ -47,7 +48,7 @@ for what, message, changes in [
         "nodes_treeids": [0, 0, 1, 0, 0], "nodes_falsenodeids": [3, 4, 0, 0, 0], "target_treeids": [1, 0, 0]}),
     ("no such mode", "nodes_modes has 'BRANCH_NONE', which is no mode", {"nodes_modes": ["BRANCH_NONE"] + ["LEAF"] * 4}),
     ("modes missing", "nodes_modes has 2 elements, want 5, as nodes_treeids", {"nodes_modes": ["LEAF"] * 2}),
-    ("values of another type", "nodes_values has 0 elements, want 5", {"nodes_values": [1, 2, 3, 4, 5]}),
+    ("values of another type", "attribute nodes_values is integers, want floats", {"nodes_values": [1, 2, 3, 4, 5]}),
     ("values twice", "nodes_values and nodes_values_as_tensor are both given", {"nodes_values_as_tensor": tensor(0, 0, 0, 0, 0)}),
     ("too many tracks", "nodes_missing_value_tracks_true has 6 elements, want 5", {"nodes_missing_value_tracks_true": [0] * 6}),
     ("weight of no node", "a weight is for node 9 of tree 0, which is not there", {"target_nodeids": [2, 3, 9]}),
