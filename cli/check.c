@@ -1,96 +1,16 @@
 /* cli/check.c - see check.h. */
 #include "check.h"
 #include "calibrate.h"
+#include "layers.h"
 #include "output.h"
 #include "progress.h"
-#include "samples.h"
 #include <qonnx/graph.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- running --------------------------------------------------------------------------------- */
-
-/* One of the two models being run. */
-typedef struct Run {
-    Check *check;
-    Reference *reference;
-    bool writing;   /* this is the float model */
-    size_t samples; /* run */
-} Run;
-
-static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
+static const char *output_name(const qonnx_graph *g, int i)
 {
-    (void)sample;
-    Run *r = user;
-    r->samples++;
-    for (int i = 0; i < r->check->outputs; i++) {
-        qonnx_tensor ref;
-        if (r->writing) {
-            if (!reference_write(r->reference, &outputs[i])) return false;
-        } else {
-            if (!reference_read(r->reference, &ref)) return false;
-            likeness_add(&r->check->likeness[i], &outputs[i], &ref, true);
-        }
-    }
-    return !interrupted();
-}
-
-static bool run_graph(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *g, Run *r)
-{
-    qonnx_session_options o = session_options(args);
-    o.damaged = 1; /* whether there are too many of them was said before */
-    qonnx_dataset *d = samples_open(cx, g, args, args->data.text, args->data.count);
-    if (d && qonnx_dataset_count(d) > most) qonnx_dataset_limit(d, most);
-    qonnx_session *s = d ? qonnx_session_new(cx, g, &o) : NULL;
-    bool good = s && qonnx_session_run(cx, s, d, on_outputs, r);
-    qonnx_session_free(s);
-    samples_close(d, g);
-    return good;
-}
-
-static void name_outputs(Check *c, const qonnx_graph *g)
-{
-    c->outputs = qonnx_graph_outputs(g);
-    c->names = needed(calloc((size_t)c->outputs + 1, sizeof *c->names));
-    c->likeness = needed(calloc((size_t)c->outputs + 1, sizeof *c->likeness));
-    for (int i = 0; i < c->outputs; i++)
-        c->names[i] = needed(strdup(qonnx_value_name(qonnx_graph_output(g, i))));
-}
-
-bool check_compare(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *model,
-                   const qonnx_graph *made, Check *out)
-{
-    Reference reference;
-    Run first = {out, &reference, true, 0}, second = {out, &reference, false, 0};
-    name_outputs(out, model);
-    bool good = !reference_open(&reference) || run_graph(cx, args, most, model, &first);
-    if (good && !reference.fault) {
-        reference_rewind(&reference);
-        good = run_graph(cx, args, most, made, &second);
-    }
-    out->samples = good && !reference.fault ? second.samples : 0;
-    out->fault = reference.fault;
-    reference_close(&reference);
-    return good;
-}
-
-bool check_run(qonnx_ctx *cx, const Args *args, const char *path, const qonnx_graph *made,
-               Check *out)
-{
-    qonnx_graph *model = runnable_load(cx, args, path);
-    qonnx_graph *shaped = model ? shaped_copy(cx, made, args) : NULL;
-    bool good = shaped && check_compare(cx, args, (size_t)args->check_samples, model, shaped, out);
-    qonnx_graph_free(shaped);
-    qonnx_graph_free(model);
-    return good;
-}
-
-void check_free(Check *c)
-{
-    for (int i = 0; i < c->outputs; i++) free(c->names[i]);
-    free(c->names);
-    free(c->likeness);
-    *c = (Check){0};
+    return qonnx_value_name(qonnx_graph_output(g, i));
 }
 
 /* ---- the verdict ----------------------------------------------------------------------------- */
@@ -107,7 +27,8 @@ static bool is_bad(const Likeness *l)
     return likeness_sqnr(l) < SPOILT || !agrees;
 }
 
-int check_worst(const Check *c)
+/* The output that a user should not take as it is; -1: there is none. */
+static int find_worst(const Comparison *c)
 {
     int worst = -1;
     for (int i = 0; c->samples && i < c->outputs; i++)
@@ -115,6 +36,100 @@ int check_worst(const Check *c)
             (worst < 0 || likeness_sqnr(&c->likeness[i]) < likeness_sqnr(&c->likeness[worst])))
             worst = i;
     return worst;
+}
+
+/* What may help a bad result, by what was asked for. */
+static const char *advice(const Args *args, const Passes *p)
+{
+    char *weights = passes_option(p, "insert-qdq", "weights");
+    char *observer = passes_option(p, "calibrate", "observer");
+    const char *text = "--exclude keeps chosen layers in float";
+    if (weights && !strcmp(weights, "per-tensor")) text = "--weights per-channel is more exact";
+    else if (args->no_correct_bias) text = "leave out --no-correct-bias";
+    else if (observer && strcmp(observer, "mse") != 0) text = "--observer mse is safer";
+    free(weights);
+    free(observer);
+    return text;
+}
+
+/* The worst layers, as text for a message; malloc'd. "": nothing is known of them. */
+static char *layers_text(const Args *args, const Passes *p, const qonnx_graph *made)
+{
+    Layer worst[WORST_LAYERS];
+    char *text = needed(strdup("")), *longer;
+    qonnx_ctx *quiet = qonnx_ctx_new();
+    char *prefix = passes_join(p, 0, passes_split_at(p));
+    int count = layers_worst(quiet, args, args->operands[0], prefix, made, worst);
+    for (int i = 0; i < count; i++, text = longer) {
+        if (asprintf(&longer, "%s%s '%s' (from %.1f to %.1f dB)", text,
+                     i ? "," : "; the layers that lose most:", worst[i].node, worst[i].before,
+                     worst[i].after) < 0)
+            needed(NULL);
+        free(text);
+        free(worst[i].node);
+    }
+    free(prefix);
+    qonnx_ctx_free(quiet);
+    return text;
+}
+
+/* Says which output is too far from the float model's, if one is: a warning, or a failure. */
+static bool judge(qonnx_ctx *cx, const Args *args, const Passes *p, const qonnx_graph *made,
+                  const Comparison *c)
+{
+    int i = find_worst(c);
+    char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
+    if (args->strict && c->fault)
+        return qonnx_fail(cx, NULL,
+                          "temporary file: %s; the result cannot be checked, as --strict asks for",
+                          c->fault);
+    if (i < 0) return true;
+    const Likeness *l = &c->likeness[i];
+    if (l->paired)
+        snprintf(classes, sizeof classes, ", and %s of the samples its class",
+                 percent_text(agree, true, l->agreeing, l->paired));
+    char *layers = layers_text(args, p, made);
+    if (asprintf(&text, "output '%s' has an SQNR of %s against the float model's%s%s; %s",
+                 clean_name(name, sizeof name, output_name(made, i)), sqnr_text(ratio, l), classes,
+                 layers, advice(args, p)) < 0)
+        needed(NULL);
+    if (!args->strict) warn("%s", text);
+    else qonnx_fail(cx, NULL, "%s; nothing is written, as --strict asks for", text);
+    free(layers);
+    free(text);
+    return !args->strict;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static bool run_both(qonnx_ctx *cx, const Args *args, const qonnx_graph *made, Comparison *out)
+{
+    qonnx_graph *model = runnable_load(cx, args, args->operands[0]);
+    qonnx_graph *shaped = model ? shaped_copy(cx, made, args) : NULL;
+    bool good = shaped && compare_graphs(cx, args, (size_t)args->check_samples, model, shaped, out);
+    qonnx_graph_free(shaped);
+    qonnx_graph_free(model);
+    return good;
+}
+
+bool check_made(qonnx_ctx *cx, const Args *given, const Passes *passes, const qonnx_stats *stats,
+                const qonnx_graph *made, Comparison *out)
+{
+    static char the_statistics[] = "the statistics";
+    Args args = *given;
+    const char *pictures = qonnx_stats_preprocess(stats);
+    if (!args.pictures && *pictures) {
+        args.pictures = needed(strdup(pictures));
+        args.of_model = true;
+        if (args.calibrations.count) args.origin = the_statistics;
+    }
+    qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of the float model has been said */
+    bool good = run_both(quiet, &args, made, out);
+    if (!good && qonnx_error(quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(quiet));
+    qonnx_ctx_free(quiet);
+    good = good && judge(cx, &args, passes, made, out);
+    if (args.pictures != given->pictures) free(args.pictures);
+    return good;
 }
 
 /* ---- the summary ----------------------------------------------------------------------------- */
@@ -129,7 +144,7 @@ static void print_likeness(const Likeness *l)
     putchar('\n');
 }
 
-void check_print(const Check *c)
+void check_print(const Comparison *c, const qonnx_graph *made)
 {
     char name[NAME_ROOM];
     if (c->fault) print_line("checked      nothing: temporary file: %s", c->fault);
@@ -137,25 +152,20 @@ void check_print(const Check *c)
     printf("checked      %zu samples against the float model%s", c->samples,
            c->outputs == 1 ? ": " : "\n");
     for (int i = 0; i < c->outputs; i++) {
-        if (c->outputs > 1) printf("             %s ", clean_name(name, sizeof name, c->names[i]));
+        if (c->outputs > 1)
+            printf("             %s ", clean_name(name, sizeof name, output_name(made, i)));
         print_likeness(&c->likeness[i]);
     }
 }
 
-static json_t *likeness_json(const char *name, const Likeness *l)
-{
-    bool exact = likeness_known(l) && l->noise == 0;
-    double share = l->paired ? (double)l->agreeing / (double)l->paired : 0;
-    return json_pack("{so so sb so}", "name", json_text(name), "sqnr_db",
-                     likeness_known(l) && !exact ? json_number(likeness_sqnr(l)) : json_null(),
-                     "exact", exact, "agreement", l->paired ? json_number(share) : json_null());
-}
-
-json_t *check_json(const Check *c)
+json_t *check_json(const Comparison *c, const qonnx_graph *made)
 {
     if (!c->samples) return json_null();
     json_t *outputs = json_array();
-    for (int i = 0; i < c->outputs; i++)
-        json_array_append_new(outputs, likeness_json(c->names[i], &c->likeness[i]));
+    for (int i = 0; i < c->outputs; i++) {
+        json_t *o = json_pack("{so}", "name", json_text(output_name(made, i)));
+        likeness_json(o, &c->likeness[i]);
+        json_array_append_new(outputs, o);
+    }
     return json_pack("{sI so}", "samples", (json_int_t)c->samples, "outputs", outputs);
 }

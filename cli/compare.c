@@ -1,5 +1,9 @@
 /* cli/compare.c - see compare.h. */
 #include "compare.h"
+#include "calibrate.h"
+#include "output.h"
+#include "progress.h"
+#include "samples.h"
 #include "tensor.h"
 #include <errno.h>
 #include <math.h>
@@ -16,7 +20,8 @@ static int64_t largest_index(const qonnx_tensor *t, int64_t count)
     return best;
 }
 
-void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair)
+/* Adds a tensor; to the pairs, too, if `pair` is set. Only floating-point numbers are compared. */
+static void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair)
 {
     int64_t count = qonnx_tensor_elements(ref);
     if (qonnx_tensor_elements(y) != count) {
@@ -61,6 +66,16 @@ const char *percent_text(char *out, bool known, size_t part, size_t all)
     return out;
 }
 
+void likeness_json(json_t *object, const Likeness *l)
+{
+    bool known = likeness_known(l), exact = known && l->noise == 0;
+    double share = l->paired ? (double)l->agreeing / (double)l->paired : 0;
+    json_object_set_new(object, "sqnr_db",
+                        known && !exact ? json_number(likeness_sqnr(l)) : json_null());
+    json_object_set_new(object, "exact", json_boolean(exact));
+    json_object_set_new(object, "agreement", l->paired ? json_number(share) : json_null());
+}
+
 /* ---- the reference --------------------------------------------------------------------------- */
 
 static bool fails(Reference *r)
@@ -84,7 +99,8 @@ bool reference_write(Reference *r, const qonnx_tensor *t)
     return good || fails(r);
 }
 
-bool reference_read(Reference *r, qonnx_tensor *t)
+/* The next tensor; its data stays until the next call. */
+static bool read_next(Reference *r, qonnx_tensor *t)
 {
     errno = 0;
     if (fread(t, sizeof *t, 1, r->file) != 1) return fails(r);
@@ -98,6 +114,14 @@ bool reference_read(Reference *r, qonnx_tensor *t)
     return !t->bytes || fread(r->buffer, 1, t->bytes, r->file) == t->bytes || fails(r);
 }
 
+bool reference_compare(Reference *r, const qonnx_tensor *y, Likeness *l, bool pair)
+{
+    qonnx_tensor ref;
+    if (!read_next(r, &ref)) return false;
+    likeness_add(l, y, &ref, pair);
+    return true;
+}
+
 void reference_rewind(Reference *r) { rewind(r->file); }
 
 void reference_close(Reference *r)
@@ -105,4 +129,65 @@ void reference_close(Reference *r)
     if (r->file) fclose(r->file);
     free(r->buffer);
     *r = (Reference){.fault = r->fault};
+}
+
+/* ---- two models ------------------------------------------------------------------------------ */
+
+/* One of the two models being run. */
+typedef struct Run {
+    Comparison *comparison;
+    Reference *reference;
+    bool writing;   /* this is the first */
+    size_t samples; /* run */
+} Run;
+
+static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
+{
+    (void)sample;
+    Run *r = user;
+    r->samples++;
+    for (int i = 0; i < r->comparison->outputs; i++) {
+        const qonnx_tensor *y = &outputs[i];
+        if (!(r->writing ? reference_write(r->reference, y)
+                         : reference_compare(r->reference, y, &r->comparison->likeness[i], true)))
+            return false;
+    }
+    return !interrupted();
+}
+
+static bool run_graph(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *g, Run *r)
+{
+    qonnx_session_options o = session_options(args);
+    o.damaged = 1; /* whether there are too many of them was said before */
+    qonnx_dataset *d = samples_open(cx, g, args, args->data.text, args->data.count);
+    if (d && qonnx_dataset_count(d) > most) qonnx_dataset_limit(d, most);
+    qonnx_session *s = d ? qonnx_session_new(cx, g, &o) : NULL;
+    bool good = s && qonnx_session_run(cx, s, d, on_outputs, r);
+    qonnx_session_free(s);
+    samples_close(d, g);
+    return good;
+}
+
+bool compare_graphs(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *model,
+                    const qonnx_graph *made, Comparison *out)
+{
+    Reference reference;
+    Run first = {out, &reference, true, 0}, second = {out, &reference, false, 0};
+    out->outputs = qonnx_graph_outputs(model);
+    out->likeness = needed(calloc((size_t)out->outputs + 1, sizeof *out->likeness));
+    bool good = !reference_open(&reference) || run_graph(cx, args, most, model, &first);
+    if (good && !reference.fault) {
+        reference_rewind(&reference);
+        good = run_graph(cx, args, most, made, &second);
+    }
+    out->samples = good && !reference.fault ? second.samples : 0;
+    out->fault = reference.fault;
+    reference_close(&reference);
+    return good;
+}
+
+void comparison_free(Comparison *c)
+{
+    free(c->likeness);
+    *c = (Comparison){0};
 }

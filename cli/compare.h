@@ -4,8 +4,9 @@
 #ifndef CLI_COMPARE_H
 #define CLI_COMPARE_H
 
-#include <qonnx/base.h>
-#include <stdbool.h>
+#include "options.h"
+#include <jansson.h>
+#include <qonnx/run.h>
 #include <stdio.h>
 
 /* How near tensors come to their references. Everything adds. */
@@ -18,8 +19,6 @@ typedef struct Likeness {
     bool unlike;          /* a tensor has another number of elements than its reference */
 } Likeness;
 
-/* Adds a tensor; to the pairs, too, if `pair` is set. Only floating-point numbers are compared. */
-void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair);
 /* Whether there is something to tell. */
 bool likeness_known(const Likeness *l);
 /* 10 log10(signal / noise) in dB; infinite where they are equal. */
@@ -31,6 +30,9 @@ const char *sqnr_text(char *out, const Likeness *l);
 /* "93.50 %", or "-" where it is not known, into out[PERCENT_ROOM]. Returns out. */
 const char *percent_text(char *out, bool known, size_t part, size_t all);
 
+/* Puts them into an object: "sqnr_db", "exact" and "agreement", null where they are not known. */
+void likeness_json(json_t *object, const Likeness *l);
+
 /* Tensors in a temporary file, in the order in which they are written. */
 typedef struct Reference {
     FILE *file;
@@ -41,10 +43,30 @@ typedef struct Reference {
 
 /* False, as from the next two, where the file is at fault: `fault` says why. */
 bool reference_open(Reference *r);
+/* Writes a tensor. */
 bool reference_write(Reference *r, const qonnx_tensor *t);
-/* The next tensor; its data stays until the next call. */
-bool reference_read(Reference *r, qonnx_tensor *t);
+/* Reads the next one, and adds how near `y` comes to it; to the pairs, too, if `pair` is set. Only
+ * floating-point numbers are compared. */
+bool reference_compare(Reference *r, const qonnx_tensor *y, Likeness *l, bool pair);
 void reference_rewind(Reference *r);
 void reference_close(Reference *r);
+
+/* ---- two models ------------------------------------------------------------------------------ */
+
+/* The outputs of one model beside another's. Zero is an empty one. */
+typedef struct Comparison {
+    size_t samples;     /* that both have run; 0: none, nothing is known */
+    int outputs;        /* of each of them */
+    Likeness *likeness; /* [outputs]; owned */
+    const char *fault;  /* why there was no room for the outputs to wait in; NULL: there was */
+} Comparison;
+
+/* Runs two graphs with the same outputs on at most `most` of the samples, spread evenly over them;
+ * damaged ones are left out. A message is in the context when it fails; a fault of the temporary
+ * file is none: nothing was compared. */
+QONNX_CHECKED bool compare_graphs(qonnx_ctx *cx, const Args *args, size_t most,
+                                  const qonnx_graph *model, const qonnx_graph *made,
+                                  Comparison *out);
+void comparison_free(Comparison *c);
 
 #endif

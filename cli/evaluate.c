@@ -98,13 +98,10 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
     if (qonnx_graph_outputs(e->g))
         score_class(e->score, &outputs[0], qonnx_dataset_class(e->d, sample));
     for (int i = 0; e->reference && i < qonnx_graph_outputs(e->g); i++) {
-        qonnx_tensor ref;
-        if (e->writing) {
-            if (!reference_write(e->reference, &outputs[i])) return false;
-        } else {
-            if (!reference_read(e->reference, &ref)) return false;
-            likeness_add(&e->score->likeness, &outputs[i], &ref, i == 0);
-        }
+        const qonnx_tensor *y = &outputs[i];
+        if (!(e->writing ? reference_write(e->reference, y)
+                         : reference_compare(e->reference, y, &e->score->likeness, i == 0)))
+            return false;
     }
     return !interrupted();
 }
@@ -250,17 +247,13 @@ static void print_json(const Score *scores, int count)
     json_t *models = json_array();
     for (int i = 0; i < count; i++) {
         const Score *s = &scores[i];
-        const Likeness *l = &s->likeness;
-        bool exact = likeness_known(l) && l->noise == 0;
-        json_array_append_new(
-            models,
-            json_pack("{so sI so so so sb so sf}", "file", json_text(s->path), "bytes",
-                      (json_int_t)file_size(s->path), "top1",
-                      share_json(has_accuracy(s), s->top1, s->labelled), "top5",
-                      share_json(has_accuracy(s) && s->five, s->top5, s->labelled), "sqnr_db",
-                      likeness_known(l) && !exact ? json_number(likeness_sqnr(l)) : json_null(),
-                      "exact", exact, "agreement", share_json(l->paired, l->agreeing, l->paired),
-                      "seconds", s->seconds));
+        json_t *m = json_pack("{so sI so so}", "file", json_text(s->path), "bytes",
+                              (json_int_t)file_size(s->path), "top1",
+                              share_json(has_accuracy(s), s->top1, s->labelled), "top5",
+                              share_json(has_accuracy(s) && s->five, s->top5, s->labelled));
+        likeness_json(m, &s->likeness);
+        json_object_set_new(m, "seconds", json_real(s->seconds));
+        json_array_append_new(models, m);
     }
     json_print(json_pack("{sI sI so}", "samples", (json_int_t)scores[0].samples, "labelled",
                          (json_int_t)scores[0].labelled, "models", models));

@@ -2,14 +2,14 @@
  */
 #include "layers.h"
 #include "calibrate.h"
-#include "check.h"
+#include "compare.h"
 #include "progress.h"
 #include <qonnx/graph.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES = 4, DEEPEST = 8 };
+enum { SAMPLES = 4 };
 
 /* ---- the values that both have --------------------------------------------------------------- */
 
@@ -50,28 +50,53 @@ static void share_outputs(qonnx_graph *model, qonnx_graph *made)
 
 /* ---- who adds noise -------------------------------------------------------------------------- */
 
-/* Noise by signal of a value that was compared; negative: it was not. */
-static double noise_of(const Check *c, const char *name)
+/* A value of the float model, and its noise by signal. */
+typedef struct Noise {
+    const qonnx_value *value;
+    double noise; /* of one that was not compared the most of what it was made from; negative: it
+                     was not compared, and nobody has asked yet */
+} Noise;
+
+typedef struct Noises {
+    Noise *of; /* [count] by the addresses of the values: to find them only */
+    int count;
+} Noises;
+
+static int compare_noises(const void *a, const void *b)
 {
-    for (int i = 0; i < c->outputs; i++)
-        if (!strcmp(c->names[i], name))
-            return likeness_known(&c->likeness[i]) && c->likeness[i].signal > 0
-                       ? c->likeness[i].noise / c->likeness[i].signal
-                       : -1;
-    return -1;
+    uintptr_t x = (uintptr_t)((const Noise *)a)->value, y = (uintptr_t)((const Noise *)b)->value;
+    return (x > y) - (x < y);
 }
 
-/* The most that a node is given: of what was not compared, the most of what it was made from. */
-static double noise_in(const Check *c, const qonnx_node *n, int depth)
+static Noise *noise_of(const Noises *all, const qonnx_value *v)
+{
+    const Noise key = {v, 0};
+    return bsearch(&key, all->of, (size_t)all->count, sizeof key, compare_noises);
+}
+
+/* What was compared: the outputs of the model. */
+static Noises noises_of(const Comparison *c, const qonnx_graph *model)
+{
+    Noises all = {.count = qonnx_graph_values(model)};
+    all.of = needed(calloc((size_t)all.count + 1, sizeof *all.of));
+    for (int i = 0; i < all.count; i++) all.of[i] = (Noise){qonnx_graph_value(model, i), -1};
+    qsort(all.of, (size_t)all.count, sizeof *all.of, compare_noises);
+    for (int i = 0; i < c->outputs; i++) {
+        const Likeness *l = &c->likeness[i];
+        Noise *n = noise_of(&all, qonnx_graph_output(model, i));
+        if (likeness_known(l) && l->signal > 0) n->noise = l->noise / l->signal;
+    }
+    return all;
+}
+
+/* The most noise of what a node reads. */
+static double noise_in(const Noises *all, const qonnx_node *n)
 {
     double most = 0;
     for (int i = 0; i < qonnx_node_inputs(n); i++) {
         const qonnx_value *v = qonnx_node_input(n, i);
-        if (!v || qonnx_value_constant(v)) continue;
-        double noise = noise_of(c, qonnx_value_name(v));
-        const qonnx_node *from = qonnx_value_producer(v);
-        if (noise < 0 && from && depth < DEEPEST) noise = noise_in(c, from, depth + 1);
-        most = fmax(most, noise);
+        const Noise *read = v ? noise_of(all, v) : NULL;
+        if (read) most = fmax(most, read->noise);
     }
     return most;
 }
@@ -102,17 +127,22 @@ static void insert(Layer out[WORST_LAYERS], double added[WORST_LAYERS], int *cou
     ++*count;
 }
 
-static int find_worst(const Check *c, const qonnx_graph *model, Layer out[WORST_LAYERS])
+static int find_worst(const Comparison *c, const qonnx_graph *model, Layer out[WORST_LAYERS])
 {
     double added[WORST_LAYERS];
     int count = 0;
+    Noises all = noises_of(c, model);
     for (const qonnx_node *n = qonnx_graph_first(model); n; n = qonnx_node_next(n)) {
-        const qonnx_value *y = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
-        double after = y ? noise_of(c, qonnx_value_name(y)) : -1;
-        if (after <= 0 || !*qonnx_node_name(n)) continue;
-        double before = noise_in(c, n, 0);
-        if (after > before) insert(out, added, &count, n, before, after);
+        double before = noise_in(&all, n);
+        for (int i = 0; i < qonnx_node_outputs(n); i++) {
+            Noise *y = qonnx_node_output(n, i) ? noise_of(&all, qonnx_node_output(n, i)) : NULL;
+            if (!y) continue;
+            if (i == 0 && y->noise > before && *qonnx_node_name(n))
+                insert(out, added, &count, n, before, y->noise);
+            if (y->noise < 0) y->noise = before;
+        }
     }
+    free(all.of);
     return count;
 }
 
@@ -120,14 +150,14 @@ int layers_worst(qonnx_ctx *cx, const Args *args, const char *path, const char *
                  const qonnx_graph *made, Layer out[WORST_LAYERS])
 {
     const qonnx_pipeline_options o = {.target = args->target};
-    Check c = {0};
+    Comparison c = {0};
     int count = 0;
     qonnx_graph *model = shaped_load(cx, args, path), *copy = NULL;
     if (model && qonnx_pipeline_run(cx, model, prefix, &o)) copy = shaped_copy(cx, made, args);
     if (copy) share_outputs(model, copy);
-    if (copy && check_compare(cx, args, SAMPLES, model, copy, &c))
+    if (copy && compare_graphs(cx, args, SAMPLES, model, copy, &c))
         count = find_worst(&c, model, out);
-    check_free(&c);
+    comparison_free(&c);
     qonnx_graph_free(copy);
     qonnx_graph_free(model);
     return count;

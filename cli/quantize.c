@@ -4,7 +4,6 @@
  */
 #include "calibrate.h"
 #include "check.h"
-#include "layers.h"
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
@@ -34,7 +33,7 @@ typedef struct Job {
     Trained *trained;       /* what the model was trained on */
     Passes passes;          /* the whole pipeline */
     int split;              /* index of `calibrate`; passes.count when it is not there */
-    Check check;            /* how near the result comes to the model */
+    Comparison check;       /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
     double seconds[STAGES]; /* where the time went */
 } Job;
@@ -273,86 +272,11 @@ static bool fix_shapes(Job *job)
             (!folds || qonnx_pipeline_run(job->cx, job->g, "fold-constants", &o)));
 }
 
-/* What may help a bad result, by what was asked for. */
-static const char *advice(const Job *job)
-{
-    char *weights = passes_option(&job->passes, "insert-qdq", "weights");
-    char *observer = passes_option(&job->passes, "calibrate", "observer");
-    const char *text = "--exclude keeps chosen layers in float";
-    if (weights && !strcmp(weights, "per-tensor")) text = "--weights per-channel is more exact";
-    else if (job->args->no_correct_bias) text = "leave out --no-correct-bias";
-    else if (observer && strcmp(observer, "mse") != 0) text = "--observer mse is safer";
-    free(weights);
-    free(observer);
-    return text;
-}
-
-/* The worst layers, as text for a message; malloc'd. "": nothing is known of them. */
-static char *layers_text(const Job *job, const Args *args)
-{
-    Layer worst[WORST_LAYERS];
-    char *text = needed(strdup("")), *longer;
-    qonnx_ctx *quiet = qonnx_ctx_new();
-    char *prefix = passes_join(&job->passes, 0, job->split);
-    int count = layers_worst(quiet, args, args->operands[0], prefix, job->g, worst);
-    for (int i = 0; i < count; i++, text = longer) {
-        if (asprintf(&longer, "%s%s '%s' (from %.1f to %.1f dB)", text,
-                     i ? "," : "; the layers that lose most:", worst[i].node, worst[i].before,
-                     worst[i].after) < 0)
-            needed(NULL);
-        free(text);
-        free(worst[i].node);
-    }
-    free(prefix);
-    qonnx_ctx_free(quiet);
-    return text;
-}
-
-/* Says which output is too far from the float model's, if one is: a warning, or a failure. */
-static bool judge_check(const Job *job, const Args *args)
-{
-    int i = check_worst(&job->check);
-    char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
-    if (args->strict && job->check.fault)
-        return qonnx_fail(job->cx, NULL,
-                          "temporary file: %s; the result cannot be checked, as --strict asks for",
-                          job->check.fault);
-    if (i < 0) return true;
-    const Likeness *l = &job->check.likeness[i];
-    if (l->paired)
-        snprintf(classes, sizeof classes, ", and %s of the samples its class",
-                 percent_text(agree, true, l->agreeing, l->paired));
-    char *layers = layers_text(job, args);
-    if (asprintf(&text, "output '%s' has an SQNR of %s against the float model's%s%s; %s",
-                 clean_name(name, sizeof name, job->check.names[i]), sqnr_text(ratio, l), classes,
-                 layers, advice(job)) < 0)
-        needed(NULL);
-    if (!args->strict) warn("%s", text);
-    else qonnx_fail(job->cx, NULL, "%s; nothing is written, as --strict asks for", text);
-    free(layers);
-    free(text);
-    return !args->strict;
-}
-
-/* Runs the result on samples, where there are some, prepared as those were that were counted. */
+/* Runs the result on samples, where there are some. */
 static bool check_result(Job *job)
 {
-    static char the_statistics[] = "the statistics";
-    Args args = *job->args;
-    const char *pictures = job->stats ? qonnx_stats_preprocess(job->stats) : "";
-    if (!job->stats || !args.data.count || !args.check_samples) return true;
-    if (!args.pictures && *pictures) {
-        args.pictures = needed(strdup(pictures));
-        args.of_model = true;
-        if (args.calibrations.count) args.origin = the_statistics;
-    }
-    qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of the float model has been said */
-    bool good = check_run(quiet, &args, args.operands[0], job->g, &job->check);
-    if (!good && qonnx_error(quiet)) qonnx_fail(job->cx, NULL, "%s", qonnx_error(quiet));
-    qonnx_ctx_free(quiet);
-    good = good && judge_check(job, &args);
-    if (args.pictures != job->args->pictures) free(args.pictures);
-    return good;
+    return !job->stats || !job->args->data.count || !job->args->check_samples ||
+           check_made(job->cx, job->args, &job->passes, job->stats, job->g, &job->check);
 }
 
 static bool transform(Job *job)
@@ -407,7 +331,7 @@ static void print_text(const Job *job, const Placed *p)
     if (job->stats && !job->check.samples && !job->check.fault)
         printf("checked      nothing: %s\n",
                job->args->data.count ? "--check-samples 0" : "give samples with --data, too");
-    check_print(&job->check);
+    check_print(&job->check, job->g);
     printf("in integers  %ld of %ld float operators\n", p->integer, p->integer + p->left.total);
     if (p->left.total) printf("in float    ");
     for (int i = 0; i < p->left.count; i++)
@@ -438,8 +362,8 @@ static void print_json(const Job *job, const Placed *p)
                          "bytes_before", (json_int_t)job->before, "bytes",
                          (json_int_t)file_size(job->args->output), "pipeline", json_text(pipeline),
                          "target", json_text(job->args->target), "calibration", calibration,
-                         "check", check_json(&job->check), "in_integers", (json_int_t)p->integer,
-                         "in_float", left, "seconds", total));
+                         "check", check_json(&job->check, job->g), "in_integers",
+                         (json_int_t)p->integer, "in_float", left, "seconds", total));
     free(pipeline);
 }
 
@@ -475,7 +399,7 @@ static int quantize(const Verb *verb, const Args *args)
         status = run_job(&job);
         qonnx_stats_free(job.stats);
         trained_free(job.trained);
-        check_free(&job.check);
+        comparison_free(&job.check);
         qonnx_graph_free(job.g);
         qonnx_ctx_free(job.cx);
     }
