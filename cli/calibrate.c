@@ -106,7 +106,8 @@ static void check_node(void *user, const qonnx_node *n)
 {
     Check *c = user;
     qonnx_rule rule = qonnx_node_rule(n);
-    bool product = rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+    bool product =
+        (rule.weight >= 0 && rule.kind != QONNX_RULE_FLOAT) || qonnx_node_is(n, "MatMul");
     for (int i = 0; product && c->good && i < 2; i++) check_type(c, qonnx_node_input(n, i));
     if (c->good && !c->allow_nonfinite) check_finite(c, n, rule.weight);
     if (c->good && !c->allow_nonfinite) check_finite(c, n, rule.bias);

@@ -120,9 +120,29 @@ static int64_t transpose_macs(const Node *n)
     return in < 0 || weight < 0 || !k->dim[0] ? -1 : count_work(in, weight / k->dim[0]);
 }
 
+/* The channels of several groups stand in two axes of the weight: one scale for all. */
+static void transpose_refine(const Node *n, qonnx_rule *r)
+{
+    if (qonnx_node_int(n, "group", 1) != 1) r->weight_axis = -1;
+}
+
 const Op ops_conv_transpose[] = {
     /* name  inputs  shape  rule  refine  lower  macs */
-    {"ConvTranspose", 2, 3, transpose_shape, RULE_APART, NULL, transpose_lower, transpose_macs,
+    {"ConvTranspose",
+     2,
+     3,
+     transpose_shape,
+     {.kind = QONNX_RULE_FLOAT,
+      .elsewhere = QONNX_RULE_OWN,
+      .activations = 1,
+      .weight = 1,
+      .bias = 2,
+      .weight_axis = 1,
+      .channel_axis = 1,
+      .apart = true},
+     transpose_refine,
+     transpose_lower,
+     transpose_macs,
      .takes = takes_floats},
     {0},
 };

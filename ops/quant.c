@@ -1,5 +1,5 @@
 /* ops/quant.c - the arithmetic of quantization: scales and zero points, integers from floats,
- * quantized weights, and the table of target profiles. include/qonnx/quant.h states the formulas.
+ * quantized weights. include/qonnx/quant.h states the formulas.
  */
 #include <qonnx/quant.h>
 #include <assert.h>
@@ -221,74 +221,4 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
         quantize_channel(w, v, c, grid, *scale, data);
     }
     return true;
-}
-
-/* ---- target profiles ------------------------------------------------------------------------- */
-
-#define UINT8_ASYMMETRIC                                                                           \
-    {                                                                                              \
-        QONNX_UINT8, 0, 255, false                                                                 \
-    }
-#define INT8_ASYMMETRIC                                                                            \
-    {                                                                                              \
-        QONNX_INT8, -128, 127, false                                                               \
-    }
-#define INT8_SYMMETRIC                                                                             \
-    {                                                                                              \
-        QONNX_INT8, -127, 127, true                                                                \
-    }
-#define INT7_SYMMETRIC                                                                             \
-    {                                                                                              \
-        QONNX_INT8, -64, 64, true                                                                  \
-    }
-
-static const qonnx_target targets[] = {
-    {
-        .name = "ort-x86",
-        .brief = "ONNX Runtime on x86-64 with VNNI: uint8 activations, int8 weights",
-        .activation = UINT8_ASYMMETRIC,
-        .weight = INT8_SYMMETRIC,
-        .quantize_outputs = true,
-        .bias_int32 = true,
-        .fold_activations = true,
-    },
-    {
-        .name = "ort-x86-avx2",
-        .brief = "ONNX Runtime on x86-64 without VNNI: 7-bit weights, so that no pair saturates",
-        .activation = UINT8_ASYMMETRIC,
-        .weight = INT7_SYMMETRIC,
-        .quantize_outputs = true,
-        .bias_int32 = true,
-        .fold_activations = true,
-    },
-    {
-        .name = "ort-arm",
-        .brief = "ONNX Runtime on ARM: int8 activations, int8 weights",
-        .activation = INT8_ASYMMETRIC,
-        .weight = INT8_SYMMETRIC,
-        .quantize_outputs = true,
-        .bias_int32 = true,
-        .fold_activations = true,
-    },
-    {
-        .name = "c",
-        .brief = "generated C: uint8 activations, int8 weights, all operators in integers",
-        .activation = UINT8_ASYMMETRIC,
-        .weight = INT8_SYMMETRIC,
-        .quantize_outputs = true,
-        .bias_int32 = true,
-        .fold_activations = true,
-    },
-};
-
-const qonnx_target *qonnx_target_at(int i)
-{
-    return i >= 0 && (size_t)i < sizeof targets / sizeof *targets ? &targets[i] : NULL;
-}
-
-const qonnx_target *qonnx_target_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
-        if (!strcmp(targets[i].name, name)) return &targets[i];
-    return NULL;
 }

@@ -26,21 +26,21 @@ typedef struct Calibrate {
 /* ---- which values ---------------------------------------------------------------------------- */
 
 /* The rule of what made the value; of an input's or a constant's: OWN. */
-static qonnx_rule rule_behind(const qonnx_value *v)
+static qonnx_rule rule_behind(const Calibrate *c, const qonnx_value *v)
 {
     const qonnx_node *p = qonnx_value_producer(v);
-    return p ? qonnx_node_rule(p) : (qonnx_rule){.kind = QONNX_RULE_OWN};
+    return p ? qonnx_target_rule(c->target, p, NULL) : (qonnx_rule){.kind = QONNX_RULE_OWN};
 }
 
 /* Whether some operator would quantize the value: as its output, or as an activation it reads. */
-static bool wanted(const qonnx_value *v)
+static bool wanted(const Calibrate *c, const qonnx_value *v)
 {
     const qonnx_node *p = qonnx_value_producer(v);
-    if (p && qonnx_node_rule(p).kind != QONNX_RULE_FLOAT) return true;
+    if (p && rule_behind(c, v).kind != QONNX_RULE_FLOAT) return true;
     for (int i = 0; i < qonnx_value_uses(v); i++) {
         int input;
         const qonnx_node *n = qonnx_value_use(v, i, &input);
-        qonnx_rule rule = qonnx_node_rule(n);
+        qonnx_rule rule = qonnx_target_rule(c->target, n, NULL);
         if (quantizable_activation(n, &rule, input)) return true;
     }
     return false;
@@ -90,10 +90,9 @@ static void find_masks(Calibrate *c, qonnx_graph *g)
 static void warn_outliers(const Calibrate *c, const char *name, const qonnx_histogram *h, float lo,
                           float hi)
 {
-    const qonnx_grid *grid = &c->target->activation;
     float scale;
     int zero_point;
-    qonnx_grid_params(grid, lo, hi, &scale, &zero_point);
+    qonnx_grid_params(qonnx_target_grid(c->target, lo), lo, hi, &scale, &zero_point);
     uint64_t others = 0, lost = 0;
     for (int i = 0; i < h->nbins; i++) {
         const qonnx_bin *b = &h->bins[i];
@@ -155,15 +154,15 @@ static bool set_observed(const Calibrate *c, qonnx_value *v)
 {
     const char *name = qonnx_value_name(v);
     const qonnx_histogram *h = quantizable_seen(c->stats, v);
-    qonnx_rule_kind made = rule_behind(v).kind;
+    qonnx_rule_kind made = rule_behind(c, v).kind;
     bool moved = made == QONNX_RULE_SAME || made == QONNX_RULE_UNIFY;
     if (!h || is_mask(c, v) || never_ran(v, h)) return true;
     if (!moved) warn_odd(c, name, h);
     if (!h->nbins) return true;
     float lo, hi;
     h = raise_to(v, h, gates_floor(&c->floors, v));
-    if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h, &c->target->activation, &lo,
-                       &hi))
+    if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h,
+                       qonnx_target_grid(c->target, h->min), &lo, &hi))
         return false;
     if (!moved) warn_outliers(c, name, h, lo, hi);
     qonnx_value_set_range(v, lo, hi);
@@ -175,14 +174,14 @@ static bool set_own(const Calibrate *c, qonnx_value *v)
 {
     float lo, hi;
     qonnx_dtype dtype = qonnx_value_dtype(v);
-    if ((dtype != QONNX_FLOAT && dtype != QONNX_UNDEFINED) || !wanted(v)) return true;
+    if ((dtype != QONNX_FLOAT && dtype != QONNX_UNDEFINED) || !wanted(c, v)) return true;
     const qonnx_tensor *t = qonnx_value_constant(v);
     if (t) {
         if (!is_mask_constant(t) && quantizable_extremes(t, &lo, &hi))
             qonnx_value_set_range(v, lo, hi);
         return true;
     }
-    qonnx_rule rule = rule_behind(v);
+    qonnx_rule rule = rule_behind(c, v);
     if (rule.kind != QONNX_RULE_FIXED) return set_observed(c, v);
     qonnx_value_set_range(v, rule.lo, rule.hi);
     return true;
@@ -370,6 +369,7 @@ static void start_union(const Groups *s, const Site *at)
 static bool stands_alone(const Groups *s, const Group *g, float lo, float hi)
 {
     const Site *p = placement_site(s->placement, qonnx_value_producer(g->root));
+    if (s->placement->target->one_scale) return false;
     if (g->elsewhere && placement_narrow(g->own, placement_width(lo, hi))) return true;
     if (!p) return false;
     return (p->rule.kind == QONNX_RULE_FIXED && p->quantized) ||
@@ -438,7 +438,7 @@ static void list_nodes(Calibrate *c, qonnx_graph *g)
     for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
         for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n), i++) {
             c->nodes[i] = n;
-            c->rules[i] = qonnx_node_rule(n);
+            c->rules[i] = qonnx_target_rule(c->target, n, NULL);
         }
 }
 

@@ -153,8 +153,8 @@ static void correct_node(const Placement *p, const Site *s, bool per_channel)
     const float *bias = quantizable_bias(n, rule, view.outputs);
     qonnx_value *behind = rule->bias < 0 ? bias_behind(n, view.outputs) : NULL;
     if (!mean || (rule->bias < 0 && !behind) ||
-        !quantizable_params(qonnx_node_input(n, 0), &target->activation, &scale, &zero_point) ||
-        !qonnx_node_quantize_weight(n, &target->weight, per_channel, scale,
+        !quantizable_params(qonnx_node_input(n, 0), target, &scale, &zero_point) ||
+        !qonnx_node_quantize_weight(n, &target->weight, per_channel && !s->per_tensor, scale,
                                     target->bias_int32 ? bias : NULL, &q))
         return;
     double *shift = qonnx_graph_array(qonnx_node_graph(n), (size_t)view.outputs, sizeof *shift);

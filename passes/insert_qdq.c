@@ -38,12 +38,12 @@ typedef struct Insert {
  * grid's ends. */
 static bool clamps_alike(const Insert *in, const Site *s, const qonnx_value *v)
 {
-    const qonnx_grid *grid = &in->target->activation;
+    const qonnx_grid *grid = quantizable_grid(v, in->target);
     float scale, ends[2] = {s->rule.lo, s->rule.hi};
     int zero_point;
     int16_t wide[2];
     qonnx_grid all = {QONNX_INT16, grid->qmin, grid->qmax, false};
-    if (!quantizable_params(v, grid, &scale, &zero_point)) return false;
+    if (!quantizable_params(v, in->target, &scale, &zero_point)) return false;
     qonnx_grid_quantize(&all, ends, 2, scale, zero_point, wide);
     return wide[0] == grid->qmin && wide[1] == grid->qmax;
 }
@@ -223,15 +223,14 @@ static bool quantize_weighted(Insert *in, const Site *s)
     float input_scale;
     int zero_point;
     if (!quantizable_weight(s->node, &s->rule)) return true;
-    if (!quantizable_params(qonnx_node_input(s->node, 0), &in->target->activation, &input_scale,
-                            &zero_point))
+    if (!quantizable_params(qonnx_node_input(s->node, 0), in->target, &input_scale, &zero_point))
         return qonnx_fail(in->cx, s->node, "insert-qdq: the input lost its range");
     qonnx_weight_params params;
     int64_t channels = quantizable_channels(s->node, &s->rule);
     const float *bias =
         in->target->bias_int32 ? quantizable_bias(s->node, &s->rule, channels) : NULL;
-    if (!qonnx_node_quantize_weight(s->node, &in->target->weight, in->per_channel, input_scale,
-                                    bias, &params))
+    if (!qonnx_node_quantize_weight(s->node, &in->target->weight, in->per_channel && !s->per_tensor,
+                                    input_scale, bias, &params))
         return qonnx_fail(in->cx, s->node, "insert-qdq: the weight cannot be quantized");
     quantize_weight(in, s, &params);
     if (bias) quantize_bias(in, s, bias, channels, input_scale, &params);
@@ -253,7 +252,7 @@ static int list_readers(const Insert *in, const qonnx_value *v, Reader **out)
     Reader *r = *out = qonnx_graph_array(in->g, (size_t)n, sizeof *r);
     for (int i = 0; i < n; i++, r++) {
         r->node = qonnx_value_use(v, i, &r->input);
-        r->integer = placement_reader(&in->placement, r->node, r->input) != NULL;
+        r->integer = placement_reads(&in->placement, r->node, r->input);
         integers += r->integer;
     }
     return integers;
@@ -282,7 +281,7 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
     float *x = qonnx_graph_array(in->g, (size_t)n, sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = (float)qonnx_tensor_get(t, i);
     void *data = qonnx_graph_alloc(in->g, bytes);
-    qonnx_grid_quantize(&in->target->activation, x, n, p->scales[0], p->zero_point, data);
+    qonnx_grid_quantize(quantizable_grid(v, in->target), x, n, p->scales[0], p->zero_point, data);
     qonnx_tensor q = *t;
     q.dtype = p->dtype;
     q.data = data;
@@ -297,7 +296,7 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
 static bool is_in_danger(const Insert *in, const qonnx_node *n)
 {
     const Site *s = placement_site(&in->placement, n);
-    if (!s || s->quantized || !s->rule.apart) return false;
+    if (!s || s->quantized || !s->rule.apart || !in->target->quantize_outputs) return false;
     const qonnx_node *front = qonnx_value_producer(qonnx_node_input(n, 0));
     const Site *from = placement_site(&in->placement, front);
     return front && (qonnx_node_is(front, "DequantizeLinear") || (from && from->quantized));
@@ -388,10 +387,8 @@ static void quantize_activation(const Insert *in, qonnx_value *v)
 {
     float scale;
     Reader *readers;
-    Params p = {&scale, 1, -1, in->target->activation.dtype, 0};
-    if (!quantizable_params(v, &in->target->activation, &scale, &p.zero_point) ||
-        has_integers(v, &p))
-        return;
+    Params p = {&scale, 1, -1, quantizable_grid(v, in->target)->dtype, 0};
+    if (!quantizable_params(v, in->target, &scale, &p.zero_point) || has_integers(v, &p)) return;
     bool integer_producer = is_read_as_integers(in, v);
     int count = qonnx_value_uses(v), integers = list_readers(in, v, &readers);
     if (!integers && !integer_producer) return;

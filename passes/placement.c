@@ -32,6 +32,20 @@ Site *placement_reader(const Placement *p, const qonnx_node *n, int i)
     return s && s->quantized && quantizable_activation(s->node, &s->rule, i) ? s : NULL;
 }
 
+static void list_site(const Placement *p, Site *s, qonnx_node *n)
+{
+    const qonnx_habit *habit;
+    s->node = n;
+    s->rule = qonnx_target_rule(p->target, n, &habit);
+    bool weighted = s->rule.weight >= 0 && s->rule.kind != QONNX_RULE_FLOAT;
+    s->heavy = weighted || qonnx_node_is(n, "MatMul");
+    s->summed = -1;
+    if (!habit) return;
+    s->behind = habit->taking == QONNX_TAKES_BEHIND;
+    s->per_tensor = habit->per_tensor;
+    s->refused = habit->taking == QONNX_TAKES_FLOAT ? habit->why : NULL;
+}
+
 static void list_sites(Placement *p, qonnx_graph *g)
 {
     for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
@@ -42,9 +56,7 @@ static void list_sites(Placement *p, qonnx_graph *g)
     Site *s = p->sites;
     for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
         for (qonnx_node *n = qonnx_graph_first(in); n; n = qonnx_node_next(n), s++) {
-            s->node = n;
-            s->rule = qonnx_node_rule(n);
-            s->heavy = s->rule.weight >= 0 || qonnx_node_is(n, "MatMul");
+            list_site(p, s, n);
             p->by_node[s - p->sites] = s;
         }
     qsort(p->by_node, room, sizeof *p->by_node, compare_sites);
@@ -112,7 +124,7 @@ static Verdict judge_values(const Placement *p, const Site *s, Reason *why)
 }
 
 /* What integer matrix products want of their weight, bias and factors. */
-static Verdict judge_weighted(const Site *s, Reason *why)
+static Verdict judge_weighted(const Placement *p, const Site *s, Reason *why)
 {
     float lo, hi;
     const qonnx_node *n = s->node;
@@ -124,7 +136,7 @@ static Verdict judge_weighted(const Site *s, Reason *why)
     if (w && (w->dtype != QONNX_FLOAT || !quantizable_extremes(w, &lo, &hi)))
         return VERDICT(VERDICT_WARN, why, "the weight is not float, or not finite");
     const qonnx_value *bias = rule->bias >= 0 ? qonnx_node_input(n, rule->bias) : NULL;
-    if (!bias) return VERDICT_QUANTIZE;
+    if (!bias || !p->target->bias_int32) return VERDICT_QUANTIZE;
     const qonnx_tensor *b = qonnx_value_constant(bias);
     if (!w) return VERDICT(VERDICT_WARN, why, "it has a bias but its weight is not constant");
     if (!b || !quantizable_bias(n, rule, quantizable_channels(n, rule)))
@@ -139,10 +151,11 @@ static Verdict judge(const Placement *p, const Site *s, Reason *why)
 {
     if (s->rule.kind == QONNX_RULE_FLOAT || !qonnx_node_output(s->node, 0)) return VERDICT_NEVER;
     if (qonnx_node_kept_float(s->node)) return VERDICT(VERDICT_NOTE, why, "as it was asked for");
+    if (s->refused) return VERDICT(VERDICT_NOTE, why, "%s", s->refused);
     if (s->heavy && s->spectral)
         return VERDICT(VERDICT_NOTE, why, "what is small in a spectrum would be lost");
     Verdict verdict = judge_values(p, s, why);
-    if (verdict == VERDICT_QUANTIZE && s->rule.weight >= 0) verdict = judge_weighted(s, why);
+    if (verdict == VERDICT_QUANTIZE && s->rule.weight >= 0) verdict = judge_weighted(p, s, why);
     return verdict;
 }
 
@@ -222,8 +235,8 @@ static bool same_params(const Placement *p, const qonnx_value *a, const qonnx_va
 {
     int az, bz;
     float as, bs;
-    return quantizable_params(a, &p->target->activation, &as, &az) &&
-           quantizable_params(b, &p->target->activation, &bs, &bz) && as == bs && az == bz;
+    return quantizable_params(a, p->target, &as, &az) &&
+           quantizable_params(b, p->target, &bs, &bz) && as == bs && az == bz;
 }
 
 /* Data movement: the first value in front of it that is not moved in integers. */
@@ -277,6 +290,20 @@ static bool joins_well(const Site *s)
     return !narrow || !s->parted;
 }
 
+/* Whether a Concat that cannot requantize would have to: what it joins has a fixed scale. */
+static bool joins_fixed(const Placement *p, const Site *s)
+{
+    bool fixed = false;
+    for (int i = 0; i < qonnx_node_inputs(s->node) && p->target->one_scale; i++) {
+        const qonnx_value *v = qonnx_node_input(s->node, i);
+        const Site *from = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
+        if (from && from->rule.kind == QONNX_RULE_SAME)
+            from = placement_site(p, qonnx_value_producer(from->root));
+        fixed |= from && from->quantized && from->rule.kind == QONNX_RULE_FIXED;
+    }
+    return fixed;
+}
+
 /* Whether what a Softmax or a Sigmoid was seen to give loses two bits or more at its fixed scale:
  * 1,000 classes that are all about as likely become zeros at 1/256. */
 static bool is_too_coarse(const Placement *p, const Site *s)
@@ -292,6 +319,8 @@ static const char *find_misfit(const Placement *p, const Site *s)
         return "what it moves has a range of its own";
     if (s->rule.kind == QONNX_RULE_UNIFY && !joins_well(s))
         return "one scale would be too coarse for what is small in it";
+    if (s->rule.kind == QONNX_RULE_UNIFY && joins_fixed(p, s))
+        return "what it joins has a fixed scale";
     if (s->rule.kind == QONNX_RULE_FIXED && is_too_coarse(p, s))
         return "its largest value is no more than a quarter of what its fixed scale reaches to";
     return NULL;
@@ -392,7 +421,7 @@ static bool is_always_quantized(const qonnx_value *v)
 bool placement_gives_floats(const Placement *p, const Site *s)
 {
     const qonnx_value *y = qonnx_node_output(s->node, 0);
-    if (!s->quantized || !s->rule.to_float) return false;
+    if (!s->quantized || !s->rule.to_float || !p->target->quantize_outputs) return false;
     if (may_give_floats(p, s, y)) return true;
     if (qonnx_value_is_output(y) || is_always_quantized(y)) return false;
     for (int i = 0; i < qonnx_value_uses(y); i++) {
@@ -418,6 +447,8 @@ static bool moves_floats(const Placement *p, const Site *s)
 static bool is_worth_it(const Placement *p, const Site *s)
 {
     if (s->heavy) return true;
+    bool moves = s->rule.kind == QONNX_RULE_SAME || s->rule.kind == QONNX_RULE_UNIFY || s->behind;
+    if (moves && !p->target->quantize_outputs && s->eaten < EATEN_INTEGER) return false;
     if (s->rule.kind == QONNX_RULE_SAME)
         return s->eaten == EATEN_PRODUCT || (is_fed(p, s) && !moves_floats(p, s));
     return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(p, s);
@@ -457,6 +488,47 @@ static void decide(Placement *p)
     }
 }
 
+/* ---- sums that are computed with a product --------------------------------------------------- */
+
+/* The most operators in a row in front of each node; what a subgraph captures does not count. */
+static void find_depths(Placement *p)
+{
+    for (Site *s = p->sites; s < p->sites + p->count; s++)
+        for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
+            const qonnx_value *v = qonnx_node_input(s->node, i);
+            const Site *from = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
+            if (from && s->depth <= from->depth) s->depth = from->depth + 1;
+        }
+}
+
+/* The product whose result the Add alone reads as that input, so that they are one kernel; else
+ * NULL. */
+static const Site *product_in(const Placement *p, const Site *add, int input)
+{
+    const qonnx_value *v = qonnx_node_input(add->node, input);
+    const Site *from = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
+    bool product = from && from->quantized && quantizable_weight(from->node, &from->rule);
+    return product && quantizable_only_reader(v) == add->node ? from : NULL;
+}
+
+/* Finds the operand of each Add that is not quantized. */
+static void find_sums(Placement *p)
+{
+    if (!p->target->fuses_sums) return;
+    find_depths(p);
+    for (Site *s = p->sites; s < p->sites + p->count; s++) {
+        if (!s->quantized || !qonnx_node_is(s->node, "Add")) continue;
+        const Site *a = product_in(p, s, 0), *b = product_in(p, s, 1);
+        if (a || b) s->summed = a && (!b || a->depth > b->depth) ? 0 : 1;
+    }
+}
+
+bool placement_reads(const Placement *p, const qonnx_node *n, int i)
+{
+    const Site *s = placement_reader(p, n, i);
+    return s && !s->behind && s->summed != i;
+}
+
 /* ---- the placement --------------------------------------------------------------------------- */
 
 /* Whether adopt-qdq has found how values are quantized. */
@@ -479,6 +551,7 @@ void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool set
     judge_all(p, g);
     find_idle(p, g);
     decide(p);
+    find_sums(p);
 }
 
 void placement_tell(qonnx_ctx *cx, const Placement *p)

@@ -35,6 +35,12 @@ typedef struct Site {
     const char *why;         /* the reason for a note or a warning, static or in the graph's
                                 memory; NULL: there is none */
     bool quantized;          /* it does */
+    const char *refused;     /* why the target computes it in float; NULL: it does not */
+    bool behind;             /* no Q/DQ pair is put in front of it: see QONNX_TAKES_BEHIND */
+    bool per_tensor;         /* its weight has one scale, whatever is asked for */
+    int summed;              /* the input that is computed together with it, so that it is not
+                                quantized; -1: none */
+    int depth;               /* the most operators that stand in a row in front of it */
     bool heavy;              /* a matrix product: worth it by itself */
     bool spectral;           /* it makes or reads a spectrum: see spectra.h */
     bool magnitude;          /* its output is the magnitude of one */
@@ -78,6 +84,9 @@ Site *placement_site(const Placement *p, const qonnx_node *n);
 
 /* The site of the node, when it runs in integers and reads input i as an activation; else NULL. */
 Site *placement_reader(const Placement *p, const qonnx_node *n, int i);
+
+/* Whether the node reads input i behind a Q/DQ pair: in integers, and the target has it there. */
+bool placement_reads(const Placement *p, const qonnx_node *n, int i);
 
 /* Whether the site is a product in integers whose result is wanted in float alone: it gives floats,
  * and a rounding to 8 bits is saved. */

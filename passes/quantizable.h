@@ -26,13 +26,22 @@ static inline bool quantizable_activation(const qonnx_node *n, const qonnx_rule 
     return i != rule->bias && (rule->activations >> (i < 31 ? i : 31) & 1);
 }
 
-/* Scale and zero point that the value has already, or else those of its range on the grid; false
- * when it has no range. */
-static inline bool quantizable_params(const qonnx_value *v, const qonnx_grid *grid, float *scale,
+/* The target's grid for the value. */
+static inline const qonnx_grid *quantizable_grid(const qonnx_value *v, const qonnx_target *t)
+{
+    float lo = 0, hi;
+    qonnx_value_range(v, &lo, &hi);
+    return qonnx_target_grid(t, lo);
+}
+
+/* Scale and zero point that the value has already, or else those of its range on the target's grid;
+ * false when it has no range. */
+static inline bool quantizable_params(const qonnx_value *v, const qonnx_target *t, float *scale,
                                       int *zero_point)
 {
     float lo, hi;
-    if (qonnx_value_kept_params(v, grid, scale, zero_point)) return true;
+    const qonnx_grid *grid = quantizable_grid(v, t);
+    if (!t->split && qonnx_value_kept_params(v, grid, scale, zero_point)) return true;
     if (!qonnx_value_range(v, &lo, &hi)) return false;
     qonnx_grid_params(grid, lo, hi, scale, zero_point);
     return true;

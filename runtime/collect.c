@@ -19,12 +19,18 @@ static int channel_axis(const Value *v)
     return v->shape.rank == 0 || v->shape.rank == 1 ? 0 : 1;
 }
 
+/* Whether some target has an integer form of it. */
+static bool runs_somewhere(const qonnx_rule *r)
+{
+    return r->kind != QONNX_RULE_FLOAT || r->elsewhere != QONNX_RULE_FLOAT;
+}
+
 static bool feeds_quantized(const Value *v)
 {
     for (int i = 0; i < v->nuse; i++) {
         qonnx_rule r = qonnx_node_rule(v->uses[i].node);
         int input = v->uses[i].input < 31 ? v->uses[i].input : 31;
-        if (r.kind != QONNX_RULE_FLOAT && (r.activations >> input & 1)) return true;
+        if (runs_somewhere(&r) && (r.activations >> input & 1)) return true;
     }
     return false;
 }
@@ -35,7 +41,7 @@ static bool observed(const Value *v, int *axis)
 {
     if (v->dtype != QONNX_FLOAT || v->data || (!v->def && !v->input_count)) return false;
     qonnx_rule made = v->def ? qonnx_node_rule(v->def) : (qonnx_rule){.kind = QONNX_RULE_FLOAT};
-    if (made.kind == QONNX_RULE_FLOAT && !feeds_quantized(v)) return false;
+    if (!runs_somewhere(&made) && !feeds_quantized(v)) return false;
     const Node *user = qonnx_value_only_user(v);
     if (user && user->graph == v->graph && made.kind == QONNX_RULE_OWN &&
         qonnx_node_rule(user).kind == QONNX_RULE_ACTIVATE)

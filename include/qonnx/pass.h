@@ -96,7 +96,7 @@ QONNX_API QONNX_CHECKED bool qonnx_observe(qonnx_ctx *cx, const char *observer,
  * wrong. */
 
 /** Until 1.0 a plugin must have been built for exactly this number. */
-#define QONNX_ABI 3u
+#define QONNX_ABI 4u
 
 /** What a plugin brings. */
 typedef struct qonnx_plugin {

@@ -55,6 +55,8 @@ typedef struct qonnx_rule {
                              DequantizeLinear and QuantizeLinear */
     bool to_float;        /* runtimes know a form of it that reads integers and gives floats: where
                              only operators in float read the output, it needs no QuantizeLinear */
+    qonnx_rule_kind elsewhere; /* of kind FLOAT: the kind that it is where a target has an integer
+                                  form of it, which ONNX Runtime has not; FLOAT: none has */
 } qonnx_rule;
 
 /** The rule of this node; kind FLOAT for operators without one. [any thread] */
@@ -147,17 +149,50 @@ QONNX_API void qonnx_graph_spread_qlinear(qonnx_graph *g);
 
 /* ---- target profiles ------------------------------------------------------------------------- */
 
+/** What a runtime does with an operator that can run in integers. */
+typedef enum qonnx_taking {
+    QONNX_TAKES_RULE,   /* it reads and gives integers, as its rule says */
+    QONNX_TAKES_BEHIND, /* no Q/DQ pair in front of it: the runtime moves one there from behind it,
+                           or computes the operator together with the one in front */
+    QONNX_TAKES_FLOAT   /* it has no integer form there */
+} qonnx_taking;
+
+/** A row of a profile: what becomes of some operators, where it is not what their rules say. */
+typedef struct qonnx_habit {
+    const char *op;                     /* "Softmax"; NULL: every operator of `kind` */
+    qonnx_rule_kind kind;               /* where `op` is NULL */
+    qonnx_taking taking;                /* of an operator that has a rule elsewhere only, RULE says
+                                           that this runtime has it, too */
+    bool (*holds)(const qonnx_node *n); /* which nodes it is about; NULL: all. [any thread] */
+    const char *why;                    /* of FLOAT and BEHIND: the reason, for people */
+    bool per_tensor;                    /* its weight has one scale, whatever is asked for */
+} qonnx_habit;
+
 /** What a runtime wants to find, so that everything it can run in integers does. */
 typedef struct qonnx_target {
+    size_t size; /* of this struct, in the library that made it: fields are added at the end */
     const char *name, *brief;
     qonnx_grid activation; /* activations */
     qonnx_grid weight;     /* weights, symmetric */
-    bool quantize_outputs; /* a Q/DQ pair on every output of an integer operator, graph outputs too
-                            */
+    bool quantize_outputs; /* a Q/DQ pair on every output of an integer operator, graph outputs too;
+                              else only in front of one */
     bool bias_int32;       /* biases as int32 at sx*sw; else they stay float */
     bool fold_activations; /* Relu and Clip vanish into the range of what feeds them */
+    qonnx_grid below_zero; /* activations whose range reaches below zero, where `split` */
+    bool split;            /* there are two grids, so that every zero point is 0 */
+    bool fuses_sums;       /* an Add is computed together with a product that only it reads: that
+                              operand is not quantized; of two the one that took more operators */
+    bool one_scale;        /* a Concat cannot requantize: all that it joins has its scale */
+    const qonnx_habit *habits; /* [nhabits]: the first that fits a node holds for it */
+    int nhabits;               /* number of them */
 } qonnx_target;
 
+/** The node's rule on that target. `habit`: the row of the profile that holds for it; NULL: none,
+ *  its rule is that of qonnx_node_rule(). May be NULL. [any thread] */
+QONNX_API qonnx_rule qonnx_target_rule(const qonnx_target *t, const qonnx_node *n,
+                                       const qonnx_habit **habit);
+/** The grid of an activation whose least value is `lo`; a part of the profile. [any thread] */
+QONNX_API const qonnx_grid *qonnx_target_grid(const qonnx_target *t, float lo);
 /** The profile of that name; NULL if there is none. [any thread] */
 QONNX_API const qonnx_target *qonnx_target_find(const char *name);
 /** The i-th profile, in the order of the documentation; NULL past the end. [any thread] */
