@@ -107,8 +107,64 @@ static bool write_values(FILE *f, const qonnx_tensor *t)
     return good;
 }
 
+/* The character that `*at`, before `end`, begins with, which moves behind it: U+FFFD for a byte
+ * that begins none, so that any text has a form. */
+static uint32_t take_character(const char **at, const char *end)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    const unsigned char *s = (const unsigned char *)*at;
+    int more = s[0] < 0x80 ? 0 : s[0] < 0xc2 ? -1 : s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
+    ++*at;
+    if (more < 0 || s[0] > 0xf4 || end - *at < more) return 0xfffd;
+    uint32_t c = more ? s[0] & (0x3fu >> more) : s[0];
+    for (int i = 1; i <= more; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0xfffd;
+        c = c << 6 | (s[i] & 0x3fu);
+    }
+    if (c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) return 0xfffd;
+    *at += more;
+    return c;
+}
+
+static size_t characters(qonnx_string s)
+{
+    size_t n = 0;
+    for (const char *at = s.text, *end = at + s.bytes; at < end; n++) take_character(&at, end);
+    return n;
+}
+
+/* NumPy's texts are all of one length, that of the longest, in characters of 4 bytes. */
+static size_t longest_text(const qonnx_tensor *t)
+{
+    size_t longest = 1;
+    int64_t count = qonnx_tensor_elements(t);
+    for (int64_t i = 0; i < count; i++) {
+        size_t n = characters(qonnx_tensor_string(t, i));
+        if (n > longest) longest = n;
+    }
+    return longest;
+}
+
+static bool write_texts(FILE *f, const qonnx_tensor *t)
+{
+    size_t length = longest_text(t);
+    int64_t count = qonnx_tensor_elements(t);
+    bool good = true;
+    for (int64_t i = 0; i < count; i++) {
+        qonnx_string s = qonnx_tensor_string(t, i);
+        const char *at = s.text, *end = at + s.bytes;
+        for (size_t k = 0; good && k < length; k++) {
+            uint32_t c = at < end ? take_character(&at, end) : 0;
+            unsigned char bytes[4] = {c & 255, c >> 8 & 255, c >> 16 & 255, 0};
+            good = fwrite(bytes, 1, 4, f) == 4;
+        }
+    }
+    return good;
+}
+
 static bool write_elements(FILE *f, const qonnx_tensor *t)
 {
+    if (t->dtype == QONNX_STRING) return write_texts(f, t);
     bool narrow = qonnx_dtype_bits(t->dtype) < 8;
     if (narrow || (t->dtype != QONNX_FLOAT && is_written_as_float(t->dtype)))
         return write_values(f, t);
@@ -117,7 +173,12 @@ static bool write_elements(FILE *f, const qonnx_tensor *t)
 
 bool npy_write(const char *path, const qonnx_tensor *t)
 {
+    char texts[32];
     const char *type = npy_type(t->dtype);
+    if (t->dtype == QONNX_STRING) {
+        snprintf(texts, sizeof texts, "<U%zu", longest_text(t));
+        type = texts;
+    }
     if (!type) {
         complain("%s: elements of type %s have no form in a NumPy file", path,
                  qonnx_dtype_name(t->dtype));

@@ -266,6 +266,21 @@ def test_compiled_code_has_no_vectorizer(run, tmp_path):
     assert end.rc == 1 and re.search(r"\(TfIdfVectorizer\): compiled code cannot run it, only the command can", end.stderr), end.stderr
 
 
+def test_written_as_numpy_has_texts(done, tmp_path):
+    """All as long as the longest; what is no UTF-8, as a character that says so, a byte each."""
+    good = [w.encode() for w in WORDS] + ["\U0010ffff\u07ff\uffff\u0800".encode()]
+    bad = [b"\x80", b"a\xff", b"\xc0\x80", b"\xc3", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x99", b"\xf8"]
+    x = np.array(good + bad, object)
+    onnx.save(model("g (string[N] x) => (string[N] y, string[0] e) { y = Identity(x)  e = Slice(x, z, z) }", constants={"z": int64([0])}),
+              tmp_path / "m.onnx")
+    (tmp_path / "x.pb").write_bytes(TensorProto(dims=x.shape, data_type=TensorProto.STRING, string_data=x).SerializeToString())
+    done("run", tmp_path / "m.onnx", "--data", tmp_path / "x.pb", "-o", tmp_path / "out")
+    got = np.load(tmp_path / "out" / "output_0.npy")
+    np.testing.assert_array_equal(got[:len(good)], [*WORDS, "\U0010ffff\u07ff\uffff\u0800"])
+    assert got[len(good):].tolist() == ["\ufffd" * n if b[:1] != b"a" else "a\ufffd" for b, n in zip(bad, (1, 2, 2, 1, 3, 3, 4, 3, 1), strict=True)]
+    assert np.load(tmp_path / "out" / "output_1.npy").shape == (0,)
+
+
 def test_printed(done, tmp_path):
     """Without what a terminal would obey."""
     m = model("g (string[N] x) => (string[N] y) { y = Identity(x) }")
