@@ -250,14 +250,14 @@ def every_verb(path, samples, qonnx, done, folder):
     counted = size_is_data(onnx.load(path, load_external_data=False), runtime.get_outputs())
     row = {"ort": 1e9, "ours": 1e9, "apart": 1e9}
     for k, (y, late) in enumerate(zip(runtime.get_outputs(), counted)):
-        assert all(a[k].dtype == b[k].dtype and a[k].ndim == b[k].ndim for a, b in zip(there, here))
+        assert all(a[k].dtype in (b[k].dtype, object) and a[k].ndim == b[k].ndim for a, b in zip(there, here))
         if "float" in y.type and not late:
             e, t, h, v = ([[sample[k]] for sample in side] for side in (exact, there, here, vnni))
             for name, figure in (("ort", sqnr(e, t)), ("ours", sqnr(e, h)), ("apart", sqnr(v, h))):
                 row[name] = min(row[name], figure)
     assert row["apart"] > 40 or abs(row["ort"] - row["ours"]) < 1.5, row
     first = test._replace(samples=test.samples[:1])
-    for name, file in (("float", path), ("int8", int8)):
+    for name, file in (("float", path), ("int8", int8)) if test.compiles() else ():
         (folder / name).mkdir()
         compiles(qonnx, done, *fixed(first, file, counted, folder / name), folder / name)
     return row | {"bytes": int8.stat().st_size / path.stat().st_size}
@@ -276,7 +276,7 @@ def test_small(name, qonnx, done, tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=["-".join(p.parts[-3:-1]) for p in FILES])
 def test_exported(path, qonnx, done, tmp_path):
     with np.load(path.parent / "samples.npz") as stacked:
-        arrays = dict(stacked)
+        arrays = {n: a.astype(object) if a.dtype.kind == "U" else a for n, a in stacked.items()}
     samples = [{n: a[i] for n, a in arrays.items()} for i in range(len(next(iter(arrays.values()))))]
     start = time.monotonic()
     row = every_verb(path, samples, qonnx, done, tmp_path)

@@ -1,10 +1,6 @@
 """The operators of ai.onnx.ml against ONNX Runtime; compiled models against the command."""
 
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +9,6 @@ from conftest import run_command
 from many_forms import agrees, build, compiles, form, runtime, saved
 from onnx import helper, numpy_helper
 
-TOOL = Path(__file__).parent.parent / "tools" / "export_models.py"
 ERROR = 1e-5
 LAST = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
@@ -295,20 +290,6 @@ def test_zipmap(tmp_path, qonnx):
     want = [label, scores, np.array([[row[k] for k in (4, 2, 3)] for row in maps], np.float32)]
     m.names.append("maps")
     compiles(m, tmp_path, agrees(m, tmp_path, ERROR, want), qonnx)
-
-
-@pytest.mark.skipif("QONNX_LONG" not in os.environ, reason="trains 80 models, which takes minutes")
-def test_exports(tmp_path, qonnx):
-    """What scikit-learn's, LightGBM's and XGBoost's exporters write gives ONNX Runtime's outputs, and is quantized."""
-    subprocess.run([sys.executable, TOOL, tmp_path], check=True)
-    models = sorted((tmp_path / "sklearn").glob("*/model.onnx"))
-    assert len(models) > 75
-    for model in models:
-        data = model.parent / "test_data_set_0"
-        done = run_command("run", model, "--data", data, "--check")
-        assert done.rc == 0, (model, done.stdout, done.stderr)
-        done = run_command("quantize", model, "--data", data, "-o", tmp_path / "quantized.onnx")
-        assert done.rc == 0, (model, done.stderr)
 
 
 def test_a_map_as_input(run, tmp_path):

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Every verb on models as exporters write them, with seeded random weights (tools/export/), compared with ONNX Runtime:
-# tests/test_exports.py, and a table of what it measured.
-#   tools/exports.sh [debian|torch|tensorflow]... [-- PYTEST-OPTION...]
+# Every verb on models as exporters write them, small ones trained and large ones with seeded random weights (tools/export/),
+# compared with ONNX Runtime: tests/test_exports.py, and a table of what it measured.
+#   tools/exports.sh [debian|torch|tensorflow|sklearn]... [-- PYTEST-OPTION...]
 # debian, the default: by the packages python3-torch and python3-torchvision; torch: by PyPI's, with both exporters, which take
-# 3 GB to load and 6 GB of disk, CUDA's libraries included, without which they do not start; tensorflow: by PyPI's and tf2onnx.
+# 3 GB to load and 6 GB of disk, CUDA's libraries included, without which they do not start; tensorflow: by PyPI's and tf2onnx;
+# sklearn: scikit-learn's, LightGBM's and XGBoost's.
 # What is in build/exports already is not made again.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,12 +41,20 @@ torch() {
     venv torch torch torchvision onnx onnxscript
     made torch-script-13 build/torch/bin/python torch_models.py --opset 13
     made torch-dynamo build/torch/bin/python torch_models.py --exporter dynamo
+    made torch-script-20 build/torch/bin/python torch_models.py --opset 20
     made torch-dynamo-25 build/torch/bin/python torch_models.py --exporter dynamo --opset 25
 }
 
 tensorflow() {
     venv tensorflow tensorflow-cpu tf2onnx
     made tensorflow build/tensorflow/bin/python tensorflow_models.py
+}
+
+sklearn() {
+    # without what they need only where they train elsewhere: XGBoost's libraries of CUDA
+    [ -d build/sklearn ] || $python -m pip install -q --no-deps --target build/sklearn \
+        skl2onnx==1.20.0 onnxmltools==1.16.0 lightgbm==4.7.0 xgboost==3.2.0
+    made sklearn "env PYTHONPATH=build/sklearn $python" sklearn_models.py
 }
 
 what=""

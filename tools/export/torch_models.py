@@ -50,7 +50,8 @@ def main(options):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     old = options.exporter == "torchscript" and (options.opset or 14) < 14  # its form of attention is of 14
-    transformers.FUSED = hasattr(torch.nn.functional, "scaled_dot_product_attention") and not old
+    if old or not hasattr(torch.nn.functional, "scaled_dot_product_attention"):
+        torch.nn.functional.scaled_dot_product_attention = transformers.written_out  # PyTorch's own layers call it, too
     for name in options.names or MODELS:
         model, samples, names, open_sizes = MODELS[name]()
         folder = options.out / name

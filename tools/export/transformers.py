@@ -8,17 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 from weights import fill, pictures, settle
 
-FUSED = True  # attention is one call of PyTorch's
 
-
-def attention(q, k, v, causal=False):
-    if FUSED:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+def written_out(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False):
+    """PyTorch's call for attention of what was there before it."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    if causal:
+    if is_causal:
         places = torch.arange(scores.shape[-1])
         scores = scores.masked_fill(places > places.unsqueeze(1), -math.inf)
-    return scores.softmax(-1) @ v
+    return (scores if attn_mask is None else scores + attn_mask).softmax(-1) @ v
 
 
 class Attention(nn.Module):
@@ -34,7 +31,7 @@ class Attention(nn.Module):
 
     def forward(self, x, of=None):
         of = x if of is None else of
-        y = attention(self.split(self.q(x)), self.split(self.k(of)), self.split(self.v(of)))
+        y = F.scaled_dot_product_attention(self.split(self.q(x)), self.split(self.k(of)), self.split(self.v(of)))
         return self.out(y.transpose(1, 2).flatten(2))
 
 
@@ -226,7 +223,7 @@ class Llama(nn.Module):
             q, k, v = (p[i](y).view(n, length, -1, self.size).transpose(1, 2) for p in (self.q, self.k, self.v))
             q, k = self.turned(q, cos, sin), self.turned(k, cos, sin)
             k, v = (p[:, :, None].expand(-1, -1, self.heads // self.groups, -1, -1).flatten(1, 2) for p in (k, v))
-            y = attention(q, k, v, causal=True)
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + self.out[i](y.transpose(1, 2).flatten(2))
             y = self.norms[2 * i + 1](x)
             x = x + self.down[i](F.silu(self.gate[i](y)) * self.up[i](y))
