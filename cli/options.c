@@ -278,6 +278,16 @@ static bool read_shard(const char *text, ShardArg *out)
            out->index <= out->of && out->of <= QONNX_MOST_SHARDS;
 }
 
+static void list_add(Args *args, List *l, const char *text)
+{
+    if (!l->text) {
+        l->next = args->lists;
+        args->lists = l;
+    }
+    l->text = needed(reallocarray(l->text, (size_t)l->count + 1, sizeof *l->text));
+    l->text[l->count++] = text;
+}
+
 /* Puts one option's text into its field. */
 static bool assign(Args *args, const Option *o, const char *text)
 {
@@ -293,9 +303,7 @@ static bool assign(Args *args, const Option *o, const char *text)
     case OPTION_TEXT:
         *(const char **)field = text;
         return true;
-    case OPTION_LIST:
-        ((List *)field)->text[((List *)field)->count++] = text;
-        return true;
+    case OPTION_LIST: list_add(args, (List *)field, text); return true;
     case OPTION_COUNT:
         return read_count(text, (long *)field);
     case OPTION_SIZE:
@@ -424,19 +432,9 @@ static int take_options(const Verb *verb, Parser *p, int argc, char **argv, Args
     return -1;
 }
 
-/* The i-th of the options that may be given again; NULL past the last. */
-static List *list_at(Args *a, int i)
-{
-    List *const lists[] = {&a->data,         &a->shapes,  &a->passes, &a->plugins,
-                           &a->calibrations, &a->exclude, &a->only,   NULL};
-    return lists[i];
-}
-
 int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 {
     *args = (Args){.random = -1};
-    for (int i = 0; list_at(args, i); i++)
-        list_at(args, i)->text = needed(calloc((size_t)argc + 1, sizeof(char *)));
     Parser p = parser_of(verb);
     for (int i = 0; i < p.count; i++)
         if (p.rows[i]->preset) assign(args, p.rows[i], p.rows[i]->preset);
@@ -446,7 +444,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
     args->operands = argv + optind;
     args->noperand = argc - optind;
     for (int i = 1; verb->data_operands && i < args->noperand; i++)
-        args->data.text[args->data.count++] = args->operands[i];
+        list_add(args, &args->data, args->operands[i]);
     if (args->help) {
         options_help(verb, stdout);
         return EXIT_DONE;
@@ -456,7 +454,7 @@ int options_parse(const Verb *verb, int argc, char **argv, Args *args)
 
 void options_release(Args *args)
 {
-    for (int i = 0; list_at(args, i); i++) free(list_at(args, i)->text);
+    for (List *l = args->lists; l; l = l->next) free(l->text);
     free(args->pictures);
     free(args->origin);
 }

@@ -13,8 +13,9 @@ enum { EXIT_DONE = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 /* and its
 
 /* An option that may be given again, in order. */
 typedef struct List {
-    const char **text; /* [count] */
+    const char **text; /* [count]; NULL: none */
     int count;         /* times it was given */
+    struct List *next; /* of those that were */
 } List;
 
 /* --shard I/N. */
@@ -27,12 +28,14 @@ typedef struct ShardArg {
 typedef struct Args {
     char **operands;         /* what is no option, in order */
     int noperand;            /* number of operands */
+    List *lists;             /* those below that were given, for options_release */
     List data;               /* --data */
     List shapes;             /* --shape: SIZES or INPUT=SIZES */
     List passes;             /* --pass: PASS or PASS@AFTER */
     List plugins;            /* --plugin: files */
     List calibrations;       /* --calibration: .qcal files */
     List exclude, only;      /* --exclude, --only: patterns of nodes */
+    List overrides;          /* --overrides: JSON files */
     ShardArg shard;          /* --shard */
     const char *output;      /* -o */
     const char *labels;      /* --labels */

@@ -56,26 +56,12 @@ int passes_find(const Passes *p, const char *name)
     return -1;
 }
 
-/* The value as it is written into a pipeline: in quotes where a comma would end it; malloc'd. */
-static char *written_value(const char *value)
-{
-    char *out = needed(calloc(strlen(value) + 2, 2)), *end = out;
-    if (!value[qonnx_pipeline_span(value, ",")]) return strcpy(out, value);
-    *end++ = '"';
-    for (const char *at = value; *at; at++) {
-        if (*at == '"' || *at == '\\') *end++ = '\\';
-        *end++ = *at;
-    }
-    strcpy(end, "\"");
-    return out;
-}
-
 /* Gives pass i an option. */
 static void passes_set_at(Passes *p, int i, const char *option, const char *value)
 {
     const char *close = strrchr(p->text[i], '}');
     int keep = close ? (int)(close - p->text[i]) : (int)strlen(p->text[i]);
-    char *text = NULL, *written = written_value(value);
+    char *text = NULL, *written = needed(qonnx_pipeline_quote(value));
     if (asprintf(&text, "%.*s%c%s=%s}", keep, p->text[i], close ? ',' : '{', option, written) < 0)
         needed(NULL);
     free(written);
@@ -140,12 +126,19 @@ int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
     return -1;
 }
 
-/* Puts keep-float with one option right before `calibrate`. Returns where. */
-static int insert_kept(Passes *p, const char *option, const char *value)
+/* Puts passes right before `calibrate`. Returns where. */
+static int insert_choice(Passes *p, const char *text)
 {
     int at = passes_find(p, "calibrate");
     if (at < 0) at = p->count;
-    insert_at(p, at, "keep-float", strlen("keep-float"));
+    insert_at(p, at, text, strlen(text));
+    return at;
+}
+
+/* The same of keep-float with one option. */
+static int insert_kept(Passes *p, const char *option, const char *value)
+{
+    int at = insert_choice(p, "keep-float");
     passes_set_at(p, at, option, value);
     return at;
 }
@@ -172,25 +165,34 @@ static char *joined(const List *only, bool operators)
     return out;
 }
 
-void passes_insert_choice(const Args *args, Passes *p)
+bool passes_insert_choice(qonnx_ctx *cx, const Args *args, Passes *p)
 {
     const char *regex;
+    for (int i = 0; i < args->overrides.count; i++) {
+        char *text = qonnx_overrides_load(cx, args->overrides.text[i]);
+        if (!text) return false;
+        insert_choice(p, text);
+        free(text);
+    }
     for (int i = 0; i < args->exclude.count; i++) {
         bool operators = of_operators(args->exclude.text[i], &regex);
         insert_kept(p, operators ? "ops" : "nodes", regex);
     }
-    if (!args->only.count) return;
+    if (!args->only.count) return true;
     char *nodes = joined(&args->only, false), *ops = joined(&args->only, true);
     passes_set_at(p, insert_kept(p, "only-nodes", nodes), "only-ops", ops);
     free(nodes);
     free(ops);
+    return true;
 }
 
 int passes_split_at(const Passes *p)
 {
     int at = passes_find(p, "calibrate");
     if (at < 0) return p->count;
-    while (at > 0 && is_pass(p->text[at - 1], "keep-float")) at--;
+    while (at > 0 &&
+           (is_pass(p->text[at - 1], "keep-float") || is_pass(p->text[at - 1], "override")))
+        at--;
     return at;
 }
 

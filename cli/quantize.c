@@ -158,6 +158,7 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->pipeline != NULL, "--pipeline"},
         {args->exclude.count > 0, "--exclude"}, /* a weight that is kept is integers already */
         {args->only.count > 0, "--only"},
+        {args->overrides.count > 0, "--overrides"},
         {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
@@ -176,10 +177,12 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
     if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
     if (needs && !args->calibrations.count && !args->data.count)
         return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
-    if (args->pipeline && (args->observer || args->weights || args->no_correct_bias ||
-                           args->passes.count || args->exclude.count || args->only.count))
+    if (args->pipeline &&
+        (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
+         args->exclude.count || args->only.count || args->overrides.count))
         return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
-                                    "--weights, --no-correct-bias, --exclude, --only and --pass");
+                                    "--weights, --no-correct-bias, --overrides, --exclude, --only "
+                                    "and --pass");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");
@@ -379,8 +382,8 @@ static void print_summary(const Job *job)
 
 static int run_job(Job *job)
 {
-    job->split = passes_split_at(&job->passes);
     job->before = file_size(job->args->operands[0]);
+    job->split = passes_split_at(&job->passes);
     if (!qonnx_output_check(job->cx, job->args->output) ||
         !passes_check(job->cx, &job->passes) || !transform(job))
         return report_failure(job->cx);
@@ -390,19 +393,17 @@ static int run_job(Job *job)
 
 static int quantize(const Verb *verb, const Args *args)
 {
-    Job job = {.args = args, .passes = pipeline_of(args)};
+    Job job = {.args = args, .passes = pipeline_of(args), .cx = progress_ctx()};
     int status = args->pipeline ? -1 : passes_insert_all(verb, args, &job.passes);
-    if (status < 0) passes_insert_choice(args, &job.passes);
+    if (status < 0 && !passes_insert_choice(job.cx, args, &job.passes))
+        status = report_failure(job.cx);
     if (status < 0) status = check_usage(verb, args, &job.passes);
-    if (status < 0) {
-        job.cx = progress_ctx();
-        status = run_job(&job);
-        qonnx_stats_free(job.stats);
-        trained_free(job.trained);
-        comparison_free(&job.check);
-        qonnx_graph_free(job.g);
-        qonnx_ctx_free(job.cx);
-    }
+    if (status < 0) status = run_job(&job);
+    qonnx_stats_free(job.stats);
+    trained_free(job.trained);
+    comparison_free(&job.check);
+    qonnx_graph_free(job.g);
+    qonnx_ctx_free(job.cx);
     passes_free(&job.passes);
     return status;
 }
@@ -424,6 +425,10 @@ static const Option options[] = {
      "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
     {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
      "scales of weights: one per channel, or one in all"},
+    {"overrides", 0, OPTION_LIST, offsetof(Args, overrides), "FILE.json", NULL,
+     "how single tensors and nodes are quantized: their type,\n"
+     "scale, range or observer; ONNX Runtime's\n"
+     "TensorQuantOverrides, too"},
     {"exclude", 0, OPTION_LIST, offsetof(Args, exclude), "REGEX", NULL,
      "keep nodes in float whose name holds a match of this\n"
      "extended regular expression, or with op:REGEX those\n"
@@ -472,6 +477,7 @@ const Verb verb_quantize = {
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
         "'^head'\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --overrides overrides.json\n"
         "qonnx quantize model.onnx --pipeline fold-constants -o folded.onnx\n"
         "qonnx quantize model.onnx --data photos/ --shape 1,3,640,640 --fix-shape -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ --plugin ./mine.so --pass mine -o out.onnx",

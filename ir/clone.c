@@ -24,6 +24,7 @@ static Value *clone_value(const Value *v, Graph *c)
     w->lo = v->lo;
     w->hi = v->hi;
     w->kept = v->kept;
+    w->override = v->override;
     w->source = v->source;
     w->info = v->info;
     return w;

@@ -279,6 +279,24 @@ void qonnx_value_set_range(Value *v, float lo, float hi)
     v->hi = hi;
 }
 
+void qonnx_value_clear_range(Value *v) { v->ranged = false; }
+
+const qonnx_override *qonnx_value_override(const Value *v) { return v->override; }
+
+void qonnx_value_set_override(Value *v, const qonnx_override *o)
+{
+    Arena *a = v->graph->model->arena;
+    v->override = NULL;
+    if (!o) return;
+    const size_t count = (size_t)o->count;
+    qonnx_override *copy = arena_copy(a, o, sizeof *o);
+    if (o->scales) copy->scales = arena_copy(a, o->scales, count * sizeof *o->scales);
+    if (o->scales)
+        copy->zero_points = arena_copy(a, o->zero_points, count * sizeof *o->zero_points);
+    if (o->observer) copy->observer = arena_copy(a, o->observer, strlen(o->observer) + 1);
+    v->override = copy;
+}
+
 const qonnx_kept *qonnx_value_kept(const Value *v) { return v->kept; }
 
 void qonnx_value_keep(Value *v, const qonnx_kept *k)

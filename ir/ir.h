@@ -47,6 +47,7 @@ struct qonnx_value {
     bool ranged;        /* lo and hi are set */
     float lo, hi;       /* range to quantize to */
     const qonnx_kept *kept; /* the integers that it had in the file, or NULL */
+    const qonnx_override *override; /* how it is quantized, unless as all others are */
     Node *def;          /* the node that produces it; NULL: input or constant */
     int def_index;      /* which of its outputs */
     Use *uses;          /* inputs that read it */

@@ -49,6 +49,17 @@ void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, floa
     }
 }
 
+/* As ONNX Runtime's get_qmin_qmax_for_qType. */
+qonnx_grid qonnx_grid_of(qonnx_dtype dtype, bool symmetric, bool reduced)
+{
+    const int bits = qonnx_dtype_bits(dtype), half = 1 << (bits - 1);
+    const bool is_signed = dtype == QONNX_INT8 || dtype == QONNX_INT16;
+    assert(bits == 8 || bits == 16);
+    if (is_signed && reduced) return (qonnx_grid){dtype, -half / 2, half / 2, symmetric};
+    if (is_signed) return (qonnx_grid){dtype, symmetric ? 1 - half : -half, half - 1, symmetric};
+    return (qonnx_grid){dtype, 0, reduced ? half - 1 : 2 * half - 1, symmetric};
+}
+
 bool qonnx_value_kept_params(const qonnx_value *v, const qonnx_grid *grid, float *scale,
                              int *zero_point)
 {
@@ -182,24 +193,58 @@ static bool stays_whole(const Levels *l, const qonnx_tensor *w, float input_scal
            raised_scale(scale, input_scale, bias, 0, channels - 1) == scale;
 }
 
+/* The biases behind a weight, which must fit 32 bits. */
+typedef struct Biases {
+    const float *bias; /* one per output channel; NULL: none */
+    float input_scale; /* <= 0: they do not matter */
+    int64_t outputs;   /* channels */
+} Biases;
+
+/* Chooses the scale of channel c, and gives its integers; `given`: the scale that it must have, or
+ * 0. */
+static void quantize_one_channel(const qonnx_tensor *w, WeightView v, int64_t c,
+                                 const qonnx_grid *grid, const Levels *levels, const Biases *b,
+                                 float given, const qonnx_weight_params *out)
+{
+    /* one scale for all must hold the bias of every channel */
+    int64_t first = out->axis < 0 ? 0 : c, last = out->axis < 0 ? b->outputs - 1 : c;
+    float *scale = &out->scales[c];
+    int zero_point;
+    if (!given && levels->kept && take_levels(levels, v, c, out->data)) {
+        *scale = level_scale(levels, c);
+        if (raised_scale(*scale, b->input_scale, b->bias, first, last) == *scale) return;
+    }
+    double absmax = channel_absmax(w, v, c);
+    if (given) *scale = given;
+    else qonnx_grid_params(grid, -absmax, absmax, scale, &zero_point);
+    *scale = raised_scale(*scale, b->input_scale, b->bias, first, last);
+    quantize_channel(w, v, c, grid, *scale, out->data);
+}
+
 bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, bool per_channel,
                                 float input_scale, const float *bias, qonnx_weight_params *out)
 {
+    static const qonnx_override none;
     qonnx_rule rule = qonnx_node_rule(n);
     const qonnx_value *value = rule.weight >= 0 ? qonnx_node_input(n, rule.weight) : NULL;
     const qonnx_tensor *w = value ? qonnx_value_constant(value) : NULL;
     if (!w || w->dtype != QONNX_FLOAT || rule.weight_axis >= w->rank) return false;
-    assert(grid->symmetric && qonnx_dtype_bits(grid->dtype) == 8);
+    const qonnx_override *o = qonnx_value_override(value);
+    if (!o) o = &none;
+    if (o->grid.dtype != QONNX_UNDEFINED) grid = &o->grid;
+    if (grid->dtype != QONNX_INT8 || !grid->symmetric) return false;
+    if (o->per_channel || o->scales) per_channel = o->per_channel > 0 || o->count > 1;
 
     /* A stack of matrices gets one scale: ONNX Runtime's QLinearMatMul takes no more. */
     bool stack = qonnx_node_is(n, "MatMul") && w->rank > 2;
     int axis = per_channel && !stack ? rule.weight_axis : -1;
-    int64_t outputs = rule.weight_axis >= 0 ? w->dims[rule.weight_axis] : 0;
+    Biases b = {bias, input_scale, rule.weight_axis >= 0 ? w->dims[rule.weight_axis] : 0};
     qonnx_graph *g = qonnx_node_graph(n);
     int8_t *data = qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w));
     Levels levels = levels_of(value, axis, grid);
-    if (stays_whole(&levels, w, input_scale, bias, outputs, data)) axis = -1;
+    if (!o->scales && stays_whole(&levels, w, input_scale, bias, b.outputs, data)) axis = -1;
     WeightView v = weight_view(w, axis);
+    if (o->scales && o->count != 1 && o->count != v.channels) return false;
     *out = (qonnx_weight_params){
         .axis = axis,
         .count = (int)v.channels,
@@ -207,18 +252,8 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
         .data = data,
     };
     for (int64_t c = 0; c < v.channels; c++) {
-        int zero_point;
-        double absmax = channel_absmax(w, v, c);
-        /* one scale for all must hold the bias of every channel */
-        int64_t first = axis < 0 ? 0 : c, last = axis < 0 ? outputs - 1 : c;
-        float *scale = &out->scales[c];
-        if (levels.kept && take_levels(&levels, v, c, data)) {
-            *scale = level_scale(&levels, c);
-            if (raised_scale(*scale, input_scale, bias, first, last) == *scale) continue;
-        }
-        qonnx_grid_params(grid, -absmax, absmax, scale, &zero_point);
-        *scale = raised_scale(*scale, input_scale, bias, first, last);
-        quantize_channel(w, v, c, grid, *scale, data);
+        float given = o->scales ? o->scales[o->count > 1 ? c : 0] : 0;
+        quantize_one_channel(w, v, c, grid, &levels, &b, given, out);
     }
     return true;
 }

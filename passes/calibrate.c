@@ -3,7 +3,7 @@
  * shares nothing.
  */
 #include "gates.h"
-#include "placement.h"
+#include "ranges.h"
 #include <stdlib.h>
 
 /* At or below this a constant is a mask ("minus infinity" of attention), no number to resolve. */
@@ -87,12 +87,12 @@ static void find_masks(Calibrate *c, qonnx_graph *g)
 /* ---- ranges of their own --------------------------------------------------------------------- */
 
 /* Warns of a range that some outliers have made so wide that nearly all other values become 0. */
-static void warn_outliers(const Calibrate *c, const char *name, const qonnx_histogram *h, float lo,
-                          float hi)
+static void warn_outliers(const Calibrate *c, const qonnx_value *v, const qonnx_histogram *h,
+                          float lo, float hi)
 {
     float scale;
     int zero_point;
-    qonnx_grid_params(qonnx_target_grid(c->target, lo), lo, hi, &scale, &zero_point);
+    qonnx_grid_params(quantizable_grid_at(v, c->target, lo), lo, hi, &scale, &zero_point);
     uint64_t others = 0, lost = 0;
     for (int i = 0; i < h->nbins; i++) {
         const qonnx_bin *b = &h->bins[i];
@@ -104,7 +104,8 @@ static void warn_outliers(const Calibrate *c, const char *name, const qonnx_hist
         qonnx_warn(c->cx, NULL,
                    "'%s': in the range [%g, %g] %llu of %llu values become 0, outliers made it so "
                    "wide; check the samples, or choose another --observer",
-                   name, lo, hi, (unsigned long long)lost, (unsigned long long)others);
+                   qonnx_value_name(v), lo, hi, (unsigned long long)lost,
+                   (unsigned long long)others);
 }
 
 /* Warns of values that are no finite numbers. */
@@ -148,25 +149,41 @@ static const qonnx_histogram *raise_to(const qonnx_value *v, const qonnx_histogr
     return raised;
 }
 
+static const char *observer_of(const Calibrate *c, const qonnx_value *v)
+{
+    const qonnx_override *o = qonnx_value_override(v);
+    return o && o->observer ? o->observer : qonnx_job_text(c->job, "observer");
+}
+
 /* The range that the observer chooses, where the value was observed. Of what data movement handed
  * on nothing is said: it was said of what went in. */
 static bool set_observed(const Calibrate *c, qonnx_value *v)
 {
-    const char *name = qonnx_value_name(v);
     const qonnx_histogram *h = quantizable_seen(c->stats, v);
     qonnx_rule_kind made = rule_behind(c, v).kind;
     bool moved = made == QONNX_RULE_SAME || made == QONNX_RULE_UNIFY;
     if (!h || is_mask(c, v) || never_ran(v, h)) return true;
-    if (!moved) warn_odd(c, name, h);
+    if (!moved) warn_odd(c, qonnx_value_name(v), h);
     if (!h->nbins) return true;
     float lo, hi;
     h = raise_to(v, h, gates_floor(&c->floors, v));
-    if (!qonnx_observe(c->cx, qonnx_job_text(c->job, "observer"), h,
-                       qonnx_target_grid(c->target, h->min), &lo, &hi))
-        return false;
-    if (!moved) warn_outliers(c, name, h, lo, hi);
+    const qonnx_grid *grid = quantizable_grid_at(v, c->target, h->min);
+    if (!qonnx_observe(c->cx, observer_of(c, v), h, grid, &lo, &hi)) return false;
+    if (!moved) warn_outliers(c, v, h, lo, hi);
     qonnx_value_set_range(v, lo, hi);
     return true;
+}
+
+/* Sets the range that was given, or that goes with the scale that was. */
+static void set_given(qonnx_value *v)
+{
+    const qonnx_override *o = qonnx_value_override(v);
+    float lo = o->lo, hi = o->hi;
+    if (o->scales) {
+        lo = (float)(o->grid.qmin - o->zero_points[0]) * o->scales[0];
+        hi = (float)(o->grid.qmax - o->zero_points[0]) * o->scales[0];
+    }
+    qonnx_value_set_range(v, lo, hi);
 }
 
 /* The range that the value would have if it shared none. */
@@ -175,6 +192,7 @@ static bool set_own(const Calibrate *c, qonnx_value *v)
     float lo, hi;
     qonnx_dtype dtype = qonnx_value_dtype(v);
     if ((dtype != QONNX_FLOAT && dtype != QONNX_UNDEFINED) || !wanted(c, v)) return true;
+    if (range_is_given(v)) return set_given(v), true;
     const qonnx_tensor *t = qonnx_value_constant(v);
     if (t) {
         if (!is_mask_constant(t) && quantizable_extremes(t, &lo, &hi))
@@ -230,190 +248,47 @@ static bool observe_float(const Calibrate *c, const Placement *p)
 {
     for (Site *s = p->sites; s < p->sites + p->count; s++)
         if (s->rule.kind == QONNX_RULE_FIXED && !s->quantized && qonnx_node_output(s->node, 0) &&
+            !range_is_given(qonnx_node_output(s->node, 0)) &&
             !set_observed(c, qonnx_node_output(s->node, 0)))
             return false;
     return true;
 }
 
-/* ---- ranges that are shared ------------------------------------------------------------------ */
-
-/* Values that have one range: what data movement in integers hands on. */
-typedef struct Group {
-    float lo, hi;            /* the range, as far as it is widened */
-    float own;               /* how wide it was before it was shared across Concats */
-    const qonnx_value *root; /* the value that was not moved */
-    const Site *concat;      /* the first Concat in integers that reads it; NULL: none */
-    bool elsewhere;          /* others than that one and data movement in integers read it, too */
-} Group;
-
-/* A value's group. */
-typedef struct Member {
-    qonnx_value *value;
-    Group *group;
-} Member;
-
-typedef struct Groups {
-    const Placement *placement;
-    Member *members; /* the values that have a range, sorted by address: to find them only */
-    int count;
-} Groups;
-
-static int compare_members(const void *a, const void *b)
-{
-    uintptr_t x = (uintptr_t)((const Member *)a)->value, y = (uintptr_t)((const Member *)b)->value;
-    return (x > y) - (x < y);
-}
-
-/* The value's member; NULL when it has no range, or is none. */
-static Member *member_of(const Groups *s, const qonnx_value *v)
-{
-    Member key = {(qonnx_value *)v, NULL};
-    return bsearch(&key, s->members, (size_t)s->count, sizeof key, compare_members);
-}
-
-/* Input i of the site as far as it is quantized; NULL otherwise. */
-static Group *group_read(const Groups *s, const Site *at, int i)
-{
-    if (!quantizable_activation(at->node, &at->rule, i)) return NULL;
-    const Member *m = member_of(s, qonnx_node_input(at->node, i));
-    return m ? m->group : NULL;
-}
-
-static Group *group_made(const Groups *s, const Site *at)
-{
-    return member_of(s, qonnx_node_output(at->node, 0))->group;
-}
-
-/* Another Concat that reads the group. */
-static void add_concat(Group *g, const Site *concat)
-{
-    if (!g->concat) g->concat = concat;
-    g->elsewhere |= g->concat != concat;
-}
-
-/* Finds who reads the group's one value. */
-static void find_group_readers(const Placement *p, Group *g)
-{
-    g->elsewhere = qonnx_value_is_output(g->root);
-    for (int i = 0; i < qonnx_value_uses(g->root); i++) {
-        int input;
-        const qonnx_node *n = qonnx_value_use(g->root, i, &input);
-        const Site *u = placement_reader(p, n, input);
-        if (u && u->rule.kind == QONNX_RULE_UNIFY) add_concat(g, u);
-        else if (!u || u->rule.kind != QONNX_RULE_SAME) g->elsewhere = true;
-    }
-}
-
-/* A group for a value that has a range. */
-static void add_group(Groups *s, qonnx_graph *g, qonnx_value *v)
-{
-    float lo, hi;
-    if (!qonnx_value_range(v, &lo, &hi)) return;
-    Group *group = qonnx_graph_alloc(g, sizeof *group);
-    *group = (Group){.lo = lo, .hi = hi, .own = placement_width(lo, hi), .root = v};
-    find_group_readers(s->placement, group);
-    s->members[s->count++] = (Member){v, group};
-}
-
-static void list_groups(Groups *s, qonnx_graph *g)
-{
-    size_t values = 0;
-    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
-        values += (size_t)qonnx_graph_values(in);
-    s->members = qonnx_graph_array(g, values, sizeof *s->members);
-    for (const qonnx_graph *in = g; in; in = qonnx_graph_next(in))
-        for (int i = 0; i < qonnx_graph_values(in); i++) add_group(s, g, qonnx_graph_value(in, i));
-    qsort(s->members, (size_t)s->count, sizeof *s->members, compare_members);
-}
-
-/* Widens the group's range to hold [lo, hi]; whether that changed it. */
-static bool widen(Group *g, float lo, float hi)
-{
-    if (g->lo <= lo && hi <= g->hi) return false;
-    g->lo = fminf(g->lo, lo);
-    g->hi = fmaxf(g->hi, hi);
-    return true;
-}
-
-/* What data movement in integers makes is in the group of what it moves. */
-static void join_moved(const Groups *s, const Site *at)
-{
-    Group *from = group_read(s, at, 0);
-    for (int i = 0; i < qonnx_node_outputs(at->node); i++) {
-        const qonnx_value *out = qonnx_node_output(at->node, i);
-        Member *m = out ? member_of(s, out) : NULL;
-        if (!m) continue;
-        from->elsewhere |= m->group->elsewhere;
-        if (m->group->concat) add_concat(from, m->group->concat);
-        m->group = from;
-    }
-}
-
-/* What a Concat in integers makes has no range but the union of its inputs'. */
-static void start_union(const Groups *s, const Site *at)
-{
-    Group *out = group_made(s, at);
-    out->lo = INFINITY;
-    out->hi = -INFINITY;
-    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
-        const Group *in = group_read(s, at, i);
-        if (in) widen(out, in->lo, in->hi);
-    }
-    out->own = placement_width(out->lo, out->hi);
-}
-
-/* Whether a group must not follow its Concat to [lo, hi], so that the Concat requantizes it: its
- * range is all that its operator can give; or it comes out of a Relu or Clip that vanishes only
- * while the range ends where it clamps; or it is much narrower, and somebody else gains from that.
+/* ---- what is wanted of single values ----------------------------------------------------------
  */
-static bool stands_alone(const Groups *s, const Group *g, float lo, float hi)
+
+/* Lets `to` be quantized as `from` is wanted to be, unless something else is wanted of it. `all`:
+ * its range, too. */
+static void carry(const qonnx_value *from, qonnx_value *to, bool all)
 {
-    const Site *p = placement_site(s->placement, qonnx_value_producer(g->root));
-    if (s->placement->target->one_scale) return false;
-    if (g->elsewhere && placement_narrow(g->own, placement_width(lo, hi))) return true;
-    if (!p) return false;
-    return (p->rule.kind == QONNX_RULE_FIXED && p->quantized) ||
-           (p->rule.kind == QONNX_RULE_ACTIVATE && (lo < p->rule.lo || hi > p->rule.hi));
+    const qonnx_override *o = from && to ? qonnx_value_override(from) : NULL;
+    if (!o || qonnx_value_override(to) || qonnx_value_constant(to)) return;
+    qonnx_override copy = *o;
+    if (!all) copy = (qonnx_override){.grid = o->grid, .observer = o->observer};
+    qonnx_value_set_override(to, &copy);
 }
 
-/* Concat in integers: its inputs and its output share the union, but for those that stand alone;
- * whether that changed a range. */
-static bool share_union(const Groups *s, const Site *at)
+/* What data movement gives is what it reads, so what is wanted of one holds for the other, unless
+ * somebody else reads it, too; and a Relu or Clip vanishes only if its input is of its type. */
+static void carry_overrides(const Calibrate *c)
 {
-    Group *out = group_made(s, at);
-    bool changed = false;
-    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
-        const Group *in = group_read(s, at, i);
-        if (in) changed |= widen(out, in->lo, in->hi);
+    for (int i = 0; i < c->count; i++) {
+        const qonnx_value *in = qonnx_node_input(c->nodes[i], 0);
+        const bool same = c->rules[i].kind == QONNX_RULE_SAME;
+        if (!same && c->rules[i].kind != QONNX_RULE_ACTIVATE) continue;
+        for (int k = 0; k < qonnx_node_outputs(c->nodes[i]); k++)
+            carry(in, qonnx_node_output(c->nodes[i], k), same);
     }
-    for (int i = 0; i < qonnx_node_inputs(at->node); i++) {
-        Group *in = group_read(s, at, i);
-        if (in && !stands_alone(s, in, out->lo, out->hi)) changed |= widen(in, out->lo, out->hi);
+    for (int i = c->count; i-- > 0;) {
+        qonnx_value *in = qonnx_node_input(c->nodes[i], 0);
+        const qonnx_rule_kind kind = c->rules[i].kind;
+        if ((kind == QONNX_RULE_SAME || kind == QONNX_RULE_ACTIVATE) && in &&
+            quantizable_only_reader(in) == c->nodes[i])
+            carry(qonnx_node_output(c->nodes[i], 0), in, true);
     }
-    return changed;
 }
 
-static bool is_concat(const Site *s) { return s->quantized && s->rule.kind == QONNX_RULE_UNIFY; }
-
-/* Ranges only ever widen, to other ranges' ends, so this ends; sweeps in both directions make it
- * end soon. */
-static void share_ranges(const Placement *p, qonnx_graph *g)
-{
-    Groups s = {.placement = p};
-    Site *end = p->sites + p->count;
-    list_groups(&s, g);
-    for (Site *at = p->sites; at < end; at++) {
-        if (at->quantized && at->rule.kind == QONNX_RULE_SAME) join_moved(&s, at);
-        if (is_concat(at)) start_union(&s, at);
-    }
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (Site *at = p->sites; at < end; at++) changed |= is_concat(at) && share_union(&s, at);
-        for (Site *at = end; at-- > p->sites;) changed |= is_concat(at) && share_union(&s, at);
-    }
-    for (const Member *m = s.members; m < s.members + s.count; m++)
-        qonnx_value_set_range(m->value, m->group->lo, m->group->hi);
-}
+/* ---- the pass -------------------------------------------------------------------------------- */
 
 /* The ranges behind Relus and Clips are known now, as they are shared. */
 static void return_borrowed(const Calibrate *c)
@@ -424,8 +299,6 @@ static void return_borrowed(const Calibrate *c)
             qonnx_value_set_range(qonnx_node_input(c->nodes[i], 0), lo, hi);
     }
 }
-
-/* ---- the pass -------------------------------------------------------------------------------- */
 
 static void list_nodes(Calibrate *c, qonnx_graph *g)
 {
@@ -454,6 +327,7 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     list_nodes(&c, g);
     find_masks(&c, g);
     gates_find(&c.floors, g);
+    carry_overrides(&c);
     for (qonnx_graph *in = g; in; in = qonnx_graph_next(in))
         for (int i = 0; i < qonnx_graph_values(in); i++)
             if (!set_own(&c, qonnx_graph_value(in, i))) return false;
@@ -461,7 +335,7 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     borrow_clamped(&c);
     placement_make(&placement, g, job, false);
     if (!observe_float(&c, &placement)) return false;
-    share_ranges(&placement, g);
+    ranges_share(&placement, g);
     return_borrowed(&c);
     return true;
 }

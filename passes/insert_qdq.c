@@ -9,6 +9,7 @@ typedef struct Integers {
     qonnx_value *inputs[3]; /* of the DequantizeLinear: they, their scales and zero points */
     const char *base;       /* what its name begins with */
     int axis;               /* of the channels; -1: one scale for all */
+    qonnx_dtype dtype;      /* theirs */
     const qonnx_kept *kept; /* a form that the target did not choose; NULL: it did */
 } Integers;
 
@@ -39,13 +40,11 @@ typedef struct Insert {
 static bool clamps_alike(const Insert *in, const Site *s, const qonnx_value *v)
 {
     const qonnx_grid *grid = quantizable_grid(v, in->target);
-    float scale, ends[2] = {s->rule.lo, s->rule.hi};
+    float scale;
     int zero_point;
-    int16_t wide[2];
-    qonnx_grid all = {QONNX_INT16, grid->qmin, grid->qmax, false};
     if (!quantizable_params(v, in->target, &scale, &zero_point)) return false;
-    qonnx_grid_quantize(&all, ends, 2, scale, zero_point, wide);
-    return wide[0] == grid->qmin && wide[1] == grid->qmax;
+    return (double)rintf(s->rule.lo / scale) + zero_point <= grid->qmin &&
+           (double)rintf(s->rule.hi / scale) + zero_point >= grid->qmax;
 }
 
 static int output_index(const qonnx_node *n, const qonnx_value *v)
@@ -110,9 +109,8 @@ static void add_dequantize(const Insert *in, qonnx_graph *g, qonnx_node *before,
                            qonnx_value *out)
 {
     const char *name = name_join(in->g, q->base, "_DequantizeLinear");
-    const char *domain = q->kept ? qdq_domain(in->g, q->kept->dtype) : "";
-    qonnx_node *n = qonnx_graph_add_node(g, before, "DequantizeLinear", domain, name, q->inputs,
-                                         q->inputs[2] ? 3 : 2, &out, 1);
+    qonnx_node *n = qonnx_graph_add_node(g, before, "DequantizeLinear", qdq_domain(in->g, q->dtype),
+                                         name, q->inputs, q->inputs[2] ? 3 : 2, &out, 1);
     if (q->axis >= 0) qonnx_node_set_int(n, "axis", q->axis);
     if (q->kept && q->kept->block) qonnx_node_set_int(n, "block_size", q->kept->block);
 }
@@ -138,6 +136,7 @@ static Integers add_quantized(const Insert *in, qonnx_graph *g, const char *base
                        add_zero_points(in, g, params, p)},
                       base,
                       p->axis,
+                      p->dtype,
                       NULL};
 }
 
@@ -322,9 +321,9 @@ static Integers add_quantize(const Insert *in, qonnx_node *next, const qonnx_val
     qonnx_graph *g = qonnx_value_graph(v);
     qonnx_value *inputs[3] = {from, add_scales(in, g, name, p), add_zero_points(in, g, name, p)};
     qonnx_value *out = qonnx_graph_add_value(g, name_join(in->g, name, "_QuantizeLinear_Output"));
-    qonnx_graph_add_node(g, next, "QuantizeLinear", "", name_join(in->g, name, "_QuantizeLinear"),
-                         inputs, 3, &out, 1);
-    return (Integers){{out, inputs[1], inputs[2]}, name, -1, NULL};
+    qonnx_graph_add_node(g, next, "QuantizeLinear", qdq_domain(in->g, p->dtype),
+                         name_join(in->g, name, "_QuantizeLinear"), inputs, 3, &out, 1);
+    return (Integers){{out, inputs[1], inputs[2]}, name, -1, p->dtype, NULL};
 }
 
 /* Puts Q and DQ behind a computed value or an input of its graph. Where the producer runs in
@@ -411,6 +410,7 @@ static void put_back(const Insert *in, qonnx_value *v)
                    qonnx_graph_add_constant(g, name_join(in->g, base, "_scale"), k->scales)},
                   base,
                   one ? -1 : k->axis,
+                  k->dtype,
                   k};
     if (k->zero_points)
         q.inputs[2] = qonnx_graph_add_constant(g, name_join(in->g, base, "_zero_point"),

@@ -231,11 +231,22 @@ static float width_of(const qonnx_value *v)
     return v && qonnx_value_range(v, &lo, &hi) ? placement_width(lo, hi) : 0;
 }
 
+/* Whether two values are of one type, as far as the user or a pass has a say in it. */
+static bool same_grid(const Placement *p, const qonnx_value *a, const qonnx_value *b)
+{
+    const qonnx_override *x = qonnx_value_override(a), *y = qonnx_value_override(b);
+    const qonnx_grid *usual = &p->target->activation;
+    const qonnx_grid *one = x && x->grid.dtype != QONNX_UNDEFINED ? &x->grid : usual;
+    const qonnx_grid *two = y && y->grid.dtype != QONNX_UNDEFINED ? &y->grid : usual;
+    return one->dtype == two->dtype && one->qmin == two->qmin && one->qmax == two->qmax &&
+           one->symmetric == two->symmetric;
+}
+
 static bool same_params(const Placement *p, const qonnx_value *a, const qonnx_value *b)
 {
     int az, bz;
     float as, bs;
-    return quantizable_params(a, p->target, &as, &az) &&
+    return same_grid(p, a, b) && quantizable_params(a, p->target, &as, &az) &&
            quantizable_params(b, p->target, &bs, &bz) && as == bs && az == bz;
 }
 
@@ -259,6 +270,16 @@ static bool takes_narrow_part(const Site *s)
     return narrow;
 }
 
+/* Whether what data movement gives is of the type of what it reads. */
+static bool has_one_grid(const Placement *p, const Site *s)
+{
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
+        const qonnx_value *out = qonnx_node_output(s->node, i);
+        if (out && !same_grid(p, qonnx_node_input(s->node, 0), out)) return false;
+    }
+    return true;
+}
+
 /* Data movement in integers must hand on its input's parameters. Where its source is in float, a
  * narrow part stays in float, too, and gets its own range. */
 static bool moves_well(const Placement *p, const Site *s)
@@ -266,7 +287,7 @@ static bool moves_well(const Placement *p, const Site *s)
     const qonnx_value *in = qonnx_node_input(s->node, 0);
     if (!p->settled) {
         const Site *source = placement_site(p, qonnx_value_producer(s->root));
-        return (source && source->quantized) || !takes_narrow_part(s);
+        return has_one_grid(p, s) && ((source && source->quantized) || !takes_narrow_part(s));
     }
     for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
         const qonnx_value *out = qonnx_node_output(s->node, i);
@@ -308,8 +329,10 @@ static bool joins_fixed(const Placement *p, const Site *s)
  * 1,000 classes that are all about as likely become zeros at 1/256. */
 static bool is_too_coarse(const Placement *p, const Site *s)
 {
-    const qonnx_histogram *h = quantizable_seen(p->stats, qonnx_node_output(s->node, 0));
-    return h && h->nbins && placement_narrow(h->max, s->rule.hi);
+    const qonnx_value *y = qonnx_node_output(s->node, 0);
+    const qonnx_histogram *h = quantizable_seen(p->stats, y);
+    bool coarse = qonnx_dtype_bits(quantizable_grid(y, p->target)->dtype) <= 8;
+    return coarse && h && h->nbins && placement_narrow(h->max, s->rule.hi);
 }
 
 /* Why the operator must not run in integers with the ranges that its values have; NULL: it may. */
@@ -554,9 +577,25 @@ void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool set
     find_sums(p);
 }
 
+/* Whether an operator in integers reads or gives some of 16 bits: runtimes compute it in floats
+ * between its DequantizeLinear and its QuantizeLinear. */
+static bool is_wide(const Placement *p, const Site *s)
+{
+    bool wide = false;
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
+        wide |=
+            quantizable_activation(s->node, &s->rule, i) &&
+            qonnx_dtype_bits(quantizable_grid(qonnx_node_input(s->node, i), p->target)->dtype) > 8;
+    for (int i = 0; i < qonnx_node_outputs(s->node); i++)
+        wide |=
+            qonnx_node_output(s->node, i) &&
+            qonnx_dtype_bits(quantizable_grid(qonnx_node_output(s->node, i), p->target)->dtype) > 8;
+    return s->quantized && wide;
+}
+
 void placement_tell(qonnx_ctx *cx, const Placement *p)
 {
-    int alone = 0;
+    int alone = 0, wide = 0;
     for (const Idle *i = p->idle; i < p->idle + p->nidle; i++)
         (i->heavy ? qonnx_warn : qonnx_note)(
             cx, qonnx_graph_owner(i->graph), "its %s stays in float: %s",
@@ -567,7 +606,14 @@ void placement_tell(qonnx_ctx *cx, const Placement *p)
         if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
         else if (s->why) qonnx_note(cx, s->node, "stays in float: %s", s->why);
         else alone += s->verdict == VERDICT_QUANTIZE && !s->quantized;
+        wide += is_wide(p, s);
     }
+    if (wide)
+        qonnx_note(
+            cx, NULL,
+            "%d operators read or give 16 bits: ONNX Runtime on processors, and generated C, "
+            "compute them in floats",
+            wide);
     if (alone)
         qonnx_note(cx, NULL,
                    "%d light operators stay in float, for what is around them is float", alone);

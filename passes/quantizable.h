@@ -26,21 +26,35 @@ static inline bool quantizable_activation(const qonnx_node *n, const qonnx_rule 
     return i != rule->bias && (rule->activations >> (i < 31 ? i : 31) & 1);
 }
 
-/* The target's grid for the value. */
+/* The value's own grid, or the target's for a range from `lo` on. */
+static inline const qonnx_grid *quantizable_grid_at(const qonnx_value *v, const qonnx_target *t,
+                                                    float lo)
+{
+    const qonnx_override *o = qonnx_value_override(v);
+    return o && o->grid.dtype != QONNX_UNDEFINED ? &o->grid : qonnx_target_grid(t, lo);
+}
+
+/* The grid that the value is quantized on. */
 static inline const qonnx_grid *quantizable_grid(const qonnx_value *v, const qonnx_target *t)
 {
     float lo = 0, hi;
     qonnx_value_range(v, &lo, &hi);
-    return qonnx_target_grid(t, lo);
+    return quantizable_grid_at(v, t, lo);
 }
 
-/* Scale and zero point that the value has already, or else those of its range on the target's grid;
- * false when it has no range. */
+/* Scale and zero point that the value is given, or has already, or else those of its range on its
+ * grid; false when it has no range. */
 static inline bool quantizable_params(const qonnx_value *v, const qonnx_target *t, float *scale,
                                       int *zero_point)
 {
     float lo, hi;
+    const qonnx_override *o = qonnx_value_override(v);
     const qonnx_grid *grid = quantizable_grid(v, t);
+    if (o && o->scales) {
+        *scale = o->scales[0];
+        *zero_point = o->zero_points[0];
+        return true;
+    }
     if (!t->split && qonnx_value_kept_params(v, grid, scale, zero_point)) return true;
     if (!qonnx_value_range(v, &lo, &hi)) return false;
     qonnx_grid_params(grid, lo, hi, scale, zero_point);

@@ -106,6 +106,33 @@ static bool check_range(Ctx *cx, const Value *v)
                                             v->name, qonnx_dtype_name(v->dtype));
 }
 
+/* Whether the type has 8 or 16 bits, and qmin and qmax are some of its integers. */
+static bool is_grid(const qonnx_grid *grid)
+{
+    if (grid->dtype != QONNX_UINT8 && grid->dtype != QONNX_INT8 && grid->dtype != QONNX_UINT16 &&
+        grid->dtype != QONNX_INT16)
+        return false;
+    qonnx_grid all = qonnx_grid_of(grid->dtype, false, false);
+    return all.qmin <= grid->qmin && grid->qmin < grid->qmax && grid->qmax <= all.qmax;
+}
+
+static bool check_override(Ctx *cx, const Value *v)
+{
+    const qonnx_override *o = v->override;
+    const char *wrong = NULL;
+    if (!o) return true;
+    const bool own = o->grid.dtype != QONNX_UNDEFINED;
+    if (own && !is_grid(&o->grid)) wrong = "a grid that is none of 8 or 16 bits";
+    if (o->ranged && (!isfinite(o->lo) || !isfinite(o->hi) || o->lo > o->hi))
+        wrong = "a range that is not two finite numbers in order";
+    for (int i = 0; o->scales && i < o->count && !wrong; i++)
+        if (!(o->scales[i] > 0) || isinf(o->scales[i])) wrong = "a scale that is not over 0";
+        else if (o->zero_points[i] < o->grid.qmin || o->zero_points[i] > o->grid.qmax)
+            wrong = "a zero point that is not on its grid";
+    if (o->scales && (o->count < 1 || !own)) wrong = "scales without a count or a grid";
+    return !wrong || qonnx_fail(cx, v->def, "it gave '%s' an override with %s", v->name, wrong);
+}
+
 /* Bytes that a tensor of that type and these dimensions has; false where it cannot be. */
 static bool bytes_of(const Tensor *t, size_t *bytes)
 {
@@ -165,7 +192,9 @@ static bool check_quantized(Ctx *cx, const Node *n)
 bool result_sound(Ctx *cx, const Graph *g)
 {
     for (int i = 0; i < g->nvalue; i++)
-        if (!check_constant(cx, g->values[i]) || !check_range(cx, g->values[i])) return false;
+        if (!check_constant(cx, g->values[i]) || !check_range(cx, g->values[i]) ||
+            !check_override(cx, g->values[i]))
+            return false;
     for (const Node *n = g->first; n; n = n->next) {
         if (!check_quantized(cx, n)) return false;
         for (int i = 0; i < n->nsub; i++)

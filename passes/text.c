@@ -43,6 +43,21 @@ size_t qonnx_pipeline_span(const char *text, const char *stop)
     return (size_t)(s.at - text);
 }
 
+char *qonnx_pipeline_quote(const char *value)
+{
+    const size_t length = strlen(value);
+    const bool blank = length && (strchr(blanks, value[0]) || strchr(blanks, value[length - 1]));
+    if (!blank && !value[strcspn(value, ",\"{}")]) return xstrdup(value);
+    char *out = xcalloc(length + 2, 2), *end = out;
+    *end++ = '"';
+    for (const char *at = value; *at; at++) {
+        if (*at == '"' || *at == '\\') *end++ = '\\';
+        *end++ = *at;
+    }
+    *end = '"';
+    return out;
+}
+
 /* Whether all that is opened is closed. */
 static bool balanced(Ctx *cx, const char *text)
 {

@@ -30,6 +30,11 @@ QONNX_API void qonnx_grid_params(const qonnx_grid *grid, double lo, double hi, f
 QONNX_API void qonnx_grid_quantize(const qonnx_grid *grid, const float *x, int64_t n, float scale,
                                    int zero_point, void *out);
 
+/** The grid of a type of 8 or 16 bits: all its integers, but for the lowest where it is symmetric
+ *  and signed. `reduced`: half of them, as many as ONNX Runtime's reduce_range leaves. [any thread]
+ */
+QONNX_API qonnx_grid qonnx_grid_of(qonnx_dtype dtype, bool symmetric, bool reduced);
+
 /* ---- what an operator's quantization means --------------------------------------------------- */
 
 typedef enum qonnx_rule_kind {
@@ -77,10 +82,11 @@ typedef struct qonnx_weight_params {
     int8_t *data;  /* the quantized weight, shape of the weight, in the graph's memory */
 } qonnx_weight_params;
 
-/** Quantizes the constant weight of `n` to `grid` (symmetric). Where integers are kept of it, they
- *  stay, with their scale, in every channel in which the grid and the bias allow it. `input_scale`
- *  is the scale of the activation it meets; <= 0 when the bias does not matter. `bias` may be NULL,
- *  or one float an output channel. False when the weight is not a constant float tensor. */
+/** Quantizes the constant weight of `n` to `grid` (symmetric), or as its override has it. Where
+ *  integers are kept of it, they stay, with their scale, in every channel in which the grid and the
+ * bias allow it. `input_scale` is the scale of the activation it meets; <= 0 when the bias does not
+ * matter. `bias` may be NULL, or one float an output channel. False when the weight is not a
+ * constant float tensor. */
 QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
                                           bool per_channel, float input_scale, const float *bias,
                                           qonnx_weight_params *out);
@@ -115,6 +121,8 @@ QONNX_API bool qonnx_operator_at(int i, qonnx_operator *o);
 /** The range to quantize the value to. False when it has none (it stays float). */
 QONNX_API bool qonnx_value_range(const qonnx_value *v, float *lo, float *hi);
 QONNX_API void qonnx_value_set_range(qonnx_value *v, float lo, float hi);
+/** Takes the range away: whatever reads or gives the value stays in float. */
+QONNX_API void qonnx_value_clear_range(qonnx_value *v);
 
 /* ---- integers that a file has already: written by `adopt-qdq`, read by `insert-qdq` ---------- */
 
@@ -197,6 +205,27 @@ QONNX_API const qonnx_grid *qonnx_target_grid(const qonnx_target *t, float lo);
 QONNX_API const qonnx_target *qonnx_target_find(const char *name);
 /** The i-th profile, in the order of the documentation; NULL past the end. [any thread] */
 QONNX_API const qonnx_target *qonnx_target_at(int i);
+
+/* ---- what a user or a pass wants of one value, in place of what the target has for all ------- */
+
+/** How a value is quantized where that is not left to the target and the observer: what ONNX
+ *  Runtime calls TensorQuantOverrides. All zero changes nothing. */
+typedef struct qonnx_override {
+    qonnx_grid grid;        /* of an activation or a weight; dtype QONNX_UNDEFINED: the target's */
+    int per_channel;        /* of a weight: 1: a scale per channel, -1: one; 0: as for the others */
+    const float *scales;    /* [count] exactly these, > 0; NULL: they follow from the range */
+    const int *zero_points; /* [count] of `scales`, on the grid */
+    int count;              /* 1, or of a weight the number of its channels; 0 without scales */
+    bool ranged;            /* [lo, hi] is the range, whatever was seen */
+    float lo, hi;
+    const char *observer; /* NAME or NAME{OPTION=VALUE}; NULL: as for the others */
+} qonnx_override;
+
+/** NULL: the value is quantized as all others are. */
+QONNX_API const qonnx_override *qonnx_value_override(const qonnx_value *v);
+/** Copies *o, and what it points to; NULL: forgets it. Nothing of it is in the model that is
+ *  written but what comes of it. */
+QONNX_API void qonnx_value_set_override(qonnx_value *v, const qonnx_override *o);
 
 #ifdef __cplusplus
 }

@@ -278,6 +278,16 @@ QONNX_API size_t qonnx_pipeline_span(const char *text, const char *stop);
  *  frees it with free(). [any thread] */
 QONNX_API char *qonnx_pipeline_setting(const char *pass, const char *option);
 
+/** The value as it is written into a pass's text: in quotes where it would end there. The caller
+ *  frees it with free(). [any thread] */
+QONNX_API char *qonnx_pipeline_quote(const char *value);
+
+/** Reads a JSON file that says how single tensors and nodes are quantized, in our words or in those
+ *  of ONNX Runtime's TensorQuantOverrides: the passes `override` that do it, as a pipeline's text,
+ *  to stand in front of `calibrate`. The caller frees it with free(). NULL when the file is none.
+ *  [any thread] */
+QONNX_API char *qonnx_overrides_load(qonnx_ctx *cx, const char *path);
+
 /** Settings of a pipeline run; zero is a default everywhere. */
 typedef struct qonnx_pipeline_options {
     const char *target;       /* profile, default "ort-x86" */
