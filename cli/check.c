@@ -41,13 +41,12 @@ static int find_worst(const Comparison *c)
 /* What may help a bad result, by what was asked for. */
 static const char *advice(const Args *args, const Passes *p)
 {
-    char *weights = passes_option(p, "insert-qdq", "weights");
     char *observer = passes_option(p, "calibrate", "observer");
     const char *text = "--exclude keeps chosen layers in float";
-    if (weights && !strcmp(weights, "per-tensor")) text = "--weights per-channel is more exact";
+    if (args->weights && strstr(args->weights, "tensor"))
+        text = "--weights per-channel is more exact";
     else if (args->no_correct_bias) text = "leave out --no-correct-bias";
     else if (observer && strcmp(observer, "mse") != 0) text = "--observer mse is safer";
-    free(weights);
     free(observer);
     return text;
 }

@@ -42,7 +42,8 @@ typedef struct Args {
     const char *engine;      /* --engine */
     const char *target;      /* --target */
     const char *observer;    /* --observer; NULL: the pass's default */
-    const char *weights;     /* --weights; NULL: the passes' default */
+    const char *activations; /* --activations; NULL: the target's */
+    const char *weights;     /* --weights; NULL: the target's, a scale per channel */
     const char *prefix;      /* --prefix: of the files and functions of compiled C */
     const char *io;          /* --io: "float" or "int8" */
     const char *pipeline;    /* --pipeline; NULL: made from the other options */

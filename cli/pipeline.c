@@ -126,10 +126,12 @@ int passes_insert_all(const Verb *verb, const Args *args, Passes *p)
     return -1;
 }
 
-/* Puts passes right before `calibrate`. Returns where. */
+/* Puts passes right before `calibrate`, or before `insert-qdq` where there is none. Returns where.
+ */
 static int insert_choice(Passes *p, const char *text)
 {
     int at = passes_find(p, "calibrate");
+    if (at < 0) at = passes_find(p, "insert-qdq");
     if (at < 0) at = p->count;
     insert_at(p, at, text, strlen(text));
     return at;
@@ -165,9 +167,27 @@ static char *joined(const List *only, bool operators)
     return out;
 }
 
+/* Puts "TYPE{OPTION=VALUE,...}", or what `per-channel` and `per-tensor` are short for, for all
+ * activations or weights. */
+static void insert_types(Passes *p, const char *which, const char *given)
+{
+    char *text = NULL;
+    const int length = (int)strcspn(given, "{");
+    const bool is_short = !strncmp(given, "per-", 4),
+               options = given[length] && given[length + 1] != '}';
+    int done = is_short ? asprintf(&text, "override{all=%s,per=%s}", which, given + 4)
+                        : asprintf(&text, "override{all=%s,dtype=%.*s%s%s", which, length, given,
+                                   options ? "," : "", given[length] ? given + length + 1 : "}");
+    if (done < 0) needed(NULL);
+    insert_choice(p, text);
+    free(text);
+}
+
 bool passes_insert_choice(qonnx_ctx *cx, const Args *args, Passes *p)
 {
     const char *regex;
+    if (args->activations) insert_types(p, "activations", args->activations);
+    if (args->weights) insert_types(p, "weights", args->weights);
     for (int i = 0; i < args->overrides.count; i++) {
         char *text = qonnx_overrides_load(cx, args->overrides.text[i]);
         if (!text) return false;

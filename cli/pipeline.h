@@ -21,8 +21,9 @@ char *passes_join(const Passes *p, int from, int to);
 /* Puts passes into the pipeline: "TEXT@AFTER" directly behind the last pass of the name AFTER,
  * "TEXT" right before `calibrate`, or at the end where there is none. False: there is no AFTER. */
 bool passes_insert(Passes *p, const char *spec);
-/* Puts what --overrides, --exclude and --only say right before `calibrate`: passes override and
- * keep-float. False: a file of --overrides is none; the message is in the context. */
+/* Puts what --activations, --weights, --overrides, --exclude and --only say right before
+ * `calibrate`: passes override and keep-float. False: a file of --overrides is none; the message is
+ * in the context. */
 bool passes_insert_choice(qonnx_ctx *cx, const Args *args, Passes *p);
 /* Index of `calibrate`, or of the first such pass right before it: what is in front of it does not
  * depend on what is quantized. The number of passes where it is not there. */

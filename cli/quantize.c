@@ -47,8 +47,6 @@ static Passes pipeline_of(const Args *args)
     Passes p = passes_split(args->pipeline ? args->pipeline : text);
     if (args->pipeline) return p;
     if (args->observer) passes_set(&p, "calibrate", "observer", args->observer);
-    if (args->weights) passes_set(&p, "correct-bias", "weights", args->weights);
-    if (args->weights) passes_set(&p, "insert-qdq", "weights", args->weights);
     if (args->no_correct_bias) passes_drop(&p, "correct-bias");
     return p;
 }
@@ -144,6 +142,31 @@ static int check_observer(const Verb *verb, const char *observer)
     return unknown_name(verb, "observer", typed, observer_name);
 }
 
+static const char *const activation_types[] = {"uint8", "int8", "uint16", "int16", NULL};
+static const char *const weight_types[] = {"int8", "per-channel", "per-tensor", NULL};
+
+static const char *word_of(const void *from, int i) { return ((const char *const *)from)[i]; }
+
+/* Whether "TYPE" or "TYPE{...}" is of one of the types. Returns -1 to go on. */
+static int check_type(const Verb *verb, const char *option, const char *given,
+                      const char *const *types)
+{
+    char typed[80];
+    if (!given) return -1;
+    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(given, "{"), given);
+    for (int i = 0; types[i]; i++)
+        if (!strcmp(typed, types[i]) && (given[strlen(typed)] == 0 || typed[0] != 'p')) return -1;
+    const char *near = nearest_word(typed, word_of, types);
+    return options_misuse(verb, "quantize: %s has no type '%s'; %s '%s'", option, typed,
+                          near ? "did you mean" : "want one as", near ? near : types[0]);
+}
+
+static int check_types(const Verb *verb, const Args *args)
+{
+    int status = check_type(verb, "--activations", args->activations, activation_types);
+    return status < 0 ? check_type(verb, "--weights", args->weights, weight_types) : status;
+}
+
 /* What belongs to samples, or to a choice that --requantize leaves to the file. */
 static int check_requantize(const Verb *verb, const Args *args)
 {
@@ -159,6 +182,7 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->exclude.count > 0, "--exclude"}, /* a weight that is kept is integers already */
         {args->only.count > 0, "--only"},
         {args->overrides.count > 0, "--overrides"},
+        {args->activations != NULL, "--activations"},
         {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
@@ -180,9 +204,10 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
     if (args->pipeline &&
         (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
          args->exclude.count || args->only.count || args->overrides.count))
-        return options_misuse(verb, "quantize: --pipeline says it all; leave out --observer, "
-                                    "--weights, --no-correct-bias, --overrides, --exclude, --only "
-                                    "and --pass");
+        return options_misuse(
+            verb, "quantize: --pipeline says it all; leave out --observer, "
+                  "--activations, --weights, --no-correct-bias, --overrides, --exclude, --only "
+                  "and --pass");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");
@@ -394,7 +419,8 @@ static int run_job(Job *job)
 static int quantize(const Verb *verb, const Args *args)
 {
     Job job = {.args = args, .passes = pipeline_of(args), .cx = progress_ctx()};
-    int status = args->pipeline ? -1 : passes_insert_all(verb, args, &job.passes);
+    int status = check_types(verb, args);
+    if (status < 0 && !args->pipeline) status = passes_insert_all(verb, args, &job.passes);
     if (status < 0 && !passes_insert_choice(job.cx, args, &job.passes))
         status = report_failure(job.cx);
     if (status < 0) status = check_usage(verb, args, &job.passes);
@@ -423,8 +449,13 @@ static const Option options[] = {
     {"observer", 0, OPTION_TEXT, offsetof(Args, observer), "NAME", NULL,
      "how ranges are chosen: minmax, entropy, ..., or\n"
      "NAME{OPTION=VALUE}; 'qonnx passes' lists them"},
-    {"weights", 0, OPTION_CHOICE, offsetof(Args, weights), "per-channel|per-tensor", NULL,
-     "scales of weights: one per channel, or one in all"},
+    {"activations", 0, OPTION_TEXT, offsetof(Args, activations), "TYPE", NULL,
+     "uint8, int8, uint16 or int16, or with options,\n"
+     "int8{symmetric=yes,scale=pow2}; default: the target's"},
+    {"weights", 0, OPTION_TEXT, offsetof(Args, weights), "TYPE", NULL,
+     "int8, or with options, int8{per=tensor,scale=pow2};\n"
+     "short: per-channel, one scale per channel, the\n"
+     "default, and per-tensor, one in all"},
     {"overrides", 0, OPTION_LIST, offsetof(Args, overrides), "FILE.json", NULL,
      "how single tensors and nodes are quantized: their type,\n"
      "scale, range or observer; ONNX Runtime's\n"

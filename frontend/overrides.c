@@ -23,22 +23,16 @@ typedef struct Overrides {
 /* A key, and the option of the pass that it becomes. */
 typedef struct Key {
     const char *key, *option;
-    enum { KEY_TEXT, KEY_TYPE, KEY_TRUTH, KEY_NUMBER } kind;
+    enum { KEY_TEXT, KEY_TYPE, KEY_TRUTH, KEY_PER, KEY_NUMBER } kind;
 } Key;
 
 static const Key keys[] = {
-    {"dtype", "dtype", KEY_TYPE},
-    {"quant_type", "dtype", KEY_TYPE},
-    {"symmetric", "symmetric", KEY_TRUTH},
-    {"reduce_range", "reduce-range", KEY_TRUTH},
-    {"per_channel", "per-channel", KEY_TRUTH},
-    {"axis", "axis", KEY_NUMBER},
-    {"scale", "scale", KEY_NUMBER},
-    {"zero_point", "zero-point", KEY_NUMBER},
-    {"rmin", "rmin", KEY_NUMBER},
-    {"rmax", "rmax", KEY_NUMBER},
-    {"observer", "observer", KEY_TEXT},
-    {"float", "float", KEY_TRUTH},
+    {"dtype", "dtype", KEY_TYPE},          {"quant_type", "dtype", KEY_TYPE},
+    {"symmetric", "symmetric", KEY_TRUTH}, {"reduce_range", "reduce-range", KEY_TRUTH},
+    {"per_channel", "per", KEY_PER},       {"axis", "axis", KEY_NUMBER},
+    {"scale", "scale", KEY_NUMBER},        {"zero_point", "zero-point", KEY_NUMBER},
+    {"rmin", "rmin", KEY_NUMBER},          {"rmax", "rmax", KEY_NUMBER},
+    {"observer", "observer", KEY_TEXT},    {"float", "float", KEY_TRUTH},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -113,12 +107,12 @@ static bool put_key(const Overrides *o, const Key *k, const json_t *list)
     if (!is_alike(list, k->key)) return refuse(o, k->key, "is not the same in each entry");
     if (k->kind == KEY_TYPE) return put_type(o, k, v);
     if (k->kind == KEY_TEXT && !json_is_string(v)) return refuse(o, k->key, "is no text");
-    if (k->kind == KEY_TRUTH && !json_is_boolean(v))
+    if (k->kind != KEY_TEXT && !json_is_boolean(v))
         return refuse(o, k->key, "is not true or false");
+    const char *const words[2][2] = {{"false", "true"}, {"tensor", "channel"}};
     put_option(o, false, k->option,
                k->kind == KEY_TEXT ? json_string_value(v)
-               : json_is_true(v)   ? "true"
-                                   : "false");
+                                   : words[k->kind == KEY_PER][json_is_true(v)]);
     return true;
 }
 

@@ -9,6 +9,13 @@
 
 /* ---- grids ----------------------------------------------------------------------------------- */
 
+/* The least power of two that is not below x > 0. */
+static double next_power(double x)
+{
+    int exponent;
+    return frexp(x, &exponent) == 0.5 ? x : ldexp(1, exponent);
+}
+
 /* The steps follow ONNX Runtime's compute_scale_zp, so that equal ranges give equal bits: the zero
  * point is rounded with the scale still in double. */
 void qonnx_grid_params(const qonnx_grid *grid, double lo, double hi, float *scale, int *zero_point)
@@ -25,6 +32,7 @@ void qonnx_grid_params(const qonnx_grid *grid, double lo, double hi, float *scal
         *zero_point = 0;
         return;
     }
+    if (grid->pow2) step = next_power(step);
     double middle = ((double)grid->qmax + grid->qmin) / 2;
     *zero_point = (int)rint(grid->symmetric ? middle : grid->qmin - lo / step);
     *scale = (float)step;
@@ -218,6 +226,7 @@ static void quantize_one_channel(const qonnx_tensor *w, WeightView v, int64_t c,
     if (given) *scale = given;
     else qonnx_grid_params(grid, -absmax, absmax, scale, &zero_point);
     *scale = raised_scale(*scale, b->input_scale, b->bias, first, last);
+    if (grid->pow2) *scale = (float)next_power((double)*scale);
     quantize_channel(w, v, c, grid, *scale, out->data);
 }
 
@@ -233,7 +242,7 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
     if (!o) o = &none;
     if (o->grid.dtype != QONNX_UNDEFINED) grid = &o->grid;
     if (grid->dtype != QONNX_INT8 || !grid->symmetric) return false;
-    if (o->per_channel || o->scales) per_channel = o->per_channel > 0 || o->count > 1;
+    per_channel = per_channel && !o->per_tensor && (!o->scales || o->count > 1);
 
     /* A stack of matrices gets one scale: ONNX Runtime's QLinearMatMul takes no more. */
     bool stack = qonnx_node_is(n, "MatMul") && w->rank > 2;

@@ -139,7 +139,7 @@ static const double *input_means(const qonnx_node *n, const qonnx_rule *rule,
     return c->mean;
 }
 
-static void correct_node(const Placement *p, const Site *s, bool per_channel)
+static void correct_node(const Placement *p, const Site *s)
 {
     View view;
     float scale;
@@ -154,7 +154,7 @@ static void correct_node(const Placement *p, const Site *s, bool per_channel)
     qonnx_value *behind = rule->bias < 0 ? bias_behind(n, view.outputs) : NULL;
     if (!mean || (rule->bias < 0 && !behind) ||
         !quantizable_params(qonnx_node_input(n, 0), target, &scale, &zero_point) ||
-        !qonnx_node_quantize_weight(n, &target->weight, per_channel && !s->per_tensor, scale,
+        !qonnx_node_quantize_weight(n, &target->weight, !s->per_tensor, scale,
                                     target->bias_int32 ? bias : NULL, &q))
         return;
     double *shift = qonnx_graph_array(qonnx_node_graph(n), (size_t)view.outputs, sizeof *shift);
@@ -165,27 +165,19 @@ static void correct_node(const Placement *p, const Site *s, bool per_channel)
 
 static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
-    bool per_channel;
-    if (!quantizable_weights_option(cx, job, &per_channel)) return false;
     if (!qonnx_job_stats(job))
         return qonnx_fail(cx, NULL,
                           "correct-bias: there are no statistics; give calibration data "
                           "or a .qcal file");
     Placement p;
     placement_make(&p, g, job, true);
-    for (const Site *s = p.sites; s < p.sites + p.count; s++) correct_node(&p, s, per_channel);
+    for (const Site *s = p.sites; s < p.sites + p.count; s++) correct_node(&p, s);
     qonnx_graph_sweep(g);
     return true;
 }
 
-static const qonnx_option options[] = {
-    {"weights", "per-channel", "as insert-qdq will be told: per-channel or per-tensor"},
-    {NULL, NULL, NULL},
-};
-
 const qonnx_pass pass_correct_bias = {
     .name = "correct-bias",
     .brief = "take the mean error of the rounded weights off the biases",
-    .options = options,
     .run = correct_bias,
 };

@@ -28,7 +28,6 @@ typedef struct Insert {
     qonnx_graph *g;
     const qonnx_target *target;
     Placement placement;
-    bool per_channel;
     Weight *weights; /* room for one a site */
     int nweights;
 } Insert;
@@ -228,8 +227,8 @@ static bool quantize_weighted(Insert *in, const Site *s)
     int64_t channels = quantizable_channels(s->node, &s->rule);
     const float *bias =
         in->target->bias_int32 ? quantizable_bias(s->node, &s->rule, channels) : NULL;
-    if (!qonnx_node_quantize_weight(s->node, &in->target->weight, in->per_channel && !s->per_tensor,
-                                    input_scale, bias, &params))
+    if (!qonnx_node_quantize_weight(s->node, &in->target->weight, !s->per_tensor, input_scale, bias,
+                                    &params))
         return qonnx_fail(in->cx, s->node, "insert-qdq: the weight cannot be quantized");
     quantize_weight(in, s, &params);
     if (bias) quantize_bias(in, s, bias, channels, input_scale, &params);
@@ -456,7 +455,6 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     Insert in = {.cx = cx, .g = g, .target = qonnx_job_target(job)};
     Placement *p = &in.placement;
-    if (!quantizable_weights_option(cx, job, &in.per_channel)) return false;
     placement_make(p, g, job, true);
     placement_tell(cx, p);
     in.weights = qonnx_graph_array(g, (size_t)p->count, sizeof *in.weights);
@@ -475,14 +473,8 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     return true;
 }
 
-static const qonnx_option options[] = {
-    {"weights", "per-channel", "scales of the weights: per-channel or per-tensor"},
-    {NULL, NULL, NULL},
-};
-
 const qonnx_pass pass_insert_qdq = {
     .name = "insert-qdq",
     .brief = "put QuantizeLinear/DequantizeLinear where the target runs integers",
-    .options = options,
     .run = insert_qdq,
 };

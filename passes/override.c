@@ -10,14 +10,17 @@ static const qonnx_option options[] = {
     {"value", "", "the value that is meant, by its name"},
     {"node", "", "the node whose values are meant, by its name"},
     {"ops", "", "the nodes whose values are meant, by a pattern for their operators"},
+    {"all", "", "all values are meant that are activations, or weights"},
     {"role", "output", "which of a node's values: output, input or weight"},
     {"float", "false", "keep the node in float, or all that give and read the value"},
     {"dtype", "", "uint8, int8, uint16 or int16; of a weight int8"},
     {"symmetric", "", "true: the zero point is in the middle of the type"},
     {"reduce-range", "false", "use half of the type's integers"},
-    {"per-channel", "", "of a weight: true: a scale per channel; false: one"},
+    {"per", "", "of a weight: channel: a scale for each; tensor: one"},
     {"axis", "", "of a weight's channels: checked, for it follows from the operator"},
-    {"scale", "", "exactly this; of a weight also one per channel, with blanks between them"},
+    {"scale", "",
+     "pow2: a power of two; any; or exactly this number, of a weight also one per "
+     "channel, with blanks between them"},
     {"zero-point", "", "of the scale, as many"},
     {"rmin", "", "the least value of the range, as many as there are scales"},
     {"rmax", "", "the greatest value of the range"},
@@ -40,7 +43,8 @@ typedef struct Wish {
     qonnx_dtype dtype;    /* QONNX_UNDEFINED: the target's */
     int symmetric;        /* 1, 0; -1: as the target has it */
     bool reduced;         /* half of the integers */
-    int per_channel;      /* 1, -1; 0: not said */
+    int per_channel;      /* 1, 0; -1: not said */
+    int pow2;             /* the same */
     Numbers axis;         /* of a weight's channels */
     Numbers scales;       /* given ones */
     Numbers zeros;        /* their zero points */
@@ -76,15 +80,33 @@ static bool read_dtype(Wish *w, const char *text)
            qonnx_fail(w->cx, NULL, "option dtype is '%s', want uint8, int8, uint16 or int16", text);
 }
 
-/* A truth value that may be left out: 1, `no`, or `absent`. */
-static bool read_truth(Wish *w, const qonnx_job *job, const char *option, int no, int absent,
-                       int *out)
+/* An option of two words: 1, 0, or -1 where it is left out. */
+static bool read_word(Wish *w, const qonnx_job *job, const char *option, const char *yes,
+                      const char *no, int *out)
 {
     const char *text = qonnx_job_text(job, option);
-    *out = !*text ? absent : qonnx_job_flag(job, option) ? 1 : no;
-    return !*text || *out == 1 || !strcmp(text, "false") || !strcmp(text, "no") ||
-           !strcmp(text, "0") || !strcmp(text, "off") ||
-           qonnx_fail(w->cx, NULL, "option %s is '%s', want true or false", option, text);
+    *out = !*text ? -1 : !strcmp(text, yes);
+    return !*text || !strcmp(text, yes) || !strcmp(text, no) ||
+           qonnx_fail(w->cx, NULL, "option %s is '%s', want %s or %s", option, text, yes, no);
+}
+
+static bool read_symmetric(Wish *w, const qonnx_job *job)
+{
+    static const char *const lies[] = {"false", "no", "0", "off"};
+    const char *text = qonnx_job_text(job, "symmetric");
+    bool yes = qonnx_job_flag(job, "symmetric"), no = false;
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) no |= !strcmp(text, lies[i]);
+    w->symmetric = yes ? 1 : no ? 0 : -1;
+    return yes || no || !*text ||
+           qonnx_fail(w->cx, NULL, "option symmetric is '%s', want yes or no", text);
+}
+
+/* A kind of scales, or the scales. */
+static bool read_scale(Wish *w, const qonnx_job *job)
+{
+    const char *text = qonnx_job_text(job, "scale");
+    w->pow2 = !strcmp(text, "pow2") ? 1 : !strcmp(text, "any") ? 0 : -1;
+    return w->pow2 >= 0 || read_numbers(w, job, "scale", &w->scales);
 }
 
 /* Whether ranges and scales are as many as one another, and are none that cannot be. */
@@ -120,10 +142,9 @@ static bool read_options(Wish *w, const qonnx_job *job)
     if (strcmp(w->role, "output") && strcmp(w->role, "input") && strcmp(w->role, "weight"))
         return qonnx_fail(w->cx, NULL, "option role is '%s', want output, input or weight",
                           w->role);
-    return read_dtype(w, qonnx_job_text(job, "dtype")) &&
-           read_truth(w, job, "symmetric", 0, -1, &w->symmetric) &&
-           read_truth(w, job, "per-channel", -1, 0, &w->per_channel) &&
-           read_numbers(w, job, "axis", &w->axis) && read_numbers(w, job, "scale", &w->scales) &&
+    return read_dtype(w, qonnx_job_text(job, "dtype")) && read_symmetric(w, job) &&
+           read_word(w, job, "per", "channel", "tensor", &w->per_channel) &&
+           read_numbers(w, job, "axis", &w->axis) && read_scale(w, job) &&
            read_numbers(w, job, "zero-point", &w->zeros) &&
            read_numbers(w, job, "rmin", &w->rmin) && read_numbers(w, job, "rmax", &w->rmax) &&
            check_numbers(w);
@@ -159,10 +180,14 @@ static bool is_bias(const Wish *w, const qonnx_value *v)
 /* The grid: of what the options leave open as the target has it. */
 static qonnx_grid grid_of(const Wish *w, const qonnx_grid *usual)
 {
-    if (w->dtype == QONNX_UNDEFINED && w->symmetric < 0 && !w->reduced) return (qonnx_grid){0};
+    if (w->dtype == QONNX_UNDEFINED && w->symmetric < 0 && !w->reduced && w->pow2 < 0)
+        return (qonnx_grid){0};
     qonnx_dtype dtype = w->dtype == QONNX_UNDEFINED ? usual->dtype : w->dtype;
     bool symmetric = w->symmetric < 0 ? usual->symmetric : w->symmetric == 1;
-    return qonnx_grid_of(dtype, symmetric, w->reduced);
+    qonnx_grid grid = qonnx_grid_of(dtype, symmetric, w->reduced);
+    if (w->dtype == QONNX_UNDEFINED && w->symmetric < 0 && !w->reduced) grid = *usual;
+    grid.pow2 = w->pow2 > 0 || (w->pow2 < 0 && usual->pow2);
+    return grid;
 }
 
 /* The grid that the value has now: its own, or the usual one. */
@@ -200,7 +225,7 @@ static bool set_scales(const Wish *w, const qonnx_value *v, const qonnx_grid *us
 static bool set_activation(const Wish *w, qonnx_value *v, qonnx_override *o)
 {
     const char *name = qonnx_value_name(v);
-    if (w->per_channel > 0 || w->axis.count || w->scales.count > 1 || w->rmin.count > 1)
+    if (w->per_channel >= 0 || w->axis.count || w->scales.count > 1 || w->rmin.count > 1)
         return qonnx_fail(w->cx, NULL, "'%s' is no weight: it has one scale, none per channel",
                           name);
     const float lo = w->rmin.count ? (float)w->rmin.at[0] : 0;
@@ -250,7 +275,7 @@ static bool set_weight(const Wish *w, qonnx_value *v, const qonnx_node *n, qonnx
                           (long long)channels, count);
     const qonnx_grid grid = grid_of(w, &w->target->weight);
     if (grid.dtype != QONNX_UNDEFINED) o->grid = grid;
-    if (w->per_channel || w->axis.count) o->per_channel = w->per_channel < 0 ? -1 : 1;
+    if (w->per_channel >= 0 || w->axis.count) o->per_tensor = w->per_channel == 0;
     if (w->rmin.count) scale_ranges(w, &w->target->weight, o);
     if (!w->scales.count) return true;
     for (int i = 0; i < w->zeros.count; i++)
@@ -343,16 +368,36 @@ static bool set_named(Wish *w, const char *name)
     return true;
 }
 
+/* Sets what is wanted of all weights, or of all that is quantized as an activation. */
+static bool set_all(Wish *w, const char *which)
+{
+    const bool weights = !strcmp(which, "weights");
+    if (!weights && strcmp(which, "activations"))
+        return qonnx_fail(w->cx, NULL, "option all is '%s', want activations or weights", which);
+    w->met = 1; /* a model without weights has what is wanted, too */
+    for (qonnx_graph *s = w->g; s; s = qonnx_graph_next(s))
+        for (int i = 0; i < qonnx_graph_values(s); i++) {
+            qonnx_value *v = qonnx_graph_value(s, i);
+            bool floats =
+                qonnx_value_dtype(v) == QONNX_FLOAT || qonnx_value_dtype(v) == QONNX_UNDEFINED;
+            if (floats && !is_bias(w, v) && (weighted(w, v) != NULL) == weights && !set_value(w, v))
+                return false;
+        }
+    return true;
+}
+
 static bool override(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     Wish w = {.cx = cx, .g = g, .target = qonnx_job_target(job)};
     const char *value = qonnx_job_text(job, "value"), *node = qonnx_job_text(job, "node"),
-               *ops = qonnx_job_text(job, "ops");
+               *ops = qonnx_job_text(job, "ops"), *all = qonnx_job_text(job, "all");
     regex_t regex;
-    if ((*value != 0) + (*node != 0) + (*ops != 0) != 1)
-        return qonnx_fail(cx, NULL, "give one of value, node and ops");
+    if ((*value != 0) + (*node != 0) + (*ops != 0) + (*all != 0) != 1)
+        return qonnx_fail(cx, NULL, "give one of value, node, ops and all");
     if (!read_options(&w, job) || (*ops && !compile(&w, ops, &regex))) return false;
-    bool good = *value ? set_named(&w, value) : set_nodes(&w, node, *ops ? &regex : NULL);
+    bool good = *value ? set_named(&w, value)
+                : *all ? set_all(&w, all)
+                       : set_nodes(&w, node, *ops ? &regex : NULL);
     if (*ops) regfree(&regex);
     if (!good || w.met) return good;
     const char *name = *value ? value : *node ? node : ops;

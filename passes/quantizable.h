@@ -122,14 +122,4 @@ static inline int64_t quantizable_channels(const qonnx_node *n, const qonnx_rule
                                                                       : 0;
 }
 
-/* The option `weights` of correct-bias and insert-qdq, which must be told the same. */
-static inline bool quantizable_weights_option(qonnx_ctx *cx, const qonnx_job *job,
-                                              bool *per_channel)
-{
-    const char *text = qonnx_job_text(job, "weights");
-    *per_channel = !strcmp(text, "per-channel");
-    return *per_channel || !strcmp(text, "per-tensor") ||
-           qonnx_fail(cx, NULL, "weights=%s: want per-channel or per-tensor", text);
-}
-
 #endif

@@ -1,4 +1,4 @@
-"""quantize --overrides: type, scale, range and observer of single tensors and nodes, in our words and in ONNX Runtime's."""
+"""quantize --activations and --weights: the types of all. --overrides: type, scale, range and observer of single tensors and nodes, in our words and in ONNX Runtime's."""
 
 import json
 
@@ -30,7 +30,7 @@ def grids(path):
         if n.op_type == "QuantizeLinear":
             out[n.input[0].removesuffix("_QuantizeLinear_Input")] = [constants[i] for i in n.input[1:]]
         elif n.op_type == "DequantizeLinear" and n.input[0] in constants:
-            out[n.input[0].removesuffix("_quantized")] = [constants[i] for i in n.input[1:]]
+            out[n.input[0].removesuffix("_1").removesuffix("_quantized")] = [constants[i] for i in n.input[1:]]
     return {k: (str(z.dtype), np.atleast_1d(s), np.atleast_1d(z)) for k, (s, z) in out.items()}
 
 
@@ -229,6 +229,81 @@ def test_file_is_kept(files):  # noqa: F811
     result = quantize(files, "--overrides", files / "none.json")
     assert result.rc == 1 and "no such file" in result.stderr
     assert "leave out" in quantize(files, "--overrides", files / "o.json", "--pipeline", "calibrate").stderr
+
+
+@pytest.mark.parametrize("options, kind, symmetric, pow2", [
+    (["--activations", "int8"], "int8", False, False),
+    (["--activations", "uint16{}"], "uint16", False, False),
+    (["--activations", "int16{symmetric=yes}"], "int16", True, False),
+    (["--activations", "int8{symmetric=yes, scale=pow2}", "--weights", "int8{scale=pow2}"], "int8", True, True),
+    (["--weights", "int8{per=tensor,scale=pow2,reduce-range=yes}"], "uint8", False, None),
+    (["--target", "ort-arm", "--activations", "uint8", "--weights", "per-tensor"], "uint8", False, False),
+], ids=lambda o: " ".join(o) if isinstance(o, list) else "")
+def test_types_of_all(files, options, kind, symmetric, pow2):  # noqa: F811
+    """One grammar for activations and weights: types, grids, kinds of scales; loaded, and with ONNX Runtime's numbers."""
+    assert quantize(files, *options, "--check-samples", 0).rc == 0
+    made = grids(files / "q.onnx")
+    weights = {k: v for k, v in made.items() if k.endswith("_w")}
+    activations = {k: v for k, v in made.items() if not k.endswith(("_w", "_b"))}
+    assert {v[0] for v in activations.values()} == {kind} and {v[0] for v in weights.values()} == {"int8"}
+    assert {v[1].size for v in weights.values()} == ({1} if "tensor" in str(options) else {8, 10})
+    if symmetric:
+        assert all((v[2] == 0).all() for v in activations.values())
+    for group, wanted in ((activations, pow2), (weights, pow2 is not False)):
+        exact = all((np.frexp(v[1])[0] == 0.5).all() for v in group.values())
+        assert exact == bool(wanted)
+    want, got = outputs(files)
+    np.testing.assert_allclose(np.array(got), np.array(want), atol=1.01 * float(made["y"][1][0]))
+
+
+def test_power_of_two_holds_the_range(files):  # noqa: F811
+    """The scale is the next power of two above, so that nothing is clipped; a bias that is too large raises it to another."""
+    quantize(files, "--observer", "minmax")
+    plain = grids(files / "q.onnx")
+    quantize(files, "--observer", "minmax", "--activations", "uint8{scale=pow2}", "--weights", "int8{scale=pow2}")
+    made = grids(files / "q.onnx")
+    for name in plain.keys() - {k for k in plain if k.endswith("_b")}:
+        assert (plain[name][1] <= made[name][1]).all() and (made[name][1] < 2 * plain[name][1]).all()
+
+
+def test_types_and_overrides(files):  # noqa: F811
+    """What is said of one tensor counts more than what is said of all; short words are what they are short for."""
+    assert overridden(files, {"tensors": {"r1": {"dtype": "int8"}, "c1_w": {"per_channel": True}}},
+                      "--activations", "uint16", "--weights", "per-tensor").rc == 0
+    made = grids(files / "q.onnx")
+    assert made["r1"][0] == "int8" and made["r2"][0] == "uint16" and made["c1_w"][1].size == 8 and made["c2_w"][1].size == 1
+    short, long = (onnx.load((quantize(files, "--weights", w), files / "q.onnx")[1]) for w in ("per-tensor", "int8{per=tensor}"))
+    for m in (short, long):
+        del m.metadata_props[:]
+    assert short == long
+
+
+def test_requantized_types(files, done):  # noqa: F811
+    """Weights of another file with one scale for all; its activations have its own."""
+    quantize(files)
+    done("quantize", files / "q.onnx", "--requantize", "--weights", "int8{per=tensor}", "-o", files / "r.onnx")
+    made, before = grids(files / "r.onnx"), grids(files / "q.onnx")
+    assert made["c1_w"][1].size == 1 and made["r1"][1] == before["r1"][1]
+    assert run_command("quantize", files / "q.onnx", "--requantize", "--activations", "int8", "-o", files / "s.onnx").rc == 2
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--activations", "unt8"], "did you mean 'uint8'"),
+    (["--activations", "float"], "--activations has no type 'float'"),
+    (["--weights", "uint8"], "did you mean 'int8'"),
+    (["--weights", "per-channel{}"], "--weights has no type 'per-channel'"),
+    (["--weights", "int8{block=32}"], "has no option 'block'; it has"),
+    (["--weights", "int8{per=row}"], "option per is 'row', want channel or tensor"),
+    (["--weights", "int8{symmetric=no}"], "want int8, symmetric"),
+    (["--activations", "int8{per=tensor}"], "is no weight"),
+    (["--activations", "int8{scale=pow3}"], "want finite numbers"),
+    (["--activations", "int8{symmetric=maybe}"], "want yes or no"),
+    (["--activations", "int8{"], "a brace ({) that is not closed"),
+    (["--activations", "int8{} x"], "goes on behind its closing brace"),
+], ids=lambda o: " ".join(o) if isinstance(o, list) else "")
+def test_types_refused(files, options, words):  # noqa: F811
+    result = quantize(files, *options)
+    assert result.rc in (1, 2) and words in result.stderr and not (files / "q.onnx").exists()
 
 
 @pytest.mark.parametrize("body, words", [

@@ -18,6 +18,7 @@ typedef struct qonnx_grid {
     qonnx_dtype dtype; /* QONNX_UINT8, QONNX_INT8, ... */
     int qmin, qmax;    /* the integers used: 0..255, -128..127, -127..127, ... */
     bool symmetric;    /* the zero point is the middle and the range is widened to +-absmax */
+    bool pow2;         /* the scale is a power of two: the next one above */
 } qonnx_grid;
 
 /** Scale and zero point for the range [lo, hi], which is first widened to hold 0. Computed in
@@ -212,7 +213,7 @@ QONNX_API const qonnx_target *qonnx_target_at(int i);
  *  Runtime calls TensorQuantOverrides. All zero changes nothing. */
 typedef struct qonnx_override {
     qonnx_grid grid;        /* of an activation or a weight; dtype QONNX_UNDEFINED: the target's */
-    int per_channel;        /* of a weight: 1: a scale per channel, -1: one; 0: as for the others */
+    bool per_tensor;        /* of a weight: one scale, none per channel */
     const float *scales;    /* [count] exactly these, > 0; NULL: they follow from the range */
     const int *zero_points; /* [count] of `scales`, on the grid */
     int count;              /* 1, or of a weight the number of its channels; 0 without scales */
