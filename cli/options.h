@@ -42,6 +42,7 @@ typedef struct Args {
     const char *engine;      /* --engine */
     const char *target;      /* --target */
     const char *observer;    /* --observer; NULL: the pass's default */
+    const char *format;      /* --format: "qdq" or "qoperator" */
     const char *activations; /* --activations; NULL: the target's */
     const char *weights;     /* --weights; NULL: the target's, a scale per channel */
     const char *prefix;      /* --prefix: of the files and functions of compiled C */

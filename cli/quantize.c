@@ -48,6 +48,7 @@ static Passes pipeline_of(const Args *args)
     if (args->pipeline) return p;
     if (args->observer) passes_set(&p, "calibrate", "observer", args->observer);
     if (args->no_correct_bias) passes_drop(&p, "correct-bias");
+    if (!strcmp(args->format, "qoperator")) passes_insert(&p, "qoperator@insert-qdq");
     return p;
 }
 
@@ -205,9 +206,10 @@ static int check_usage(const Verb *verb, const Args *args, const Passes *p)
         (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
          args->exclude.count || args->only.count || args->overrides.count))
         return options_misuse(
-            verb, "quantize: --pipeline says it all; leave out --observer, "
-                  "--activations, --weights, --no-correct-bias, --overrides, --exclude, --only "
-                  "and --pass");
+            verb,
+            "quantize: --pipeline says it all; leave out --observer, "
+            "--activations, --weights, --format, --no-correct-bias, --overrides, --exclude, --only "
+            "and --pass");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");
@@ -456,6 +458,9 @@ static const Option options[] = {
      "int8, or with options, int8{per=tensor,scale=pow2};\n"
      "short: per-channel, one scale per channel, the\n"
      "default, and per-tensor, one in all"},
+    {"format", 0, OPTION_CHOICE, offsetof(Args, format), "qdq|qoperator", "qdq",
+     "QuantizeLinear and DequantizeLinear around operators,\n"
+     "or operators on integers, QLinearConv and the like"},
     {"overrides", 0, OPTION_LIST, offsetof(Args, overrides), "FILE.json", NULL,
      "how single tensors and nodes are quantized: their type,\n"
      "scale, range or observer; ONNX Runtime's\n"

@@ -136,18 +136,22 @@ static int64_t ir_version_of(int64_t opset)
     return opset >= 21 ? 10 : opset >= 19 ? 9 : opset >= 15 ? 8 : opset >= 13 ? 7 : 3;
 }
 
+/* The domain's import, which is added with that version where there is none. */
+static Opset *import_domain(Model *m, const char *domain, int64_t version)
+{
+    for (int i = 0; i < m->nopset; i++)
+        if (!strcmp(m->opsets[i].domain, domain)) return &m->opsets[i];
+    Opset *all = arena_array(m->arena, (size_t)m->nopset + 1, sizeof *all);
+    memcpy(all, m->opsets, (size_t)m->nopset * sizeof *all);
+    m->opsets = all;
+    m->opsets[m->nopset] = (Opset){arena_string(m->arena, domain), version};
+    return &m->opsets[m->nopset++];
+}
+
 void qonnx_model_set_opset(Graph *g, int64_t version)
 {
     Model *m = g->model;
-    int i = 0;
-    while (i < m->nopset && m->opsets[i].domain[0]) i++;
-    if (i == m->nopset) {
-        Opset *all = arena_array(m->arena, (size_t)m->nopset + 1, sizeof *all);
-        memcpy(all, m->opsets, (size_t)m->nopset * sizeof *all);
-        m->opsets = all;
-        m->opsets[m->nopset++] = (Opset){"", 0};
-    }
-    m->opsets[i].version = version;
+    import_domain(m, "", version)->version = version;
     if (m->ir_version < ir_version_of(version)) m->ir_version = ir_version_of(version);
 }
 
@@ -420,6 +424,7 @@ Node *qonnx_graph_add_node(Graph *g, Node *before, const char *op, const char *d
                            Value *const *outputs, int noutputs)
 {
     Node *n = node_new(g, op, domain, node_name_choose(g, name), ninputs, noutputs);
+    if (domain[0]) import_domain(g->model, domain, 1);
     link_before(g, n, before);
     for (int i = 0; i < ninputs; i++)
         if (inputs[i]) n->in[i] = inputs[i], use_add(inputs[i], n, i);

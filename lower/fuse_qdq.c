@@ -214,6 +214,46 @@ static void replace(const Group *g)
     qonnx_node_remove(g->node);
 }
 
+/* The type of Softmax that QLinearSoftmax is, and what QGemm has none of. */
+static void fit_attributes(Node *n)
+{
+    if (!strcmp(n->op, "QLinearSoftmax"))
+        qonnx_node_set_int(n, "opset", qonnx_model_opset(n->graph));
+    qonnx_node_remove_attr(n, "beta"); /* of a Gemm, where it is 1 */
+}
+
+/* Puts the operator's QLinear form in the group's place; false where it has none that says the
+ * same. */
+static bool put_qlinear(const Group *g)
+{
+    Node *n = g->node;
+    const QLinear *k = &n->row->quantized->qlinear;
+    const bool weighted = n->row->quantized->weight_axis != NULL;
+    const int count = weighted ? 2 : g->nin, end = k->first + 3 * count;
+    Arena *a = n->graph->model->arena;
+    Value **in = arena_array(a, (size_t)end + 3, sizeof *in);
+    if (!k->op || g->act || (qonnx_node_has(n, "dilations") && !weighted)) return false;
+    for (int i = 0; i < count; i++) {
+        const Node *d = dequantizer(n, n->in[i]);
+        for (int j = 0; j < 3; j++)
+            if (!(in[k->first + 3 * i + j] = qonnx_node_input(d, j))) return false;
+    }
+    if (!(in[k->out + 1] = qonnx_node_input(g->quantize, 2))) return false;
+    in[k->out] = g->quantize->in[1];
+    if (k->bias) in[k->bias] = weighted && g->nin > 2 ? g->in[2] : NULL;
+    int nin = end + 3;
+    while (!in[nin - 1]) nin--;
+    Value *y = g->quantize->out[0];
+    Node *before = g->quantize->next;
+    qonnx_node_remove(g->quantize);
+    qonnx_node_remove(n);
+    Node *q = qonnx_graph_add_node(n->graph, before, k->op, k->domain, n->name, in, nin, &y, 1);
+    q->attrs = n->attrs;
+    q->nattr = q->attr_cap = n->nattr;
+    fit_attributes(q);
+    return true;
+}
+
 /* Whether output i of data movement that reads integers of `in` can be integers: it is quantized as
  * they are, or not used. */
 static bool moves_to(const Node *n, int i, const QuantParams *in)
@@ -314,7 +354,8 @@ static bool fuse_product(const Group *g, bool weighted)
                        8);
 }
 
-static void fuse_node(Node *n)
+/* `qlinear`: as operators that a file can have. */
+static void fuse_node(Node *n, bool qlinear)
 {
     Arena *a = n->graph->model->arena;
     if (move_integers(n) || !n->row || !n->row->quantized) return;
@@ -323,8 +364,10 @@ static void fuse_node(Node *n)
     g.in = arena_array(a, (size_t)n->nin + 1, sizeof *g.in);
     g.q->in = arena_array(a, (size_t)n->nin + 1, sizeof *g.q->in);
     bool quantized = find_output(&g), operands = find_operands(&g, a);
-    if (quantized && operands && (!g.act || k->clamps) && has_form(k, n, g.q)) replace(&g);
-    else fuse_product(&g, operands);
+    bool fits = quantized && operands && (!g.act || k->clamps) && has_form(k, n, g.q);
+    if (fits && qlinear && put_qlinear(&g)) return;
+    if (fits && !qlinear) replace(&g);
+    else if (!fits) fuse_product(&g, operands);
 }
 
 /* ---- QLinear operators ----------------------------------------------------------------------- */
@@ -415,7 +458,17 @@ void fuse_qdq(Graph *g)
     for (Graph *s = g; s; s = qonnx_graph_next(s))
         for (Node *n = s->first, *next; n; n = next) {
             next = n->next;
-            if (!convert_qlinear(n) && !qlinear_spread(n)) fuse_node(n);
+            if (!convert_qlinear(n) && !qlinear_spread(n)) fuse_node(n, false);
+        }
+    qonnx_graph_sweep(g);
+}
+
+void qonnx_graph_gather_qlinear(Graph *g)
+{
+    for (Graph *s = g; s; s = qonnx_graph_next(s))
+        for (Node *n = s->first, *next; n; n = next) {
+            next = n->next;
+            fuse_node(n, true);
         }
     qonnx_graph_sweep(g);
 }

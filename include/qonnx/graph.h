@@ -143,7 +143,8 @@ QONNX_API qonnx_value *qonnx_graph_add_constant(qonnx_graph *g, const char *name
 /** A new, not yet produced value; dtype and shape come from the refresh. Name as above. */
 QONNX_API qonnx_value *qonnx_graph_add_value(qonnx_graph *g, const char *name);
 /** A new node in front of `before` (NULL: at the end). Inputs may be NULL where left out. Every
- *  output must be a value without a producer. `domain` "" is ONNX's own. Where a node of the model,
+ *  output must be a value without a producer. `domain` "" is ONNX's own; another one that
+ *  the model does not import yet is imported, version 1. Where a node of the model,
  *  subgraphs included, has the name already, the new one is called name_1, name_2, ...; "" is no
  *  name, which any number may have. */
 QONNX_API qonnx_node *qonnx_graph_add_node(qonnx_graph *g, qonnx_node *before, const char *op,

@@ -155,6 +155,10 @@ QONNX_API bool qonnx_value_kept_params(const qonnx_value *v, const qonnx_grid *g
  *  whose scales are constant, and makes ONNX's own of what com.microsoft has in other words, its
  *  QuantizeLinear and DequantizeLinear among them: in all graphs of the model. */
 QONNX_API void qonnx_graph_spread_qlinear(qonnx_graph *g);
+/** The other way round, in all graphs of the model: puts a QLinear operator in the place of each
+ *  DequantizeLinear, operator and QuantizeLinear that have one of which the same integers come, and
+ *  lets data movement between equal parameters move the integers. */
+QONNX_API void qonnx_graph_gather_qlinear(qonnx_graph *g);
 
 /* ---- target profiles ------------------------------------------------------------------------- */
 
