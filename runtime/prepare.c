@@ -25,7 +25,6 @@ void graph_prepare(Ctx *cx, Graph *g, bool fake_quant)
     qonnx_graph_widen(g);
     if (!fake_quant) fuse_qdq(g);
     graph_fold(cx, g);
-    functions_fuse(g);
     qonnx_graph_sweep(g);
 }
 
@@ -209,6 +208,7 @@ bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs)
     if (!bind_inputs(cx, g, inputs) || !set_inputs(cx, g, inputs) || !open_inputs(cx, g, inputs))
         return false;
     if (!specialize_nodes(cx, g)) return false;
+    functions_fuse(g);
     qonnx_graph_sweep(g);
     return true;
 }

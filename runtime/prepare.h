@@ -16,8 +16,9 @@ void graph_prepare(Ctx *cx, Graph *g, bool fake_quant);
 
 /* Makes a prepared graph one for these inputs: one tensor a fed input, with dtype and dims, and
  * with data where the samples are there (bind.h). Shapes are inferred, and what they make constant
- * is folded: Shape, and what is computed from it; what cannot be lowered yet is marked (cut.h). On
- * failure the graph is only good to be freed. */
+ * is folded: Shape, and what is computed from it; what cannot be lowered yet is marked (cut.h).
+ * Functions become one operator each: here, where ranks are known, so that the executor and
+ * compiled code have the same ones. On failure the graph is only good to be freed. */
 bool graph_specialize(Ctx *cx, Graph *g, const Tensor *inputs);
 
 /* The program of a graph that graph_specialize has taken, and in which nothing is late; `g` is

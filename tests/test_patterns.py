@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 from conftest import COMMAND, run_command
 from onnx import TensorProto, helper, numpy_helper
+from ort import session
+from verbs import compiles, with_samples
 
 random = np.random.default_rng(11)
 GELU, SILU, HARD = -4, -10, -3
@@ -261,6 +263,17 @@ def test_functions_are_one_kernel(tmp_path):
         folder.mkdir()
         save(functions_model({name: text}), folder, (2, 5, 3, 16), 1)
         assert kernels(folder) in (["f_norm"], ["f_unary"]), name
+
+
+def test_functions_of_a_rank_that_shapes_tell(done, qonnx, tmp_path):
+    """A list that is computed says the rank of what a norm reads: compiled code has its operator, and so has the command."""
+    text = "s0 = Shape(x) & h = Slice(s0, [0], [3]) & l = Concat(h, [-1]) & w = Reshape(x, l) & " + NORMS["layer pow div beta"].replace("(x", "(w")
+    m = functions_model({"norm": text})
+    next(n for n in m.graph.node if n.op_type == "Concat").attribute.append(helper.make_attribute("axis", 0))
+    path = tmp_path / "m.onnx"
+    samples = [{"x": x} for x in save(m, tmp_path, (2, 5, 3, 16), 1)]
+    assert kernels(tmp_path)[-1] == "f_norm"
+    compiles(qonnx, done, with_samples(path, session(path), samples, tmp_path / "samples"), path, tmp_path / "c")
 
 
 @pytest.mark.parametrize("name", OTHERS)
