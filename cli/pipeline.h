@@ -49,6 +49,12 @@ bool passes_check(qonnx_ctx *cx, const Passes *p);
 bool passes_run(qonnx_ctx *cx, qonnx_graph *g, const Passes *p, int from, int to,
                 const qonnx_pipeline_options *o, const char *dump_after);
 
+/* Prints "unknown WHAT 'NAME'", with the nearest of the names; returns the status of a usage error.
+ */
+int unknown_name(const Verb *verb, const char *what, const char *name, word_at_fn *word_at);
+/* Whether there is a target of that name. Returns -1, or the status of a usage error. */
+int check_target(const Verb *verb, const char *target);
+
 /* Loads the plugins of --plugin. False after having said which is refused, and why. */
 bool plugins_load(const Args *args);
 /* Loads those of the search path, unless that was done; what is wrong with them is warned of. */

@@ -96,27 +96,6 @@ static bool plugins_fit(const Job *job)
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-/* "unknown WHAT 'NAME'", with the nearest of the names. */
-static int unknown_name(const Verb *verb, const char *what, const char *name, word_at_fn *word_at)
-{
-    const char *near = nearest_word(name, word_at, NULL);
-    return near ? options_misuse(verb, "unknown %s '%s'; did you mean '%s'?", what, name, near)
-                : options_misuse(verb, "unknown %s '%s'; 'qonnx passes' lists them", what, name);
-}
-
-static const char *target_name(const void *from, int i)
-{
-    (void)from;
-    const qonnx_target *t = qonnx_target_at(i);
-    return t ? t->name : NULL;
-}
-
-static int check_target(const Verb *verb, const char *target)
-{
-    return !target || qonnx_target_find(target) ? -1
-                                                : unknown_name(verb, "target", target, target_name);
-}
-
 static const char *observer_name(const void *from, int i)
 {
     (void)from;

@@ -39,7 +39,8 @@ void qonnx_node_keep_float(Node *n, bool keep) { n->in_float = keep; }
 
 qonnx_rule qonnx_node_rule(const Node *n)
 {
-    if (!n->row || n->quant || n->inside) return (qonnx_rule)RULE_FLOAT;
+    if (!n->row || n->quant || n->inside)
+        return (qonnx_rule)RULE(QONNX_RULE_FLOAT, 0, .inside = n->inside);
     qonnx_rule rule = n->row->rule;
     if (n->row->refine) n->row->refine(n, &rule);
     return rule;

@@ -11,9 +11,17 @@
 
 #define HABITS(rows) .habits = (rows), .nhabits = (int)(sizeof(rows) / sizeof *(rows))
 
-/* ---- TensorRT
- * ------------------------------------------------------------------------------------
- */
+/* ---- ONNX Runtime ---------------------------------------------------------------------------- */
+
+static const qonnx_habit onnxruntime[] = {
+    {.op = "MaxPool", .taking = QONNX_TAKES_RULE, .spreads = true},
+    {.op = "Reshape", .taking = QONNX_TAKES_RULE, .spreads = true},
+    {.op = "Transpose", .taking = QONNX_TAKES_RULE, .spreads = true},
+    {.op = "Squeeze", .taking = QONNX_TAKES_RULE, .spreads = true},
+    {.op = "Unsqueeze", .taking = QONNX_TAKES_RULE, .spreads = true},
+};
+
+/* ---- TensorRT -------------------------------------------------------------------------------- */
 
 static const qonnx_habit tensorrt[] = {
     {.op = "ConvTranspose", .taking = QONNX_TAKES_RULE},
@@ -32,12 +40,19 @@ static const qonnx_habit tensorrt[] = {
     {.kind = QONNX_RULE_FIXED, .taking = QONNX_TAKES_FLOAT, .why = "TensorRT computes it in float"},
 };
 
-/* ---- OpenVINO
- * ------------------------------------------------------------------------------------
- */
+/* ---- OpenVINO -------------------------------------------------------------------------------- */
+
+static bool has_two_activations(const qonnx_node *n)
+{
+    const qonnx_value *b = qonnx_node_input(n, 1);
+    const qonnx_node *from = b ? qonnx_value_producer(b) : NULL;
+    if (from && qonnx_node_is(from, "DequantizeLinear")) b = qonnx_node_input(from, 0);
+    return b && !qonnx_value_constant(b);
+}
 
 static const qonnx_habit openvino[] = {
-    {.op = "ConvTranspose", .taking = QONNX_TAKES_RULE},
+    {.op = "ConvTranspose", .taking = QONNX_TAKES_RULE, .zero_free = true},
+    {.op = "MatMul", .taking = QONNX_TAKES_RULE, .holds = has_two_activations, .zero_free = true},
     {.op = "LeakyRelu",
      .taking = QONNX_TAKES_BEHIND,
      .why = "OpenVINO computes it with the operator in front"},
@@ -47,9 +62,24 @@ static const qonnx_habit openvino[] = {
     {.kind = QONNX_RULE_FIXED, .taking = QONNX_TAKES_FLOAT, .why = "OpenVINO computes it in float"},
 };
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------
- */
+/* ---- Qualcomm's HTP -------------------------------------------------------------------------- */
+
+static const qonnx_habit qnn[] = {
+    {.op = "ConvTranspose", .taking = QONNX_TAKES_RULE},
+    {.op = "MatMul", .taking = QONNX_TAKES_RULE, .per_tensor = true},
+    {.op = "Gemm", .taking = QONNX_TAKES_RULE, .per_tensor = true},
+};
+
+/* ---- TensorFlow Lite ------------------------------------------------------------------------- */
+
+static const qonnx_habit tflite[] = {
+    {.op = "ConvTranspose", .taking = QONNX_TAKES_RULE},
+    {.op = "MatMul", .taking = QONNX_TAKES_RULE, .per_tensor = true},
+    {.op = "Gemm", .taking = QONNX_TAKES_RULE, .per_tensor = true},
+    {.op = "AveragePool", .taking = QONNX_TAKES_RULE, .as = QONNX_RULE_SAME},
+};
+
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static const qonnx_target targets[] = {
     {
@@ -61,6 +91,9 @@ static const qonnx_target targets[] = {
         .quantize_outputs = true,
         .bias_int32 = true,
         .fold_activations = true,
+        .qlinear = true,
+        .lone_int8 = true,
+        HABITS(onnxruntime),
     },
     {
         .size = sizeof(qonnx_target),
@@ -71,6 +104,10 @@ static const qonnx_target targets[] = {
         .quantize_outputs = true,
         .bias_int32 = true,
         .fold_activations = true,
+        .qlinear = true,
+        .pairs_int16 = true,
+        .lone_int8 = true,
+        HABITS(onnxruntime),
     },
     {
         .size = sizeof(qonnx_target),
@@ -81,6 +118,9 @@ static const qonnx_target targets[] = {
         .quantize_outputs = true,
         .bias_int32 = true,
         .fold_activations = true,
+        .types = 1u << QONNX_UINT8 | 1u << QONNX_INT8,
+        .qlinear = true,
+        HABITS(onnxruntime),
     },
     {
         .size = sizeof(qonnx_target),
@@ -91,6 +131,8 @@ static const qonnx_target targets[] = {
         .quantize_outputs = true,
         .bias_int32 = true,
         .fold_activations = true,
+        .types = 1u << QONNX_UINT8 | 1u << QONNX_INT8,
+        .qlinear = true,
     },
     {
         .size = sizeof(qonnx_target),
@@ -100,6 +142,8 @@ static const qonnx_target targets[] = {
         .weight = INT8_SYMMETRIC,
         .fuses_sums = true,
         .one_scale = true,
+        .zero_free = true,
+        .bias_float = true,
         HABITS(tensorrt),
     },
     {
@@ -112,6 +156,32 @@ static const qonnx_target targets[] = {
         .split = true,
         .one_scale = true,
         HABITS(openvino),
+    },
+    {
+        .size = sizeof(qonnx_target),
+        .name = "qnn",
+        .brief = "Qualcomm's HTP by QNN: uint8 or uint16 activations, pairs around all operators",
+        .activation = UINT8_ASYMMETRIC,
+        .weight = INT8_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+        .least_range = 1e-4f,
+        .types = 1u << QONNX_UINT8 | 1u << QONNX_UINT16,
+        HABITS(qnn),
+    },
+    {
+        .size = sizeof(qonnx_target),
+        .name = "tflite",
+        .brief = "TensorFlow Lite's integers: int8, one scale through pools and Concat",
+        .activation = INT8_ASYMMETRIC,
+        .weight = INT8_SYMMETRIC,
+        .quantize_outputs = true,
+        .bias_int32 = true,
+        .fold_activations = true,
+        .one_scale = true,
+        .types = 1u << QONNX_INT8,
+        HABITS(tflite),
     },
 };
 
@@ -147,6 +217,8 @@ qonnx_rule qonnx_target_rule(const qonnx_target *t, const qonnx_node *n, const q
         if (fits(h, n, &rule)) found = h;
     if (rule.kind == QONNX_RULE_FLOAT && found && found->taking != QONNX_TAKES_FLOAT)
         rule.kind = rule.elsewhere;
+    if (rule.kind != QONNX_RULE_FLOAT && found && found->as != QONNX_RULE_FLOAT)
+        rule.kind = found->as;
     if (habit) *habit = found;
     return rule;
 }

@@ -6,9 +6,6 @@
 #include "ranges.h"
 #include <stdlib.h>
 
-/* At or below this a constant is a mask ("minus infinity" of attention), no number to resolve. */
-#define MASK (-1e4)
-
 typedef struct Calibrate {
     qonnx_ctx *cx;
     const qonnx_job *job;
@@ -49,7 +46,7 @@ static bool wanted(const Calibrate *c, const qonnx_value *v)
 static bool is_mask_constant(const qonnx_tensor *t)
 {
     float lo, hi;
-    return t->dtype == QONNX_FLOAT && (!quantizable_extremes(t, &lo, &hi) || lo <= MASK);
+    return t->dtype == QONNX_FLOAT && (!quantizable_extremes(t, &lo, &hi) || lo <= PLACEMENT_MASK);
 }
 
 static bool is_mask(const Calibrate *c, const qonnx_value *v)
@@ -67,7 +64,7 @@ static bool hands_on_mask(const Calibrate *c, const qonnx_node *n, const qonnx_r
 {
     const qonnx_value *out = qonnx_node_output(n, 0);
     const qonnx_histogram *h = out ? quantizable_seen(c->stats, out) : NULL;
-    if (!out || (h && h->min > MASK && !h->inf)) return false;
+    if (!out || (h && h->min > PLACEMENT_MASK && !h->inf)) return false;
     for (int i = 0; i < qonnx_node_inputs(n); i++)
         if (i != rule->weight && i != rule->bias && qonnx_node_input(n, i) &&
             is_mask(c, qonnx_node_input(n, i)))

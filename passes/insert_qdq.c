@@ -34,18 +34,6 @@ typedef struct Insert {
 
 /* ---- Relu and Clip --------------------------------------------------------------------------- */
 
-/* Whether quantizing to the value's range clamps as the activation does: its ends must be the
- * grid's ends. */
-static bool clamps_alike(const Insert *in, const Site *s, const qonnx_value *v)
-{
-    const qonnx_grid *grid = quantizable_grid(v, in->target);
-    float scale;
-    int zero_point;
-    if (!quantizable_params(v, in->target, &scale, &zero_point)) return false;
-    return (double)rintf(s->rule.lo / scale) + zero_point <= grid->qmin &&
-           (double)rintf(s->rule.hi / scale) + zero_point >= grid->qmax;
-}
-
 static int output_index(const qonnx_node *n, const qonnx_value *v)
 {
     int i = 0;
@@ -53,15 +41,11 @@ static int output_index(const qonnx_node *n, const qonnx_value *v)
     return i;
 }
 
-/* Lets the operator in front produce the activation's output, where nothing is lost. */
+/* Lets the operator in front produce the activation's output. */
 static void fold_activation(const Insert *in, Site *s)
 {
     qonnx_value *v = qonnx_node_input(s->node, 0), *out = qonnx_node_output(s->node, 0);
-    Site *p = placement_site(&in->placement, qonnx_value_producer(v));
-    if (!p || !p->quantized || qonnx_value_kept(v) || p->rule.kind == QONNX_RULE_SAME ||
-        p->rule.kind == QONNX_RULE_FIXED || quantizable_only_reader(v) != s->node ||
-        !clamps_alike(in, s, out))
-        return;
+    const Site *p = placement_site(&in->placement, qonnx_value_producer(v));
     qonnx_node_remove(s->node);
     qonnx_node_set_output(p->node, output_index(p->node, v), out);
     s->verdict = VERDICT_NEVER;
@@ -72,8 +56,7 @@ static void fold_activations(Insert *in)
 {
     const Placement *p = &in->placement;
     for (Site *s = p->sites; s < p->sites + p->count; s++)
-        if (s->verdict == VERDICT_QUANTIZE && s->rule.kind == QONNX_RULE_ACTIVATE)
-            fold_activation(in, s);
+        if (placement_folds(p, s)) fold_activation(in, s);
 }
 
 /* ---- constants and Q/DQ nodes ---------------------------------------------------------------- */
@@ -294,7 +277,7 @@ static void quantize_constant(const Insert *in, qonnx_value *v, const Params *p,
 static bool is_in_danger(const Insert *in, const qonnx_node *n)
 {
     const Site *s = placement_site(&in->placement, n);
-    if (!s || s->quantized || !s->rule.apart || !in->target->quantize_outputs) return false;
+    if (!s || s->quantized || !s->rule.apart || !in->target->qlinear) return false;
     const qonnx_node *front = qonnx_value_producer(qonnx_node_input(n, 0));
     const Site *from = placement_site(&in->placement, front);
     return front && (qonnx_node_is(front, "DequantizeLinear") || (from && from->quantized));
@@ -458,7 +441,7 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     placement_make(p, g, job, true);
     placement_tell(cx, p);
     in.weights = qonnx_graph_array(g, (size_t)p->count, sizeof *in.weights);
-    if (in.target->fold_activations) fold_activations(&in);
+    fold_activations(&in);
     for (Site *s = p->sites; s < p->sites + p->count; s++)
         if (s->quantized && s->heavy && !quantize_weighted(&in, s)) return false;
     for (Site *s = p->sites; s < p->sites + p->count; s++)

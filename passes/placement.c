@@ -1,4 +1,4 @@
-/* passes/placement.c - which operators run in integers: those that can (judge), as far as it is
+/* passes/placement.c - which operators run in integers: those that can (judge.c), as far as it is
  * worth it (decide). One part of calibrate, correct-bias and insert-qdq; no pass by itself.
  */
 #include "placement.h"
@@ -62,111 +62,21 @@ static void list_sites(Placement *p, qonnx_graph *g)
     qsort(p->by_node, room, sizeof *p->by_node, compare_sites);
 }
 
-/* ---- who can: judge -------------------------------------------------------------------------- */
-
-/* Room for the reason of a verdict. */
-typedef struct Reason {
-    char text[256];
-} Reason;
-
-#define VERDICT(verdict, reason, ...)                                                              \
-    (snprintf((reason)->text, sizeof(reason)->text, __VA_ARGS__), (verdict))
-
-/* Why a value has no range. Of what nobody knows to be float, nothing is said: it may be a shape.
+/* ---- who can: judge.c -------------------------------------------------------------------------
  */
-static Verdict judge_rangeless(const Placement *p, const qonnx_value *v, Reason *why)
-{
-    const char *name = qonnx_value_name(v);
-    const qonnx_histogram *h = quantizable_seen(p->stats, v);
-    if (qonnx_value_constant(v) || (h && h->nbins))
-        return VERDICT(VERDICT_NOTE, why, "'%.120s' holds mask values", name);
-    if (h) return VERDICT(VERDICT_WARN, why, "no finite value of '%.120s' was seen", name);
-    if (qonnx_value_dtype(v) == QONNX_UNDEFINED) return VERDICT_NEVER;
-    if (p->requantizes)
-        return VERDICT(VERDICT_NOTE, why, "'%.120s' is not quantized in the file", name);
-    return VERDICT(VERDICT_WARN, why, "'%.120s' has no range: it was not observed", name);
-}
 
-static Verdict judge_value(const Placement *p, const qonnx_value *v, Reason *why)
+static const char *keep_text(qonnx_graph *g, const char *text)
 {
-    float lo, hi;
-    qonnx_dtype t = qonnx_value_dtype(v);
-    const qonnx_node *n = qonnx_value_producer(v);
-    if (t == QONNX_FLOAT16 || t == QONNX_BFLOAT16 || t == QONNX_DOUBLE)
-        return VERDICT(VERDICT_WARN, why, "'%.120s' is %s, only float is quantized",
-                       qonnx_value_name(v), qonnx_dtype_name(t));
-    if (t != QONNX_FLOAT && t != QONNX_UNDEFINED) return VERDICT_NEVER;
-    if (n && qonnx_node_is(n, "DequantizeLinear") && !qonnx_value_kept(v))
-        return VERDICT(VERDICT_NOTE, why, "'%.120s' is quantized already", qonnx_value_name(v));
-    return qonnx_value_range(v, &lo, &hi) ? VERDICT_QUANTIZE : judge_rangeless(p, v, why);
-}
-
-/* Whether nothing says how to quantize what the node gives, but it can give floats: the ranges are
- * those of a file in which other tools left it so. */
-static bool may_give_floats(const Placement *p, const Site *s, const qonnx_value *v)
-{
-    float lo, hi;
-    return s->rule.to_float && p->requantizes && !qonnx_value_range(v, &lo, &hi);
-}
-
-/* Whether everything that the node reads in integers, and all that it writes, can be integers. */
-static Verdict judge_values(const Placement *p, const Site *s, Reason *why)
-{
-    Verdict verdict = VERDICT_QUANTIZE;
-    const qonnx_node *n = s->node;
-    for (int i = 0; i < qonnx_node_inputs(n) && verdict == VERDICT_QUANTIZE; i++)
-        if (quantizable_activation(n, &s->rule, i))
-            verdict = judge_value(p, qonnx_node_input(n, i), why);
-    for (int i = 0; i < qonnx_node_outputs(n) && verdict == VERDICT_QUANTIZE; i++)
-        if (qonnx_node_output(n, i) && !may_give_floats(p, s, qonnx_node_output(n, i)))
-            verdict = judge_value(p, qonnx_node_output(n, i), why);
-    return verdict;
-}
-
-/* What integer matrix products want of their weight, bias and factors. */
-static Verdict judge_weighted(const Placement *p, const Site *s, Reason *why)
-{
-    float lo, hi;
-    const qonnx_node *n = s->node;
-    const qonnx_rule *rule = &s->rule;
-    const qonnx_tensor *w = quantizable_weight(n, rule);
-    if (qonnx_node_float(n, "alpha", 1) != 1 || qonnx_node_float(n, "beta", 1) != 1)
-        return VERDICT(VERDICT_WARN, why, "alpha and beta must be 1");
-    if (qonnx_node_int(n, "transA", 0)) return VERDICT(VERDICT_WARN, why, "transA must be 0");
-    if (w && (w->dtype != QONNX_FLOAT || !quantizable_extremes(w, &lo, &hi)))
-        return VERDICT(VERDICT_WARN, why, "the weight is not float, or not finite");
-    const qonnx_value *bias = rule->bias >= 0 ? qonnx_node_input(n, rule->bias) : NULL;
-    if (!bias || !p->target->bias_int32) return VERDICT_QUANTIZE;
-    const qonnx_tensor *b = qonnx_value_constant(bias);
-    if (!w) return VERDICT(VERDICT_WARN, why, "it has a bias but its weight is not constant");
-    if (!b || !quantizable_bias(n, rule, quantizable_channels(n, rule)))
-        return VERDICT(VERDICT_WARN, why, "the bias is not a constant of one float a channel");
-    if (!quantizable_extremes(b, &lo, &hi))
-        return VERDICT(VERDICT_WARN, why, "the bias is not finite");
-    return VERDICT_QUANTIZE;
-}
-
-/* Whether the node can run in integers with the ranges that its values have. */
-static Verdict judge(const Placement *p, const Site *s, Reason *why)
-{
-    if (s->rule.kind == QONNX_RULE_FLOAT || !qonnx_node_output(s->node, 0)) return VERDICT_NEVER;
-    if (qonnx_node_kept_float(s->node)) return VERDICT(VERDICT_NOTE, why, "as it was asked for");
-    if (s->refused) return VERDICT(VERDICT_NOTE, why, "%s", s->refused);
-    if (s->heavy && s->spectral)
-        return VERDICT(VERDICT_NOTE, why, "what is small in a spectrum would be lost");
-    Verdict verdict = judge_values(p, s, why);
-    if (verdict == VERDICT_QUANTIZE && s->rule.weight >= 0) verdict = judge_weighted(p, s, why);
-    return verdict;
+    size_t bytes = strlen(text) + 1;
+    return memcpy(qonnx_graph_alloc(g, bytes), text, bytes);
 }
 
 static void judge_all(Placement *p, qonnx_graph *g)
 {
     for (Site *s = p->sites; s < p->sites + p->count; s++) {
-        Reason why;
-        s->verdict = judge(p, s, &why);
-        if (s->verdict == VERDICT_QUANTIZE || s->verdict == VERDICT_NEVER) continue;
-        size_t bytes = strlen(why.text) + 1;
-        s->why = memcpy(qonnx_graph_alloc(g, bytes), why.text, bytes);
+        Reason why = {""};
+        s->verdict = placement_judge(p, s, &why);
+        if (*why.text) s->why = keep_text(g, why.text);
     }
 }
 
@@ -203,7 +113,7 @@ static bool leave_out(Placement *p, const qonnx_graph *g, bool *heavy)
         any |= s->verdict != VERDICT_NEVER;
         *heavy |= s->verdict != VERDICT_NEVER && s->heavy;
         s->verdict = VERDICT_NEVER;
-        s->why = NULL;
+        s->why = "no calibration sample ran it";
     }
     return any;
 }
@@ -366,16 +276,6 @@ static bool is_integer(const Placement *p, const qonnx_value *v)
     return integer;
 }
 
-/* Whether everything that the operator reads is there in integers. */
-static bool is_fed(const Placement *p, const Site *s)
-{
-    for (int i = 0; i < qonnx_node_inputs(s->node); i++)
-        if (quantizable_activation(s->node, &s->rule, i) &&
-            !is_integer(p, qonnx_node_input(s->node, i)))
-            return false;
-    return true;
-}
-
 static Eaten eaten_by(const Site *reader)
 {
     if (reader->heavy) return EATEN_PRODUCT;
@@ -441,11 +341,17 @@ static bool is_always_quantized(const qonnx_value *v)
     return k && k->always;
 }
 
+bool placement_may_give_floats(const Placement *p, const Site *s, const qonnx_value *v)
+{
+    float lo, hi;
+    return s->rule.to_float && p->requantizes && !qonnx_value_range(v, &lo, &hi);
+}
+
 bool placement_gives_floats(const Placement *p, const Site *s)
 {
     const qonnx_value *y = qonnx_node_output(s->node, 0);
-    if (!s->quantized || !s->rule.to_float || !p->target->quantize_outputs) return false;
-    if (may_give_floats(p, s, y)) return true;
+    if (!s->quantized || !s->rule.to_float || !p->target->qlinear) return false;
+    if (placement_may_give_floats(p, s, y)) return true;
     if (qonnx_value_is_output(y) || is_always_quantized(y)) return false;
     for (int i = 0; i < qonnx_value_uses(y); i++) {
         int input;
@@ -463,27 +369,44 @@ static bool moves_floats(const Placement *p, const Site *s)
     return s->eaten == EATEN_NOT && from && from->quantized && from->rule.to_float;
 }
 
-/* A matrix product is worth it by itself. Element-wise operators and pools are only between
- * integers: an Add whose sum goes to a LayerNorm in float would lose bits for nothing, and so would
- * the product of a GELU computed in float. Data movement loses nothing behind integers, nor in
- * front of a matrix product. */
-static bool is_worth_it(const Placement *p, const Site *s)
+/* A value that the operator reads, that is not there in integers; NULL: there is none. */
+static const qonnx_value *find_unfed(const Placement *p, const Site *s)
 {
-    if (s->heavy) return true;
+    for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
+        const qonnx_value *v = qonnx_node_input(s->node, i);
+        if (quantizable_activation(s->node, &s->rule, i) && !is_integer(p, v)) return v;
+    }
+    return NULL;
+}
+
+/* Why it is not worth it; NULL: it is. A matrix product is by itself. Element-wise operators and
+ * pools are only between integers: an Add whose sum goes to a LayerNorm in float would lose bits
+ * for nothing, and so would the product of a GELU computed in float. Data movement loses nothing
+ * behind integers, nor in front of a matrix product. */
+static const char *find_unworthy(const Placement *p, const Site *s)
+{
+    static const char *const nobody = "no operator in integers reads what it gives",
+                             *const unfed = "what it reads is in float";
+    if (s->heavy) return NULL;
     bool moves = s->rule.kind == QONNX_RULE_SAME || s->rule.kind == QONNX_RULE_UNIFY || s->behind;
-    if (moves && !p->target->quantize_outputs && s->eaten < EATEN_INTEGER) return false;
-    if (s->rule.kind == QONNX_RULE_SAME)
-        return s->eaten == EATEN_PRODUCT || (is_fed(p, s) && !moves_floats(p, s));
-    return s->eaten >= (is_decoding(s) ? EATEN_INTEGER : EATEN_OUTPUT) && is_fed(p, s);
+    if (moves && !p->target->quantize_outputs && s->eaten < EATEN_INTEGER) return nobody;
+    if (s->rule.kind == QONNX_RULE_SAME) {
+        if (s->eaten == EATEN_PRODUCT) return NULL;
+        return find_unfed(p, s) ? unfed : moves_floats(p, s) ? nobody : NULL;
+    }
+    if (s->eaten < EATEN_OUTPUT) return nobody;
+    if (is_decoding(s) && s->eaten < EATEN_INTEGER)
+        return "arithmetic with a constant at the end of a model needs more than 8 bits";
+    return find_unfed(p, s) ? unfed : NULL;
 }
 
 /* Takes the site out where it must not run in integers, or need not; whether it did. */
 static bool take_out(const Placement *p, Site *s)
 {
     if (!s->quantized) return false;
-    s->quantized = is_worth_it(p, s);
-    if (!s->quantized) return true;
-    s->why = find_misfit(p, s);
+    s->why = find_unworthy(p, s);
+    s->light = s->why != NULL;
+    if (!s->why) s->why = find_misfit(p, s);
     s->quantized = !s->why;
     return !s->quantized;
 }
@@ -511,47 +434,6 @@ static void decide(Placement *p)
     }
 }
 
-/* ---- sums that are computed with a product --------------------------------------------------- */
-
-/* The most operators in a row in front of each node; what a subgraph captures does not count. */
-static void find_depths(Placement *p)
-{
-    for (Site *s = p->sites; s < p->sites + p->count; s++)
-        for (int i = 0; i < qonnx_node_inputs(s->node); i++) {
-            const qonnx_value *v = qonnx_node_input(s->node, i);
-            const Site *from = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
-            if (from && s->depth <= from->depth) s->depth = from->depth + 1;
-        }
-}
-
-/* The product whose result the Add alone reads as that input, so that they are one kernel; else
- * NULL. */
-static const Site *product_in(const Placement *p, const Site *add, int input)
-{
-    const qonnx_value *v = qonnx_node_input(add->node, input);
-    const Site *from = v ? placement_site(p, qonnx_value_producer(v)) : NULL;
-    bool product = from && from->quantized && quantizable_weight(from->node, &from->rule);
-    return product && quantizable_only_reader(v) == add->node ? from : NULL;
-}
-
-/* Finds the operand of each Add that is not quantized. */
-static void find_sums(Placement *p)
-{
-    if (!p->target->fuses_sums) return;
-    find_depths(p);
-    for (Site *s = p->sites; s < p->sites + p->count; s++) {
-        if (!s->quantized || !qonnx_node_is(s->node, "Add")) continue;
-        const Site *a = product_in(p, s, 0), *b = product_in(p, s, 1);
-        if (a || b) s->summed = a && (!b || a->depth > b->depth) ? 0 : 1;
-    }
-}
-
-bool placement_reads(const Placement *p, const qonnx_node *n, int i)
-{
-    const Site *s = placement_reader(p, n, i);
-    return s && !s->behind && s->summed != i;
-}
-
 /* ---- the placement --------------------------------------------------------------------------- */
 
 /* Whether adopt-qdq has found how values are quantized. */
@@ -563,18 +445,29 @@ static bool is_adopted(const qonnx_graph *g)
     return false;
 }
 
-void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled)
+static void make(Placement *p, qonnx_graph *g)
 {
-    *p = (Placement){.target = qonnx_job_target(job),
-                     .stats = qonnx_job_stats(job),
-                     .requantizes = is_adopted(g),
-                     .settled = settled};
+    p->requantizes = is_adopted(g);
     list_sites(p, g);
     spectra_find(p);
     judge_all(p, g);
     find_idle(p, g);
     decide(p);
-    find_sums(p);
+    placement_find_sums(p);
+}
+
+void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled)
+{
+    *p = (Placement){
+        .target = qonnx_job_target(job), .stats = qonnx_job_stats(job), .settled = settled};
+    make(p, g);
+}
+
+void placement_foresee(Placement *p, qonnx_graph *g, const qonnx_target *target,
+                       const qonnx_stats *stats, bool assumes)
+{
+    *p = (Placement){.target = target, .stats = stats, .assumes = assumes, .settled = !assumes};
+    make(p, g);
 }
 
 /* Whether an operator in integers reads or gives some of 16 bits: runtimes compute it in floats
@@ -604,8 +497,9 @@ void placement_tell(qonnx_ctx *cx, const Placement *p)
                      : "the statistics have nothing of it; run `qonnx calibrate` again");
     for (const Site *s = p->sites; s < p->sites + p->count; s++) {
         if (s->verdict == VERDICT_WARN) qonnx_warn(cx, s->node, "stays in float: %s", s->why);
-        else if (s->why) qonnx_note(cx, s->node, "stays in float: %s", s->why);
-        else alone += s->verdict == VERDICT_QUANTIZE && !s->quantized;
+        else if (s->light) alone++;
+        else if (s->why && s->verdict != VERDICT_NEVER)
+            qonnx_note(cx, s->node, "stays in float: %s", s->why);
         wide += is_wide(p, s);
     }
     if (wide)

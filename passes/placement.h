@@ -11,6 +11,9 @@
  * two bits. */
 #define PLACEMENT_NARROW 4
 
+/* At or below this a constant is a mask ("minus infinity" of attention), no number to resolve. */
+#define PLACEMENT_MASK (-1e4)
+
 /* Whether an operator can run in integers, and how loudly to say that it cannot. */
 typedef enum Verdict {
     VERDICT_QUANTIZE, /* everything is there */
@@ -32,9 +35,9 @@ typedef struct Site {
     qonnx_node *node;
     qonnx_rule rule;
     Verdict verdict;         /* whether it could run in integers */
-    const char *why;         /* the reason for a note or a warning, static or in the graph's
-                                memory; NULL: there is none */
+    const char *why;         /* why it does not, static or in the graph's memory; NULL: it does */
     bool quantized;          /* it does */
+    bool light;              /* it does not, for it is not worth it: notes only count these */
     const char *refused;     /* why the target computes it in float; NULL: it does not */
     bool behind;             /* no Q/DQ pair is put in front of it: see QONNX_TAKES_BEHIND */
     bool per_tensor;         /* its weight has one scale, whatever is asked for */
@@ -62,6 +65,7 @@ typedef struct Placement {
     const qonnx_target *target;
     const qonnx_stats *stats; /* NULL: none */
     bool requantizes;         /* ranges are those of a file that is quantized, not of samples */
+    bool assumes;             /* nothing was observed yet: what no constant is will have a range */
     bool settled;             /* ranges are as they will be quantized, shared ones included */
     Site *sites;              /* graph after graph (qonnx_graph_next), in order of the nodes */
     Site **by_node;           /* sorted by the nodes' addresses: to find them only */
@@ -76,6 +80,11 @@ typedef struct Placement {
  */
 void placement_make(Placement *p, qonnx_graph *g, const qonnx_job *job, bool settled);
 
+/* The same for a target, behind no pass. `assumes`: with ranges that nobody has seen yet; else they
+ * are settled. */
+void placement_foresee(Placement *p, qonnx_graph *g, const qonnx_target *target,
+                       const qonnx_stats *stats, bool assumes);
+
 /* Says which operators and subgraphs stay in float, and why. */
 void placement_tell(qonnx_ctx *cx, const Placement *p);
 
@@ -84,6 +93,24 @@ Site *placement_site(const Placement *p, const qonnx_node *n);
 
 /* The site of the node, when it runs in integers and reads input i as an activation; else NULL. */
 Site *placement_reader(const Placement *p, const qonnx_node *n, int i);
+
+/* Room for the reason of a verdict. */
+typedef struct Reason {
+    char text[256]; /* "" where there is none */
+} Reason;
+
+/* Whether the node can run in integers with the ranges that its values have. */
+Verdict placement_judge(const Placement *p, const Site *s, Reason *why);
+
+/* Whether nothing says how to quantize what the node gives, but it can give floats: the ranges are
+ * those of a file in which other tools left it so. */
+bool placement_may_give_floats(const Placement *p, const Site *s, const qonnx_value *v);
+
+/* Whether the target lets a Relu or a Clip vanish into the range of what feeds it. */
+bool placement_folds(const Placement *p, const Site *s);
+
+/* Finds the operand of each Add that is not quantized. */
+void placement_find_sums(Placement *p);
 
 /* Whether the node reads input i behind a Q/DQ pair: in integers, and the target has it there. */
 bool placement_reads(const Placement *p, const qonnx_node *n, int i);

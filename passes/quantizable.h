@@ -57,6 +57,7 @@ static inline bool quantizable_params(const qonnx_value *v, const qonnx_target *
     }
     if (!t->split && qonnx_value_kept_params(v, grid, scale, zero_point)) return true;
     if (!qonnx_value_range(v, &lo, &hi)) return false;
+    if (t->least_range > 0) hi = fmaxf(fmaxf(hi, 0), fminf(lo, 0) + t->least_range);
     qonnx_grid_params(grid, lo, hi, scale, zero_point);
     return true;
 }

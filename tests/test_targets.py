@@ -155,6 +155,52 @@ def test_transposed_convolution_stays_float_elsewhere(target, tmp_path):
     assert not r.quantized("n_t", 1) and r.quantized("n_y", 0)
 
 
+@pytest.mark.parametrize("make", MODELS)
+def test_tflite(make, quantized):
+    """int8 with pairs on all sides, biases as int32; what moves, pools or joins has one scale."""
+    r = quantized(make, "tflite")
+    for n in r.node("QuantizeLinear"):
+        assert r.constant(n.input[2]).dtype == np.int8
+    for n in r.model.graph.node:
+        if n.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        assert all(r.makers[i].op_type == "DequantizeLinear" for i in n.input), n.name
+        assert all(q.op_type == "QuantizeLinear" for o in n.output for q in r.readers(o)), n.name
+        if n.op_type in ("AveragePool", "MaxPool", "Concat", "Transpose", "Flatten"):
+            scales = {float(r.constant(r.makers[i].input[1])) for i in n.input}
+            assert scales == {float(r.constant(q.input[1])) for q in r.readers(n.output[0])}, n.name
+        if n.op_type in ("Gemm", "MatMul"):
+            assert r.constant(r.makers[n.input[1]].input[1]).shape == ()
+        if n.op_type in ("Conv", "ConvTranspose"):
+            weight, bias = (r.makers[n.input[i]] for i in (1, 2))
+            assert r.constant(bias.input[0]).dtype == np.int32
+            np.testing.assert_array_equal(r.constant(bias.input[1]),
+                                          r.constant(r.makers[n.input[0]].input[1]) * r.constant(weight.input[1]))
+    assert r.sqnr() > 20
+
+
+@pytest.mark.parametrize("make", [residual, attention, transposed])
+def test_qnn(make, quantized):
+    r = quantized(make, "qnn")
+    assert all(r.constant(n.input[2]).dtype == np.uint8 for n in r.node("QuantizeLinear"))
+    for n in r.model.graph.node:
+        if n.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            assert all(r.makers[i].op_type == "DequantizeLinear" for i in n.input), n.name
+            assert all(q.op_type == "QuantizeLinear" for o in n.output for q in r.readers(o)), n.name
+        if n.op_type in ("Gemm", "MatMul"):
+            assert r.constant(r.makers[n.input[1]].input[1]).shape == ()
+        if n.op_type in ("Conv", "ConvTranspose"):
+            assert r.constant(r.makers[n.input[1]].input[1]).shape == (r.constant(r.makers[n.input[2]].input[0]).size,)
+    assert r.sqnr() > 20
+
+
+def test_qnn_ranges_are_not_narrower_than_1e_4(tmp_path):
+    net = Net(IMAGE)
+    net.conv(net.op("Mul", ["x", net.constant("tiny", 1e-7)], "m"), 8, 8, "y")
+    r = Quantized(tmp_path, net.model("y"), "qnn")
+    assert r.constant("m_scale") >= np.float32(1e-4 / 255)
+
+
 # ---- OpenVINO -------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@
 #include <qonnx/quant.h>
 #include <qonnx/match.h>
 #include <qonnx/stats.h>
+#include <qonnx/lint.h>
 #include <qonnx/pass.h>
 #include <qonnx/run.h>
 

@@ -61,6 +61,8 @@ typedef struct qonnx_rule {
                              DequantizeLinear and QuantizeLinear */
     bool to_float;        /* runtimes know a form of it that reads integers and gives floats: where
                              only operators in float read the output, it needs no QuantizeLinear */
+    bool inside;          /* of kind FLOAT: the node is a part of a function of several operators, a
+                             norm or a GELU, which is computed in float */
     qonnx_rule_kind elsewhere; /* of kind FLOAT: the kind that it is where a target has an integer
                                   form of it, which ONNX Runtime has not; FLOAT: none has */
 } qonnx_rule;
@@ -179,6 +181,10 @@ typedef struct qonnx_habit {
     bool (*holds)(const qonnx_node *n); /* which nodes it is about; NULL: all. [any thread] */
     const char *why;                    /* of FLOAT and BEHIND: the reason, for people */
     bool per_tensor;                    /* its weight has one scale, whatever is asked for */
+    bool zero_free;                     /* zero points of what it reads must be 0 */
+    qonnx_rule_kind as;                 /* its kind there; FLOAT: that of its rule */
+    bool spreads;                       /* of data movement: a pair on one side of it is enough, the
+                                           runtime puts one on the other */
 } qonnx_habit;
 
 /** What a runtime wants to find, so that everything it can run in integers does. */
@@ -195,7 +201,17 @@ typedef struct qonnx_target {
     bool split;            /* there are two grids, so that every zero point is 0 */
     bool fuses_sums;       /* an Add is computed together with a product that only it reads: that
                               operand is not quantized; of two the one that took more operators */
+    float least_range;     /* a narrower range is widened upwards to it; 0: none is */
     bool one_scale;        /* a Concat cannot requantize: all that it joins has its scale */
+    uint32_t types;   /* bit t: activations of that type (qonnx_dtype) run in integers; 0: those of
+                         the grids */
+    bool zero_free;   /* zero points must be 0 */
+    bool bias_float;  /* biases must be in float */
+    bool lone_int8;   /* int8 that one operator alone reads becomes uint8 before anything is looked
+                         for, where int8 does not run */
+    bool qlinear;     /* it has operators of integers, QLinearConv and the like, and products that
+                         read integers and give floats */
+    bool pairs_int16; /* it adds two products of 8 bits in 16, where they may saturate */
     const qonnx_habit *habits; /* [nhabits]: the first that fits a node holds for it */
     int nhabits;               /* number of them */
 } qonnx_target;
