@@ -8,7 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-all="compile external model npy npz passes picture pipeline preprocess qcal run tensor"
+all="compile external model npy npz overrides passes picture pipeline preprocess qcal run tensor"
 most=20000 # bytes of an input
 kept=40    # inputs that --keep keeps of a target
 

@@ -1,5 +1,6 @@
 /* tests/fuzz/passes.c - an ONNX file goes through the passes that need no statistics: those that
- * come before calibration, and, where it is quantized, those that make it one of ours.
+ * come before calibration, and, where it is quantized, those that make it one of ours,
+ * in both forms.
  */
 #include "onnx.pb-c.h"
 #include "tests/fuzz/fuzz.h"
@@ -22,5 +23,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *file = fuzz_file(data, size);
     run(file, qonnx_pipeline_prefix());
     run(file, qonnx_pipeline_requantize());
+    run(file, "raise-opset,adopt-qdq,insert-qdq,qoperator");
     return 0;
 }
