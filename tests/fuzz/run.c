@@ -10,9 +10,21 @@ const ProtobufCMessageDescriptor *const fuzz_type = &onnx__model_proto__descript
 
 enum { MOST_INPUTS = 16 };
 
+/* Texts for an input of strings: what numbers, words, letters with accents, broken UTF-8 and nothing
+ * look like. */
+static void *make_strings(size_t n)
+{
+    static const qonnx_string texts[] = {{0, ""},    {2, "12"},           {4, "-1.5"},
+                                         {3, "a b"}, {6, "\xc3\x84rger"}, {3, "\xff\xc3x"}};
+    const qonnx_string **data = calloc(n + 1, sizeof *data);
+    for (size_t i = 0; i < n; i++) data[i] = &texts[i % (sizeof texts / sizeof *texts)];
+    return data;
+}
+
 /* Numbers for an input: 0, 1, 2, ... in its type, negative ones and NaN among the floats. */
 static void *make_data(qonnx_dtype type, size_t n, size_t bytes)
 {
+    if (type == QONNX_STRING) return make_strings(n);
     uint8_t *data = calloc(1, bytes + !bytes);
     for (size_t i = 0; i < n && type == QONNX_FLOAT; i++) {
         float v = i % 97 == 96 ? NAN : (float)(i % 7) - 3;
