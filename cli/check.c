@@ -4,6 +4,7 @@
 #include "layers.h"
 #include "output.h"
 #include "progress.h"
+#include "statistics.h"
 #include <qonnx/graph.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,20 +115,13 @@ static bool run_both(qonnx_ctx *cx, const Args *args, const qonnx_graph *made, C
 bool check_made(qonnx_ctx *cx, const Args *given, const Passes *passes, const qonnx_stats *stats,
                 const qonnx_graph *made, Comparison *out)
 {
-    static char the_statistics[] = "the statistics";
-    Args args = *given;
-    const char *pictures = qonnx_stats_preprocess(stats);
-    if (!args.pictures && *pictures) {
-        args.pictures = needed(strdup(pictures));
-        args.of_model = true;
-        if (args.calibrations.count) args.origin = the_statistics;
-    }
+    Args args = statistics_prepared(given, stats);
     qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of the float model has been said */
     bool good = run_both(quiet, &args, made, out);
     if (!good && qonnx_error(quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(quiet));
     qonnx_ctx_free(quiet);
     good = good && judge(cx, &args, passes, made, out);
-    if (args.pictures != given->pictures) free(args.pictures);
+    statistics_release(&args, given);
     return good;
 }
 

@@ -4,11 +4,13 @@
  */
 #include "calibrate.h"
 #include "check.h"
+#include "choices.h"
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
 #include "placed.h"
 #include "progress.h"
+#include "samples.h"
 #include "statistics.h"
 #include "trained.h"
 #include <qonnx/qonnx.h>
@@ -32,6 +34,8 @@ typedef struct Job {
     qonnx_stats *stats;     /* NULL: the pipeline has no `calibrate` */
     Trained *trained;       /* what the model was trained on */
     Passes passes;          /* the whole pipeline */
+    qonnx_graph *shaped;    /* a copy of the model for which `samples` were opened */
+    qonnx_dataset *samples; /* for passes that ask for them; NULL: none does */
     int split;              /* index of `calibrate`; passes.count when it is not there */
     Comparison check;       /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
@@ -92,112 +96,6 @@ static bool plugins_fit(const Job *job)
     bool good = qonnx_stats_check_plugins(job->cx, job->stats, text);
     free(text);
     return good;
-}
-
-/* ---- the command line ------------------------------------------------------------------------ */
-
-static const char *observer_name(const void *from, int i)
-{
-    (void)from;
-    const qonnx_observer *o = qonnx_observer_at(i);
-    return o ? o->name : NULL;
-}
-
-static bool has_observer(const char *name)
-{
-    const qonnx_observer *o;
-    for (int i = 0; (o = qonnx_observer_at(i)); i++)
-        if (!strcmp(o->name, name)) return true;
-    return false;
-}
-
-static int check_observer(const Verb *verb, const char *observer)
-{
-    char typed[80];
-    if (!observer) return -1;
-    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(observer, "{"), observer);
-    if (has_observer(typed)) return -1;
-    plugins_search();
-    if (has_observer(typed)) return -1;
-    return unknown_name(verb, "observer", typed, observer_name);
-}
-
-static const char *const activation_types[] = {"uint8", "int8", "uint16", "int16", NULL};
-static const char *const weight_types[] = {"int8", "per-channel", "per-tensor", NULL};
-
-static const char *word_of(const void *from, int i) { return ((const char *const *)from)[i]; }
-
-/* Whether "TYPE" or "TYPE{...}" is of one of the types. Returns -1 to go on. */
-static int check_type(const Verb *verb, const char *option, const char *given,
-                      const char *const *types)
-{
-    char typed[80];
-    if (!given) return -1;
-    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(given, "{"), given);
-    for (int i = 0; types[i]; i++)
-        if (!strcmp(typed, types[i]) && (given[strlen(typed)] == 0 || typed[0] != 'p')) return -1;
-    const char *near = nearest_word(typed, word_of, types);
-    return options_misuse(verb, "quantize: %s has no type '%s'; %s '%s'", option, typed,
-                          near ? "did you mean" : "want one as", near ? near : types[0]);
-}
-
-static int check_types(const Verb *verb, const Args *args)
-{
-    int status = check_type(verb, "--activations", args->activations, activation_types);
-    return status < 0 ? check_type(verb, "--weights", args->weights, weight_types) : status;
-}
-
-/* What belongs to samples, or to a choice that --requantize leaves to the file. */
-static int check_requantize(const Verb *verb, const Args *args)
-{
-    const struct {
-        bool given;
-        const char *option;
-    } others[] = {
-        {args->data.count > 0, "--data"},
-        {args->calibrations.count > 0, "--calibration"},
-        {args->observer != NULL, "--observer"},
-        {args->no_correct_bias, "--no-correct-bias"},
-        {args->pipeline != NULL, "--pipeline"},
-        {args->exclude.count > 0, "--exclude"}, /* a weight that is kept is integers already */
-        {args->only.count > 0, "--only"},
-        {args->overrides.count > 0, "--overrides"},
-        {args->activations != NULL, "--activations"},
-        {args->strict, "--strict"}, /* there is no float model to compare with */
-    };
-    for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
-        if (others[i].given)
-            return options_misuse(verb,
-                                  "quantize: --requantize takes ranges and weights from MODEL; "
-                                  "leave out %s",
-                                  others[i].option);
-    return -1;
-}
-
-/* Whether the options fit together. Returns -1 to go on. */
-static int check_usage(const Verb *verb, const Args *args, const Passes *p)
-{
-    bool needs = passes_find(p, "calibrate") >= 0;
-    if (!args->output) return options_misuse(verb, "quantize: name the output with -o OUT.onnx");
-    if (needs && !args->calibrations.count && !args->data.count)
-        return options_misuse(verb, "quantize: give --data DATA or --calibration M.qcal");
-    if (args->pipeline &&
-        (args->observer || args->weights || args->no_correct_bias || args->passes.count ||
-         args->exclude.count || args->only.count || args->overrides.count))
-        return options_misuse(
-            verb,
-            "quantize: --pipeline says it all; leave out --observer, "
-            "--activations, --weights, --format, --no-correct-bias, --overrides, --exclude, --only "
-            "and --pass");
-    if (args->fix_shape && !args->shapes.count)
-        return options_misuse(verb,
-                              "quantize: --fix-shape writes the shapes of --shape; give them");
-    if (args->dump_after && passes_find(p, args->dump_after) < 0)
-        return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
-                              args->dump_after);
-    int status = check_requantize(verb, args);
-    if (status < 0) status = check_target(verb, args->target);
-    return status < 0 ? check_observer(verb, args->observer) : status;
 }
 
 /* ---- the work -------------------------------------------------------------------------------- */
@@ -288,6 +186,38 @@ static bool check_result(Job *job)
            check_made(job->cx, job->args, &job->passes, job->stats, job->g, &job->check);
 }
 
+/* Opens the samples where a pass asks for them: prepared as those were that were counted. */
+static bool open_samples(Job *job)
+{
+    char *text = passes_join(&job->passes, 0, job->passes.count);
+    const char *asks = qonnx_pipeline_samples(text);
+    free(text);
+    if (!asks) return true;
+    if (!job->args->data.count)
+        return qonnx_fail(job->cx, NULL, "pass '%s' asks for samples; give them with --data, too",
+                          asks);
+    Args args = job->stats ? statistics_prepared(job->args, job->stats) : *job->args;
+    qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say of them has been said */
+    job->shaped = shaped_copy(quiet, job->g, &args);
+    if (job->shaped)
+        job->samples = samples_open(quiet, job->shaped, &args, args.data.text, args.data.count);
+    if (!job->samples) qonnx_fail(job->cx, NULL, "%s", qonnx_error(quiet));
+    qonnx_ctx_free(quiet);
+    statistics_release(&args, job->args);
+    return job->samples != NULL;
+}
+
+/* The passes from..to-1. */
+static bool run_passes(Job *job, int from, int to)
+{
+    const qonnx_session_options session = session_options(job->args);
+    const qonnx_pipeline_options with = {.target = job->args->target,
+                                         .stats = job->stats,
+                                         .samples = job->samples,
+                                         .session = &session};
+    return passes_run(job->cx, job->g, &job->passes, from, to, &with, job->args->dump_after);
+}
+
 static bool transform(Job *job)
 {
     const Args *args = job->args;
@@ -307,14 +237,12 @@ static bool transform(Job *job)
     if (good && !job->passes.count) good = qonnx_pipeline_run(job->cx, job->g, "", &without);
     if (!stage_done(job, STAGE_LOAD, &clock, good)) return false;
     if (job->passes.count) qonnx_graph_rename_nodes(job->cx, job->g);
-    good = passes_run(job->cx, job->g, &job->passes, 0, job->split, &without, args->dump_after);
+    good = open_samples(job) && run_passes(job, 0, job->split);
     if (!stage_done(job, STAGE_PREFIX, &clock, good)) return false;
     good = !calibrates || (get_statistics(job) && fix_shapes(job));
     if (good && calibrates) trained_warn(job->trained, job->stats);
     if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
-    const qonnx_pipeline_options with = {.target = args->target, .stats = job->stats};
-    good = passes_run(job->cx, job->g, &job->passes, job->split, job->passes.count, &with,
-                      args->dump_after);
+    good = run_passes(job, job->split, job->passes.count);
     if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
     if (job->passes.count) record_provenance(job);
     if (!stage_done(job, STAGE_CHECK, &clock, check_result(job))) return false;
@@ -400,12 +328,14 @@ static int run_job(Job *job)
 static int quantize(const Verb *verb, const Args *args)
 {
     Job job = {.args = args, .passes = pipeline_of(args), .cx = progress_ctx()};
-    int status = check_types(verb, args);
+    int status = choices_check(verb, args);
     if (status < 0 && !args->pipeline) status = passes_insert_all(verb, args, &job.passes);
     if (status < 0 && !passes_insert_choice(job.cx, args, &job.passes))
         status = report_failure(job.cx);
-    if (status < 0) status = check_usage(verb, args, &job.passes);
+    if (status < 0) status = choices_fit(verb, args, &job.passes);
     if (status < 0) status = run_job(&job);
+    qonnx_dataset_free(job.samples);
+    qonnx_graph_free(job.shaped);
     qonnx_stats_free(job.stats);
     trained_free(job.trained);
     comparison_free(&job.check);

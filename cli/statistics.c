@@ -31,6 +31,23 @@ void statistics_warn(const char *where, const qonnx_stats *s)
              (unsigned long long)list.parts);
 }
 
+Args statistics_prepared(const Args *args, const qonnx_stats *s)
+{
+    static char the_statistics[] = "the statistics";
+    Args prepared = *args;
+    const char *pictures = qonnx_stats_preprocess(s);
+    if (args->pictures || !*pictures) return prepared;
+    prepared.pictures = needed(strdup(pictures));
+    prepared.of_model = true;
+    if (args->calibrations.count) prepared.origin = the_statistics;
+    return prepared;
+}
+
+void statistics_release(Args *prepared, const Args *args)
+{
+    if (prepared->pictures != args->pictures) free(prepared->pictures);
+}
+
 bool to_stdout(const Args *args) { return !strcmp(args->output, "-"); }
 
 bool statistics_check(qonnx_ctx *cx, const Args *args)

@@ -14,6 +14,11 @@ qonnx_stats *statistics_read(qonnx_ctx *cx, const Args *args, const char *const 
  * a list and not all. */
 void statistics_warn(const char *where, const qonnx_stats *s);
 
+/* The command line with which samples are prepared as those were that were counted, where it does
+ * not say it itself; released by statistics_release(). */
+Args statistics_prepared(const Args *args, const qonnx_stats *s);
+void statistics_release(Args *prepared, const Args *args);
+
 /* Whether -o is standard output. */
 bool to_stdout(const Args *args);
 /* Whether the file of -o can be written, before any work; standard output always can. */

@@ -135,6 +135,23 @@ void qonnx_node_set_ints(Node *n, const char *name, const int64_t *values, int c
     a->ints = copy;
 }
 
+void qonnx_node_set_floats(Node *n, const char *name, const float *values, int count)
+{
+    float *copy = arena_copy(n->graph->model->arena, values, (size_t)count * sizeof *values);
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_FLOATS;
+    a->count = count;
+    a->floats = copy;
+}
+
+void qonnx_node_set_tensor(Node *n, const char *name, const Tensor *t)
+{
+    Tensor *copy = tensor_copy(n->graph->model->arena, t);
+    Attr *a = node_put_attr(n, name);
+    a->type = ATTR_TENSOR;
+    a->tensor = copy;
+}
+
 void qonnx_node_remove_attr(Node *n, const char *name)
 {
     Attr *a = node_attr(n, name);

@@ -283,6 +283,15 @@ void qonnx_value_set_range(Value *v, float lo, float hi)
     v->hi = hi;
 }
 
+void qonnx_value_set_type(Value *v, DType dtype, int rank, const int64_t *dims)
+{
+    if (v->data) return;
+    v->dtype = dtype;
+    v->shape = (Shape){.rank = rank <= QONNX_MAX_RANK ? rank : -1};
+    for (int i = 0; i < v->shape.rank; i++) v->shape.dim[i] = dims[i];
+    v->retyped = true;
+}
+
 void qonnx_value_clear_range(Value *v) { v->ranged = false; }
 
 const qonnx_override *qonnx_value_override(const Value *v) { return v->override; }

@@ -306,6 +306,7 @@ static bool adopt_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_adopt_qdq = {
+    .size = sizeof(qonnx_pass),
     .name = "adopt-qdq",
     .brief = "take ranges and integers over from a model that is quantized already",
     .run = adopt_qdq,

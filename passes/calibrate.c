@@ -165,7 +165,8 @@ static bool set_observed(const Calibrate *c, qonnx_value *v)
     float lo, hi;
     h = raise_to(v, h, gates_floor(&c->floors, v));
     const qonnx_grid *grid = quantizable_grid_at(v, c->target, h->min);
-    if (!qonnx_observe(c->cx, observer_of(c, v), h, grid, &lo, &hi)) return false;
+    if (!qonnx_observe_value(c->cx, observer_of(c, v), v, c->stats, h, grid, &lo, &hi))
+        return false;
     if (!moved) warn_outliers(c, v, h, lo, hi);
     qonnx_value_set_range(v, lo, hi);
     return true;
@@ -343,6 +344,7 @@ static const qonnx_option options[] = {
 };
 
 const qonnx_pass pass_calibrate = {
+    .size = sizeof(qonnx_pass),
     .name = "calibrate",
     .brief = "set every activation's range from the calibration statistics",
     .options = options,

@@ -177,6 +177,7 @@ static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_correct_bias = {
+    .size = sizeof(qonnx_pass),
     .name = "correct-bias",
     .brief = "take the mean error of the rounded weights off the biases",
     .run = correct_bias,

@@ -305,6 +305,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_fold_batchnorm = {
+    .size = sizeof(qonnx_pass),
     .name = "fold-batchnorm",
     .brief = "folds BatchNormalization, and factors a channel, into the weights before them",
     .run = run,

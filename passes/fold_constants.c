@@ -184,6 +184,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_fold_constants = {
+    .size = sizeof(qonnx_pass),
     .name = "fold-constants",
     .brief = "computes what does not depend on the inputs, shapes included",
     .run = run,

@@ -136,6 +136,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_fuse_bias_add = {
+    .size = sizeof(qonnx_pass),
     .name = "fuse-bias-add",
     .brief = "makes an Add of constants behind a weighted operator its bias",
     .run = run,

@@ -457,6 +457,7 @@ static bool insert_qdq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_insert_qdq = {
+    .size = sizeof(qonnx_pass),
     .name = "insert-qdq",
     .brief = "put QuantizeLinear/DequantizeLinear where the target runs integers",
     .run = insert_qdq,

@@ -84,6 +84,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_keep_float = {
+    .size = sizeof(qonnx_pass),
     .name = "keep-float",
     .brief = "nodes that the user names stay in float",
     .options = options,

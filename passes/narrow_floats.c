@@ -10,6 +10,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_narrow_floats = {
+    .size = sizeof(qonnx_pass),
     .name = "narrow-floats",
     .brief = "what widen-floats made float and is not quantized becomes what it was",
     .run = run,

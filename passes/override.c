@@ -414,6 +414,7 @@ static bool override(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_override = {
+    .size = sizeof(qonnx_pass),
     .name = "override",
     .brief = "type, scale, range or observer of single values, as the user wants them",
     .options = options,

@@ -33,6 +33,9 @@ struct qonnx_job {
     const Item *item;            /* the text, with what it sets; NULL before it is read */
     const qonnx_target *target;  /* NULL for an observer */
     const qonnx_stats *stats;    /* NULL when there are none */
+    const qonnx_dataset *samples;         /* NULL when there are none, or the pass does not ask */
+    const qonnx_session_options *session; /* how they are run; NULL: by default */
+    const qonnx_value *value;             /* of an observer; NULL: it is not known */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -85,6 +88,24 @@ bool qonnx_job_flag(const qonnx_job *job, const char *option)
 
 const qonnx_target *qonnx_job_target(const qonnx_job *job) { return job->target; }
 const qonnx_stats *qonnx_job_stats(const qonnx_job *job) { return job->stats; }
+
+const qonnx_dataset *qonnx_job_samples(const qonnx_job *job) { return job->samples; }
+
+const qonnx_session_options *qonnx_job_session_options(const qonnx_job *job)
+{
+    return job->session;
+}
+
+const char *qonnx_job_value(const qonnx_job *job)
+{
+    return job->value ? qonnx_value_name(job->value) : NULL;
+}
+
+const qonnx_channels *qonnx_job_channels(const qonnx_job *job)
+{
+    bool known = job->value && job->stats;
+    return known ? qonnx_stats_channels(job->stats, qonnx_stats_of(job->stats, job->value)) : NULL;
+}
 
 /* Says which options there are instead. */
 static bool unknown_option(Ctx *cx, const char *what, const qonnx_option *options, const char *name)
@@ -159,8 +180,15 @@ static bool observe(Ctx *cx, const qonnx_observer *o, const qonnx_histogram *h,
 bool qonnx_observe(Ctx *cx, const char *observer, const qonnx_histogram *h, const qonnx_grid *grid,
                    float *lo, float *hi)
 {
+    return qonnx_observe_value(cx, observer, NULL, NULL, h, grid, lo, hi);
+}
+
+bool qonnx_observe_value(Ctx *cx, const char *observer, const qonnx_value *v,
+                         const qonnx_stats *stats, const qonnx_histogram *h, const qonnx_grid *grid,
+                         float *lo, float *hi)
+{
     Item item;
-    qonnx_job job = {.item = &item};
+    qonnx_job job = {.item = &item, .value = v, .stats = stats};
     bool ok = item_parse(cx, observer, strlen(observer), &item);
     const qonnx_observer *o = ok ? registry_observer(cx, item.name) : NULL;
     if (ok && !o)
@@ -193,9 +221,13 @@ static bool call_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *j
 }
 
 /* Runs a pass and checks what it left: of a plugin's, all that a file's reader would check. */
-static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *job)
+static bool run_pass(Ctx *cx, Graph *g, const qonnx_pass *p, const qonnx_job *given)
 {
     const char *file;
+    qonnx_job asked = *given, *job = &asked;
+    if (!p->samples) asked.samples = NULL;
+    if (p->samples && !asked.samples)
+        return qonnx_fail(cx, NULL, "pass '%s' asks for samples, and there are none", p->name);
     qonnx_pass_plugin(p, &file);
     Faces *was = file ? faces_of(g) : NULL;
     bool good = call_pass(cx, g, p, job, file) && (!file || result_sound(cx, g)) &&
@@ -242,5 +274,26 @@ bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipelin
         return true;
     }
     return qonnx_graph_inline_functions(cx, g) && graph_has_form(cx, g) &&
-           each_pass(cx, g, text, &(qonnx_job){.target = target, .stats = o->stats});
+           each_pass(cx, g, text,
+                     &(qonnx_job){.target = target,
+                                  .stats = o->stats,
+                                  .samples = o->samples,
+                                  .session = o->session});
+}
+
+const char *qonnx_pipeline_samples(const char *text)
+{
+    Ctx *cx = ctx_quiet();
+    const char *asks = NULL;
+    while (!asks && *text) {
+        size_t n = qonnx_pipeline_span(text, ",");
+        Item item;
+        const qonnx_pass *p =
+            item_parse(cx, text, n, &item) && !item.blank ? registry_pass(cx, item.name) : NULL;
+        if (p && p->samples) asks = p->name;
+        item_free(&item);
+        text += n + (text[n] != 0);
+    }
+    qonnx_ctx_free(cx);
+    return asks;
 }

@@ -99,6 +99,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_plain_gemm = {
+    .size = sizeof(qonnx_pass),
     .name = "plain-gemm",
     .brief = "takes factors, a computed C and a turned A off a Gemm, so that it runs in integers",
     .run = run,

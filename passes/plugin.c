@@ -23,6 +23,11 @@
 
 enum { MAX_NAME = 64, MAX_ENTRIES = 1024 };
 
+/* Bytes of the first versions of the descriptors; what lies behind is there from some version on.
+ */
+#define PASS_LEAST     (offsetof(qonnx_pass, run) + sizeof(void (*)(void)))
+#define OBSERVER_LEAST (offsetof(qonnx_observer, range) + sizeof(void (*)(void)))
+
 /* ---- who is running -------------------------------------------------------------------------- */
 
 static _Thread_local const char *volatile running;
@@ -174,15 +179,29 @@ static bool check_entry(Ctx *cx, const char *file, const char *kind, const char 
     return true;
 }
 
+/* Whether a descriptor is of a size that this library knows: `least` is that of the first version.
+ */
+static bool check_size(Ctx *cx, const char *file, const char *kind, size_t size, size_t least,
+                       size_t known)
+{
+    return (size >= least && size <= known) ||
+           qonnx_fail(cx, NULL,
+                      "plugin %s: a %s has size %zu, want %zu to %zu: set .size = "
+                      "sizeof(qonnx_%s), and build it for this version",
+                      file, kind, size, least, known, kind);
+}
+
 static bool check_entries(Ctx *cx, const qonnx_plugin *p, const char *file)
 {
     int npass = 0, nobserver = 0;
     for (const qonnx_pass *const *i = p->passes; i && *i && npass < MAX_ENTRIES; i++, npass++)
-        if (!check_entry(cx, file, "pass", (*i)->name, (*i)->brief, (*i)->run, (*i)->options))
+        if (!check_size(cx, file, "pass", (*i)->size, PASS_LEAST, sizeof **i) ||
+            !check_entry(cx, file, "pass", (*i)->name, (*i)->brief, (*i)->run, (*i)->options))
             return false;
     for (const qonnx_observer *const *i = p->observers; i && *i && nobserver < MAX_ENTRIES;
          i++, nobserver++)
-        if (!check_entry(cx, file, "observer", (*i)->name, (*i)->brief, (*i)->range, (*i)->options))
+        if (!check_size(cx, file, "observer", (*i)->size, OBSERVER_LEAST, sizeof **i) ||
+            !check_entry(cx, file, "observer", (*i)->name, (*i)->brief, (*i)->range, (*i)->options))
             return false;
     if (npass == MAX_ENTRIES || nobserver == MAX_ENTRIES)
         return qonnx_fail(cx, NULL, "plugin %s: a list of its descriptor does not end with NULL",

@@ -61,6 +61,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_pool_means = {
+    .size = sizeof(qonnx_pass),
     .name = "pool-means",
     .brief = "makes a GlobalAveragePool of a mean over all spatial axes",
     .run = run,

@@ -15,6 +15,7 @@ static bool qoperator(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_qoperator = {
+    .size = sizeof(qonnx_pass),
     .name = "qoperator",
     .brief = "QLinear operators in the place of QuantizeLinear/DequantizeLinear around operators",
     .run = qoperator,

@@ -71,6 +71,7 @@ static const qonnx_option options[] = {
 };
 
 const qonnx_pass pass_quantize_tables = {
+    .size = sizeof(qonnx_pass),
     .name = "quantize-tables",
     .brief = "embeddings become int8 tables, dequantized behind the Gather that takes their rows",
     .options = options,

@@ -90,6 +90,7 @@ static const qonnx_option options[] = {
 };
 
 const qonnx_pass pass_quantize_weights = {
+    .size = sizeof(qonnx_pass),
     .name = "quantize-weights",
     .brief = "weights of ConvTranspose, LSTM, GRU and RNN become int8, dequantized in front of it",
     .options = options,

@@ -249,6 +249,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_raise_opset = {
+    .size = sizeof(qonnx_pass),
     .name = "raise-opset",
     .brief = "brings models below operator set 13 up to 13; initializers are no longer inputs",
     .run = run,

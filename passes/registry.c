@@ -154,13 +154,26 @@ static bool add(qonnx_ctx *cx, Shelf *s, const void *what, const char *name, con
                       e->origin ? e->origin->file : "");
 }
 
+/* The descriptor with all fields that this library knows: those that it does not have are zero. One
+ * that has them all is taken as it is. */
+static const void *whole(const void *descriptor, size_t size, size_t known)
+{
+    if (size >= known) return descriptor;
+    return memcpy(xcalloc(1, known), descriptor, size);
+}
+
 static bool add_all(qonnx_ctx *cx, const Origin *origin)
 {
     const qonnx_plugin *p = origin->plugin;
     for (int i = 0; p->passes && p->passes[i]; i++)
-        if (!add(cx, &passes, p->passes[i], p->passes[i]->name, origin)) return false;
+        if (!add(cx, &passes, whole(p->passes[i], p->passes[i]->size, sizeof(qonnx_pass)),
+                 p->passes[i]->name, origin))
+            return false;
     for (int i = 0; p->observers && p->observers[i]; i++)
-        if (!add(cx, &observers, p->observers[i], p->observers[i]->name, origin)) return false;
+        if (!add(cx, &observers,
+                 whole(p->observers[i], p->observers[i]->size, sizeof(qonnx_observer)),
+                 p->observers[i]->name, origin))
+            return false;
     return true;
 }
 

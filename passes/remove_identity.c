@@ -159,6 +159,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_remove_identity = {
+    .size = sizeof(qonnx_pass),
     .name = "remove-identity",
     .brief = "takes out nodes that hand their input on unchanged",
     .run = run,

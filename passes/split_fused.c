@@ -126,6 +126,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_split_fused = {
+    .size = sizeof(qonnx_pass),
     .name = "split-fused",
     .brief = "makes a FusedConv the Conv, Add and activation that it was made of",
     .run = run,

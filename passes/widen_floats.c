@@ -10,6 +10,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 const qonnx_pass pass_widen_floats = {
+    .size = sizeof(qonnx_pass),
     .name = "widen-floats",
     .brief = "float16 and bfloat16 inside the model become float",
     .run = run,

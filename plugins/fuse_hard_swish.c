@@ -49,6 +49,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 static const qonnx_pass fuse_hard_swish = {
+    .size = sizeof(qonnx_pass),
     .name = "fuse-hard-swish",
     .brief = "make one HardSwish of the nodes that stand for it",
     .run = run,

@@ -284,6 +284,7 @@ static bool run(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 }
 
 static const qonnx_pass import_qonnx_dialect = {
+    .size = sizeof(qonnx_pass),
     .name = "import-qonnx-dialect",
     .brief = "Quant and IntQuant of the QONNX dialect to QuantizeLinear, DequantizeLinear",
     .run = run,

@@ -45,6 +45,7 @@ static const qonnx_option options[] = {
 };
 
 static const qonnx_pass round_weights = {
+    .size = sizeof(qonnx_pass),
     .name = "round-weights",
     .brief = "round weights to what fewer bits can say; they stay floats",
     .options = options,

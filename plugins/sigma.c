@@ -45,6 +45,7 @@ static const qonnx_option options[] = {
 };
 
 static const qonnx_observer sigma = {
+    .size = sizeof(qonnx_observer),
     .name = "sigma",
     .brief = "the mean and k standard deviations to both sides, zeros not counted",
     .options = options,

@@ -121,3 +121,58 @@ bool qonnx_session_run_one(Ctx *cx, qonnx_session *s, const Tensor *inputs, qonn
     stages_free(stages);
     return ok;
 }
+
+/* ---- watching -------------------------------------------------------------------------------- */
+
+/* Who watches values, which are outputs of a copy of the graph. */
+typedef struct Watch {
+    qonnx_output_fn *fn;
+    void *user;
+    const int *output; /* [count] the output that the i-th value is */
+    Tensor *tensors;   /* [count] */
+    int count;
+} Watch;
+
+static bool on_watched(void *user, size_t sample, const Tensor *outputs)
+{
+    Watch *w = user;
+    for (int i = 0; i < w->count; i++) w->tensors[i] = outputs[w->output[i]];
+    return w->fn(w->user, sample, w->tensors);
+}
+
+/* Makes these values all that the graph gives. */
+static bool give_values(Ctx *cx, Graph *g, const char *const *values, int count, int *output)
+{
+    for (int i = 0; i < g->noutput; i++) g->outputs[i]->output_count = 0;
+    g->noutput = 0;
+    for (int i = 0; i < count; i++) {
+        Value *v = qonnx_graph_find(g, values[i]);
+        if (!v || v->data)
+            return qonnx_fail(cx, NULL, "%s: '%s' is no value that is computed", g->model->path,
+                              values[i]);
+        if (!v->output_count) graph_put_output(g, v);
+        output[i] = 0;
+        while (g->outputs[output[i]] != v) output[i]++;
+    }
+    qonnx_graph_sweep(g);
+    return true;
+}
+
+bool qonnx_watch(Ctx *cx, const Graph *g, const char *const *values, int count,
+                 const qonnx_dataset *d, const qonnx_session_options *o, qonnx_output_fn *fn,
+                 void *user)
+{
+    static const qonnx_session_options defaults;
+    int *output = xmalloc_array((size_t)count, sizeof *output);
+    Watch w = {fn, user, output, xmalloc_array((size_t)count, sizeof(Tensor)), count};
+    Graph *copy = graph_clone(g);
+    bool good = qonnx_graph_refresh(cx, copy) && give_values(cx, copy, values, count, output);
+    qonnx_session *s = NULL;
+    if (good) s = session_new(cx, copy, o ? o : &defaults);
+    else qonnx_graph_free(copy);
+    good = s && qonnx_session_run(cx, s, d, on_watched, &w);
+    qonnx_session_free(s);
+    free(w.tensors);
+    free(output);
+    return good;
+}

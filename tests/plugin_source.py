@@ -20,9 +20,9 @@ static bool range(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *gri
 { (void)cx, (void)grid, (void)job; *lo = h->min; *hi = h->max; %(range)s }
 static const qonnx_option options[] = { %(options)s {0} };
 static const qonnx_pass pass = {
-    .name = "%(name)s", .brief = "a pass", .options = options, .run = run, %(pass)s };
+    .size = sizeof(qonnx_pass), .name = "%(name)s", .brief = "a pass", .options = options, .run = run, %(pass)s };
 static const qonnx_observer observer = {
-    .name = "%(name)s-range", .brief = "an observer", .range = range, %(observer)s };
+    .size = sizeof(qonnx_observer), .name = "%(name)s-range", .brief = "an observer", .range = range, %(observer)s };
 static const qonnx_pass *const passes[] = {&pass, %(passes)s NULL};
 static const qonnx_observer *const observers[] = {&observer, NULL};
 static const qonnx_plugin plugin = {

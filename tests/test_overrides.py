@@ -301,6 +301,9 @@ def test_requantized_types(files, done):  # noqa: F811
     (["--activations", "int8{symmetric=maybe}"], "want yes or no"),
     (["--activations", "int8{"], "a brace ({) that is not closed"),
     (["--activations", "int8{} x"], "goes on behind its closing brace"),
+    (["--activations", "int8", "--pipeline", "calibrate"], "leave out"),
+    (["--weights", "int8", "--pipeline", "calibrate"], "leave out"),
+    (["--format", "qoperator", "--pipeline", "calibrate"], "leave out"),
 ], ids=lambda o: " ".join(o) if isinstance(o, list) else "")
 def test_types_refused(files, options, words):  # noqa: F811
     result = quantize(files, *options)

@@ -241,6 +241,10 @@ QONNX_API void qonnx_node_set_float(qonnx_node *n, const char *attr, float value
 QONNX_API void qonnx_node_set_string(qonnx_node *n, const char *attr, const char *value);
 QONNX_API void qonnx_node_set_ints(qonnx_node *n, const char *attr, const int64_t *values,
                                    int count);
+QONNX_API void qonnx_node_set_floats(qonnx_node *n, const char *attr, const float *values,
+                                     int count);
+/** The tensor and its data are copied. */
+QONNX_API void qonnx_node_set_tensor(qonnx_node *n, const char *attr, const qonnx_tensor *t);
 QONNX_API void qonnx_node_remove_attr(qonnx_node *n, const char *attr);
 
 /** A list of integers that is an attribute in older forms and an input in newer ones (axes of
@@ -284,6 +288,10 @@ QONNX_API bool qonnx_value_is_output(const qonnx_value *v);
 /** The one node that reads it, when it has exactly one use and is no graph output; else NULL. */
 QONNX_API qonnx_node *qonnx_value_only_user(const qonnx_value *v);
 
+/** Gives a value that a node computes its type and shape (-1: not known), where the node's operator
+ *  is none of which the library could infer them. Else the next refresh has the last word. */
+QONNX_API void qonnx_value_set_type(qonnx_value *v, qonnx_dtype dtype, int rank,
+                                    const int64_t *dims);
 /** Every node that reads `v` reads `with` instead. Graph outputs do not move. */
 QONNX_API void qonnx_value_replace_uses(qonnx_value *v, qonnx_value *with);
 QONNX_API void qonnx_value_rename(qonnx_value *v, const char *name);

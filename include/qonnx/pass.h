@@ -32,6 +32,9 @@ typedef struct qonnx_option {
     const char *help;  /* one line */
 } qonnx_option;
 
+typedef struct qonnx_dataset qonnx_dataset;                 /* run.h */
+typedef struct qonnx_session_options qonnx_session_options; /* run.h */
+
 /** What a pass or an observer is given beside the graph; lives for the call. */
 typedef struct qonnx_job qonnx_job;
 
@@ -47,9 +50,19 @@ QONNX_API bool qonnx_job_flag(const qonnx_job *job, const char *option);
 QONNX_API const qonnx_target *qonnx_job_target(const qonnx_job *job);
 /** The calibration statistics; NULL when the pipeline runs without. */
 QONNX_API const qonnx_stats *qonnx_job_stats(const qonnx_job *job);
+/** The user's samples, for qonnx_watch() and sessions of one's own; NULL unless the pass has
+ *  `samples` set. They were opened for this model, whose inputs they feed. */
+QONNX_API const qonnx_dataset *qonnx_job_samples(const qonnx_job *job);
+/** How the user wants sessions to run (engine, threads, memory); NULL: as by default. */
+QONNX_API const qonnx_session_options *qonnx_job_session_options(const qonnx_job *job);
+/** For an observer: the name of the value whose range is chosen, and what is known of its channels;
+ *  NULL where that is not known. */
+QONNX_API const char *qonnx_job_value(const qonnx_job *job);
+QONNX_API const qonnx_channels *qonnx_job_channels(const qonnx_job *job);
 
 /** A pass edits a graph. */
 typedef struct qonnx_pass {
+    size_t size;                 /* sizeof(qonnx_pass): later versions add fields at the end */
     const char *name;            /* "fold-batchnorm": at most 64 of a-z, 0-9, '-', '_' and '.' */
     const char *brief;           /* one line for `qonnx passes` */
     const qonnx_option *options; /* ends with a NULL name; NULL: none */
@@ -64,10 +77,14 @@ typedef struct qonnx_pass {
      *  has ended them when it returns.
      *  Returns false after qonnx_fail(). [the thread of qonnx_pipeline_run] */
     bool (*run)(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job);
+
+    bool samples; /* it asks for samples; where the user gives none, it is not run, and that is a
+                     failure */
 } qonnx_pass;
 
 /** An observer chooses the range that an activation is quantized to. */
 typedef struct qonnx_observer {
+    size_t size;                 /* sizeof(qonnx_observer): later versions add fields at the end */
     const char *name;            /* "mse": as of a pass */
     const char *brief;           /* one line for `qonnx passes` */
     const qonnx_option *options; /* ends with a NULL name; NULL: none */
@@ -75,9 +92,9 @@ typedef struct qonnx_observer {
     /** Writes the range to *lo and *hi: finite, lo <= hi. It need not hold zero: it is widened to.
      *  `h` has at least one finite value, so at least one bin. `grid` is the integers that the
      *  range will be laid out on. All arguments are the host's and live for the call.
-     *  Must be a pure function of `h`, `grid` and the options, for it may run on several threads
-     *  at once, each with a `cx` of its own.
-     *  Returns false after qonnx_fail(). [any thread] */
+     *  Must be a pure function of `h`, `grid`, the options, qonnx_job_value() and its channels, for
+     * it may run on several threads at once, each with a `cx` of its own. Returns false after
+     * qonnx_fail(). [any thread] */
     bool (*range)(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *grid,
                   const qonnx_job *job, float *lo, float *hi);
 } qonnx_observer;
@@ -87,6 +104,11 @@ typedef struct qonnx_observer {
 QONNX_API QONNX_CHECKED bool qonnx_observe(qonnx_ctx *cx, const char *observer,
                                            const qonnx_histogram *h, const qonnx_grid *grid,
                                            float *lo, float *hi);
+/** The same for a value, whose name and channels the observer may ask for. `stats` may be NULL. */
+QONNX_API QONNX_CHECKED bool qonnx_observe_value(qonnx_ctx *cx, const char *observer,
+                                                 const qonnx_value *v, const qonnx_stats *stats,
+                                                 const qonnx_histogram *h, const qonnx_grid *grid,
+                                                 float *lo, float *hi);
 
 /* ---- plugins --------------------------------------------------------------------------------- */
 

@@ -11,8 +11,6 @@ extern "C" {
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 
-typedef struct qonnx_dataset qonnx_dataset;
-
 /** What an array in a file is, where its shape allows both. */
 typedef enum qonnx_arrays {
     QONNX_ARRAYS_BY_SHAPE, /* the shapes decide: an input [1, rest] takes [N, rest] as N samples */
@@ -150,7 +148,7 @@ QONNX_API const char *qonnx_preset_at(int i, const char **text, const char **bri
 
 typedef struct qonnx_session qonnx_session;
 
-typedef struct qonnx_session_options {
+struct qonnx_session_options {
     const char *engine; /* "auto" (or NULL): oneDNN where it is built in; "onednn"; "portable" */
     int threads;        /* samples in parallel; 0: one per core */
     bool fake_quant;    /* compute quantized operators in float between Q and DQ, for debugging,
@@ -160,7 +158,7 @@ typedef struct qonnx_session_options {
                            and 256 times the bytes of the model and of one sample */
     double damaged; /* qonnx_stats_collect and qonnx_session_run: this share of the samples, 0 to
                        1, may stand in damaged files; they are left out, with warnings */
-} qonnx_session_options;
+};
 
 /** Prepares a graph to run. The graph must outlive the session and not be edited meanwhile. */
 QONNX_API qonnx_session *qonnx_session_new(qonnx_ctx *cx, const qonnx_graph *g,
@@ -179,6 +177,15 @@ QONNX_API QONNX_CHECKED bool qonnx_session_run(qonnx_ctx *cx, qonnx_session *s,
 QONNX_API QONNX_CHECKED bool qonnx_session_run_one(qonnx_ctx *cx, qonnx_session *s,
                                                    const qonnx_tensor *inputs,
                                                    qonnx_output_fn *fn, void *user);
+
+/** Runs every sample as far as these values of the main graph need it, and hands those over: one
+ *  tensor for each name, in that order. The values are computed by nodes, or inputs. The graph may
+ *  be in the middle of being edited: a copy of it is refreshed and run. `o` may be NULL. Memory
+ * does not grow with the samples. */
+QONNX_API QONNX_CHECKED bool qonnx_watch(qonnx_ctx *cx, const qonnx_graph *g,
+                                         const char *const *values, int count,
+                                         const qonnx_dataset *d, const qonnx_session_options *o,
+                                         qonnx_output_fn *fn, void *user);
 
 /** Which nodes of a model run: asked of what a session would make of it (raised to operator set 13,
  *  quantized groups joined, constants folded), so that both say the same. It looks at operators, at
@@ -290,8 +297,10 @@ QONNX_API char *qonnx_overrides_load(qonnx_ctx *cx, const char *path);
 
 /** Settings of a pipeline run; zero is a default everywhere. */
 typedef struct qonnx_pipeline_options {
-    const char *target;       /* profile, default "ort-x86" */
-    const qonnx_stats *stats; /* for passes that need statistics */
+    const char *target;                   /* profile, default "ort-x86" */
+    const qonnx_stats *stats;             /* for passes that need statistics */
+    const qonnx_dataset *samples;         /* for passes that ask for samples */
+    const qonnx_session_options *session; /* how these run them */
 } qonnx_pipeline_options;
 
 /** Text of the passes up to calibrate, and of the whole default pipeline. [any thread] */
@@ -312,6 +321,10 @@ QONNX_API QONNX_CHECKED bool qonnx_pipeline_run(qonnx_ctx *cx, qonnx_graph *g, c
 /** Whether the text is a pipeline of registered passes and of options they have, without running
  *  any: a typing error shows before the calibration, not after it. */
 QONNX_API QONNX_CHECKED bool qonnx_pipeline_check(qonnx_ctx *cx, const char *text);
+
+/** The first pass of the text that asks for samples; NULL: none does. Lives as long as the process.
+ *  [any thread] */
+QONNX_API const char *qonnx_pipeline_samples(const char *text);
 
 /** The plugins whose passes and observers (those that passes have as option "observer") the text
  *  uses: "foo 1.2 (pass x, observer y), bar 0.3 (pass z)"; NULL when all are built in. The caller

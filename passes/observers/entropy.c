@@ -133,6 +133,7 @@ static bool range(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *gri
 }
 
 const qonnx_observer observer_entropy = {
+    .size = sizeof(qonnx_observer),
     .name = "entropy",
     .brief = "the threshold that loses the least information (Kullback-Leibler)",
     .range = range,

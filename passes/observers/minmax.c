@@ -12,6 +12,7 @@ static bool range(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *gri
 }
 
 const qonnx_observer observer_minmax = {
+    .size = sizeof(qonnx_observer),
     .name = "minmax",
     .brief = "the exact extremes: nothing is clipped",
     .range = range,

@@ -220,6 +220,7 @@ static bool range(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *gri
 }
 
 const qonnx_observer observer_mse = {
+    .size = sizeof(qonnx_observer),
     .name = "mse",
     .brief = "the range with the least squared error, clipping included",
     .range = range,

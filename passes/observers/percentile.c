@@ -49,6 +49,7 @@ static const qonnx_option options[] = {
 };
 
 const qonnx_observer observer_percentile = {
+    .size = sizeof(qonnx_observer),
     .name = "percentile",
     .brief = "the range that holds p percent of the values",
     .options = options,

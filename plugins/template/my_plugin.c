@@ -29,6 +29,7 @@ static const qonnx_option cap_range_options[] = {
 };
 
 static const qonnx_pass pass = {
+    .size = sizeof(qonnx_pass),
     .name = "cap-range",
     .brief = "cut the ranges of activations to a largest magnitude",
     .options = cap_range_options,
@@ -47,6 +48,7 @@ static bool absmax(qonnx_ctx *cx, const qonnx_histogram *h, const qonnx_grid *gr
 }
 
 static const qonnx_observer observer = {
+    .size = sizeof(qonnx_observer),
     .name = "absmax",
     .brief = "as far to both sides as the largest magnitude",
     .range = absmax,
