@@ -10,8 +10,7 @@ const ProtobufCMessageDescriptor *const fuzz_type = &onnx__model_proto__descript
 
 enum { MOST_INPUTS = 16 };
 
-/* Texts for an input of strings: what numbers, words, letters with accents, broken UTF-8 and nothing
- * look like. */
+/* Texts for an input of strings: numbers, words, letters with accents, broken UTF-8, nothing. */
 static void *make_strings(size_t n)
 {
     static const qonnx_string texts[] = {{0, ""},    {2, "12"},           {4, "-1.5"},
