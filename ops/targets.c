@@ -19,6 +19,7 @@ static const qonnx_habit onnxruntime[] = {
     {.op = "Transpose", .taking = QONNX_TAKES_RULE, .spreads = true},
     {.op = "Squeeze", .taking = QONNX_TAKES_RULE, .spreads = true},
     {.op = "Unsqueeze", .taking = QONNX_TAKES_RULE, .spreads = true},
+    {.kind = QONNX_RULE_ACTIVATE, .taking = QONNX_TAKES_RULE, .vanishes = true},
 };
 
 /* ---- TensorRT -------------------------------------------------------------------------------- */

@@ -32,13 +32,19 @@ __attribute__((format(printf, 2, 3))) static bool misses(const Look *l, const ch
     return false;
 }
 
+bool group_is(const qonnx_node *n, const char *op)
+{
+    const char *domain = qonnx_node_domain(n);
+    return !strcmp(qonnx_node_op(n), op) && (!*domain || !strcmp(domain, "com.microsoft"));
+}
+
 /* The name of the value in front of QuantizeLinear and DequantizeLinear. */
 static const char *name_of(const qonnx_value *v)
 {
     const qonnx_node *d = qonnx_value_producer(v), *q = NULL;
-    if (d && qonnx_node_is(d, "DequantizeLinear") && qonnx_node_input(d, 0))
+    if (d && group_is(d, "DequantizeLinear") && qonnx_node_input(d, 0))
         q = qonnx_value_producer(qonnx_node_input(d, 0));
-    bool pair = q && qonnx_node_is(q, "QuantizeLinear") && qonnx_node_input(q, 0);
+    bool pair = q && group_is(q, "QuantizeLinear") && qonnx_node_input(q, 0);
     return qonnx_value_name(pair ? qonnx_node_input(q, 0) : v);
 }
 
@@ -46,9 +52,14 @@ const qonnx_node *group_dequantizer(const qonnx_node *n, int i)
 {
     const qonnx_value *v = qonnx_node_input(n, i);
     const qonnx_node *d = v ? qonnx_value_producer(v) : NULL;
-    bool found = d && qonnx_node_is(d, "DequantizeLinear") &&
+    bool found = d && group_is(d, "DequantizeLinear") &&
                  qonnx_node_graph(d) == qonnx_node_graph(n) && qonnx_node_input(d, 0);
     return found ? d : NULL;
+}
+
+static bool is_integer(qonnx_dtype t)
+{
+    return t == QONNX_UINT8 || t == QONNX_INT8 || t == QONNX_UINT16 || t == QONNX_INT16;
 }
 
 /* Reads what a QuantizeLinear or DequantizeLinear has beside its operand, where it is constant and
@@ -59,10 +70,19 @@ static bool grid_of(const qonnx_node *qdq, qonnx_dtype dtype, Grid *to)
     const qonnx_tensor *scale = s ? qonnx_value_constant(s) : NULL,
                        *zero = z ? qonnx_value_constant(z) : NULL;
     if (!scale || qonnx_tensor_elements(scale) != 1 || (z && !zero)) return false;
-    if (zero && qonnx_tensor_elements(zero) != 1) return false;
-    *to = (Grid){qonnx_tensor_get(scale, 0), zero ? (int)qonnx_tensor_get(zero, 0) : 0,
-                 zero ? zero->dtype : dtype};
+    if (zero) dtype = zero->dtype;
+    if ((zero && qonnx_tensor_elements(zero) != 1) || !is_integer(dtype)) return false;
+    *to = (Grid){qonnx_tensor_get(scale, 0), zero ? (int)qonnx_tensor_get(zero, 0) : 0, dtype};
     return true;
+}
+
+bool group_is_qlinear(const qonnx_node *n)
+{
+    static const char *const others[] = {"QGemm", "MatMulIntegerToFloat", "MatMulInteger",
+                                         "ConvInteger"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strcmp(qonnx_node_op(n), others[i])) return true;
+    return !strncmp(qonnx_node_op(n), "QLinear", strlen("QLinear"));
 }
 
 int group_weight(const qonnx_node *n, const qonnx_rule *rule)
@@ -85,10 +105,10 @@ static bool has_type(const qonnx_target *t, qonnx_dtype dtype)
  * reads, and that behind one DequantizeLinear. */
 static bool is_lone(const qonnx_node *qdq)
 {
-    bool gives = qonnx_node_is(qdq, "QuantizeLinear");
+    bool gives = group_is(qdq, "QuantizeLinear");
     const qonnx_value *v = gives ? qonnx_node_output(qdq, 0) : qonnx_node_input(qdq, 0);
     const qonnx_node *q = qonnx_value_producer(v), *d = qonnx_value_only_user(v);
-    if (!q || !d || !qonnx_node_is(q, "QuantizeLinear") || !qonnx_node_is(d, "DequantizeLinear"))
+    if (!q || !d || !group_is(q, "QuantizeLinear") || !group_is(d, "DequantizeLinear"))
         return false;
     const qonnx_value *y = qonnx_node_output(d, 0);
     return qonnx_value_only_user(y) || (qonnx_value_is_output(y) && !qonnx_value_uses(y));
@@ -166,7 +186,7 @@ static bool is_quantized_behind(const Look *l)
     const qonnx_node *n = qonnx_value_only_user(qonnx_node_output(l->node, 0));
     if (n && qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE)
         n = qonnx_value_only_user(qonnx_node_output(n, 0));
-    return n && qonnx_node_is(n, "QuantizeLinear");
+    return n && group_is(n, "QuantizeLinear");
 }
 
 static bool reads_bias(const Look *l)
@@ -227,7 +247,7 @@ static const qonnx_node *quantizer_of(const Look *l, const qonnx_value *v, Grid 
     const qonnx_node *other = NULL, *q = NULL;
     for (int i = 0, input; i < uses; i++) {
         const qonnx_node *n = qonnx_value_use(v, i, &input);
-        if (input == 0 && qonnx_node_is(n, "QuantizeLinear") &&
+        if (input == 0 && group_is(n, "QuantizeLinear") &&
             qonnx_node_graph(n) == qonnx_value_graph(v))
             q = n;
         else other = n;
@@ -334,6 +354,19 @@ qonnx_fate group_judge(const qonnx_target *t, const qonnx_node *n, Reason *why, 
     l.rule = qonnx_target_rule(t, n, &habit);
     l.habit = habit;
     *broken = false;
+    if (group_is_qlinear(n)) {
+        *broken = !t->qlinear;
+        if (!t->qlinear)
+            snprintf(why->text, sizeof why->text,
+                     "%s has no operators of integers; it looks for QuantizeLinear and "
+                     "DequantizeLinear",
+                     t->name);
+        return t->qlinear ? QONNX_FATE_INTEGERS : QONNX_FATE_FLOAT;
+    }
+    if (!qonnx_node_output(n, 0)) {
+        snprintf(why->text, sizeof why->text, "its first output is left out");
+        return QONNX_FATE_FLOAT;
+    }
     if (l.rule.kind == QONNX_RULE_FLOAT || (habit && habit->taking == QONNX_TAKES_FLOAT)) {
         snprintf(why->text, sizeof why->text, "%s",
                  l.rule.inside         ? "it is a part of a function that is computed in float"
@@ -343,6 +376,11 @@ qonnx_fate group_judge(const qonnx_target *t, const qonnx_node *n, Reason *why, 
     }
     if (habit && habit->taking == QONNX_TAKES_BEHIND) return judge_behind(n, habit, why, broken);
     if (l.rule.kind == QONNX_RULE_ACTIVATE && vanishes(t, n, why)) return QONNX_FATE_FOLLOWS;
+    if (habit && habit->vanishes) {
+        snprintf(why->text, sizeof why->text, GROUP_STAYS);
+        *broken = has_part(&l);
+        return QONNX_FATE_FLOAT;
+    }
     why->text[0] = 0;
     if (habit && habit->spreads && spreads(&l)) return QONNX_FATE_INTEGERS;
     if (reads_integers(&l) && gives_integers(&l)) return QONNX_FATE_INTEGERS;

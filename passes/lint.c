@@ -18,16 +18,17 @@ bool qonnx_graph_quantized(const qonnx_graph *g)
 {
     for (; g; g = qonnx_graph_next(g))
         for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n))
-            if (qonnx_node_is(n, "DequantizeLinear")) return true;
+            if (group_is(n, "DequantizeLinear") || group_is_qlinear(n)) return true;
     return false;
 }
 
-/* Whether something is to be said of the node: it gives floats, or may. */
+/* Whether something is to be said of the node: it gives floats, or is one of integers. */
 static bool is_asked(const qonnx_node *n)
 {
     static const char *const others[] = {"QuantizeLinear", "DequantizeLinear", "Constant"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (qonnx_node_is(n, others[i])) return false;
+        if (group_is(n, others[i])) return false;
+    if (group_is_qlinear(n)) return true;
     for (int i = 0; i < qonnx_node_outputs(n); i++) {
         const qonnx_value *v = qonnx_node_output(n, i);
         qonnx_dtype t = v ? qonnx_value_dtype(v) : QONNX_BOOL;
@@ -54,6 +55,11 @@ static void foresee(const Lint *l, qonnx_finding *f)
         f->why = "it vanishes into the range of what is in front of it";
         return;
     }
+    if (s->quantized && habit && habit->vanishes) {
+        f->fate = QONNX_FATE_FLOAT;
+        f->why = GROUP_STAYS;
+        return;
+    }
     f->fate = !s->quantized ? QONNX_FATE_FLOAT
               : s->behind   ? QONNX_FATE_FOLLOWS
                             : QONNX_FATE_INTEGERS;
@@ -66,7 +72,8 @@ static void look(Lint *l, const qonnx_node *n)
     qonnx_finding *f = &l->findings[l->count++];
     qonnx_rule rule = qonnx_target_rule(l->target, n, NULL);
     *f = (qonnx_finding){.node = n};
-    f->heavy = (rule.weight >= 0 && rule.kind != QONNX_RULE_FLOAT) || qonnx_node_is(n, "MatMul");
+    f->heavy = (rule.weight >= 0 && rule.kind != QONNX_RULE_FLOAT) || qonnx_node_is(n, "MatMul") ||
+               overflow_operator(n);
     if (l->quantized) {
         f->fate = group_judge(l->target, n, &why, &f->broken);
         f->why = keep_text(l->g, &why);
@@ -82,7 +89,6 @@ const qonnx_finding *qonnx_graph_lint(qonnx_graph *g, const qonnx_target *t,
                                       const qonnx_stats *stats, int *count)
 {
     Lint l = {.g = g, .target = t};
-    if (t->qlinear) qonnx_graph_spread_qlinear(g);
     l.quantized = qonnx_graph_quantized(g);
     if (!l.quantized) placement_foresee(&l.placement, g, t, stats, !stats);
     size_t room = 0;

@@ -27,26 +27,54 @@ static void split_axes(Integers *w, const qonnx_tensor *t, int axis)
         *(i == axis ? &w->channels : i < axis ? &w->outer : &w->inner) *= t->dims[i];
 }
 
+/* A product among the operators of integers: where its operands are. */
+typedef struct Product {
+    const char *op;
+    int weight, zero, bias; /* inputs; -1: it has none */
+    bool columns;           /* the channels are the last axis of the weight; else its first */
+} Product;
+
+static const Product products[] = {
+    {"QLinearConv", 3, 5, 8, false},  {"QLinearMatMul", 3, 5, -1, true},
+    {"QGemm", 3, 5, 6, true},         {"MatMulIntegerToFloat", 1, 5, -1, true},
+    {"ConvInteger", 1, 3, -1, false}, {"MatMulInteger", 1, 3, -1, true},
+};
+
+static const Product *product_of(const qonnx_node *n)
+{
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++)
+        if (!strcmp(qonnx_node_op(n), products[i].op)) return &products[i];
+    return NULL;
+}
+
+bool overflow_operator(const qonnx_node *n) { return product_of(n) != NULL; }
+
+static const qonnx_tensor *constant_of(const qonnx_node *n, int input)
+{
+    const qonnx_value *v = n && input >= 0 ? qonnx_node_input(n, input) : NULL;
+    return v ? qonnx_value_constant(v) : NULL;
+}
+
 /* Finds the integers of a constant weight; false: there are none. */
 static bool find_weight(const qonnx_target *t, const qonnx_node *n, const qonnx_rule *rule,
                         Integers *w)
 {
     qonnx_weight_params params;
-    int input = group_weight(n, rule), axis = rule->weight_axis;
+    const Product *p = product_of(n);
+    int input = p ? p->weight : group_weight(n, rule), axis = rule->weight_axis;
     if (input < 0) return false;
     const qonnx_node *d = group_dequantizer(n, input);
-    const qonnx_value *v = qonnx_node_input(n, input), *zero = d ? qonnx_node_input(d, 2) : NULL;
-    const qonnx_tensor *as = v ? qonnx_value_constant(v) : NULL;
+    const qonnx_tensor *as = constant_of(d ? d : n, d ? 0 : input),
+                       *zero = p ? constant_of(n, p->zero) : constant_of(d, 2);
     *w = (Integers){0};
-    if (d) {
-        as = w->stored = qonnx_value_constant(qonnx_node_input(d, 0));
-        const qonnx_tensor *z = zero ? qonnx_value_constant(zero) : NULL;
-        if (z && qonnx_tensor_elements(z) > 0) w->zero = qonnx_tensor_get(z, 0);
-    } else if (as && qonnx_node_quantize_weight(n, &t->weight, true, 0, NULL, &params)) {
+    if (!as) return false;
+    if (p) axis = p->columns && !qonnx_node_int(n, "transB", 0) ? as->rank - 1 : 0;
+    else if (qonnx_node_is(n, "MatMul") && as->rank > 1) axis = as->rank - 1; /* the columns */
+    if (p || d) w->stored = as;
+    if (w->stored && zero && qonnx_tensor_elements(zero) == 1) w->zero = qonnx_tensor_get(zero, 0);
+    if (!w->stored && qonnx_node_quantize_weight(n, &t->weight, true, 0, NULL, &params))
         w->data = params.data;
-    }
-    if (qonnx_node_is(n, "MatMul") && as && as->rank > 1) axis = as->rank - 1; /* the columns */
-    if (!as || (!w->stored && !w->data) || axis >= as->rank) return false;
+    if ((!w->stored && !w->data) || axis >= as->rank) return false;
     split_axes(w, as, axis);
     return true;
 }
@@ -79,8 +107,9 @@ static Reach reach_of(const Integers *w, int64_t channel)
 /* The largest magnitude of the bias's integers; 0 where there are none. */
 static double bias_most(const qonnx_node *n, const qonnx_rule *rule)
 {
+    const Product *p = product_of(n);
     const qonnx_node *d = rule->bias >= 0 ? group_dequantizer(n, rule->bias) : NULL;
-    const qonnx_tensor *b = d ? qonnx_value_constant(qonnx_node_input(d, 0)) : NULL;
+    const qonnx_tensor *b = p ? constant_of(n, p->bias) : constant_of(d, 0);
     double most = 0;
     for (int64_t i = 0, count = b ? qonnx_tensor_elements(b) : 0; i < count; i++)
         most = fmax(most, fabs(qonnx_tensor_get(b, i)));

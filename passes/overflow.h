@@ -6,6 +6,9 @@
 
 #include "placement.h"
 
+/* Whether it is a product among the operators of integers, as QLinearConv. */
+bool overflow_operator(const qonnx_node *n);
+
 /* Whether no sum of a product in integers can overflow on the target: its int32 accumulators with
  * the bias, and pairs of products where the target adds those in 16 bits. False: `why` says which
  * may. Of a model in float the weights are quantized as the target has them. */

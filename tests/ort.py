@@ -30,3 +30,29 @@ def session(model, target=None, optimized=True):
     if isinstance(model, onnx.ModelProto):
         model = model.SerializeToString()
     return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])
+
+
+def optimized(path, folder):
+    """The graph that ONNX Runtime makes of a file before it looks for what its processor has."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnx.load(folder / "optimized.onnx").graph
+
+
+def agree(said, graph):
+    """That nodes run in integers exactly where `qonnx lint` says so of them, in a dict by their names. One that is gone
+    vanished into integers, or became a part of an operator in float."""
+    small = {t.name for t in graph.initializer if t.data_type in (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)}
+    ran = {}
+    for n in graph.node:
+        floats = n.op_type in ("QGemm", "MatMulIntegerToFloat")
+        integer = n.op_type.startswith("QLinear") or floats or (n.op_type != "DequantizeLinear" and n.input[0] in small)
+        if (integer and not floats) or n.op_type == "QuantizeLinear":
+            small.update(n.output)
+        ran[n.name] = integer
+    for name, n in said.items():
+        assert ran.get(name, False) == (n["runs"] == "integers"), (n, [m.op_type for m in graph.node if m.name == name])
+        assert (n["why"] is None) == (n["runs"] == "integers"), n

@@ -8,15 +8,16 @@ import json
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ort import agree, optimized
 from test_placement import IMAGE, Net, normal
 from test_targets import MODELS, concat, depthwise, residual, runtime, transposed
 
 pytestmark = pytest.mark.usefixtures("qonnx")
 TARGETS = ["ort-x86", "ort-arm", "tensorrt", "openvino"]
+ALL = TARGETS + ["ort-x86-avx2", "c", "qnn", "tflite"]
 
 
 @pytest.fixture(scope="module")
@@ -41,42 +42,11 @@ def lint(done):
     return lambda *args: {n["name"]: n for n in json.loads(done("lint", "--json", *args))["nodes"]}
 
 
-def integers_of(path, folder):
-    """What ONNX Runtime made of a file: of each node that it kept by name, whether it reads integers of 8 bits."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.log_severity_level = 3
-    ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    graph = onnx.load(folder / "optimized.onnx").graph
-    small = {t.name for t in graph.initializer if t.data_type in (TensorProto.UINT8, TensorProto.INT8)}
-    nodes = {}
-    for n in graph.node:
-        floats = n.op_type in ("QGemm", "MatMulIntegerToFloat")
-        integer = n.op_type.startswith("QLinear") or floats or (n.op_type != "DequantizeLinear" and n.input[0] in small)
-        if (integer and not floats) or n.op_type == "QuantizeLinear":
-            small.update(n.output)
-        nodes[n.name] = (n.op_type, integer)
-    return nodes
-
-
-def agrees(said, nodes):
-    """Relus and Clips that are gone vanished into integers, or became a part of a FusedConv."""
-    assert said
-    for name, n in said.items():
-        if name not in nodes:
-            assert n["type"] in ("Relu", "Clip"), (n, "is gone")
-            assert n["runs"] != "integers", n
-        else:
-            assert nodes[name][1] == (n["runs"] == "integers"), (n, nodes[name])
-            assert (n["why"] is None) == (n["runs"] == "integers"), n
-
-
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("make", MODELS)
 def test_agrees_with_onnx_runtime(make, target, files, lint, tmp_path):
     q = files(make, target) / "q.onnx"
-    agrees(lint(q), integers_of(q, tmp_path))
+    agree(lint(q), optimized(q, tmp_path))
 
 
 # ---- files that are broken -------------------------------------------------------------------------------------------
@@ -128,9 +98,29 @@ def test_names_what_is_broken(edit, files, lint, run, tmp_path):
     said = lint(tmp_path / "broken.onnx")
     name, why = BREAKS[edit]
     assert said[name]["broken"] and why in said[name]["why"], said[name]
-    agrees(said, integers_of(tmp_path / "broken.onnx", tmp_path))
+    agree(said, optimized(tmp_path / "broken.onnx", tmp_path))
     result = run("lint", tmp_path / "broken.onnx", "--strict")
     assert result.rc == 1 and "broken" in result.stdout and name in result.stdout
+
+
+def test_operators_of_integers(files, lint, done, tmp_path):
+    """ONNX Runtime and C have them; OpenVINO does not read them."""
+    folder, path = files(residual, "ort-x86"), tmp_path / "q.onnx"
+    done("quantize", folder / "m.onnx", "--calibration", folder / "m.qcal", "-o", path, "--format", "qoperator", "-q")
+    ours, theirs = lint(path), lint(path, "--target", "openvino")
+    assert {n["runs"] for n in ours.values()} == {"integers"} and not any(n["overflow"] for n in ours.values())
+    assert all(n["overflow"] for n in lint(path, "--target", "ort-x86-avx2").values() if n["type"] == "QLinearConv")
+    convs = [n for n in theirs.values() if n["type"] == "QLinearConv"]
+    assert len(convs) == 5 and all(n["broken"] and "no operators of integers" in n["why"] for n in convs)
+
+
+def test_16_bits(files, lint, done, tmp_path):
+    folder, path = files(residual, "qnn"), tmp_path / "q.onnx"
+    done("quantize", folder / "m.onnx", "--calibration", folder / "m.qcal", "-o", path, "--target", "qnn", "--activations",
+         "uint16", "-q")
+    assert {n["runs"] for n in lint(path, "--target", "qnn").values()} == {"integers"}
+    said = lint(path)
+    assert said["n_c1"]["broken"] and "uint16" in said["n_c1"]["why"]
 
 
 # ---- OpenVINO --------------------------------------------------------------------------------------------------------
@@ -155,7 +145,7 @@ def test_agrees_with_openvino(make, target, files, lint):
 # ---- models in float -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ALL)
 @pytest.mark.parametrize("make", MODELS)
 def test_foresees_what_quantize_does(make, target, files, lint):
     folder = files(make, target)

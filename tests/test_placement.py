@@ -4,6 +4,7 @@ run in integers what can be, leave in float what should be, and give the float m
 Needs onnx, onnxruntime and numpy.
 """
 import collections
+import json
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from conftest import run_command
+from ort import agree, optimized
 
 pytestmark = pytest.mark.usefixtures("qonnx", "vnni")
 HEAVY = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Concat")
@@ -64,20 +66,13 @@ class Result:
         self.said = done.stderr
         self.model = onnx.load(out)
         onnx.checker.check_model(self.model, full_check=True)
-        self.optimized = self.run_types(out, tmp / "optimized.onnx")
+        graph = optimized(out, tmp)
+        self.optimized = collections.Counter(n.op_type for n in graph.node)
+        agree({n["name"]: n for n in json.loads(run_command("lint", "--json", out).stdout)["nodes"]}, graph)
         name = model.graph.input[0].name
         plain, quantized = ort.InferenceSession(self.path), ort.InferenceSession(out)
         self.float, self.int = [np.concatenate([s.run(None, {name: x})[0].ravel() for x in samples])
                                 for s in (plain, quantized)]
-
-    @staticmethod
-    def run_types(path, optimized):
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(optimized)
-        options.log_severity_level = 3
-        ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return collections.Counter(n.op_type for n in onnx.load(optimized).graph.node)
 
     def floats(self):
         return {op: n for op, n in self.optimized.items() if op in HEAVY}

@@ -25,14 +25,14 @@ typedef struct qonnx_finding {
                              it is no product in integers */
 } qonnx_finding;
 
-/** What becomes of all nodes that give floats, graph after graph, but for QuantizeLinear,
- *  DequantizeLinear and constants; in the graph's memory. Of a model that has a DequantizeLinear:
- *  what the target's runtime makes of it as it is. Of one in float, which the passes before
- *  `calibrate` made: what `insert-qdq` will make of it; with ranges where `calibrate` ran, of which
- *  `stats` are the statistics, else (NULL) whatever the ranges will be. */
+/** What becomes of all nodes that give floats or are of integers (QLinearConv), graph after graph,
+ *  but for QuantizeLinear, DequantizeLinear and constants; in the graph's memory. Of a model that
+ * is quantized: what the target's runtime makes of it as it is. Of one in float, which the passes
+ * before `calibrate` made: what `insert-qdq` will make of it; with ranges where `calibrate` ran, of
+ * which `stats` are the statistics, else (NULL) whatever the ranges will be. */
 QONNX_API const qonnx_finding *qonnx_graph_lint(qonnx_graph *g, const qonnx_target *t,
                                                 const qonnx_stats *stats, int *count);
-/** Whether the model has a DequantizeLinear, in any of its graphs. */
+/** Whether the model has a DequantizeLinear, or an operator of integers, in any of its graphs. */
 QONNX_API bool qonnx_graph_quantized(const qonnx_graph *g);
 
 #ifdef __cplusplus

@@ -183,6 +183,8 @@ typedef struct qonnx_habit {
     bool per_tensor;                    /* its weight has one scale, whatever is asked for */
     bool zero_free;                     /* zero points of what it reads must be 0 */
     qonnx_rule_kind as;                 /* its kind there; FLOAT: that of its rule */
+    bool vanishes;                      /* of a Relu or a Clip: it is computed in float, between its
+                                           pairs, where it does not vanish */
     bool spreads;                       /* of data movement: a pair on one side of it is enough, the
                                            runtime puts one on the other */
 } qonnx_habit;
