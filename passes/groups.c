@@ -101,14 +101,36 @@ static bool has_type(const qonnx_target *t, qonnx_dtype dtype)
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
+/* Whether two QuantizeLinear are one to a runtime, which merges nodes that compute the same. */
+static bool is_same(const qonnx_node *a, const qonnx_node *b)
+{
+    Grid x, y;
+    return qonnx_node_input(a, 0) == qonnx_node_input(b, 0) && grid_of(a, QONNX_UINT8, &x) &&
+           grid_of(b, QONNX_UINT8, &y) && x.scale == y.scale && x.zero == y.zero &&
+           x.dtype == y.dtype;
+}
+
+/* Whether no other QuantizeLinear is the same. */
+static bool is_single(const qonnx_node *q)
+{
+    const qonnx_value *v = qonnx_node_input(q, 0);
+    for (int i = 0, input; v && i < qonnx_value_uses(v); i++) {
+        const qonnx_node *n = qonnx_value_use(v, i, &input);
+        if (n != q && group_is(n, "QuantizeLinear") && is_same(q, n)) return false;
+    }
+    return true;
+}
+
 /* Whether one node alone reads the integers that a QuantizeLinear or a DequantizeLinear gives or
  * reads, and that behind one DequantizeLinear. */
 static bool is_lone(const qonnx_node *qdq)
 {
     bool gives = group_is(qdq, "QuantizeLinear");
     const qonnx_value *v = gives ? qonnx_node_output(qdq, 0) : qonnx_node_input(qdq, 0);
+    if (!v) return false;
     const qonnx_node *q = qonnx_value_producer(v), *d = qonnx_value_only_user(v);
-    if (!q || !d || !group_is(q, "QuantizeLinear") || !group_is(d, "DequantizeLinear"))
+    if (!q || !d || !qonnx_node_output(d, 0) || !group_is(q, "QuantizeLinear") ||
+        !group_is(d, "DequantizeLinear") || !is_single(q))
         return false;
     const qonnx_value *y = qonnx_node_output(d, 0);
     return qonnx_value_only_user(y) || (qonnx_value_is_output(y) && !qonnx_value_uses(y));
@@ -240,23 +262,39 @@ static bool clamps(const qonnx_node *a, const Grid *g)
     return (double)rule.lo <= lo + g->scale / 2 && (double)rule.hi >= hi - g->scale / 2;
 }
 
-/* The one QuantizeLinear that reads the value, with its grid; NULL: says why not. */
+/* The data movement that alone reads the value, where the runtime puts a QuantizeLinear from behind
+ * it in front of it, too; else NULL. */
+static const qonnx_node *spreader(const Look *l, const qonnx_value *v)
+{
+    const qonnx_node *n = quantizable_only_reader(v);
+    const qonnx_habit *habit = NULL;
+    if (n) qonnx_target_rule(l->target, n, &habit);
+    bool found = habit && habit->spreads && qonnx_node_input(n, 0) == v &&
+                 qonnx_node_output(n, 0) && !qonnx_value_is_output(v);
+    return found ? n : NULL;
+}
+
+/* The one QuantizeLinear that reads the value, or several that are the same, with its grid; NULL:
+ * says why not. */
 static const qonnx_node *quantizer_of(const Look *l, const qonnx_value *v, Grid *g)
 {
-    int uses = qonnx_value_uses(v);
-    const qonnx_node *other = NULL, *q = NULL;
-    for (int i = 0, input; i < uses; i++) {
+    const qonnx_node *other = NULL, *q = NULL, *moved;
+    for (int steps = 0; steps < 16 && (moved = spreader(l, v)); steps++)
+        v = qonnx_node_output(moved, 0);
+    bool single = true;
+    for (int i = 0, input; i < qonnx_value_uses(v); i++) {
         const qonnx_node *n = qonnx_value_use(v, i, &input);
-        if (input == 0 && group_is(n, "QuantizeLinear") &&
-            qonnx_node_graph(n) == qonnx_value_graph(v))
-            q = n;
-        else other = n;
+        bool quantizes = input == 0 && group_is(n, "QuantizeLinear") &&
+                         qonnx_node_graph(n) == qonnx_value_graph(v);
+        if (!quantizes) other = n;
+        else if (q && !is_same(q, n)) single = false;
+        else q = n;
     }
     if (!q) misses(l, "its result '%.120s' is not quantized", name_of(v));
     else if (other || qonnx_value_is_output(v))
         misses(l, "its result '%.80s' is read in float, too%s%.80s", name_of(v),
                other ? ": by " : ", for it is an output", other ? qonnx_node_name(other) : "");
-    else if (uses > 1) misses(l, "its result '%.120s' is quantized more than once", name_of(v));
+    else if (!single) misses(l, "its result '%.120s' is quantized more than once", name_of(v));
     else if (!grid_of(q, QONNX_UINT8, g)) misses(l, "its result has not one constant scale");
     else return q;
     return NULL;

@@ -10,10 +10,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from ort import agree, optimized
 from test_placement import IMAGE, Net, normal
-from test_targets import MODELS, concat, depthwise, residual, runtime, transposed
+from test_targets import MODELS, attention, concat, depthwise, residual, runtime, transposed
 
 pytestmark = pytest.mark.usefixtures("qonnx")
 TARGETS = ["ort-x86", "ort-arm", "tensorrt", "openvino"]
@@ -47,6 +48,27 @@ def lint(done):
 def test_agrees_with_onnx_runtime(make, target, files, lint, tmp_path):
     q = files(make, target) / "q.onnx"
     agree(lint(q), optimized(q, tmp_path))
+
+
+FORMS = {"u8s8": {}, "s8s8": {"activation_type": QuantType.QInt8},
+         "symmetric": {"activation_type": QuantType.QInt8, "extra_options": {"ActivationSymmetric": True}},
+         "pairs apart": {"activation_type": QuantType.QInt8, "extra_options": {"DedicatedQDQPair": True}},
+         "no outputs": {"extra_options": {"OpTypesToExcludeOutputQuantization": ["Conv", "MatMul"]}},
+         "float bias": {"extra_options": {"QuantizeBias": False}}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("make", [residual, concat, attention])
+def test_agrees_on_files_of_onnx_runtimes_quantizer(make, form, files, lint, tmp_path):
+    class Samples(CalibrationDataReader):
+        left = [{"x": np.load(p)} for p in sorted((files(make, "ort-x86") / "data").iterdir())]
+
+        def get_next(self):
+            return self.left.pop() if self.left else None
+
+    options = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8} | FORMS[form]
+    quantize_static(files(make, "ort-x86") / "m.onnx", tmp_path / "q.onnx", Samples(), quant_format=QuantFormat.QDQ, **options)
+    agree(lint(tmp_path / "q.onnx"), optimized(tmp_path / "q.onnx", tmp_path))
 
 
 # ---- files that are broken -------------------------------------------------------------------------------------------
