@@ -69,8 +69,9 @@ static int exif_orientation(const FileMap *exif)
 static int xmp_orientation(const FileMap *xmp)
 {
     static const char name[] = "tiff:Orientation";
+    if (!xmp->bytes) return 0;
     const uint8_t *at = xmp->data, *end = at + xmp->bytes;
-    while (xmp->bytes && (at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
+    while ((at = memmem(at, (size_t)(end - at), name, sizeof name - 1))) {
         at += sizeof name - 1;
         const uint8_t *digit = end - at >= 3 && !memcmp(at, "=\"", 2) ? at + 2
                                : end - at >= 2 && *at == '>'          ? at + 1
