@@ -214,8 +214,8 @@ qonnx_rule qonnx_target_rule(const qonnx_target *t, const qonnx_node *n, const q
 {
     qonnx_rule rule = qonnx_node_rule(n);
     const qonnx_habit *found = NULL;
-    for (const qonnx_habit *h = t->habits; h < t->habits + t->nhabits && !found; h++)
-        if (fits(h, n, &rule)) found = h;
+    for (int i = 0; i < t->nhabits && !found; i++)
+        if (fits(&t->habits[i], n, &rule)) found = &t->habits[i];
     if (rule.kind == QONNX_RULE_FLOAT && found && found->taking != QONNX_TAKES_FLOAT)
         rule.kind = rule.elsewhere;
     if (rule.kind != QONNX_RULE_FLOAT && found && found->as != QONNX_RULE_FLOAT)

@@ -132,7 +132,9 @@ static bool read_runs(Decoder *d, uint8_t *pixels)
     Bmp *b = (Bmp *)d;
     Pen pen = {.b = b, .pixels = pixels};
     const uint8_t *p = d->file->data + b->offset, *end = d->file->data + d->file->bytes;
-    for (size_t i = 0; i < d->width * d->height; i++) memcpy(pixels + i * 3, b->palette[0], 3);
+    for (size_t x = 0; x < d->width; x++) memcpy(pixels + x * 3, b->palette[0], 3);
+    for (size_t y = 1; y < d->height; y++)
+        memcpy(pixels + y * d->width * 3, pixels, d->width * 3);
     while (pen.y + (pen.x >= d->width) < d->height) {
         if (end - p < 2) return decoder_damaged(d, "the file is cut short");
         size_t n = p[0], code = p[1], literals = (code * b->bits + 15) / 16 * 2;
