@@ -27,6 +27,7 @@ SETTINGS = [
     ("percentile 99.99", ["--observer", "percentile{p=99.99}"]),
     ("entropy", ["--observer", "entropy"]),
     ("mse, per-tensor weights", ["--weights", "per-tensor"]),
+    ("mse, per-tensor, scale of the largest element", ["--weights", "int8{per=tensor,method=absmax}"]),
     ("mse, per-tensor, no bias correction", ["--weights", "per-tensor", "--no-correct-bias"]),
 ]
 

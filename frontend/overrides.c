@@ -27,12 +27,19 @@ typedef struct Key {
 } Key;
 
 static const Key keys[] = {
-    {"dtype", "dtype", KEY_TYPE},          {"quant_type", "dtype", KEY_TYPE},
-    {"symmetric", "symmetric", KEY_TRUTH}, {"reduce_range", "reduce-range", KEY_TRUTH},
-    {"per_channel", "per", KEY_PER},       {"axis", "axis", KEY_NUMBER},
-    {"scale", "scale", KEY_NUMBER},        {"zero_point", "zero-point", KEY_NUMBER},
-    {"rmin", "rmin", KEY_NUMBER},          {"rmax", "rmax", KEY_NUMBER},
-    {"observer", "observer", KEY_TEXT},    {"float", "float", KEY_TRUTH},
+    {"dtype", "dtype", KEY_TYPE},
+    {"quant_type", "dtype", KEY_TYPE},
+    {"symmetric", "symmetric", KEY_TRUTH},
+    {"reduce_range", "reduce-range", KEY_TRUTH},
+    {"per_channel", "per", KEY_PER},
+    {"method", "method", KEY_TEXT},
+    {"axis", "axis", KEY_NUMBER},
+    {"scale", "scale", KEY_NUMBER},
+    {"zero_point", "zero-point", KEY_NUMBER},
+    {"rmin", "rmin", KEY_NUMBER},
+    {"rmax", "rmax", KEY_NUMBER},
+    {"observer", "observer", KEY_TEXT},
+    {"float", "float", KEY_TRUTH},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
@@ -143,7 +150,7 @@ static bool check_keys(const Overrides *o, const json_t *list)
             if (!find_key(name))
                 return refuse(o, name,
                               "is not known; known are dtype (or quant_type), symmetric, "
-                              "reduce_range, per_channel, axis, scale, zero_point, rmin, "
+                              "reduce_range, per_channel, method, axis, scale, zero_point, rmin, "
                               "rmax, observer and float");
         }
     }

@@ -1,61 +1,11 @@
 /* passes/correct_bias.c - analytic bias correction: what rounding the weights adds to the mean of a
  * matrix product's output is taken off its bias, from the means of the input's channels alone.
  */
-#include "placement.h"
-
-/* A weight seen as [outputs][inputs][window] elements, at these strides. */
-typedef struct View {
-    int64_t outputs, inputs, window;
-    int64_t output_step, input_step; /* the window's elements are adjacent */
-    int64_t groups;                  /* of a convolution: the inputs are those of one group */
-    const double *share;             /* [window] the part of the positions for which that tap lies
-                                        inside the input; NULL: all of them */
-} View;
-
-/* For each tap of a convolution's window, d, h, w: at how much of the output positions it lies
- * inside the input. Elsewhere it meets padding, which is exactly zero and adds no error. */
-static const double *tap_shares(const qonnx_node *n, int64_t taps)
-{
-    qonnx_window w;
-    if (!qonnx_node_window(n, &w) || w.kernel[0] * w.kernel[1] * w.kernel[2] != taps) return NULL;
-    double *share = qonnx_graph_array(qonnx_node_graph(n), (size_t)taps, sizeof *share);
-    for (int64_t k = 0; k < taps; k++) {
-        int64_t rest = k;
-        share[k] = 1;
-        for (int i = 2; i >= 0; i--) {
-            int64_t tap = rest % w.kernel[i] * w.dilation[i] - w.front[i], inside = 0;
-            rest /= w.kernel[i];
-            if (w.in[i] < 0 || w.out[i] < 1) return NULL;
-            for (int64_t o = 0; o < w.out[i]; o++)
-                inside += o * w.stride[i] + tap >= 0 && o * w.stride[i] + tap < w.in[i];
-            share[k] *= (double)inside / (double)w.out[i];
-        }
-    }
-    return share;
-}
-
-/* False for operators and weights that have no such view. */
-static bool weight_view(const qonnx_node *n, const qonnx_rule *rule, View *v)
-{
-    const qonnx_tensor *w = quantizable_weight(n, rule);
-    if (!w || w->rank < 2) return false;
-    int64_t a = w->dims[0], b = w->dims[1];
-    if (qonnx_node_is(n, "Conv")) {
-        int64_t window = 1;
-        for (int i = 2; i < w->rank; i++) window *= w->dims[i];
-        *v = (View){
-            a, b, window, b * window, window, qonnx_node_int(n, "group", 1), tap_shares(n, window)};
-        return v->groups > 0 && a % v->groups == 0;
-    }
-    if (w->rank != 2 || !(qonnx_node_is(n, "Gemm") || qonnx_node_is(n, "MatMul"))) return false;
-    bool transposed = qonnx_node_int(n, "transB", 0) != 0;
-    *v = transposed ? (View){a, b, 1, b, 1, 1, NULL} : (View){b, a, 1, 1, b, 1, NULL};
-    return true;
-}
+#include "weight_view.h"
 
 /* shift[o] = sum over inputs and window of (W - Wq) * mean[input] * share[tap]: the mean of what is
  * missing, for inputs whose mean does not depend on the place. */
-static void find_shift(const qonnx_tensor *w, const View *v, const qonnx_weight_params *q,
+static void find_shift(const qonnx_tensor *w, const WeightView *v, const qonnx_weight_params *q,
                        const double *mean, double *shift)
 {
     for (int64_t o = 0; o < v->outputs; o++) {
@@ -126,22 +76,9 @@ static void set_bias(qonnx_node *n, const qonnx_rule *rule, const float *bias, i
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 
-/* The means of the input's channels, when they were observed for the axis that the weight
- * contracts, and are finite. */
-static const double *input_means(const qonnx_node *n, const qonnx_rule *rule,
-                                 const qonnx_stats *stats, int64_t channels)
-{
-    const qonnx_channels *c =
-        qonnx_stats_channels(stats, qonnx_stats_of(stats, qonnx_node_input(n, 0)));
-    if (!c || c->axis != rule->channel_axis || c->count != channels) return NULL;
-    for (int i = 0; i < c->count; i++)
-        if (!isfinite(c->mean[i])) return NULL;
-    return c->mean;
-}
-
 static void correct_node(const Placement *p, const Site *s)
 {
-    View view;
+    WeightView view;
     float scale;
     int zero_point;
     qonnx_weight_params q;
@@ -149,7 +86,8 @@ static void correct_node(const Placement *p, const Site *s)
     const qonnx_rule *rule = &s->rule;
     const qonnx_target *target = p->target;
     if (!s->quantized || !weight_view(n, rule, &view)) return;
-    const double *mean = input_means(n, rule, p->stats, view.inputs * view.groups);
+    const qonnx_channels *seen = weight_input(p, s, &view);
+    const double *mean = seen ? seen->mean : NULL;
     const float *bias = quantizable_bias(n, rule, view.outputs);
     qonnx_value *behind = rule->bias < 0 ? bias_behind(n, view.outputs) : NULL;
     if (!mean || (rule->bias < 0 && !behind) ||

@@ -17,6 +17,9 @@ static const qonnx_option options[] = {
     {"symmetric", "", "true: the zero point is in the middle of the type"},
     {"reduce-range", "false", "use half of the type's integers"},
     {"per", "", "of a weight: channel: a scale for each; tensor: one"},
+    {"method", "",
+     "of a weight with one scale: fit: the scale with the least error in what is "
+     "computed; absmax: that of the largest element"},
     {"axis", "", "of a weight's channels: checked, for it follows from the operator"},
     {"scale", "",
      "pow2: a power of two; any; or exactly this number, of a weight also one per "
@@ -45,6 +48,7 @@ typedef struct Wish {
     bool reduced;         /* half of the integers */
     int per_channel;      /* 1, 0; -1: not said */
     int pow2;             /* the same */
+    int absmax;           /* the same */
     Numbers axis;         /* of a weight's channels */
     Numbers scales;       /* given ones */
     Numbers zeros;        /* their zero points */
@@ -144,6 +148,7 @@ static bool read_options(Wish *w, const qonnx_job *job)
                           w->role);
     return read_dtype(w, qonnx_job_text(job, "dtype")) && read_symmetric(w, job) &&
            read_word(w, job, "per", "channel", "tensor", &w->per_channel) &&
+           read_word(w, job, "method", "absmax", "fit", &w->absmax) &&
            read_numbers(w, job, "axis", &w->axis) && read_scale(w, job) &&
            read_numbers(w, job, "zero-point", &w->zeros) &&
            read_numbers(w, job, "rmin", &w->rmin) && read_numbers(w, job, "rmax", &w->rmax) &&
@@ -225,7 +230,8 @@ static bool set_scales(const Wish *w, const qonnx_value *v, const qonnx_grid *us
 static bool set_activation(const Wish *w, qonnx_value *v, qonnx_override *o)
 {
     const char *name = qonnx_value_name(v);
-    if (w->per_channel >= 0 || w->axis.count || w->scales.count > 1 || w->rmin.count > 1)
+    if (w->per_channel >= 0 || w->absmax >= 0 || w->axis.count || w->scales.count > 1 ||
+        w->rmin.count > 1)
         return qonnx_fail(w->cx, NULL, "'%s' is no weight: it has one scale, none per channel",
                           name);
     const float lo = w->rmin.count ? (float)w->rmin.at[0] : 0;
@@ -276,6 +282,7 @@ static bool set_weight(const Wish *w, qonnx_value *v, const qonnx_node *n, qonnx
     const qonnx_grid grid = grid_of(w, &w->target->weight);
     if (grid.dtype != QONNX_UNDEFINED) o->grid = grid;
     if (w->per_channel >= 0 || w->axis.count) o->per_tensor = w->per_channel == 0;
+    if (w->absmax >= 0) o->absmax = w->absmax == 1;
     if (w->rmin.count) scale_ranges(w, &w->target->weight, o);
     if (!w->scales.count) return true;
     for (int i = 0; i < w->zeros.count; i++)

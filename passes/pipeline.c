@@ -16,7 +16,7 @@
     "raise-opset,split-fused,widen-floats,fold-constants,plain-gemm,pool-means,remove-identity,"   \
     "fuse-bias-add,fold-batchnorm,fuse-bias-add"
 #define SUFFIX                                                                                     \
-    "calibrate,correct-bias,insert-qdq,quantize-tables,quantize-weights,narrow-floats"
+    "calibrate,fit-scales,correct-bias,insert-qdq,quantize-tables,quantize-weights,narrow-floats"
 
 const char *qonnx_pipeline_prefix(void) { return PREFIX; }
 /* Of a model that is quantized already: batch norms and biases that its tools have left behind a

@@ -136,15 +136,15 @@ def test_bad_result_is_said(files):
     good = quantize(files, model="wild.onnx")
     assert (good.rc, good.stderr) == (0, "")
     (files / "q.onnx").unlink()
-    bad = quantize(files, "--weights", "per-tensor", model="wild.onnx")
+    bad = quantize(files, "--weights", "int8{per=tensor,method=absmax}", model="wild.onnx")
     assert bad.rc == 0 and (files / "q.onnx").exists()
     assert "warning: output 'y' has an SQNR of " in bad.stderr and "lose most: 'n_c2' (from " in bad.stderr
     assert "--weights per-channel is more exact" in bad.stderr
     (files / "q.onnx").write_bytes(b"what was there before")
-    strict = quantize(files, "--weights", "per-tensor", "--strict", model="wild.onnx")
+    strict = quantize(files, "--weights", "int8{per=tensor,method=absmax}", "--strict", model="wild.onnx")
     assert strict.rc == 1 and "nothing is written, as --strict asks for" in strict.stderr
     assert (files / "q.onnx").read_bytes() == b"what was there before"
-    mended = quantize(files, "--weights", "per-tensor", "--strict", "--exclude", "n_c2", model="wild.onnx")
+    mended = quantize(files, "--weights", "int8{per=tensor,method=absmax}", "--strict", "--exclude", "n_c2", model="wild.onnx")
     assert (mended.rc, mended.stderr) == (0, "")
 
 

@@ -236,6 +236,8 @@ QONNX_API const qonnx_target *qonnx_target_at(int i);
 typedef struct qonnx_override {
     qonnx_grid grid;        /* of an activation or a weight; dtype QONNX_UNDEFINED: the target's */
     bool per_tensor;        /* of a weight: one scale, none per channel */
+    bool absmax;            /* of a weight: its largest element decides its scale, whatever it
+                               costs the others */
     const float *scales;    /* [count] exactly these, > 0; NULL: they follow from the range */
     const int *zero_points; /* [count] of `scales`, on the grid */
     int count;              /* 1, or of a weight the number of its channels; 0 without scales */
