@@ -206,7 +206,7 @@ static bool reads_weight(const Look *l, int i)
 static bool is_quantized_behind(const Look *l)
 {
     const qonnx_node *n = qonnx_value_only_user(qonnx_node_output(l->node, 0));
-    if (n && qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE)
+    if (n && qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE && qonnx_node_output(n, 0))
         n = qonnx_value_only_user(qonnx_node_output(n, 0));
     return n && group_is(n, "QuantizeLinear");
 }
@@ -247,7 +247,7 @@ static const qonnx_node *activation_behind(const Look *l, const qonnx_value *v)
 {
     const qonnx_node *a = quantizable_only_reader(v);
     bool found = a && l->target->fold_activations &&
-                 qonnx_node_rule(a).kind == QONNX_RULE_ACTIVATE &&
+                 qonnx_node_rule(a).kind == QONNX_RULE_ACTIVATE && qonnx_node_output(a, 0) &&
                  l->rule.kind != QONNX_RULE_SAME && !qonnx_value_is_output(v);
     return found ? a : NULL;
 }

@@ -70,7 +70,8 @@ static bool find_weight(const qonnx_target *t, const qonnx_node *n, const qonnx_
     if (!as) return false;
     if (p) axis = p->columns && !qonnx_node_int(n, "transB", 0) ? as->rank - 1 : 0;
     else if (qonnx_node_is(n, "MatMul") && as->rank > 1) axis = as->rank - 1; /* the columns */
-    if (p || d) w->stored = as;
+    if ((p || d) && qonnx_dtype_bits(as->dtype) == 8) w->stored = as;
+    else if (p || d) return false;
     if (w->stored && zero && qonnx_tensor_elements(zero) == 1) w->zero = qonnx_tensor_get(zero, 0);
     if (!w->stored && qonnx_node_quantize_weight(n, &t->weight, true, 0, NULL, &params))
         w->data = params.data;
@@ -147,7 +148,7 @@ static bool excluded_weighted(const qonnx_target *t, const qonnx_node *n, const 
 static bool excluded_computed(const qonnx_target *t, const qonnx_node *n, Reason *why)
 {
     const qonnx_value *a = qonnx_node_input(n, 0);
-    int rank = qonnx_value_rank(a);
+    int rank = a ? qonnx_value_rank(a) : -1;
     int64_t count = rank > 0 ? qonnx_value_dim(a, rank - 1) : -1;
     double most = activation_most(t);
     if (count < 0)
