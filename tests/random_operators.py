@@ -191,6 +191,8 @@ def attribute_of(g, name, kind, rank, channels):
     if kind == "STRING" and name in WORDS:
         return g.pick(*WORDS[name])
     if kind == "INTS":
+        if not rank:
+            raise Unfit("a list of axes of a scalar is empty, and has no type")
         if name == "perm":
             return [int(i) for i in g.random.permutation(rank)]
         if name == "axes":
@@ -315,6 +317,11 @@ def draw(g, row, v, exact):
     return made, exact
 
 
+def has_strings(nodes, constants):
+    return any(t.data_type == TensorProto.STRING for t in constants) or \
+        any(a.name == "to" and a.i == TensorProto.STRING for n in nodes for a in n.attribute)
+
+
 def operator(g, row, v, exact):
     """`draw` until something comes of it: a Value and whether it is exact in every engine; None: nothing did."""
     for _ in range(ATTEMPTS):
@@ -326,7 +333,7 @@ def operator(g, row, v, exact):
             checker.check_model(g.wrap(helper.make_graph(
                 g.nodes[nodes:], "g", [helper.make_tensor_value_info(v.name, TensorProto.FLOAT, v.shape)],
                 [helper.make_tensor_value_info(made[0].name, TensorProto.FLOAT, made[0].shape)], g.constants[constants:])))
-            g.in_c = g.in_c and row.in_c
+            g.in_c = g.in_c and row.in_c and not has_strings(g.nodes[nodes:], g.constants[constants:])
             return made
         except (Unfit, checker.ValidationError):
             del g.nodes[nodes:], g.constants[constants:]

@@ -21,7 +21,8 @@ TARGETS = ["ort-x86", "ort-x86-avx2", "ort-arm", "c"]
 OBSERVERS = ["minmax", "percentile", "entropy", "mse"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 # Seeds whose quantized outputs differ, with the reason, which docs/compile.md has too.
-EXCEPTIONS = {}
+TIE = "both ends of a range that is as wide on both sides lie on a tie, and a Tanh's last bit differs"
+EXCEPTIONS = {868: TIE, 1012: TIE}
 
 
 def outputs(path, inputs, optimized=True, target=None):
