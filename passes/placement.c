@@ -245,9 +245,9 @@ static double mean_square(const qonnx_histogram *h)
     return sum / (double)h->count;
 }
 
-/* Whether what a Softmax or a Sigmoid was seen to give loses two bits or more at its fixed scale, or
- * is hardly more than its steps: 1,000 classes that are all about as likely become zeros at 1/256,
- * and of 200 tokens that share 1 each has a step or two, whatever the largest is. */
+/* Whether what a Softmax or a Sigmoid was seen to give loses two bits or more at its fixed scale,
+ * or is hardly more than its steps: 1,000 classes that are all about as likely become zeros at
+ * 1/256, and of 200 tokens that share 1 each has a step or two, whatever the largest is. */
 static bool is_too_coarse(const Placement *p, const Site *s)
 {
     enum { LEVELS = 256, LEAST = 316 }; /* LEAST: 25 dB over the noise of rounding, step^2 / 12 */
