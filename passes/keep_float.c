@@ -2,9 +2,7 @@
  * Patterns are POSIX extended regular expressions. One for names may match anywhere in them, as
  * with grep; one for operators is the whole operator.
  */
-#include <qonnx/pass.h>
-#include <regex.h>
-#include <stdlib.h>
+#include "pattern.h"
 
 static const qonnx_option options[] = {
     {"nodes", "", "nodes to keep in float, by a pattern for their names"},
@@ -27,16 +25,9 @@ static bool is_of_operators(int i) { return i == OPS || i == ONLY_OPS; }
 
 static bool compile(qonnx_ctx *cx, Pattern *p, const char *text, bool whole)
 {
-    char reason[128], *anchored = NULL;
+    if (*text && !pattern_compile(cx, text, whole, &p->regex)) return false;
     p->text = text;
-    if (!*text) return true;
-    if (whole && asprintf(&anchored, "^(%s)$", text) < 0) return qonnx_fail(cx, NULL, "no memory");
-    int error = regcomp(&p->regex, anchored ? anchored : text, REG_EXTENDED | REG_NOSUB);
-    free(anchored);
-    if (!error) return true;
-    regerror(error, &p->regex, reason, sizeof reason);
-    p->text = "";
-    return qonnx_fail(cx, NULL, "'%s' is no regular expression: %s", text, reason);
+    return true;
 }
 
 static bool matches(Pattern *p, const char *text)

@@ -2,9 +2,8 @@
  * observer have for all: type, scale, range. A value is named itself, or is what a node reads or
  * gives. The words are those of ONNX Runtime's TensorQuantOverrides.
  */
+#include "pattern.h"
 #include "quantizable.h"
-#include <regex.h>
-#include <stdlib.h>
 
 static const qonnx_option options[] = {
     {"value", "", "the value that is meant, by its name"},
@@ -201,14 +200,25 @@ static qonnx_grid used_grid(const qonnx_override *o, const qonnx_grid *usual)
     return o->grid.dtype != QONNX_UNDEFINED ? o->grid : *usual;
 }
 
+/* Room for scales and zero points on that grid, which the override has from now on. */
+static void give_scales(const Wish *w, qonnx_override *o, const qonnx_grid *grid, int count,
+                        float **scales, int **zeros)
+{
+    o->grid = *grid;
+    o->scales = *scales = qonnx_graph_array(w->g, (size_t)count, sizeof **scales);
+    o->zero_points = *zeros = qonnx_graph_array(w->g, (size_t)count, sizeof **zeros);
+    o->count = count;
+}
+
 /* Scales that were given, with their zero points; 0: those of a symmetric grid are in its middle.
  */
 static bool set_scales(const Wish *w, const qonnx_value *v, const qonnx_grid *usual,
                        qonnx_override *o)
 {
     const qonnx_grid grid = used_grid(o, usual);
-    float *scales = qonnx_graph_array(w->g, (size_t)w->scales.count, sizeof *scales);
-    int *zeros = qonnx_graph_array(w->g, (size_t)w->scales.count, sizeof *zeros);
+    float *scales;
+    int *zeros;
+    give_scales(w, o, &grid, w->scales.count, &scales, &zeros);
     for (int i = 0; i < w->scales.count; i++) {
         double zero = w->zeros.count   ? w->zeros.at[i]
                       : grid.symmetric ? rint(((double)grid.qmin + grid.qmax) / 2)
@@ -220,10 +230,6 @@ static bool set_scales(const Wish *w, const qonnx_value *v, const qonnx_grid *us
         scales[i] = (float)w->scales.at[i];
         zeros[i] = (int)zero;
     }
-    o->grid = grid;
-    o->scales = scales;
-    o->zero_points = zeros;
-    o->count = w->scales.count;
     return true;
 }
 
@@ -252,14 +258,11 @@ static bool set_activation(const Wish *w, qonnx_value *v, qonnx_override *o)
 static void scale_ranges(const Wish *w, const qonnx_grid *usual, qonnx_override *o)
 {
     const qonnx_grid grid = used_grid(o, usual);
-    float *scales = qonnx_graph_array(w->g, (size_t)w->rmin.count, sizeof *scales);
-    int *zeros = qonnx_graph_array(w->g, (size_t)w->rmin.count, sizeof *zeros);
+    float *scales;
+    int *zeros;
+    give_scales(w, o, &grid, w->rmin.count, &scales, &zeros);
     for (int i = 0; i < w->rmin.count; i++)
         qonnx_grid_params(&grid, w->rmin.at[i], w->rmax.at[i], &scales[i], &zeros[i]);
-    o->grid = grid;
-    o->scales = scales;
-    o->zero_points = zeros;
-    o->count = w->rmin.count;
 }
 
 static bool set_weight(const Wish *w, qonnx_value *v, const qonnx_node *n, qonnx_override *o)
@@ -341,18 +344,6 @@ static bool set_node(Wish *w, qonnx_node *n)
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 
-/* Compiles a pattern for whole operators. */
-static bool compile(const Wish *w, const char *text, regex_t *regex)
-{
-    char reason[128], *whole = NULL;
-    if (asprintf(&whole, "^(%s)$", text) < 0) return qonnx_fail(w->cx, NULL, "no memory");
-    int error = regcomp(regex, whole, REG_EXTENDED | REG_NOSUB);
-    free(whole);
-    if (!error) return true;
-    regerror(error, regex, reason, sizeof reason);
-    return qonnx_fail(w->cx, NULL, "'%s' is no regular expression: %s", text, reason);
-}
-
 /* Sets what is wanted of every node of that name, or whose operator the pattern is. */
 static bool set_nodes(Wish *w, const char *name, const regex_t *ops)
 {
@@ -401,7 +392,7 @@ static bool override(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     regex_t regex;
     if ((*value != 0) + (*node != 0) + (*ops != 0) + (*all != 0) != 1)
         return qonnx_fail(cx, NULL, "give one of value, node, ops and all");
-    if (!read_options(&w, job) || (*ops && !compile(&w, ops, &regex))) return false;
+    if (!read_options(&w, job) || (*ops && !pattern_compile(cx, ops, true, &regex))) return false;
     bool good = *value ? set_named(&w, value)
                 : *all ? set_all(&w, all)
                        : set_nodes(&w, node, *ops ? &regex : NULL);

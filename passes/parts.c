@@ -116,6 +116,25 @@ void parts_free(Parts *parts)
     *parts = (Parts){0};
 }
 
+/* ---- what asks for samples ------------------------------------------------------------------- */
+
+static bool find_asking(void *user, bool observer, const char *name)
+{
+    const char **asks = user;
+    Ctx *cx = ctx_quiet();
+    const qonnx_pass *p = observer ? NULL : registry_pass(cx, name);
+    if (p && p->samples) *asks = p->name;
+    qonnx_ctx_free(cx);
+    return !*asks;
+}
+
+const char *qonnx_pipeline_samples(const char *text)
+{
+    const char *asks = NULL;
+    walk(text, find_asking, &asks);
+    return asks;
+}
+
 /* ---- against what is loaded ------------------------------------------------------------------ */
 
 typedef struct Check {

@@ -280,20 +280,3 @@ bool qonnx_pipeline_run(Ctx *cx, Graph *g, const char *text, const qonnx_pipelin
                                   .samples = o->samples,
                                   .session = o->session});
 }
-
-const char *qonnx_pipeline_samples(const char *text)
-{
-    Ctx *cx = ctx_quiet();
-    const char *asks = NULL;
-    while (!asks && *text) {
-        size_t n = qonnx_pipeline_span(text, ",");
-        Item item;
-        const qonnx_pass *p =
-            item_parse(cx, text, n, &item) && !item.blank ? registry_pass(cx, item.name) : NULL;
-        if (p && p->samples) asks = p->name;
-        item_free(&item);
-        text += n + (text[n] != 0);
-    }
-    qonnx_ctx_free(cx);
-    return asks;
-}
