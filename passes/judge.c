@@ -81,7 +81,7 @@ static Verdict judge_weighted(const Placement *p, const Site *s, Reason *why)
     const qonnx_tensor *b = qonnx_value_constant(bias);
     if (!w) return VERDICT(VERDICT_WARN, why, "it has a bias but its weight is not constant");
     if (!b || !quantizable_bias(n, rule, quantizable_channels(n, rule)))
-        return VERDICT(VERDICT_WARN, why, "the bias is not a constant of one float a channel");
+        return VERDICT(VERDICT_WARN, why, "the bias is not a constant of one float per channel");
     if (!quantizable_extremes(b, &lo, &hi))
         return VERDICT(VERDICT_WARN, why, "the bias is not finite");
     return VERDICT_QUANTIZE;

@@ -91,8 +91,8 @@ static inline bool quantizable_extremes(const qonnx_tensor *t, float *lo, float 
     return true;
 }
 
-/* The constant bias of a node spread to one float a channel, in the graph's memory. NULL when there
- * is none, or when it is not that: not constant, not float, of another length. */
+/* The constant bias of a node spread to one float per channel, in the graph's memory. NULL when
+ * there is none, or when it is not that: not constant, not float, of another length. */
 static inline float *quantizable_bias(const qonnx_node *n, const qonnx_rule *rule, int64_t channels)
 {
     const qonnx_value *v = rule->bias >= 0 ? qonnx_node_input(n, rule->bias) : NULL;

@@ -88,7 +88,7 @@ typedef struct qonnx_weight_params {
 /** Quantizes the constant weight of `n` to `grid` (symmetric), or as its override has it. Where
  *  integers are kept of it, they stay, with their scale, in every channel in which the grid and the
  * bias allow it. `input_scale` is the scale of the activation it meets; <= 0 when the bias does not
- * matter. `bias` may be NULL, or one float an output channel. False when the weight is not a
+ * matter. `bias` may be NULL, or one float per output channel. False when the weight is not a
  * constant float tensor. */
 QONNX_API bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid,
                                           bool per_channel, float input_scale, const float *bias,
