@@ -81,6 +81,7 @@ void likeness_json(json_t *object, const Likeness *l)
 static bool fails(Reference *r)
 {
     r->fault = errno ? strerror(errno) : "too short";
+    r->no_memory = errno == ENOMEM;
     return false;
 }
 
@@ -128,7 +129,7 @@ void reference_close(Reference *r)
 {
     if (r->file) fclose(r->file);
     free(r->buffer);
-    *r = (Reference){.fault = r->fault};
+    *r = (Reference){.fault = r->fault, .no_memory = r->no_memory};
 }
 
 /* ---- two models ------------------------------------------------------------------------------ */
@@ -180,6 +181,7 @@ bool compare_graphs(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_gr
         reference_rewind(&reference);
         good = run_graph(cx, args, most, made, &second);
     }
+    if (good && reference.no_memory) good = qonnx_fail(cx, NULL, "out of memory");
     out->samples = good && !reference.fault ? second.samples : 0;
     out->fault = reference.fault;
     reference_close(&reference);
