@@ -33,7 +33,7 @@ def quantized(graph, folder, samples, opset=17, options=()):
     assert done.rc == 0, done.stderr
     done_run = run_command("run", folder / "q.onnx", "--data", folder / "data", "-o", folder / "out")
     assert done_run.rc == 0, done_run.stderr
-    before, after = session(folder / "m.onnx"), session(folder / "q.onnx")
+    before, after = session(folder / "m.onnx"), session(folder / "q.onnx", "ort-x86")
     for i, s in enumerate(samples):
         for k, (a, b) in enumerate(zip(before.run(None, s), after.run(None, s))):
             got = np.load(sorted((folder / "out" / f"output_{k}").iterdir())[i])
