@@ -39,10 +39,10 @@ typedef struct Reference {
     void *buffer;      /* the data of the tensor that was read last */
     size_t room;       /* bytes in it */
     const char *fault; /* what is wrong with the file; NULL: nothing */
-    bool no_memory;    /* that it is no fault of the file's: there is no memory for what it needs */
 } Reference;
 
-/* False, as from the next two, where the file is at fault: `fault` says why. */
+/* False, as from the next two, where the file is at fault: `fault` says why. Out of memory ends the
+ * process. */
 bool reference_open(Reference *r);
 /* Writes a tensor. */
 bool reference_write(Reference *r, const qonnx_tensor *t);
