@@ -99,15 +99,6 @@ static double absmax(const qonnx_tensor *w)
     return fmax(fabs((double)lo), fabs((double)hi));
 }
 
-/* Element i, read as it lies: each is read once per scale, and qonnx_tensor_get asks for the type.
- */
-static double element(const qonnx_tensor *w, int64_t i)
-{
-    float x;
-    memcpy(&x, (const char *)w->data + (size_t)i * sizeof x, sizeof x);
-    return (double)x;
-}
-
 /* The error with that scale. */
 static double cost(const Fit *f, const qonnx_grid *grid, float scale)
 {
@@ -120,7 +111,8 @@ static double cost(const Fit *f, const qonnx_grid *grid, float scale)
         for (int64_t i = 0; i < v->inputs && f->importance[o] > 0; i++) {
             double square = 0;
             for (int64_t k = 0; k < v->window; k++) {
-                double x = element(f->w, o * v->output_step + i * v->input_step + k);
+                int64_t at = o * v->output_step + i * v->input_step + k;
+                double x = (double)quantizable_float(f->w->data, at);
                 double d = x - fmin(fmax(rint(x / s), lo), hi) * s;
                 square += d * d;
             }

@@ -76,6 +76,15 @@ static inline const qonnx_histogram *quantizable_seen(const qonnx_stats *stats,
     return stats ? qonnx_stats_histogram(stats, qonnx_stats_of(stats, v)) : NULL;
 }
 
+/* Element i of floats, which may not be aligned: for loops that know the type, of which
+ * qonnx_tensor_get asks for every element. */
+static inline float quantizable_float(const void *data, int64_t i)
+{
+    float x;
+    memcpy(&x, (const char *)data + (size_t)i * sizeof x, sizeof x);
+    return x;
+}
+
 /* Extremes of a constant; false when an element is not finite. */
 static inline bool quantizable_extremes(const qonnx_tensor *t, float *lo, float *hi)
 {

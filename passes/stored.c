@@ -1,23 +1,16 @@
 /* passes/stored.c - see stored.h. */
 #include "stored.h"
 #include "names.h"
-#include <math.h>
-#include <string.h>
+#include "quantizable.h"
 
 static const qonnx_grid grid = {QONNX_INT8, -127, 127, true};
-
-static float element(const Stored *s, int64_t i)
-{
-    float x;
-    memcpy(&x, s->data + (size_t)i * sizeof x, sizeof x);
-    return x;
-}
 
 /* The scale of each channel: its largest element is the last integer. */
 static void choose_scales(const Stored *s)
 {
     for (int64_t i = 0; i < s->outer * s->channels * s->inner; i++) {
-        float *most = &s->scales[i / s->inner % s->channels], x = fabsf(element(s, i));
+        float *most = &s->scales[i / s->inner % s->channels];
+        float x = fabsf(quantizable_float(s->data, i));
         if (x > *most) *most = x;
     }
     for (int64_t c = 0; c < s->channels; c++) {
@@ -38,7 +31,7 @@ void stored_round(Stored *s, qonnx_value *v, int axis)
     s->integers = qonnx_graph_array(g, (size_t)qonnx_tensor_elements(t), 1);
     choose_scales(s);
     for (int64_t i = 0; i < qonnx_tensor_elements(t); i++) {
-        float x = element(s, i);
+        float x = quantizable_float(s->data, i);
         qonnx_grid_quantize(&grid, &x, 1, s->scales[i / s->inner % s->channels], 0,
                             &s->integers[i]);
     }
@@ -50,7 +43,8 @@ static double slice_noise(const Stored *s, int64_t slice)
     double signal = 0, noise = 0;
     const int64_t count = s->channels * s->inner;
     for (int64_t i = slice * count; i < (slice + 1) * count; i++) {
-        double x = (double)element(s, i), scale = (double)s->scales[i / s->inner % s->channels];
+        double x = (double)quantizable_float(s->data, i);
+        double scale = (double)s->scales[i / s->inner % s->channels];
         double error = x - (double)s->integers[i] * scale;
         signal += x * x;
         noise += error * error;
