@@ -9,6 +9,7 @@ from conftest import run_command
 from many_forms import agrees, build, compiles, form, run, runtime
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+from ort import GREATEST, has_vnni
 from test_microsoft import MICROSOFT, integers, numbers
 
 
@@ -22,12 +23,18 @@ def scale(x):
     return np.array(x, np.float32)
 
 
-def bytes_of(*shape, dtype=np.uint8, seed=1, least=None):
+def bytes_of(*shape, dtype=np.uint8, seed=1, least=None, most=None):
     info = np.iinfo(dtype)
-    return np.random.default_rng(seed).integers(info.min if least is None else least, info.max + 1, shape, dtype)
+    least, most = info.min if least is None else least, info.max if most is None else most
+    return np.random.default_rng(seed).integers(least, most + 1, shape, dtype)
 
 
 U8, I8 = np.uint8, np.int8
+
+
+def weights(*shape, seed):
+    """Of int8, symmetric."""
+    return bytes_of(*shape, dtype=I8, seed=seed, least=-GREATEST, most=GREATEST)
 
 
 # ---- images channels-last ------------------------------------------------------------------------
@@ -38,8 +45,7 @@ def test_channels_last(tmp_path, qonnx, dtype):
     """Convolutions and pools whose images lie channels-last, and those that do not say so."""
     x = {"last": bytes_of(2, 9, 8, 6, dtype=dtype), "first": bytes_of(2, 6, 9, 8, dtype=dtype, seed=2), "row": bytes_of(2, 9, 6,
         dtype=dtype, seed=3)}
-    zero, w, row = np.array(3, dtype), bytes_of(4, 6, 3, 3, dtype=I8, seed=4, least=-127), bytes_of(4, 6, 3, dtype=I8, seed=5,
-        least=-127)
+    zero, w, row = np.array(3, dtype), weights(4, 6, 3, 3, seed=4), weights(4, 6, 3, seed=5)
     scales, bias = np.linspace(0.001, 0.004, 4, dtype=np.float32), integers(4, most=999)
     conv = (scale(0.02), zero, w, scales, np.zeros(4, I8), scale(0.11), np.array(7, dtype), bias)
     forms = [form("QLinearConv", "last", *conv, channels_last=1, pads=[1, 1, 1, 1], **MICROSOFT),
@@ -96,7 +102,7 @@ def test_quantized_attention(tmp_path, qonnx):
         return form("QAttention", "x", w, bias, scale(0.03), scales, mask, zero, w_zero, past, outputs=outputs, num_heads=4,
                     **MICROSOFT, **attributes)
 
-    i8, u8 = bytes_of(12, 48, dtype=I8, seed=2), bytes_of(12, 48, seed=2)
+    i8, u8 = weights(12, 48, seed=2), bytes_of(12, 48, seed=2)
     forms = [attention(i8, each, None), attention(i8, scale(0.003), np.array(2, I8)), attention(u8, scale(0.003), np.array(125,
         U8), "ends"),
              attention(u8, each, bytes_of(48, seed=5), "keys"), attention(i8, each, None, "longer", "past", 2), attention(i8,
@@ -166,7 +172,7 @@ def test_optimized(tmp_path, form_of, level, wanted):
     model = convolutions()
     onnx.save(model, tmp_path / "float.onnx")
     quantize_static(tmp_path / "float.onnx", tmp_path / "q.onnx", Calibration("x", (1, 8, 12, 12)),
-                    quant_format=getattr(QuantFormat, form_of))
+                    quant_format=getattr(QuantFormat, form_of), reduce_range=not has_vnni())
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "fast.onnx")
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")

@@ -13,6 +13,7 @@ from ort import session
 from test_control import model
 from test_rest import ENGINES, command, compare, saved
 from test_turns import float32, floats, int64
+from verbs import quantized_session
 
 
 def proto(value, optional):
@@ -240,7 +241,7 @@ def test_quantized(done, tmp_path):
     ops = [n.op_type for n in q.graph.node]
     assert not any("Sequence" in op for op in ops) and ops.count("QuantizeLinear") >= 4
     got = command(done, tmp_path / "q.onnx", data, len(samples))
-    want = [session(q, "ort-x86").run(None, s) for s in samples]
+    want = [quantized_session(q).run(None, s) for s in samples]
     scale = max(np.abs(b[0]).max() for b in want)
     assert max(np.abs(a[0] - b[0]).max() for a, b in zip(got, want, strict=True)) <= 0.02 * scale
 
@@ -266,7 +267,7 @@ def test_statistics_through_turns(done, tmp_path):
     q = onnx.load(tmp_path / "q1.onnx")
     assert sum(n.op_type == "QuantizeLinear" for n in q.graph.node) >= 1
     got = command(done, tmp_path / "q1.onnx", data, len(samples))
-    want = [session(q, "ort-x86").run(None, s) for s in samples]
+    want = [quantized_session(q).run(None, s) for s in samples]
     scale = max(np.abs(b[0]).max() for b in want)
     assert max(np.abs(a[0] - b[0]).max() for a, b in zip(got, want, strict=True)) <= 0.02 * scale
 
