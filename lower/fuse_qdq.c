@@ -196,6 +196,14 @@ static bool has_form(const Quantized *k, const Node *n, QuantNode *q)
     return k->form ? k->form(n, q) : quantized_scales(q);
 }
 
+/* Whether the file was made for a runtime that computes int8 as such, as ONNX Runtime on ARM. */
+static bool is_for_int8(const Graph *g)
+{
+    const char *name = qonnx_model_metadata(g, "qonnx.target");
+    const qonnx_target *t = name ? qonnx_target_find(name) : NULL;
+    return t && t->qlinear && t->activation.dtype == QONNX_INT8;
+}
+
 /* Puts the quantized node in the group's place. */
 static void replace(const Group *g)
 {
@@ -204,7 +212,7 @@ static void replace(const Group *g)
     Node *q = qonnx_graph_add_node(graph, g->quantize, g->node->op, QUANTIZED_DOMAIN, "", g->in,
                                    g->nin, &y, 1);
     q->name = g->node->name;
-    g->q->pairs = g->in[0]->def && !qonnx_value_is_output(y);
+    g->q->as_uint8 = g->in[0]->def && !qonnx_value_is_output(y) && !is_for_int8(graph);
     q->attrs = g->node->attrs;
     q->nattr = q->attr_cap = g->node->nattr;
     q->row = g->node->row;

@@ -39,7 +39,7 @@ void quant_clamp(const QuantNode *q, int32_t *lo, int32_t *hi)
     if (q->hi < INFINITY) *hi = quant_value(&q->out, q->hi);
 }
 
-int quant_shift(const QuantNode *q) { return q->pairs && q->out.dtype == QONNX_INT8 ? 128 : 0; }
+int quant_shift(const QuantNode *q) { return q->as_uint8 && q->out.dtype == QONNX_INT8 ? 128 : 0; }
 
 int quant_signed(DType t) { return t == QONNX_INT8; }
 

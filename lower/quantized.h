@@ -27,7 +27,7 @@ struct QuantNode {
     const float *weight; /* scales of the weight, [nweight]; NULL: no weight */
     int nweight;         /* 1, or one an output channel */
     float lo, hi;        /* fused Relu or Clip, in real numbers; infinite for none */
-    bool pairs;          /* stood between pairs of QuantizeLinear and DequantizeLinear */
+    bool as_uint8;       /* int8 rounds as uint8, to which ONNX Runtime on x86-64 turns it */
 };
 
 /* Makes quantized nodes of QDQ groups and of QLinear operators, wherever the result is the same
@@ -66,8 +66,8 @@ bool quant_table_lower(Lower *l, Node *n);
 q_scale quant_bits(float multiplier);
 /* The clamp of a fused activation, in the integers of the output. */
 void quant_clamp(const QuantNode *q, int32_t *lo, int32_t *hi);
-/* What ONNX Runtime on x86-64 has on top of the zero point when it rounds: it makes pairs of int8
- * pairs of uint8 before anything else. */
+/* What ONNX Runtime on x86-64 has on top of the zero point when it rounds: it makes int8 between
+ * pairs of QuantizeLinear and DequantizeLinear uint8 before anything else. */
 int quant_shift(const QuantNode *q);
 /* 1 for int8, 0 for uint8. */
 int quant_signed(DType t);
