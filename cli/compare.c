@@ -20,8 +20,7 @@ static int64_t largest_index(const qonnx_tensor *t, int64_t count)
     return best;
 }
 
-/* Adds a tensor; to the pairs, too, if `pair` is set. Only floating-point numbers are compared. */
-static void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair)
+void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair)
 {
     int64_t count = qonnx_tensor_elements(ref);
     if (qonnx_tensor_elements(y) != count) {
@@ -100,8 +99,7 @@ bool reference_write(Reference *r, const qonnx_tensor *t)
     return good || fails(r);
 }
 
-/* The next tensor; its data stays until the next call. */
-static bool read_next(Reference *r, qonnx_tensor *t)
+bool reference_read(Reference *r, qonnx_tensor *t)
 {
     errno = 0;
     if (fread(t, sizeof *t, 1, r->file) != 1) return fails(r);
@@ -113,14 +111,6 @@ static bool read_next(Reference *r, qonnx_tensor *t)
     }
     t->data = r->buffer;
     return !t->bytes || fread(r->buffer, 1, t->bytes, r->file) == t->bytes || fails(r);
-}
-
-bool reference_compare(Reference *r, const qonnx_tensor *y, Likeness *l, bool pair)
-{
-    qonnx_tensor ref;
-    if (!read_next(r, &ref)) return false;
-    likeness_add(l, y, &ref, pair);
-    return true;
 }
 
 void reference_rewind(Reference *r) { rewind(r->file); }
@@ -148,10 +138,11 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
     Run *r = user;
     r->samples++;
     for (int i = 0; i < r->comparison->outputs; i++) {
-        const qonnx_tensor *y = &outputs[i];
-        if (!(r->writing ? reference_write(r->reference, y)
-                         : reference_compare(r->reference, y, &r->comparison->likeness[i], true)))
+        qonnx_tensor ref;
+        if (!(r->writing ? reference_write(r->reference, &outputs[i])
+                         : reference_read(r->reference, &ref)))
             return false;
+        if (!r->writing) likeness_add(&r->comparison->likeness[i], &outputs[i], &ref, true);
     }
     return !interrupted();
 }

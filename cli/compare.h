@@ -19,6 +19,8 @@ typedef struct Likeness {
     bool unlike;          /* a tensor has another number of elements than its reference */
 } Likeness;
 
+/* Adds a tensor; to the pairs, too, if `pair` is set. Only floating-point numbers are compared. */
+void likeness_add(Likeness *l, const qonnx_tensor *y, const qonnx_tensor *ref, bool pair);
 /* Whether there is something to tell. */
 bool likeness_known(const Likeness *l);
 /* 10 log10(signal / noise) in dB; infinite where they are equal. */
@@ -46,9 +48,8 @@ typedef struct Reference {
 bool reference_open(Reference *r);
 /* Writes a tensor. */
 bool reference_write(Reference *r, const qonnx_tensor *t);
-/* Reads the next one, and adds how near `y` comes to it; to the pairs, too, if `pair` is set. Only
- * floating-point numbers are compared. */
-bool reference_compare(Reference *r, const qonnx_tensor *y, Likeness *l, bool pair);
+/* Reads the next one; its data stays until the next call. */
+bool reference_read(Reference *r, qonnx_tensor *t);
 void reference_rewind(Reference *r);
 void reference_close(Reference *r);
 

@@ -4,159 +4,88 @@
 #include "calibrate.h"
 #include "compare.h"
 #include "compiled.h"
+#include "metrics/metric.h"
 #include "options.h"
 #include "output.h"
 #include "pictures.h"
 #include "progress.h"
-#include "tensor.h"
 #include <qonnx/qonnx.h>
-#include <errno.h>
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What is counted of one model. */
-typedef struct Score {
+/* What comes of one model. */
+typedef struct Result {
     const char *path;
-    size_t samples;       /* samples run */
-    size_t labelled;      /* of these, with a class that the output has */
-    size_t top1, top5;    /* of these, with the class first, and among the first five */
-    size_t strays;        /* samples with a class that the output does not have */
-    int stray;            /* the largest of these classes */
-    int64_t length;       /* elements of the output: the model's classes */
-    bool *seen;           /* [length] which of them samples have; owned */
-    size_t classes;       /* how many these are */
-    bool no_vector;       /* a sample has a class, and the output is no vector of one per class */
-    bool five;            /* the output has more than five classes */
-    Likeness likeness;    /* to the first model; the pairs are those of the first output */
-    double seconds;       /* time of the run */
-} Score;
+    size_t samples;    /* samples run */
+    Scorings metrics;  /* what it is scored by */
+    Likeness likeness; /* to the first model; the pairs are those of the first output */
+    double seconds;    /* time of the run */
+} Result;
 
 /* One model being run. */
 typedef struct Evaluation {
-    Score *score;
+    Result *result;
     const qonnx_graph *g;
-    const qonnx_dataset *d;
     Reference *reference; /* outputs of the first model; NULL when there is only one */
     bool writing;         /* this is the first model */
+    bool failed;          /* a message has been printed */
 } Evaluation;
 
-static double share(size_t part, size_t all) { return (double)part / (double)all; }
+/* ---- one model ------------------------------------------------------------------------------- */
 
-/* ---- accuracy -------------------------------------------------------------------------------- */
-
-/* How many elements come before that of the class; ties go to the lower index. */
-static int64_t rank_of(const qonnx_tensor *t, int64_t count, int64_t class)
+/* Adds output i of a sample. */
+static bool add_output(Evaluation *e, size_t sample, const qonnx_tensor *outputs, int i)
 {
-    double own = element(t, class);
-    if (isnan(own)) return count;
-    int64_t before = 0;
-    for (int64_t i = 0; i < count; i++) {
-        double x = element(t, i);
-        before += x > own || (x == own && i < class);
-    }
-    return before;
-}
-
-/* Counts the classes that samples have, and those that the output does not have. */
-static void note_class(Score *s, int64_t count, int class)
-{
-    if (!s->seen || count != s->length) {
-        free(s->seen);
-        s->seen = calloc((size_t)count, sizeof *s->seen);
-        s->length = count;
-        s->classes = 0;
-    }
-    if (class >= count && (!s->strays++ || class > s->stray)) s->stray = class;
-    if (class >= count || !s->seen || s->seen[class]) return;
-    s->seen[class] = true;
-    s->classes++;
-}
-
-static void score_class(Score *s, const qonnx_tensor *t, int class)
-{
-    int64_t count = vector_length(t);
-    if (class < 0) return;
-    if (!count) {
-        s->no_vector = true;
-        return;
-    }
-    note_class(s, count, class);
-    if (class >= count) return;
-    int64_t before = rank_of(t, count, class);
-    s->labelled++;
-    s->top1 += before == 0;
-    s->top5 += before < 5;
-    s->five = count > 5;
+    qonnx_tensor ref;
+    bool compared = e->reference && !e->writing;
+    if (e->reference && e->writing && !reference_write(e->reference, &outputs[i])) return false;
+    if (compared && !reference_read(e->reference, &ref)) return false;
+    if (compared) likeness_add(&e->result->likeness, &outputs[i], &ref, i == 0);
+    e->failed = !metrics_add(&e->result->metrics, sample, outputs, i, compared ? &ref : NULL);
+    return !e->failed;
 }
 
 static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     Evaluation *e = user;
-    e->score->samples++;
-    if (qonnx_graph_outputs(e->g))
-        score_class(e->score, &outputs[0], qonnx_dataset_class(e->d, sample));
-    for (int i = 0; e->reference && i < qonnx_graph_outputs(e->g); i++) {
-        const qonnx_tensor *y = &outputs[i];
-        if (!(e->writing ? reference_write(e->reference, y)
-                         : reference_compare(e->reference, y, &e->score->likeness, i == 0)))
-            return false;
-    }
+    e->result->samples++;
+    for (int i = 0; i < qonnx_graph_outputs(e->g); i++)
+        if (!add_output(e, sample, outputs, i)) return false;
     return !interrupted();
 }
 
-/* ---- one model ------------------------------------------------------------------------------- */
-
-/* Runs the model on the samples. A message is in the context when it fails. */
+/* Runs the model on the samples. When it fails a message is in the context, or e->failed. */
 static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
 {
+    Result *r = e->result;
     qonnx_dataset *d = samples_open(cx, e->g, args, args->data.text, args->data.count);
     qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
-    bool good = d && samples_classify(cx, d, e->g, args->labels, USE_EVALUATE) &&
-                (args->compiled || (s = qonnx_session_new(cx, e->g, &o)) != NULL);
+    bool good =
+        d && (!metrics_class(args) || samples_classify(cx, d, e->g, args->labels, USE_EVALUATE));
+    if (good) {
+        e->failed = !metrics_begin(cx, args, r->path, e->g, d, e->writing, &r->metrics);
+        good = !e->failed && (args->compiled || (s = qonnx_session_new(cx, e->g, &o)) != NULL);
+    }
     double began = seconds_now();
-    e->d = d;
     good = good && (args->compiled ? compiled_run(cx, e->g, d, on_outputs, e)
                                    : qonnx_session_run(cx, s, d, on_outputs, e));
-    e->score->seconds = seconds_now() - began;
+    r->seconds = seconds_now() - began;
+    good = good && !e->failed && !(e->reference && e->reference->fault) && !interrupted();
+    if (good) good = !(e->failed = !metrics_end(&r->metrics));
+    metrics_let_go(&r->metrics);
     qonnx_session_free(s);
     samples_close(d, e->g);
-    return good && !(e->reference && e->reference->fault);
+    return good;
 }
 
-/* What the first model gets is what the others are measured by: where it only guesses, the samples
- * are most probably not what it was made for. */
-static void warn_chance(const Score *s)
+static void warn_about(const Result *r)
 {
-    enum { LEAST = 50, CLASSES = 3 };
-    if (s->strays || s->labelled < LEAST || s->classes < CLASSES) return;
-    if (s->top1 * s->classes > 2 * s->labelled) return;
-    warn(
-        "%s: gets %.2f %% of %zu samples of %zu classes right, and guessing gets %.2f %%; mostly "
-        "the samples have another scale than in training: pictures are given as 0 to 255 unless "
-        "--preset, or --scale, --mean and --std say otherwise; or the classes have another order: "
-        "see --labels",
-        s->path, 100 * share(s->top1, s->labelled), s->labelled, s->classes,
-        100 / (double)s->classes);
-}
-
-static void warn_about(const Args *args, const Score *s, bool first)
-{
-    if (first) warn_chance(s);
-    if (s->no_vector && args->labels)
-        warn("%s: its first output is no vector with a score for each class; no accuracy, although "
-             "--labels gives classes",
-             s->path);
-    if (s->strays)
-        warn("%s: %zu samples have a class that the output does not have; no accuracy: it has %lld "
-             "classes, from 0 on, and the samples have one of %d; check the folders or the labels",
-             s->path, s->strays, (long long)s->length, s->stray);
-    if (s->likeness.unlike)
-        warn("%s: its outputs have not the size of the first model's; not compared", s->path);
-    if (s->likeness.strange)
-        warn("%s: %zu elements are not finite; left out of SQNR", s->path, s->likeness.strange);
+    if (r->likeness.unlike)
+        warn("%s: its outputs have not the size of the first model's; not compared", r->path);
+    if (r->likeness.strange)
+        warn("%s: %zu elements are not finite; left out of SQNR", r->path, r->likeness.strange);
 }
 
 /* A model that was loaded before its turn. */
@@ -184,25 +113,26 @@ static void share_pictures(Args *args, Loaded *models)
 }
 
 /* Evaluates one model; `outputs` is the first model's number of outputs, set by the first. */
-static int evaluate_model(const Args *args, Reference *reference, Score *score, Loaded *model,
+static int evaluate_model(const Args *args, Reference *reference, Result *result, Loaded *model,
                           bool first, int *outputs)
 {
-    load(args, score->path, model);
+    load(args, result->path, model);
     qonnx_ctx *cx = model->cx;
     qonnx_graph *g = model->g;
-    Evaluation e = {.score = score, .g = g, .reference = reference, .writing = first};
+    Evaluation e = {.result = result, .g = g, .reference = reference, .writing = first};
     if (first && g) *outputs = qonnx_graph_outputs(g);
     bool alike = g && qonnx_graph_outputs(g) == *outputs;
     if (reference && !first) reference_rewind(reference);
     int status = EXIT_DONE;
     if (g && !alike) {
-        complain("%s: has %d outputs, the first model %d; evaluate them apart", score->path,
+        complain("%s: has %d outputs, the first model %d; evaluate them apart", result->path,
                  qonnx_graph_outputs(g), *outputs);
         status = EXIT_BAD;
     } else if (!g || !run_graph(cx, args, &e) || interrupted()) {
-        status = reference && reference->fault ? EXIT_BAD : report_failure(cx);
+        bool told = e.failed && !interrupted();
+        status = told || (reference && reference->fault) ? EXIT_BAD : report_failure(cx);
     } else {
-        warn_about(args, score, first);
+        warn_about(result);
     }
     progress_clear();
     qonnx_graph_free(g);
@@ -213,73 +143,101 @@ static int evaluate_model(const Args *args, Reference *reference, Score *score, 
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-static bool has_accuracy(const Score *s) { return s->labelled && !s->strays; }
-static void print_text(const Score *scores, int count, bool verbose)
+/* The longest of a column's texts. */
+static int column_width(const Result *results, int count, int metric)
+{
+    char text[SCORE_ROOM];
+    size_t width = strlen(metric_title(&results[0].metrics.of[metric]));
+    for (int i = 0; i < count; i++) {
+        size_t n = strlen(score_text(text, &results[i].metrics.of[metric]));
+        if (n > width) width = n;
+    }
+    return width < 8 ? 8 : (int)width;
+}
+
+static void print_scores(const Result *results, int count, int i)
+{
+    const Scorings *all = &results[i < 0 ? 0 : i].metrics;
+    char text[SCORE_ROOM];
+    for (int k = 0; k < all->count; k++)
+        printf("  %*s", column_width(results, count, k),
+               i < 0 ? metric_title(&all->of[k]) : score_text(text, &all->of[k]));
+}
+
+static void print_text(const Result *results, int count, const Args *args)
 {
     int width = 5;
     for (int i = 0; i < count; i++)
-        if ((int)strlen(scores[i].path) > width) width = (int)strlen(scores[i].path);
-    printf("%-*s  %8s  %8s  %8s  %9s  %9s%s\n", width, "model", "size", "top-1", "top-5", "SQNR",
-           "agreement", verbose ? "  samples/s" : "");
+        if ((int)strlen(results[i].path) > width) width = (int)strlen(results[i].path);
+    printf("%-*s  %8s", width, "model", "size");
+    print_scores(results, count, -1);
+    printf("  %9s  %9s%s\n", "SQNR", "agreement", args->verbose ? "  samples/s" : "");
     for (int i = 0; i < count; i++) {
-        const Score *s = &scores[i];
+        const Result *s = &results[i];
         const Likeness *l = &s->likeness;
-        char path[PATH_MAX], size[SIZE_ROOM], top1[PERCENT_ROOM], top5[PERCENT_ROOM];
-        char ratio[SQNR_ROOM], agree[PERCENT_ROOM];
-        printf("%-*s  %8s  %8s  %8s  %9s  %9s", width, clean_name(path, sizeof path, s->path),
-               size_text(size, file_size(s->path)),
-               percent_text(top1, has_accuracy(s), s->top1, s->labelled),
-               percent_text(top5, has_accuracy(s) && s->five, s->top5, s->labelled),
-               sqnr_text(ratio, l), percent_text(agree, l->paired, l->agreeing, l->paired));
-        if (verbose) printf("  %9.1f", s->seconds > 0 ? (double)s->samples / s->seconds : 0);
+        char path[PATH_MAX], size[SIZE_ROOM], ratio[SQNR_ROOM], agree[PERCENT_ROOM];
+        printf("%-*s  %8s", width, clean_name(path, sizeof path, s->path),
+               size_text(size, file_size(s->path)));
+        print_scores(results, count, i);
+        printf("  %9s  %9s", sqnr_text(ratio, l),
+               percent_text(agree, l->paired, l->agreeing, l->paired));
+        if (args->verbose) printf("  %9.1f", s->seconds > 0 ? (double)s->samples / s->seconds : 0);
         putchar('\n');
     }
-    printf("%zu samples, %zu with a class\n", scores[0].samples, scores[0].labelled);
+    printf("%zu samples", results[0].samples);
+    if (!args->metrics.count) printf(", %zu with a class", results[0].metrics.of[0].score.samples);
+    putchar('\n');
 }
 
-static json_t *share_json(bool known, size_t part, size_t all)
+/* What was scored by a metric without options; null: it was not asked for, or is not known. */
+static json_t *score_json(const Scorings *all, const char *name)
 {
-    return known ? json_number(share(part, all)) : json_null();
+    for (int i = 0; i < all->count; i++)
+        if (!strcmp(all->of[i].text, name) && all->of[i].score.known)
+            return json_number(all->of[i].score.value);
+    return json_null();
 }
 
-static void print_json(const Score *scores, int count)
+static void print_json(const Result *results, int count)
 {
     json_t *models = json_array();
     for (int i = 0; i < count; i++) {
-        const Score *s = &scores[i];
-        json_t *m = json_pack("{so sI so so}", "file", json_text(s->path), "bytes",
-                              (json_int_t)file_size(s->path), "top1",
-                              share_json(has_accuracy(s), s->top1, s->labelled), "top5",
-                              share_json(has_accuracy(s) && s->five, s->top5, s->labelled));
+        const Result *s = &results[i];
+        json_t *m = json_pack(
+            "{so sI so so}", "file", json_text(s->path), "bytes", (json_int_t)file_size(s->path),
+            "top1", score_json(&s->metrics, "top1"), "top5", score_json(&s->metrics, "top5"));
+        scores_json(m, &s->metrics);
         likeness_json(m, &s->likeness);
         json_object_set_new(m, "seconds", json_real(s->seconds));
         json_array_append_new(models, m);
     }
-    json_print(json_pack("{sI sI so}", "samples", (json_int_t)scores[0].samples, "labelled",
-                         (json_int_t)scores[0].labelled, "models", models));
+    json_print(json_pack("{sI sI so}", "samples", (json_int_t)results[0].samples, "labelled",
+                         (json_int_t)results[0].metrics.of[0].score.samples, "models", models));
 }
 
 static int evaluate(const Verb *verb, const Args *args)
 {
     if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
-    int count = args->noperand, status = EXIT_DONE, outputs = 0;
+    int count = args->noperand, status = metrics_check(verb, args), outputs = 0;
+    if (status >= 0) return status;
+    status = EXIT_DONE;
     Args shared = *args; /* with the pictures of one model for all */
     Loaded *models = needed(calloc((size_t)count, sizeof *models));
     share_pictures(&shared, models);
-    Score *scores = needed(calloc((size_t)count, sizeof *scores));
+    Result *results = needed(calloc((size_t)count, sizeof *results));
     Reference reference = {.file = NULL};
     if (count > 1 && !reference_open(&reference)) status = EXIT_BAD;
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
-        scores[i].path = args->operands[i];
-        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &scores[i], &models[i],
+        results[i].path = args->operands[i];
+        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &results[i], &models[i],
                                 i == 0, &outputs);
     }
-    if (status == EXIT_DONE && args->json) print_json(scores, count);
-    if (status == EXIT_DONE && !args->json) print_text(scores, count, args->verbose);
+    if (status == EXIT_DONE && args->json) print_json(results, count);
+    if (status == EXIT_DONE && !args->json) print_text(results, count, args);
     if (reference.fault) complain("temporary file: %s", reference.fault);
     reference_close(&reference);
-    for (int i = 0; i < count; i++) free(scores[i].seen);
-    free(scores);
+    for (int i = 0; i < count; i++) metrics_free(&results[i].metrics);
+    free(results);
     for (int i = 0; i < count; i++) {
         qonnx_graph_free(models[i].g);
         qonnx_ctx_free(models[i].cx);
@@ -294,9 +252,13 @@ static const Option options[] = {
     {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
      "samples: PATH, or NAME=PATH once per input;\n"
      "required"},
-    {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "FILE", NULL,
+    {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "PATH", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"
-     "in one folder a class; default: DATA/labels.txt"},
+     "in one folder a class; default: DATA/labels.txt. For\n"
+     "other metrics arrays or pairs: docs/metrics.md"},
+    {"metric", 0, OPTION_LIST, offsetof(Args, metrics), "NAME[{...}]", NULL,
+     "score by this instead of top1 and top5; again for\n"
+     "more. top1, top5, mse, psnr, cosine, spearman"},
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},
@@ -309,12 +271,14 @@ static const Option options[] = {
 const Verb verb_evaluate = {
     .name = "evaluate",
     .brief = "accuracy against labels, and how near models come to the first",
-    .forms = "MODEL [MODEL2...] --data DATA [--labels FILE]",
+    .forms = "MODEL [MODEL2...] --data DATA [--labels PATH] [--metric NAME]",
     .text =
-        "Prints a line a model: size; top-1 and top-5 accuracy where classes are known; SQNR,\n"
+        "Prints a line a model: size; top-1 and top-5 accuracy where classes are known, or what\n"
+        "--metric asks for; SQNR,\n"
         "10 log10(sum ref^2 / sum (ref - y)^2) over all samples and float outputs; and how often\n"
         "the largest element of the first output is the first model's.",
     .examples = "qonnx evaluate model.onnx model.int8.onnx --data test/\n"
+                "qonnx evaluate sr.onnx --data low/ --labels high/ --metric 'psnr{peak=1}'\n"
                 "qonnx evaluate model.onnx --data photos/ --labels labels.txt\n"
                 "qonnx evaluate model.onnx a.onnx b.onnx --data test/ --json -j 4",
     .options = options,

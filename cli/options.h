@@ -36,6 +36,7 @@ typedef struct Args {
     List calibrations;       /* --calibration: .qcal files */
     List exclude, only;      /* --exclude, --only: patterns of nodes */
     List overrides;          /* --overrides: JSON files */
+    List metrics;            /* --metric: NAME or NAME{...} */
     ShardArg shard;          /* --shard */
     const char *output;      /* -o */
     const char *labels;      /* --labels */

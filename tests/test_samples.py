@@ -387,7 +387,7 @@ def test_labels_for_an_output_without_classes(tmp_path):
     made = flat(tmp_path / "data")
     file = labels(tmp_path / "l.txt", {f"{stem}.png": c for stem, c in made.items()})
     said, = warnings("evaluate", tmp_path / "m.onnx", tmp_path / "data", tmp_path, "--labels", file)
-    assert "its first output is no vector with a score for each class; no accuracy" in said
+    assert "its output 'y' is no vector with a score for each class; no accuracy" in said
 
 
 # ---- few, and all the same -------------------------------------------------------------------------

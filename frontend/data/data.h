@@ -269,6 +269,25 @@ void skip_mark(Slice *text);
  * class; else class_index is -1. False where the number is too large. */
 bool split_class(Slice line, const char *separators, Slice *file, int *class_index);
 
+/* ---- samples by name (named.c) --------------------------------------------------------------- */
+
+/* The files of a listing by name. */
+typedef struct SampleNames {
+    const Listing *l;     /* whose files they are */
+    SampleFile **by_name; /* [l->nfiles] sorted by name */
+    SampleFile **by_stem; /* [l->nfiles] sorted by name without extension */
+} SampleNames;
+
+void sample_names_init(SampleNames *s, const Listing *l);
+void sample_names_free(SampleNames *s);
+/* The file of that name; NULL: there is none. */
+SampleFile *sample_named(const SampleNames *s, Slice name);
+/* The first two files of that name without extension, NULL where there are no more; but for those
+ * that are taken, by their places in the listing (NULL: none is). */
+void sample_of_stem(const SampleNames *s, Slice stem, const bool *taken, SampleFile *found[2]);
+/* A name without its extension. */
+Slice cut_extension(Slice s);
+
 /* ---- class folders (classes.c) --------------------------------------------------------------- */
 
 /* A file in a class folder has this class until its folder has a number. */

@@ -151,8 +151,9 @@ int qonnx_dataset_inputs(const qonnx_dataset *d)
     return d->ninputs;
 }
 
-/* Where sample i stands among all that the files hold. */
-static size_t row_of(const qonnx_dataset *d, size_t i)
+size_t qonnx_dataset_all(const qonnx_dataset *d) { return d->all; }
+
+size_t qonnx_dataset_place(const qonnx_dataset *d, size_t i)
 {
     if (d->chosen) return d->chosen[i];
     if (d->count == d->all) return i;
@@ -204,12 +205,12 @@ static const SampleFile *file_of(const qonnx_dataset *d, int k, size_t i, size_t
 
 const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, row_of(d, i), NULL)->path;
+    return file_of(d, d->lead, qonnx_dataset_place(d, i), NULL)->path;
 }
 
 int qonnx_dataset_class(const qonnx_dataset *d, size_t i)
 {
-    return file_of(d, d->lead, row_of(d, i), NULL)->class_index;
+    return file_of(d, d->lead, qonnx_dataset_place(d, i), NULL)->class_index;
 }
 
 bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_tensor *tensors)
@@ -217,7 +218,7 @@ bool qonnx_dataset_read(qonnx_ctx *cx, const qonnx_dataset *d, size_t i, qonnx_t
     for (int k = 0; k < d->ninputs; k++) tensors[k] = (qonnx_tensor){0};
     for (int k = 0; k < d->nfeeds; k++) {
         size_t row;
-        const SampleFile *f = file_of(d, k, row_of(d, i), &row);
+        const SampleFile *f = file_of(d, k, qonnx_dataset_place(d, i), &row);
         if (sample_read(cx, &d->feeds[k], f->path, row, &tensors[d->feeds[k].slot])) continue;
         qonnx_sample_free(tensors, d->ninputs);
         return false;
@@ -242,13 +243,13 @@ const Feed *dataset_feed(const qonnx_dataset *d, int input)
 const char *dataset_file(const qonnx_dataset *d, size_t i, int input)
 {
     int k = feed_of(d, input);
-    return k < 0 ? NULL : file_of(d, k, row_of(d, i), NULL)->path;
+    return k < 0 ? NULL : file_of(d, k, qonnx_dataset_place(d, i), NULL)->path;
 }
 
 bool dataset_damaged(const qonnx_dataset *d, size_t i)
 {
     for (int k = 0; k < d->nfeeds; k++)
-        if (sample_damaged(file_of(d, k, row_of(d, i), NULL)->path)) return true;
+        if (sample_damaged(file_of(d, k, qonnx_dataset_place(d, i), NULL)->path)) return true;
     return false;
 }
 
@@ -256,7 +257,7 @@ bool dataset_known_damaged(const qonnx_dataset *d, size_t *i)
 {
     for (*i = 0; d->ndamaged && *i < d->count; ++*i)
         for (int k = 0; k < d->nfeeds; k++)
-            if (file_of(d, k, row_of(d, *i), NULL)->damaged) return true;
+            if (file_of(d, k, qonnx_dataset_place(d, *i), NULL)->damaged) return true;
     return false;
 }
 
@@ -275,7 +276,7 @@ void dataset_hash(const qonnx_dataset *d, uint8_t hash[16])
         const SampleFile *last = NULL;
         for (size_t i = 0; i < d->count; i++) {
             size_t row;
-            const SampleFile *f = file_of(d, k, row_of(d, i), &row);
+            const SampleFile *f = file_of(d, k, qonnx_dataset_place(d, i), &row);
             int64_t numbers[2] = {(int64_t)row, 0};
             if (f != last) numbers[1] = size_of(f->path);
             XXH3_128bits_update(&h, numbers, sizeof numbers);

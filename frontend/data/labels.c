@@ -22,8 +22,7 @@ typedef struct Labelling {
     Listing *l;           /* gets the classes */
     Label *labels;        /* [nlabels] the lines, in order */
     size_t nlabels, room; /* used, and allocated */
-    SampleFile **by_name; /* [l->nfiles] sorted by name */
-    SampleFile **by_stem; /* [l->nfiles] sorted by name without extension */
+    SampleNames names;    /* of the files */
     bool *exact;          /* [l->nfiles] whether a line names that very file of l->files */
     int *before;          /* [l->nfiles] the classes that the files of l->files had */
 } Labelling;
@@ -57,53 +56,6 @@ static bool parse(Labelling *b, Slice text)
 
 /* ---- finding files --------------------------------------------------------------------------- */
 
-static int compare_slices(Slice a, Slice b)
-{
-    int order = memcmp(a.at, b.at, a.n < b.n ? a.n : b.n);
-    return order ? order : (a.n > b.n) - (a.n < b.n);
-}
-
-static Slice name_of(const SampleFile *f)
-{
-    return (Slice){file_name(f), strlen(file_name(f))};
-}
-
-static Slice stem_of(const SampleFile *f)
-{
-    return (Slice){file_name(f), file_stem(f)};
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return compare_slices(name_of(*(SampleFile *const *)a), name_of(*(SampleFile *const *)b));
-}
-
-static int by_stem(const void *a, const void *b)
-{
-    int order = compare_slices(stem_of(*(SampleFile *const *)a), stem_of(*(SampleFile *const *)b));
-    return order ? order : by_name(a, b);
-}
-
-/* The index of the first of n sorted files whose name, or stem, is not less than the key. */
-static size_t lower_bound(SampleFile **files, size_t n, Slice key, Slice (*of)(const SampleFile *))
-{
-    size_t low = 0;
-    while (low < n) {
-        size_t middle = low + (n - low) / 2;
-        if (compare_slices(of(files[middle]), key) < 0) low = middle + 1;
-        else n = middle;
-    }
-    return low;
-}
-
-/* Without the extension. */
-static Slice cut_extension(Slice s)
-{
-    for (size_t n = s.n; n > 1 && s.at[n - 1] != '/'; n--)
-        if (s.at[n - 1] == '.') return (Slice){s.at, n - 1};
-    return s;
-}
-
 /* Gives a file the class of a line, which must not be another than an earlier line's. */
 static bool give(Labelling *b, Label *label, SampleFile *f)
 {
@@ -118,13 +70,12 @@ static bool give(Labelling *b, Label *label, SampleFile *f)
 /* The lines that name a file as it is called. */
 static bool apply_names(Labelling *b)
 {
-    size_t n = b->l->nfiles;
     for (size_t i = 0; i < b->nlabels; i++) {
         Label *label = &b->labels[i];
-        size_t at = lower_bound(b->by_name, n, label->file, name_of);
-        if (at == n || compare_slices(name_of(b->by_name[at]), label->file)) continue;
-        if (!give(b, label, b->by_name[at])) return false;
-        b->exact[b->by_name[at] - b->l->files] = true;
+        SampleFile *f = sample_named(&b->names, label->file);
+        if (!f) continue;
+        if (!give(b, label, f)) return false;
+        b->exact[f - b->l->files] = true;
     }
     return true;
 }
@@ -133,21 +84,15 @@ static bool apply_names(Labelling *b)
  * are refused. */
 static bool apply_stem(Labelling *b, Label *label, Slice stem)
 {
-    SampleFile *found = NULL;
-    size_t n = b->l->nfiles;
-    for (size_t i = lower_bound(b->by_stem, n, stem, stem_of);
-         i < n && !compare_slices(stem_of(b->by_stem[i]), stem); i++) {
-        SampleFile *f = b->by_stem[i];
-        if (b->exact[f - b->l->files]) continue;
-        if (found)
-            return qonnx_fail(b->cx, NULL,
-                              "%s: line %d names '%.*s', which may be '%s' or '%s'; name each of "
-                              "them with its ending",
-                              b->path, label->line, (int)(label->file.n < 80 ? label->file.n : 80),
-                              label->file.at, file_name(found), file_name(f));
-        found = f;
-    }
-    return !found || give(b, label, found);
+    SampleFile *found[2];
+    sample_of_stem(&b->names, stem, b->exact, found);
+    if (found[1])
+        return qonnx_fail(b->cx, NULL,
+                          "%s: line %d names '%.*s', which may be '%s' or '%s'; name each of them "
+                          "with its ending",
+                          b->path, label->line, (int)(label->file.n < 80 ? label->file.n : 80),
+                          label->file.at, file_name(found[0]), file_name(found[1]));
+    return !found[0] || give(b, label, found[0]);
 }
 
 /* The other lines: "a.jpg" names the sample a.npy, and so does "a". */
@@ -213,17 +158,13 @@ static void check_folders(const Labelling *b)
 static bool apply(Labelling *b, Slice text)
 {
     Listing *l = b->l;
-    b->by_name = xcalloc(l->nfiles, sizeof(SampleFile *));
-    b->by_stem = xcalloc(l->nfiles, sizeof(SampleFile *));
+    sample_names_init(&b->names, l);
     b->exact = xcalloc(l->nfiles, sizeof *b->exact);
     b->before = xcalloc(l->nfiles, sizeof *b->before);
     for (size_t i = 0; i < l->nfiles; i++) {
-        b->by_name[i] = b->by_stem[i] = &l->files[i];
         b->before[i] = l->files[i].class_index;
         l->files[i].class_index = -1;
     }
-    qsort(b->by_name, l->nfiles, sizeof(SampleFile *), by_name);
-    qsort(b->by_stem, l->nfiles, sizeof(SampleFile *), by_stem);
     bool ok = parse(b, text) && apply_names(b) && apply_stems(b) && check_fit(b);
     for (size_t i = 0; !ok && i < l->nfiles; i++) l->files[i].class_index = b->before[i];
     return ok;
@@ -240,8 +181,7 @@ static bool labels_read(qonnx_ctx *cx, qonnx_dataset *d, const char *path, bool 
     d->labelled |= ok;
     file_unmap(&map);
     free(b.labels);
-    free(b.by_name);
-    free(b.by_stem);
+    sample_names_free(&b.names);
     free(b.exact);
     free(b.before);
     return ok;
@@ -258,11 +198,17 @@ static void pass_on(void *user, qonnx_level level, const char *text)
     if (level == QONNX_WARNING) qonnx_warn(user, NULL, "%s", text);
 }
 
-void qonnx_dataset_find_labels(qonnx_ctx *cx, qonnx_dataset *d)
+char *qonnx_dataset_labels_file(const qonnx_dataset *d)
 {
     const Listing *l = d->listings[d->lead];
-    if (!d->labels && !l->has_labels) return;
-    char *path = d->labels ? string_copy(d->labels) : path_join(l->root, "labels.txt");
+    if (d->labels) return string_copy(d->labels);
+    return l->has_labels ? path_join(l->root, "labels.txt") : NULL;
+}
+
+void qonnx_dataset_find_labels(qonnx_ctx *cx, qonnx_dataset *d)
+{
+    char *path = qonnx_dataset_labels_file(d);
+    if (!path) return;
     qonnx_ctx *own = qonnx_ctx_new(); /* a file of another use is no failure */
     qonnx_ctx_on_log(own, pass_on, cx);
     if (!labels_read(own, d, path, true))

@@ -71,6 +71,28 @@ QONNX_API const char *qonnx_dataset_name(const qonnx_dataset *d, size_t i);
 /** The class of sample i: the index of its folder among the class folders, those whose names are
  *  numbers in the order of these, then the others by name; or from the labels; -1 when unknown. */
 QONNX_API int qonnx_dataset_class(const qonnx_dataset *d, size_t i);
+/** The file labels.txt in the data set's directory; NULL: there is none. The caller frees it. */
+QONNX_API char *qonnx_dataset_labels_file(const qonnx_dataset *d);
+/** How many samples the files hold, whatever a limit leaves of them; and where sample i stands
+ *  among these. */
+QONNX_API size_t qonnx_dataset_all(const qonnx_dataset *d);
+QONNX_API size_t qonnx_dataset_place(const qonnx_dataset *d, size_t i);
+
+/** The samples by name. The data set must outlive it. Freed by qonnx_names_free. */
+typedef struct qonnx_names qonnx_names;
+typedef enum qonnx_named {
+    QONNX_NAMED_NONE,     /* no sample is called so */
+    QONNX_NAMED_ONE,      /* one is */
+    QONNX_NAMED_LEFT_OUT, /* one is, and a limit has left it out */
+    QONNX_NAMED_SEVERAL   /* several are, or their file holds several */
+} qonnx_named;
+QONNX_API qonnx_names *qonnx_names_new(const qonnx_dataset *d);
+QONNX_API void qonnx_names_free(qonnx_names *n);
+/** The sample of that name, relative to the data set's directory; where none is called so, of that
+ *  name without its extension, as qonnx_dataset_labels() has it. `sample` is set for one alone.
+ *  [any thread] */
+QONNX_API qonnx_named qonnx_names_find(const qonnx_names *n, const char *name, size_t *sample);
+
 /** Reads sample i: one tensor a graph input, with a batch axis of 1 where the input has one.
  *  tensors[] has room for every graph input; their data is freed by qonnx_sample_free.
  *  [any thread, with a context of its own] */
