@@ -222,6 +222,11 @@ void qonnx_value_set_constant(Value *v, const Tensor *t)
     const Tensor *old = v->data;
     v->source = NULL;
     v->kept = NULL;
+    if (v->override && v->override->integers) {
+        qonnx_override o = *v->override;
+        o.integers = NULL;
+        qonnx_value_set_override(v, &o);
+    }
     graph_put_constant(v->graph, v, tensor_copy(v->graph->model->arena, t));
     if (old) pages_give_back(old->data, old->bytes);
 }
@@ -307,6 +312,7 @@ void qonnx_value_set_override(Value *v, const qonnx_override *o)
     if (o->scales)
         copy->zero_points = arena_copy(a, o->zero_points, count * sizeof *o->zero_points);
     if (o->observer) copy->observer = arena_copy(a, o->observer, strlen(o->observer) + 1);
+    if (o->integers) copy->integers = arena_copy(a, o->integers, (size_t)tensor_count(v->data));
     v->override = copy;
 }
 

@@ -208,11 +208,20 @@ typedef struct Biases {
     int64_t outputs;   /* channels */
 } Biases;
 
+static void copy_channel(WeightView v, int64_t c, const int8_t *from, int8_t *out)
+{
+    for (int64_t o = 0; o < v.outer; o++) {
+        int64_t at = (o * v.channels + c) * v.inner;
+        memcpy(out + at, from + at, (size_t)v.inner);
+    }
+}
+
 /* Chooses the scale of channel c, and gives its integers; `given`: the scale that it must have, or
  * 0. */
 static void quantize_one_channel(const qonnx_tensor *w, WeightView v, int64_t c,
                                  const qonnx_grid *grid, const Levels *levels, const Biases *b,
-                                 float given, const qonnx_weight_params *out)
+                                 float given, const int8_t *integers,
+                                 const qonnx_weight_params *out)
 {
     /* one scale for all must hold the bias of every channel */
     int64_t first = out->axis < 0 ? 0 : c, last = out->axis < 0 ? b->outputs - 1 : c;
@@ -227,7 +236,8 @@ static void quantize_one_channel(const qonnx_tensor *w, WeightView v, int64_t c,
     else qonnx_grid_params(grid, -absmax, absmax, scale, &zero_point);
     *scale = raised_scale(*scale, b->input_scale, b->bias, first, last);
     if (grid->pow2) *scale = (float)next_power((double)*scale);
-    quantize_channel(w, v, c, grid, *scale, out->data);
+    if (integers && *scale == given) copy_channel(v, c, integers, out->data);
+    else quantize_channel(w, v, c, grid, *scale, out->data);
 }
 
 bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, bool per_channel,
@@ -262,7 +272,7 @@ bool qonnx_node_quantize_weight(const qonnx_node *n, const qonnx_grid *grid, boo
     };
     for (int64_t c = 0; c < v.channels; c++) {
         float given = o->scales ? o->scales[o->count > 1 ? c : 0] : 0;
-        quantize_one_channel(w, v, c, grid, &levels, &b, given, out);
+        quantize_one_channel(w, v, c, grid, &levels, &b, given, o->integers, out);
     }
     return true;
 }

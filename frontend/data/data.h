@@ -324,6 +324,7 @@ struct qonnx_dataset {
     size_t *chosen;     /* [count] which of all, in order; NULL: spread evenly */
     size_t ndamaged;    /* files known to be damaged, of all inputs */
     char *labels;       /* the labels.txt in the directory that holds all samples; NULL: none */
+    bool part;          /* of another data set, whose all but `chosen` is */
     bool labelled;      /* the classes are from a file of labels, not from folders */
     struct Preprocess *pictures; /* what is done to pictures; owned */
     char *origin;                /* whose word that is; NULL: nobody's */

@@ -44,17 +44,19 @@ static qonnx_dataset *dataset_new(const qonnx_graph *g, const qonnx_data_options
 void qonnx_dataset_free(qonnx_dataset *d)
 {
     if (!d) return;
-    for (int k = 0; k < d->nfeeds; k++) {
+    for (int k = 0; k < d->nfeeds && !d->part; k++) {
         free(d->feeds[k].name);
         free(d->feeds[k].prepared);
         listing_free(d->listings[k]);
     }
-    free(d->labels);
     free(d->chosen);
-    free(d->pictures);
-    free(d->origin);
-    free(d->feeds);
-    free(d->listings);
+    if (!d->part) {
+        free(d->labels);
+        free(d->pictures);
+        free(d->origin);
+        free(d->feeds);
+        free(d->listings);
+    }
     free(d);
 }
 
@@ -163,6 +165,20 @@ size_t qonnx_dataset_place(const qonnx_dataset *d, size_t i)
 void qonnx_dataset_limit(qonnx_dataset *d, size_t count)
 {
     if (count < d->count) d->count = count;
+}
+
+qonnx_dataset *qonnx_dataset_part(const qonnx_dataset *d, size_t first, size_t step, size_t most)
+{
+    size_t left = first < d->count ? (d->count - first + step - 1) / step : 0;
+    size_t count = left < most ? left : most, *chosen = xmalloc_array(count + 1, sizeof *chosen);
+    for (size_t i = 0; i < count; i++)
+        chosen[i] = row_of(d, first + step * (size_t)((unsigned __int128)i * left / count));
+    qonnx_dataset *part = xcalloc(1, sizeof *part);
+    *part = *d;
+    part->part = true;
+    part->chosen = chosen;
+    part->count = count;
+    return part;
 }
 
 /* SplitMix64 (Steele, Lea, Flood 2014). */

@@ -118,7 +118,7 @@ QONNX_API QONNX_CHECKED bool qonnx_observe_value(qonnx_ctx *cx, const char *obse
  * wrong. */
 
 /** Until 1.0 a plugin must have been built for exactly this number. */
-#define QONNX_ABI 4u
+#define QONNX_ABI 5u
 
 /** What a plugin brings. */
 typedef struct qonnx_plugin {

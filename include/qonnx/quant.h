@@ -244,6 +244,9 @@ typedef struct qonnx_override {
     bool ranged;            /* [lo, hi] is the range, whatever was seen */
     float lo, hi;
     const char *observer; /* NAME or NAME{OPTION=VALUE}; NULL: as for the others */
+    const int8_t *integers; /* of a weight, as its elements lie: exactly these, with `scales`; they
+                               are rounded anew where a bias wants larger scales. NULL: each is the
+                               nearest. Changing the constant forgets them */
 } qonnx_override;
 
 /** NULL: the value is quantized as all others are. */

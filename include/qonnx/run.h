@@ -62,6 +62,10 @@ QONNX_API void qonnx_dataset_limit(qonnx_dataset *d, size_t count);
  *  i-th of n is taken when floor(r (n - i) / 2^64) < count - taken so far, where r is the next
  *  number of SplitMix64, whose state begins as the seed (Knuth's algorithm S). */
 QONNX_API void qonnx_dataset_choose(qonnx_dataset *d, size_t count, uint64_t seed);
+/** A data set of some of another's samples: every `step`-th from `first` on, and of these at most
+ *  `most`, spread evenly. The other one must outlive it. Freed by qonnx_dataset_free. */
+QONNX_API qonnx_dataset *qonnx_dataset_part(const qonnx_dataset *d, size_t first, size_t step,
+                                            size_t most);
 QONNX_API size_t qonnx_dataset_count(const qonnx_dataset *d);
 /** How many tensors a sample has room for: the inputs of the graph it was opened for, those that
  *  are initializers included (their tensors stay empty). */

@@ -1,0 +1,277 @@
+/* passes/gptq.c - weights are rounded one column after the other, each so as to make up for the
+ * errors of those before it:
+ *
+ *     q_j = round((w_j + sum over i before j of U[j][i] e_i / U[j][j]) / s),   e_i = w_i - q_i s,
+ *
+ * where U'U = H is the Cholesky factor of the second moments of what the weight meets. It is GPTQ
+ * (Frantar, Ashkboos, Hoefler and Alistarh 2023) without an inverse: its updates are those of
+ * Babai's nearest plane on H (Chen, Shabanzadeh, Crncevic, Hoefler and Alistarh 2025). Columns that vary most come first. H is shrunk
+ * towards its diagonal where few rows were seen, which ends at plain rounding: H = (1 - r) H + r diag(H),
+ * r = columns / (columns + rows), and damped by a hundredth of the mean of its diagonal. An output
+ * whose error, e'He, does not fall keeps the nearest integers. Scales stay as they are.
+ */
+#include "moments.h"
+#include <stdlib.h>
+
+#define DAMP 0.01
+enum { LIMIT = 256 << 20 }; /* bytes of moments that are counted at once */
+
+/* What one panel needs; `n` columns, `m` outputs that read it. */
+typedef struct Panel {
+    int64_t n, m;
+    int64_t *order; /* [n] columns, those that vary least first: the last is rounded first */
+    double *u;      /* [n][n] upper triangle: U'U = H */
+    double *error;  /* [n][m] w - q s */
+    double *sum;    /* [m] */
+    double *cost;   /* [m] e'He */
+} Panel;
+
+static void panel_free(Panel *p)
+{
+    free(p->order);
+    free(p->u);
+    free(p->error);
+    free(p->sum);
+    free(p->cost);
+}
+
+static bool panel_new(Panel *p, int64_t n, int64_t m)
+{
+    *p = (Panel){.n = n, .m = m};
+    p->order = malloc((size_t)n * sizeof *p->order);
+    p->u = malloc((size_t)(n * n) * sizeof *p->u);
+    p->error = malloc((size_t)(n * m) * sizeof *p->error);
+    p->sum = malloc((size_t)m * sizeof *p->sum);
+    p->cost = malloc((size_t)m * sizeof *p->cost);
+    return p->order && p->u && p->error && p->sum && p->cost;
+}
+
+/* ---- the factor ------------------------------------------------------------------------------ */
+
+/* By rising diagonal; equal ones stay in order (an insertion sort is enough for what is small). */
+static void sort_columns(Panel *p, const double *h)
+{
+    /* heap of (value, index): the order of equal ones is that of their indices */
+    for (int64_t i = 0; i < p->n; i++) p->order[i] = i;
+    for (int64_t gap = p->n / 2; gap > 0; gap /= 2)
+        for (int64_t i = gap; i < p->n; i++)
+            for (int64_t k = i; k >= gap; k -= gap) {
+                int64_t a = p->order[k - gap], b = p->order[k];
+                double x = h[a * p->n + a], y = h[b * p->n + b];
+                if (x < y || (x == y && a < b)) break;
+                p->order[k - gap] = b;
+                p->order[k] = a;
+            }
+}
+
+/* H in that order, shrunk and damped. */
+static void prepare(Panel *p, const double *h, int64_t rows)
+{
+    double mean = 0, r = (double)p->n / (double)(p->n + rows);
+    for (int64_t i = 0; i < p->n; i++) mean += h[i * p->n + i] / (double)p->n;
+    for (int64_t i = 0; i < p->n; i++)
+        for (int64_t j = i; j < p->n; j++) {
+            int64_t a = p->order[i], b = p->order[j];
+            double x = h[(a < b ? a : b) * p->n + (a < b ? b : a)];
+            p->u[i * p->n + j] = i == j ? x + DAMP * mean + 1e-30 : (1 - r) * x;
+        }
+}
+
+/* U'U = u, in its place. */
+static void factor(Panel *p)
+{
+    const int64_t n = p->n;
+    for (int64_t k = 0; k < n; k++) {
+        double *row = p->u + k * n, pivot = sqrt(fmax(row[k], 1e-30));
+        for (int64_t j = k; j < n; j++) row[j] /= pivot;
+        row[k] = pivot;
+        for (int64_t i = k + 1; i < n; i++) {
+            double *to = p->u + i * n, f = row[i];
+            if (f == 0) continue;
+            for (int64_t j = i; j < n; j++) to[j] -= f * row[j];
+        }
+    }
+}
+
+/* ---- rounding -------------------------------------------------------------------------------- */
+
+typedef struct Rounding {
+    const Moments *m;
+    const qonnx_weight_params *params;
+    const qonnx_tensor *w;
+    const qonnx_grid *grid;
+    int8_t *integers; /* as the elements lie */
+} Rounding;
+
+static double scale_of(const Rounding *r, int64_t output)
+{
+    return (double)r->params->scales[r->params->count > 1 ? output : 0];
+}
+
+/* sum[o] = what the errors of columns behind j add to column j, in its own units. */
+static void add_errors(Panel *p, int64_t j)
+{
+    const double *row = p->u + j * p->n;
+    memset(p->sum, 0, (size_t)p->m * sizeof *p->sum);
+    for (int64_t i = j + 1; i < p->n; i++) {
+        const double c = row[i] / row[j], *e = p->error + i * p->m;
+        if (c == 0) continue;
+        for (int64_t o = 0; o < p->m; o++) p->sum[o] += c * e[o];
+    }
+}
+
+/* Rounds the panel, or with `plain` takes the integers that there are, and gives the cost of each
+ * output. `first` is the panel's first output. */
+static void round_panel(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool plain,
+                        int8_t *out, double *cost)
+{
+    memset(cost, 0, (size_t)p->m * sizeof *cost);
+    for (int64_t j = p->n - 1; j >= 0; j--) {
+        add_errors(p, j);
+        const double pivot = p->u[j * p->n + j];
+        for (int64_t o = 0; o < p->m; o++) {
+            const double s = scale_of(r, first + o);
+            const int64_t at = moments_element(r->m, panel, first + o, p->order[j]);
+            const double w = qonnx_tensor_get(r->w, at);
+            double q = rint((w + p->sum[o]) / s);
+            q = plain ? r->params->data[at] : fmin(fmax(q, r->grid->qmin), r->grid->qmax);
+            out[j * p->m + o] = (int8_t)q;
+            const double e = w - q * s, t = pivot * (e + p->sum[o]);
+            p->error[j * p->m + o] = e;
+            cost[o] += t * t;
+        }
+    }
+}
+
+/* The integers of outputs whose cost falls. */
+static void accept(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
+                   const int8_t *rounded, const double *before, const double *after)
+{
+    for (int64_t o = 0; o < p->m; o++) {
+        if (!(after[o] < before[o])) continue;
+        for (int64_t j = 0; j < p->n; j++)
+            r->integers[moments_element(r->m, panel, first + o, p->order[j])] =
+                rounded[j * p->m + o];
+    }
+}
+
+static bool gptq_panel(const Rounding *r, int64_t panel)
+{
+    Panel p;
+    const Moments *m = r->m;
+    const int64_t outputs = m->view.outputs / m->view.groups;
+    const int64_t first = panel / m->parts * outputs, columns = moments_columns(m, panel);
+    bool good = panel_new(&p, columns, outputs);
+    int8_t *rounded = malloc((size_t)(columns * outputs));
+    double *before = malloc((size_t)outputs * sizeof *before);
+    good = good && rounded && before;
+    if (good) {
+        const double *h = m->second + panel * m->columns * m->columns;
+        sort_columns(&p, h);
+        prepare(&p, h, m->rows);
+        factor(&p);
+        round_panel(r, &p, panel, first, true, rounded, before);
+        round_panel(r, &p, panel, first, false, rounded, p.cost);
+        accept(r, &p, panel, first, rounded, before, p.cost);
+    }
+    free(rounded);
+    free(before);
+    panel_free(&p);
+    return good;
+}
+
+/* ---- the pass -------------------------------------------------------------------------------- */
+
+/* The weight's grid: its own, or the target's. */
+static const qonnx_grid *weight_grid(const qonnx_value *v, const qonnx_target *t)
+{
+    const qonnx_override *o = qonnx_value_override(v);
+    return o && o->grid.dtype != QONNX_UNDEFINED ? &o->grid : &t->weight;
+}
+
+static bool round_site(qonnx_ctx *cx, const Placement *p, const Moments *m)
+{
+    static const qonnx_override none;
+    float scale;
+    int zero_point;
+    qonnx_weight_params params;
+    qonnx_node *n = m->site->node;
+    qonnx_value *v = qonnx_node_input(n, m->site->rule.weight);
+    const float *bias = quantizable_bias(n, &m->site->rule, m->view.outputs);
+    if (!m->rows || !quantizable_params(qonnx_node_input(n, 0), p->target, &scale, &zero_point) ||
+        !qonnx_node_quantize_weight(n, &p->target->weight, !m->site->per_tensor, scale,
+                                    p->target->bias_int32 ? bias : NULL, &params))
+        return true;
+    const qonnx_tensor *w = qonnx_value_constant(v);
+    qonnx_graph *g = qonnx_node_graph(n);
+    Rounding r = {m, &params, w, weight_grid(v, p->target),
+                  qonnx_graph_alloc(g, (size_t)qonnx_tensor_elements(w))};
+    memcpy(r.integers, params.data, (size_t)qonnx_tensor_elements(w));
+    for (int64_t panel = 0; panel < m->panels; panel++)
+        if (!gptq_panel(&r, panel)) return qonnx_fail(cx, n, "gptq: out of memory");
+    qonnx_override o = qonnx_value_override(v) ? *qonnx_value_override(v) : none;
+    o.scales = params.scales;
+    o.zero_points = qonnx_graph_array(g, (size_t)params.count, sizeof(int));
+    o.count = params.count;
+    o.integers = r.integers;
+    qonnx_value_set_override(v, &o);
+    return true;
+}
+
+static bool wanted(const Site *s)
+{
+    const qonnx_value *v = s->rule.weight >= 0 ? qonnx_node_input(s->node, s->rule.weight) : NULL;
+    return v && s->quantized && quantizable_weight(s->node, &s->rule) &&
+           quantizable_weight(s->node, &s->rule)->dtype == QONNX_FLOAT &&
+           qonnx_value_uses(v) == 1 && !qonnx_value_kept(v);
+}
+
+/* As many of the products from *at on as fit the limit, at least one. */
+static int next_batch(const Moments *all, int count, int at)
+{
+    size_t bytes = moments_bytes(&all[at]);
+    int end = at + 1;
+    while (end < count && bytes + moments_bytes(&all[end]) <= LIMIT)
+        bytes += moments_bytes(&all[end++]);
+    return end;
+}
+
+static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
+{
+    Placement p;
+    int count = 0, end;
+    bool good = true;
+    if (!qonnx_job_stats(job))
+        return qonnx_fail(cx, NULL,
+                          "gptq: there are no statistics; give calibration data or a .qcal file");
+    placement_make(&p, g, job, true);
+    Moments *all = qonnx_graph_array(g, (size_t)p.count + 1, sizeof *all);
+    for (const Site *s = p.sites; s < p.sites + p.count; s++)
+        if (wanted(s) && qonnx_node_graph(s->node) == g &&
+            moments_describe(&all[count], s, (int64_t)qonnx_job_number(job, "columns")))
+            count++;
+    for (int at = 0; at < count && good; at = end) {
+        end = next_batch(all, count, at);
+        good = moments_count(cx, g, job, all + at, end - at);
+        for (int i = at; i < end; i++) {
+            good = good && round_site(cx, &p, &all[i]);
+            free(all[i].mean);
+            free(all[i].second);
+        }
+    }
+    return good;
+}
+
+static const qonnx_option options[] = {
+    {"columns", "2304", "inputs and taps of an output that are rounded together"},
+    {NULL, NULL, NULL},
+};
+
+const qonnx_pass pass_gptq = {
+    .size = sizeof(qonnx_pass),
+    .name = "gptq",
+    .brief = "round weights one after the other, making up for the errors before",
+    .options = options,
+    .run = gptq,
+    .samples = true,
+};

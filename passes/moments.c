@@ -1,0 +1,226 @@
+/* passes/moments.c - see moments.h. */
+#include "moments.h"
+#include <stdlib.h>
+
+enum { BLOCK = 32 }; /* rows that are added at once */
+
+/* Elementwise loops are as wide as the machine has it; nothing is joined or reordered, so the
+ * numbers are the same. */
+#if defined(__x86_64__) && defined(__gnu_linux__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+
+typedef struct Count {
+    Moments *m;
+    int count;
+    size_t samples;  /* that come */
+    float *rows;     /* [BLOCK][columns of the widest] */
+    double *scratch; /* [columns of the widest] */
+    float *sums;     /* the same */
+} Count;
+
+/* ---- what can be counted --------------------------------------------------------------------- */
+
+bool moments_describe(Moments *m, const Site *s, int64_t most)
+{
+    qonnx_window w;
+    *m = (Moments){.site = s};
+    if (!s->quantized || !weight_view(s->node, &s->rule, &m->view) ||
+        m->view.window > most || qonnx_node_int(s->node, "transA", 0))
+        return false;
+    if (qonnx_node_is(s->node, "Conv") && !qonnx_node_window(s->node, &w)) return false;
+    int64_t fit = most / m->view.window;
+    m->parts = (m->view.inputs + fit - 1) / fit;
+    m->inputs = (m->view.inputs + m->parts - 1) / m->parts;
+    m->parts = (m->view.inputs + m->inputs - 1) / m->inputs;
+    m->columns = m->inputs * m->view.window;
+    m->panels = m->parts * m->view.groups;
+    return true;
+}
+
+size_t moments_bytes(const Moments *m)
+{
+    return (size_t)(m->panels * m->columns * (m->columns + 1)) * sizeof(double);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+
+/* Rows that a tensor has: places of a convolution's output, or rows of a matrix. */
+static int64_t rows_of(const Moments *m, const qonnx_tensor *x, const qonnx_window *w)
+{
+    int64_t n = qonnx_node_is(m->site->node, "Conv") ? x->dims[0] * w->out[0] * w->out[1] * w->out[2]
+                                                     : qonnx_tensor_elements(x) / m->view.inputs;
+    return n;
+}
+
+/* Columns of a panel at one place of a convolution's output; padding is zero. */
+static void take_window(const Moments *m, const qonnx_tensor *x, const qonnx_window *w,
+                        int64_t panel, int64_t place, float *row)
+{
+    const float *data = x->data;
+    const int64_t area = w->in[0] * w->in[1] * w->in[2], inputs = moments_columns(m, panel) / m->view.window;
+    int64_t out[3], rest = place;
+    for (int i = 2; i >= 0; rest /= w->out[i], i--) out[i] = rest % w->out[i];
+    const int64_t first = panel / m->parts * m->view.inputs + panel % m->parts * m->inputs;
+    data += (rest * m->view.inputs * m->view.groups + first) * area;
+    for (int64_t k = 0; k < m->view.window; k++) {
+        int64_t at = 0, tap = k;
+        bool inside = true;
+        int64_t position[3];
+        for (int i = 2; i >= 0; tap /= w->kernel[i], i--)
+            position[i] = out[i] * w->stride[i] + tap % w->kernel[i] * w->dilation[i] - w->front[i];
+        for (int i = 0; i < 3; i++) {
+            inside = inside && position[i] >= 0 && position[i] < w->in[i];
+            at = at * w->in[i] + position[i];
+        }
+        for (int64_t c = 0; c < inputs; c++)
+            row[c * m->view.window + k] = inside ? data[c * area + at] : 0;
+    }
+}
+
+static void take_row(const Moments *m, const qonnx_tensor *x, const qonnx_window *w, int64_t panel,
+                     int64_t place, float *row)
+{
+    if (w->axes) {
+        take_window(m, x, w, panel, place, row);
+        return;
+    }
+    const float *data = x->data;
+    memcpy(row, data + place * m->view.inputs + panel * m->inputs,
+           (size_t)moments_columns(m, panel) * sizeof *row);
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+WIDE static void add_four(float *restrict sums, const float *restrict x, int64_t step,
+                          const float *restrict a, int64_t from, int64_t to)
+{
+    for (int64_t j = from; j < to; j++)
+        sums[j] += a[0] * x[j] + a[1] * x[step + j] + a[2] * x[2 * step + j] + a[3] * x[3 * step + j];
+}
+
+/* second += rows' * rows, for the upper triangle; rows beyond `count` are zero. */
+static void add_block(const Count *c, double *second, int64_t columns)
+{
+    for (int64_t i = 0; i < columns; i++) {
+        memset(c->sums + i, 0, (size_t)(columns - i) * sizeof *c->sums);
+        for (int r = 0; r < BLOCK; r += 4) {
+            const float *x = c->rows + r * columns;
+            const float a[4] = {x[i], x[columns + i], x[2 * columns + i], x[3 * columns + i]};
+            add_four(c->sums, x, columns, a, i, columns);
+        }
+        for (int64_t j = i; j < columns; j++) second[i * columns + j] += (double)c->sums[j];
+    }
+}
+
+/* Adds rows of one panel of one sample, at `count` places. */
+static void add_panel(const Count *c, Moments *m, const qonnx_tensor *x, const qonnx_window *w,
+                      int64_t panel, const int64_t *places, int64_t count)
+{
+    const int64_t columns = moments_columns(m, panel);
+    double *mean = m->mean + panel * m->columns;
+    double *second = m->second + panel * m->columns * m->columns;
+    for (int64_t at = 0; at < count; at += BLOCK) {
+        int64_t n = count - at < BLOCK ? count - at : BLOCK;
+        memset(c->rows, 0, (size_t)(BLOCK * columns) * sizeof *c->rows);
+        for (int64_t r = 0; r < n; r++) {
+            float *row = c->rows + r * columns;
+            take_row(m, x, w, panel, places[at + r], row);
+            for (int64_t i = 0; i < columns; i++) mean[i] += (double)row[i];
+        }
+        add_block(c, second, columns);
+    }
+}
+
+static bool add_sample(const Count *c, size_t sample, int index, const qonnx_tensor *x)
+{
+    Moments *m = &c->m[index];
+    qonnx_window w = {0};
+    if (qonnx_node_is(m->site->node, "Conv") && !qonnx_node_window(m->site->node, &w)) return true;
+    const int64_t all = rows_of(m, x, &w);
+    int64_t want = (4 * m->view.inputs * m->view.window + 1500) / (int64_t)c->samples + 1;
+    if (want > all) want = all;
+    int64_t *places = malloc((size_t)(want + 1) * sizeof *places);
+    if (!places) return false;
+    uint64_t state = (uint64_t)sample << 32 | (unsigned)index;
+    for (int64_t i = 0; i < want; i++)
+        places[i] = want == all ? i : (int64_t)(random_next(&state) % (uint64_t)all);
+    for (int64_t p = 0; p < m->panels; p++) add_panel(c, m, x, &w, p, places, want);
+    m->rows += want;
+    free(places);
+    return true;
+}
+
+static bool on_sample(void *user, size_t sample, const qonnx_tensor *values)
+{
+    const Count *c = user;
+    for (int i = 0; i < c->count; i++)
+        if (values[i].dtype == QONNX_FLOAT && !add_sample(c, sample, i, &values[i])) return false;
+    return true;
+}
+
+/* Sums to moments about the mean. */
+static void finish(Moments *m)
+{
+    const double rows = (double)(m->rows ? m->rows : 1);
+    for (int64_t p = 0; p < m->panels; p++) {
+        const int64_t columns = moments_columns(m, p);
+        double *mean = m->mean + p * m->columns, *second = m->second + p * m->columns * m->columns;
+        for (int64_t i = 0; i < columns; i++) mean[i] /= rows;
+        for (int64_t i = 0; i < columns; i++)
+            for (int64_t j = i; j < columns; j++) {
+                double *x = &second[i * columns + j];
+                *x = *x / rows - mean[i] * mean[j];
+                if (i == j && !(*x > 0)) *x = 0;
+            }
+    }
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static bool count_all(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Count *c,
+                      const char **names)
+{
+    for (int i = 0; i < c->count; i++) {
+        Moments *m = &c->m[i];
+        names[i] = qonnx_value_name(qonnx_node_input(m->site->node, 0));
+        m->mean = calloc((size_t)(m->panels * m->columns), sizeof(double));
+        m->second = calloc((size_t)(m->panels * m->columns * m->columns), sizeof(double));
+        if (!m->mean || !m->second) return qonnx_fail(cx, NULL, "out of memory");
+    }
+    qonnx_dataset *d = qonnx_dataset_part(qonnx_job_samples(job), 0, 1, MOMENTS_SAMPLES);
+    c->samples = qonnx_dataset_count(d);
+    bool good = qonnx_watch(cx, g, names, c->count, d, qonnx_job_session_options(job), on_sample, c);
+    qonnx_dataset_free(d);
+    for (int i = 0; i < c->count; i++) finish(&c->m[i]);
+    return good;
+}
+
+bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m,
+                   int count)
+{
+    size_t widest = 1;
+    for (int i = 0; i < count; i++)
+        if ((size_t)m[i].columns > widest) widest = (size_t)m[i].columns;
+    Count c = {.m = m, .count = count};
+    const char **names = calloc((size_t)count + 1, sizeof *names);
+    c.rows = calloc(BLOCK * widest, sizeof *c.rows);
+    c.sums = calloc(widest, sizeof *c.sums);
+    bool good = names && c.rows && c.sums ? count_all(cx, g, job, &c, names)
+                                          : qonnx_fail(cx, NULL, "out of memory");
+    free(c.rows);
+    free(c.sums);
+    free(names);
+    return good;
+}

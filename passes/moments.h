@@ -1,0 +1,54 @@
+/* passes/moments.h - second moments of what weights meet: the Hessian of a layer's output error, as
+ * far as it depends on its weights. Written on include/qonnx/ alone.
+ */
+#ifndef PASSES_MOMENTS_H
+#define PASSES_MOMENTS_H
+
+#include "weight_view.h"
+#include <qonnx/run.h>
+
+/* A matrix product and the moments of its columns: the inputs and taps that one output contracts.
+ * What belongs to one group of a convolution is a panel; where that has more columns than `most`,
+ * its inputs are dealt out to several, as if those of one were independent of those of another. */
+typedef struct Moments {
+    const Site *site;
+    WeightView view;
+    int64_t inputs;  /* of a panel: view.inputs, or fewer; the last of a group may have less */
+    int64_t columns; /* inputs * view.window */
+    int64_t parts;   /* panels of a group */
+    int64_t panels;  /* parts * view.groups */
+    int64_t rows;    /* that were counted */
+    double *mean;    /* [panels][columns] of the columns */
+    double *second;  /* [panels][columns][columns] of their products about the mean: the upper
+                        triangle, row by row */
+} Moments;
+
+enum { MOMENTS_SAMPLES = 64 }; /* that are looked at, spread evenly */
+
+/* Whether the weight of the site contracts what can be counted: sets all but the counts. `most`:
+ * columns that a panel may have. */
+bool moments_describe(Moments *m, const Site *s, int64_t most);
+/* Bytes that counting takes. */
+size_t moments_bytes(const Moments *m);
+/* Counts rows of columns in all of the `count` products at once, about 4 times the columns and
+ * 1,500, taken at random places of the samples, the same ones in each run. The caller frees `mean`
+ * and `second`, which are NULL before, with free(), also where it fails. */
+bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m,
+                   int count);
+
+/* Place [o][i][k] of a weight, as its elements lie, for column c of a panel. */
+static inline int64_t moments_element(const Moments *m, int64_t panel, int64_t output, int64_t c)
+{
+    const WeightView *v = &m->view;
+    int64_t input = panel % m->parts * m->inputs + c / v->window;
+    return output * v->output_step + input * v->input_step + c % v->window;
+}
+
+/* Columns that the panel has: `columns`, but for the last of a group. */
+static inline int64_t moments_columns(const Moments *m, int64_t panel)
+{
+    int64_t left = m->view.inputs - panel % m->parts * m->inputs;
+    return (left < m->inputs ? left : m->inputs) * m->view.window;
+}
+
+#endif
