@@ -20,40 +20,50 @@ enum { LIMIT = 256 << 20 }; /* bytes of moments that are counted at once */
 typedef struct Panel {
     int64_t n, m;
     int64_t *order; /* [n] columns, those that vary least first: the last is rounded first */
+    double *h;      /* [n][n] upper triangle: H, in the order of the weight */
     double *u;      /* [n][n] upper triangle: U'U = H */
     double *error;  /* [n][m] w - q s */
-    double *sum;    /* [m] */
-    double *cost;   /* [m] e'He */
+    double *sum;    /* [m] what earlier errors add to a column */
+    double *cost, *before;     /* [m] e'He */
+    int8_t *rounded, *nearest; /* [n][m] integers */
 } Panel;
 
 static void panel_free(Panel *p)
 {
     free(p->order);
+    free(p->h);
     free(p->u);
     free(p->error);
     free(p->sum);
     free(p->cost);
+    free(p->before);
+    free(p->rounded);
+    free(p->nearest);
 }
 
 static bool panel_new(Panel *p, int64_t n, int64_t m)
 {
     *p = (Panel){.n = n, .m = m};
     p->order = malloc((size_t)n * sizeof *p->order);
+    p->h = malloc((size_t)(n * n) * sizeof *p->h);
     p->u = malloc((size_t)(n * n) * sizeof *p->u);
     p->error = malloc((size_t)(n * m) * sizeof *p->error);
     p->sum = malloc((size_t)m * sizeof *p->sum);
     p->cost = malloc((size_t)m * sizeof *p->cost);
-    return p->order && p->u && p->error && p->sum && p->cost;
+    p->before = malloc((size_t)m * sizeof *p->before);
+    p->rounded = malloc((size_t)(n * m));
+    p->nearest = malloc((size_t)(n * m));
+    return p->order && p->h && p->u && p->error && p->sum && p->cost && p->before && p->rounded &&
+           p->nearest;
 }
 
 /* ---- the factor ------------------------------------------------------------------------------ */
 
-/* By rising diagonal; equal ones stay in order (an insertion sort is enough for what is small). */
+/* By rising diagonal; equal ones stay in order. */
 static void sort_columns(Panel *p, const double *h)
 {
-    /* heap of (value, index): the order of equal ones is that of their indices */
     for (int64_t i = 0; i < p->n; i++) p->order[i] = i;
-    for (int64_t gap = p->n / 2; gap > 0; gap /= 2)
+    for (int64_t gap = p->n / 2; gap > 0; gap /= 2) /* Shell's sort */
         for (int64_t i = gap; i < p->n; i++)
             for (int64_t k = i; k >= gap; k -= gap) {
                 int64_t a = p->order[k - gap], b = p->order[k];
@@ -64,16 +74,16 @@ static void sort_columns(Panel *p, const double *h)
             }
 }
 
-/* H in that order, shrunk and damped. */
-static void prepare(Panel *p, const double *h, int64_t rows)
+/* u = H in that order, its elements off the diagonal times `keep`, damped. */
+static void order_matrix(Panel *p, const double *h, double keep, double damp)
 {
-    double mean = 0, r = (double)p->n / (double)(p->n + rows);
+    double mean = 0;
     for (int64_t i = 0; i < p->n; i++) mean += h[i * p->n + i] / (double)p->n;
     for (int64_t i = 0; i < p->n; i++)
         for (int64_t j = i; j < p->n; j++) {
             int64_t a = p->order[i], b = p->order[j];
             double x = h[(a < b ? a : b) * p->n + (a < b ? b : a)];
-            p->u[i * p->n + j] = i == j ? x + DAMP * mean + 1e-30 : (1 - r) * x;
+            p->u[i * p->n + j] = i == j ? x + damp * mean + 1e-30 : keep * x;
         }
 }
 
@@ -120,10 +130,10 @@ static void add_errors(Panel *p, int64_t j)
     }
 }
 
-/* Rounds the panel, or with `plain` takes the integers that there are, and gives the cost of each
- * output. `first` is the panel's first output. */
-static void round_panel(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool plain,
-                        int8_t *out, double *cost)
+/* Goes through the columns and gives the cost of each output; without `plain` it rounds them into
+ * `q` [n][m], else it takes what is there. `first` is the panel's first output. */
+static void walk(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool plain, int8_t *q,
+                 double *cost)
 {
     memset(cost, 0, (size_t)p->m * sizeof *cost);
     for (int64_t j = p->n - 1; j >= 0; j--) {
@@ -131,51 +141,87 @@ static void round_panel(const Rounding *r, Panel *p, int64_t panel, int64_t firs
         const double pivot = p->u[j * p->n + j];
         for (int64_t o = 0; o < p->m; o++) {
             const double s = scale_of(r, first + o);
-            const int64_t at = moments_element(r->m, panel, first + o, p->order[j]);
-            const double w = qonnx_tensor_get(r->w, at);
-            double q = rint((w + p->sum[o]) / s);
-            q = plain ? r->params->data[at] : fmin(fmax(q, r->grid->qmin), r->grid->qmax);
-            out[j * p->m + o] = (int8_t)q;
-            const double e = w - q * s, t = pivot * (e + p->sum[o]);
+            const double w = qonnx_tensor_get(r->w, moments_element(r->m, panel, first + o, p->order[j]));
+            int8_t *level = &q[j * p->m + o];
+            if (!plain)
+                *level = (int8_t)fmin(fmax(rint((w + p->sum[o]) / s), r->grid->qmin), r->grid->qmax);
+            const double e = w - *level * s, t = pivot * (e + p->sum[o]);
             p->error[j * p->m + o] = e;
             cost[o] += t * t;
         }
     }
 }
 
-/* The integers of outputs whose cost falls. */
-static void accept(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
-                   const int8_t *rounded, const double *before, const double *after)
+/* Between the order of a panel's columns and that of the weight. */
+static void read_levels(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
+                        const int8_t *from, int8_t *q)
 {
-    for (int64_t o = 0; o < p->m; o++) {
-        if (!(after[o] < before[o])) continue;
-        for (int64_t j = 0; j < p->n; j++)
-            r->integers[moments_element(r->m, panel, first + o, p->order[j])] =
-                rounded[j * p->m + o];
+    for (int64_t j = 0; j < p->n; j++)
+        for (int64_t o = 0; o < p->m; o++)
+            q[j * p->m + o] = from[moments_element(r->m, panel, first + o, p->order[j])];
+}
+
+static void write_levels(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
+                         const int8_t *q, int64_t o)
+{
+    for (int64_t j = 0; j < p->n; j++)
+        r->integers[moments_element(r->m, panel, first + o, p->order[j])] = q[j * p->m + o];
+}
+
+/* The factor of the rows of one half. */
+static void take_half(const Rounding *r, Panel *p, int64_t panel, Half half, double damp,
+                      bool shrink)
+{
+    const int64_t rows = moments_rows(r->m, half);
+    moments_matrix(r->m, half, panel, p->h);
+    order_matrix(p, p->h, shrink ? 1 - (double)p->n / (double)(p->n + rows) : 1, damp);
+    factor(p);
+}
+
+static double total(const double *cost, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += cost[i];
+    return sum;
+}
+
+/* Where there are few rows: whether integers that one half asks for are better for the other half
+ * than the nearest ones are, both ways together. */
+static bool holds_out(const Rounding *r, Panel *p, int64_t panel, int64_t first)
+{
+    double nearest = 0, rounded = 0;
+    for (Half half = HALF_EVEN; half <= HALF_ODD; half++) {
+        take_half(r, p, panel, half, DAMP, true);
+        walk(r, p, panel, first, false, p->rounded, p->cost);
+        take_half(r, p, panel, half == HALF_EVEN ? HALF_ODD : HALF_EVEN, 0, false);
+        walk(r, p, panel, first, true, p->rounded, p->cost);
+        rounded += total(p->cost, p->m);
+        read_levels(r, p, panel, first, r->params->data, p->nearest);
+        walk(r, p, panel, first, true, p->nearest, p->cost);
+        nearest += total(p->cost, p->m);
     }
+    return rounded < nearest;
+}
+
+static void round_panel(const Rounding *r, Panel *p, int64_t panel, int64_t first)
+{
+    moments_matrix(r->m, HALF_BOTH, panel, p->h);
+    sort_columns(p, p->h);
+    if (r->m->halves > 1 && !holds_out(r, p, panel, first)) return;
+    take_half(r, p, panel, HALF_BOTH, DAMP, true);
+    read_levels(r, p, panel, first, r->params->data, p->nearest);
+    walk(r, p, panel, first, true, p->nearest, p->before);
+    walk(r, p, panel, first, false, p->rounded, p->cost);
+    for (int64_t o = 0; o < p->m; o++)
+        if (p->cost[o] < p->before[o]) write_levels(r, p, panel, first, p->rounded, o);
 }
 
 static bool gptq_panel(const Rounding *r, int64_t panel)
 {
     Panel p;
-    const Moments *m = r->m;
-    const int64_t outputs = m->view.outputs / m->view.groups;
-    const int64_t first = panel / m->parts * outputs, columns = moments_columns(m, panel);
-    bool good = panel_new(&p, columns, outputs);
-    int8_t *rounded = malloc((size_t)(columns * outputs));
-    double *before = malloc((size_t)outputs * sizeof *before);
-    good = good && rounded && before;
-    if (good) {
-        const double *h = m->second + panel * m->columns * m->columns;
-        sort_columns(&p, h);
-        prepare(&p, h, m->rows);
-        factor(&p);
-        round_panel(r, &p, panel, first, true, rounded, before);
-        round_panel(r, &p, panel, first, false, rounded, p.cost);
-        accept(r, &p, panel, first, rounded, before, p.cost);
-    }
-    free(rounded);
-    free(before);
+    const int64_t outputs = r->m->view.outputs / r->m->view.groups;
+    bool good = panel_new(&p, moments_columns(r->m, panel), outputs);
+    if (good) round_panel(r, &p, panel, panel / r->m->parts * outputs);
     panel_free(&p);
     return good;
 }
@@ -198,7 +244,7 @@ static bool round_site(qonnx_ctx *cx, const Placement *p, const Moments *m)
     qonnx_node *n = m->site->node;
     qonnx_value *v = qonnx_node_input(n, m->site->rule.weight);
     const float *bias = quantizable_bias(n, &m->site->rule, m->view.outputs);
-    if (!m->rows || !quantizable_params(qonnx_node_input(n, 0), p->target, &scale, &zero_point) ||
+    if (!moments_rows(m, HALF_BOTH) || !quantizable_params(qonnx_node_input(n, 0), p->target, &scale, &zero_point) ||
         !qonnx_node_quantize_weight(n, &p->target->weight, !m->site->per_tensor, scale,
                                     p->target->bias_int32 ? bias : NULL, &params))
         return true;
@@ -255,8 +301,7 @@ static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
         good = moments_count(cx, g, job, all + at, end - at);
         for (int i = at; i < end; i++) {
             good = good && round_site(cx, &p, &all[i]);
-            free(all[i].mean);
-            free(all[i].second);
+            moments_free(&all[i]);
         }
     }
     return good;

@@ -2,7 +2,10 @@
 #include "moments.h"
 #include <stdlib.h>
 
-enum { BLOCK = 32 }; /* rows that are added at once */
+enum {
+    BLOCK = 128, /* rows that are added at once; a multiple of 4 */
+    WORTH = 8    /* rows a column: with fewer, the halves are counted apart */
+};
 
 /* Elementwise loops are as wide as the machine has it; nothing is joined or reordered, so the
  * numbers are the same. */
@@ -17,11 +20,21 @@ typedef struct Count {
     int count;
     size_t samples;  /* that come */
     float *rows;     /* [BLOCK][columns of the widest] */
-    double *scratch; /* [columns of the widest] */
-    float *sums;     /* the same */
+    float *sums;     /* [columns of the widest] */
 } Count;
 
 /* ---- what can be counted --------------------------------------------------------------------- */
+
+/* Rows that one sample has, as far as shapes are known. */
+static int64_t places_at_least(const qonnx_node *n)
+{
+    int64_t places = 1;
+    const bool conv = qonnx_node_is(n, "Conv");
+    const qonnx_value *y = qonnx_node_output(n, 0);
+    for (int i = conv ? 2 : 0; i < qonnx_value_rank(y) - !conv; i++)
+        if (qonnx_value_dim(y, i) > 0) places *= qonnx_value_dim(y, i);
+    return places;
+}
 
 bool moments_describe(Moments *m, const Site *s, int64_t most)
 {
@@ -37,12 +50,22 @@ bool moments_describe(Moments *m, const Site *s, int64_t most)
     m->parts = (m->view.inputs + m->inputs - 1) / m->inputs;
     m->columns = m->inputs * m->view.window;
     m->panels = m->parts * m->view.groups;
+    m->halves = places_at_least(s->node) * MOMENTS_SAMPLES < WORTH * m->columns ? 2 : 1;
     return true;
 }
 
+static size_t sums(const Moments *m) { return (size_t)(m->halves * m->panels * m->columns); }
+
 size_t moments_bytes(const Moments *m)
 {
-    return (size_t)(m->panels * m->columns * (m->columns + 1)) * sizeof(double);
+    return sums(m) * (size_t)(m->columns + 1) * sizeof(double);
+}
+
+void moments_free(Moments *m)
+{
+    free(m->sum);
+    free(m->products);
+    m->sum = m->products = NULL;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -110,36 +133,36 @@ WIDE static void add_four(float *restrict sums, const float *restrict x, int64_t
         sums[j] += a[0] * x[j] + a[1] * x[step + j] + a[2] * x[2 * step + j] + a[3] * x[3 * step + j];
 }
 
-/* second += rows' * rows, for the upper triangle; rows beyond `count` are zero. */
-static void add_block(const Count *c, double *second, int64_t columns)
+/* products += rows' * rows, for the upper triangle; `count` is a multiple of 4. */
+static void add_block(const Count *c, int64_t count, double *products, int64_t columns)
 {
     for (int64_t i = 0; i < columns; i++) {
         memset(c->sums + i, 0, (size_t)(columns - i) * sizeof *c->sums);
-        for (int r = 0; r < BLOCK; r += 4) {
+        for (int64_t r = 0; r < count; r += 4) {
             const float *x = c->rows + r * columns;
             const float a[4] = {x[i], x[columns + i], x[2 * columns + i], x[3 * columns + i]};
             add_four(c->sums, x, columns, a, i, columns);
         }
-        for (int64_t j = i; j < columns; j++) second[i * columns + j] += (double)c->sums[j];
+        for (int64_t j = i; j < columns; j++) products[i * columns + j] += (double)c->sums[j];
     }
 }
 
 /* Adds rows of one panel of one sample, at `count` places. */
 static void add_panel(const Count *c, Moments *m, const qonnx_tensor *x, const qonnx_window *w,
-                      int64_t panel, const int64_t *places, int64_t count)
+                      int64_t panel, int half, const int64_t *places, int64_t count)
 {
-    const int64_t columns = moments_columns(m, panel);
-    double *mean = m->mean + panel * m->columns;
-    double *second = m->second + panel * m->columns * m->columns;
+    const int64_t columns = moments_columns(m, panel), at_panel = half * m->panels + panel;
+    double *sum = m->sum + at_panel * m->columns;
+    double *products = m->products + at_panel * m->columns * m->columns;
     for (int64_t at = 0; at < count; at += BLOCK) {
-        int64_t n = count - at < BLOCK ? count - at : BLOCK;
-        memset(c->rows, 0, (size_t)(BLOCK * columns) * sizeof *c->rows);
+        const int64_t n = count - at < BLOCK ? count - at : BLOCK, whole = (n + 3) / 4 * 4;
+        memset(c->rows + n * columns, 0, (size_t)((whole - n) * columns) * sizeof *c->rows);
         for (int64_t r = 0; r < n; r++) {
             float *row = c->rows + r * columns;
             take_row(m, x, w, panel, places[at + r], row);
-            for (int64_t i = 0; i < columns; i++) mean[i] += (double)row[i];
+            for (int64_t i = 0; i < columns; i++) sum[i] += (double)row[i];
         }
-        add_block(c, second, columns);
+        add_block(c, whole, products, columns);
     }
 }
 
@@ -156,8 +179,9 @@ static bool add_sample(const Count *c, size_t sample, int index, const qonnx_ten
     uint64_t state = (uint64_t)sample << 32 | (unsigned)index;
     for (int64_t i = 0; i < want; i++)
         places[i] = want == all ? i : (int64_t)(random_next(&state) % (uint64_t)all);
-    for (int64_t p = 0; p < m->panels; p++) add_panel(c, m, x, &w, p, places, want);
-    m->rows += want;
+    const int half = m->halves > 1 ? (int)(sample % 2) : 0;
+    for (int64_t p = 0; p < m->panels; p++) add_panel(c, m, x, &w, p, half, places, want);
+    m->rows[half] += want;
     free(places);
     return true;
 }
@@ -170,21 +194,28 @@ static bool on_sample(void *user, size_t sample, const qonnx_tensor *values)
     return true;
 }
 
-/* Sums to moments about the mean. */
-static void finish(Moments *m)
+int64_t moments_rows(const Moments *m, Half half)
 {
-    const double rows = (double)(m->rows ? m->rows : 1);
-    for (int64_t p = 0; p < m->panels; p++) {
-        const int64_t columns = moments_columns(m, p);
-        double *mean = m->mean + p * m->columns, *second = m->second + p * m->columns * m->columns;
-        for (int64_t i = 0; i < columns; i++) mean[i] /= rows;
-        for (int64_t i = 0; i < columns; i++)
-            for (int64_t j = i; j < columns; j++) {
-                double *x = &second[i * columns + j];
-                *x = *x / rows - mean[i] * mean[j];
-                if (i == j && !(*x > 0)) *x = 0;
-            }
+    return half == HALF_BOTH ? m->rows[0] + m->rows[1] : m->rows[half];
+}
+
+void moments_matrix(const Moments *m, Half half, int64_t panel, double *out)
+{
+    const int64_t n = moments_columns(m, panel);
+    const double rows = (double)moments_rows(m, half);
+    const int from = half == HALF_ODD, to = half == HALF_EVEN ? 1 : m->halves;
+    double *mean = calloc((size_t)n + 1, sizeof *mean);
+    memset(out, 0, (size_t)(n * n) * sizeof *out);
+    for (int h = from; h < to && mean && rows > 0; h++) {
+        const double *sum = m->sum + (h * m->panels + panel) * m->columns;
+        const double *products = m->products + (h * m->panels + panel) * m->columns * m->columns;
+        for (int64_t i = 0; i < n; i++) mean[i] += sum[i] / rows;
+        for (int64_t i = 0; i < n * n; i++) out[i] += products[i] / rows;
     }
+    for (int64_t i = 0; i < n && mean; i++)
+        for (int64_t j = i; j < n; j++) out[i * n + j] -= mean[i] * mean[j];
+    for (int64_t i = 0; i < n; i++) out[i * n + i] = fmax(out[i * n + i], 0);
+    free(mean);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
@@ -195,15 +226,14 @@ static bool count_all(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job,
     for (int i = 0; i < c->count; i++) {
         Moments *m = &c->m[i];
         names[i] = qonnx_value_name(qonnx_node_input(m->site->node, 0));
-        m->mean = calloc((size_t)(m->panels * m->columns), sizeof(double));
-        m->second = calloc((size_t)(m->panels * m->columns * m->columns), sizeof(double));
-        if (!m->mean || !m->second) return qonnx_fail(cx, NULL, "out of memory");
+        m->sum = calloc(sums(m), sizeof(double));
+        m->products = calloc(sums(m) * (size_t)m->columns, sizeof(double));
+        if (!m->sum || !m->products) return qonnx_fail(cx, NULL, "out of memory");
     }
     qonnx_dataset *d = qonnx_dataset_part(qonnx_job_samples(job), 0, 1, MOMENTS_SAMPLES);
     c->samples = qonnx_dataset_count(d);
     bool good = qonnx_watch(cx, g, names, c->count, d, qonnx_job_session_options(job), on_sample, c);
     qonnx_dataset_free(d);
-    for (int i = 0; i < c->count; i++) finish(&c->m[i]);
     return good;
 }
 

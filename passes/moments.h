@@ -17,13 +17,18 @@ typedef struct Moments {
     int64_t columns; /* inputs * view.window */
     int64_t parts;   /* panels of a group */
     int64_t panels;  /* parts * view.groups */
-    int64_t rows;    /* that were counted */
-    double *mean;    /* [panels][columns] of the columns */
-    double *second;  /* [panels][columns][columns] of their products about the mean: the upper
-                        triangle, row by row */
+    int halves;      /* 2 where there are few rows: those of even and of odd samples are counted
+                        apart, so that what one half wants can be tried on the other; else 1 */
+    int64_t rows[2]; /* of each half that were counted */
+    double *sum;     /* [halves][panels][columns] of the columns */
+    double *products; /* [halves][panels][columns][columns] of their products: the upper triangle,
+                         row by row */
 } Moments;
 
-enum { MOMENTS_SAMPLES = 64 }; /* that are looked at, spread evenly */
+/* Which rows. */
+typedef enum Half { HALF_EVEN, HALF_ODD, HALF_BOTH } Half;
+
+enum { MOMENTS_SAMPLES = 128 }; /* that are looked at, spread evenly */
 
 /* Whether the weight of the site contracts what can be counted: sets all but the counts. `most`:
  * columns that a panel may have. */
@@ -31,10 +36,16 @@ bool moments_describe(Moments *m, const Site *s, int64_t most);
 /* Bytes that counting takes. */
 size_t moments_bytes(const Moments *m);
 /* Counts rows of columns in all of the `count` products at once, about 4 times the columns and
- * 1,500, taken at random places of the samples, the same ones in each run. The caller frees `mean`
- * and `second`, which are NULL before, with free(), also where it fails. */
+ * 1,500, taken at random places of the samples, the same ones in each run. The caller calls
+ * moments_free, also where it fails. */
 bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m,
                    int count);
+void moments_free(Moments *m);
+/* Rows that were counted in that half. */
+int64_t moments_rows(const Moments *m, Half half);
+/* The second moments of a panel about their mean, per row: the upper triangle of out, row by row,
+ * which has moments_columns(m, panel) columns. */
+void moments_matrix(const Moments *m, Half half, int64_t panel, double *out);
 
 /* Place [o][i][k] of a weight, as its elements lie, for column c of a panel. */
 static inline int64_t moments_element(const Moments *m, int64_t panel, int64_t output, int64_t c)
