@@ -284,6 +284,7 @@ static int next_batch(const Moments *all, int count, int at)
 
 static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
+    static const MomentsWay way;
     Placement p;
     int count = 0, end;
     bool good = true;
@@ -298,7 +299,7 @@ static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
             count++;
     for (int at = 0; at < count && good; at = end) {
         end = next_batch(all, count, at);
-        good = moments_count(cx, g, job, all + at, end - at);
+        good = moments_count(cx, g, job, &way, all + at, end - at);
         for (int i = at; i < end; i++) {
             good = good && round_site(cx, &p, &all[i]);
             moments_free(&all[i]);

@@ -16,6 +16,7 @@ enum {
 #endif
 
 typedef struct Count {
+    const MomentsWay *way;
     Moments *m;
     int count;
     size_t samples;  /* that come */
@@ -66,6 +67,7 @@ void moments_free(Moments *m)
     free(m->sum);
     free(m->products);
     m->sum = m->products = NULL;
+    m->rows[0] = m->rows[1] = 0;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -147,22 +149,36 @@ static void add_block(const Count *c, int64_t count, double *products, int64_t c
     }
 }
 
+/* As the target rounds the site's input, where that is wanted. */
+static void round_row(const Count *c, const Moments *m, float *row, int64_t columns)
+{
+    float scale;
+    int zero;
+    const qonnx_value *x = qonnx_node_input(m->site->node, 0);
+    if (!c->way->rounded || !quantizable_params(x, c->way->rounded, &scale, &zero)) return;
+    const qonnx_grid *grid = quantizable_grid(x, c->way->rounded);
+    const float lo = (float)(grid->qmin - zero), hi = (float)(grid->qmax - zero);
+    for (int64_t i = 0; i < columns; i++)
+        row[i] = fminf(fmaxf(rintf(row[i] / scale), lo), hi) * scale;
+}
+
 /* Adds rows of one panel of one sample, at `count` places. */
 static void add_panel(const Count *c, Moments *m, const qonnx_tensor *x, const qonnx_window *w,
                       int64_t panel, int half, const int64_t *places, int64_t count)
 {
     const int64_t columns = moments_columns(m, panel), at_panel = half * m->panels + panel;
     double *sum = m->sum + at_panel * m->columns;
-    double *products = m->products + at_panel * m->columns * m->columns;
     for (int64_t at = 0; at < count; at += BLOCK) {
         const int64_t n = count - at < BLOCK ? count - at : BLOCK, whole = (n + 3) / 4 * 4;
         memset(c->rows + n * columns, 0, (size_t)((whole - n) * columns) * sizeof *c->rows);
         for (int64_t r = 0; r < n; r++) {
             float *row = c->rows + r * columns;
             take_row(m, x, w, panel, places[at + r], row);
+            round_row(c, m, row, columns);
             for (int64_t i = 0; i < columns; i++) sum[i] += (double)row[i];
         }
-        add_block(c, whole, products, columns);
+        if (!c->way->means)
+            add_block(c, whole, m->products + at_panel * m->columns * m->columns, columns);
     }
 }
 
@@ -173,7 +189,7 @@ static bool add_sample(const Count *c, size_t sample, int index, const qonnx_ten
     if (qonnx_node_is(m->site->node, "Conv") && !qonnx_node_window(m->site->node, &w)) return true;
     const int64_t all = rows_of(m, x, &w);
     int64_t want = (4 * m->view.inputs * m->view.window + 1500) / (int64_t)c->samples + 1;
-    if (want > all) want = all;
+    if (want > all || c->way->means) want = all;
     int64_t *places = malloc((size_t)(want + 1) * sizeof *places);
     if (!places) return false;
     uint64_t state = (uint64_t)sample << 32 | (unsigned)index;
@@ -197,6 +213,13 @@ static bool on_sample(void *user, size_t sample, const qonnx_tensor *values)
 int64_t moments_rows(const Moments *m, Half half)
 {
     return half == HALF_BOTH ? m->rows[0] + m->rows[1] : m->rows[half];
+}
+
+double moments_mean(const Moments *m, int64_t panel, int64_t c)
+{
+    double sum = 0;
+    for (int h = 0; h < m->halves; h++) sum += m->sum[(h * m->panels + panel) * m->columns + c];
+    return sum / fmax((double)moments_rows(m, HALF_BOTH), 1);
 }
 
 void moments_matrix(const Moments *m, Half half, int64_t panel, double *out)
@@ -227,8 +250,8 @@ static bool count_all(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job,
         Moments *m = &c->m[i];
         names[i] = qonnx_value_name(qonnx_node_input(m->site->node, 0));
         m->sum = calloc(sums(m), sizeof(double));
-        m->products = calloc(sums(m) * (size_t)m->columns, sizeof(double));
-        if (!m->sum || !m->products) return qonnx_fail(cx, NULL, "out of memory");
+        if (!c->way->means) m->products = calloc(sums(m) * (size_t)m->columns, sizeof(double));
+        if (!m->sum || (!m->products && !c->way->means)) return qonnx_fail(cx, NULL, "out of memory");
     }
     qonnx_dataset *d = qonnx_dataset_part(qonnx_job_samples(job), 0, 1, MOMENTS_SAMPLES);
     c->samples = qonnx_dataset_count(d);
@@ -237,13 +260,13 @@ static bool count_all(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job,
     return good;
 }
 
-bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m,
-                   int count)
+bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, const MomentsWay *way,
+                   Moments *m, int count)
 {
     size_t widest = 1;
     for (int i = 0; i < count; i++)
         if ((size_t)m[i].columns > widest) widest = (size_t)m[i].columns;
-    Count c = {.m = m, .count = count};
+    Count c = {.way = way, .m = m, .count = count};
     const char **names = calloc((size_t)count + 1, sizeof *names);
     c.rows = calloc(BLOCK * widest, sizeof *c.rows);
     c.sums = calloc(widest, sizeof *c.sums);
