@@ -5,10 +5,11 @@
  *
  * where U'U = H is the Cholesky factor of the second moments of what the weight meets. It is GPTQ
  * (Frantar, Ashkboos, Hoefler and Alistarh 2023) without an inverse: its updates are those of
- * Babai's nearest plane on H (Chen, Shabanzadeh, Crncevic, Hoefler and Alistarh 2025). Columns that vary most come first. H is shrunk
- * towards its diagonal where few rows were seen, which ends at plain rounding: H = (1 - r) H + r diag(H),
- * r = columns / (columns + rows), and damped by a hundredth of the mean of its diagonal. An output
- * whose error, e'He, does not fall keeps the nearest integers. Scales stay as they are.
+ * Babai's nearest plane on H (Chen, Shabanzadeh, Crncevic, Hoefler and Alistarh 2025). Columns that
+ * vary most come first. H is shrunk towards its diagonal where few rows were seen, which ends at
+ * plain rounding: H = (1 - r) H + r diag(H), r = columns / (columns + rows), and damped by a
+ * hundredth of the mean of its diagonal. An output whose error, e'He, does not fall keeps the
+ * nearest integers. Scales stay as they are.
  */
 #include "moments.h"
 #include <stdlib.h>
@@ -19,12 +20,12 @@ enum { LIMIT = 256 << 20 }; /* bytes of moments that are counted at once */
 /* What one panel needs; `n` columns, `m` outputs that read it. */
 typedef struct Panel {
     int64_t n, m;
-    int64_t *order; /* [n] columns, those that vary least first: the last is rounded first */
-    double *h;      /* [n][n] upper triangle: H, in the order of the weight */
-    double *u;      /* [n][n] upper triangle: U'U = H */
-    double *error;  /* [n][m] w - q s */
-    double *sum;    /* [m] what earlier errors add to a column */
-    double *cost, *before;     /* [m] e'He */
+    int64_t *order;        /* [n] columns, those that vary least first: the last is rounded first */
+    double *h;             /* [n][n] upper triangle: H, in the order of the weight */
+    double *u;             /* [n][n] upper triangle: U'U = H */
+    double *error;         /* [n][m] w - q s */
+    double *sum;           /* [m] what earlier errors add to a column */
+    double *cost, *before; /* [m] e'He */
     int8_t *rounded, *nearest; /* [n][m] integers */
 } Panel;
 
@@ -44,15 +45,15 @@ static void panel_free(Panel *p)
 static bool panel_new(Panel *p, int64_t n, int64_t m)
 {
     *p = (Panel){.n = n, .m = m};
-    p->order = malloc((size_t)n * sizeof *p->order);
-    p->h = malloc((size_t)(n * n) * sizeof *p->h);
-    p->u = malloc((size_t)(n * n) * sizeof *p->u);
-    p->error = malloc((size_t)(n * m) * sizeof *p->error);
-    p->sum = malloc((size_t)m * sizeof *p->sum);
-    p->cost = malloc((size_t)m * sizeof *p->cost);
-    p->before = malloc((size_t)m * sizeof *p->before);
-    p->rounded = malloc((size_t)(n * m));
-    p->nearest = malloc((size_t)(n * m));
+    p->order = calloc((size_t)n, sizeof *p->order);
+    p->h = calloc((size_t)n, (size_t)n * sizeof *p->h);
+    p->u = calloc((size_t)n, (size_t)n * sizeof *p->u);
+    p->error = calloc((size_t)n, (size_t)m * sizeof *p->error);
+    p->sum = calloc((size_t)m, sizeof *p->sum);
+    p->cost = calloc((size_t)m, sizeof *p->cost);
+    p->before = calloc((size_t)m, sizeof *p->before);
+    p->rounded = calloc((size_t)n, (size_t)m);
+    p->nearest = calloc((size_t)n, (size_t)m);
     return p->order && p->h && p->u && p->error && p->sum && p->cost && p->before && p->rounded &&
            p->nearest;
 }
@@ -141,10 +142,12 @@ static void walk(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool
         const double pivot = p->u[j * p->n + j];
         for (int64_t o = 0; o < p->m; o++) {
             const double s = scale_of(r, first + o);
-            const double w = qonnx_tensor_get(r->w, moments_element(r->m, panel, first + o, p->order[j]));
+            const double w =
+                qonnx_tensor_get(r->w, moments_element(r->m, panel, first + o, p->order[j]));
             int8_t *level = &q[j * p->m + o];
             if (!plain)
-                *level = (int8_t)fmin(fmax(rint((w + p->sum[o]) / s), r->grid->qmin), r->grid->qmax);
+                *level =
+                    (int8_t)fmin(fmax(rint((w + p->sum[o]) / s), r->grid->qmin), r->grid->qmax);
             const double e = w - *level * s, t = pivot * (e + p->sum[o]);
             p->error[j * p->m + o] = e;
             cost[o] += t * t;
@@ -244,7 +247,8 @@ static bool round_site(qonnx_ctx *cx, const Placement *p, const Moments *m)
     qonnx_node *n = m->site->node;
     qonnx_value *v = qonnx_node_input(n, m->site->rule.weight);
     const float *bias = quantizable_bias(n, &m->site->rule, m->view.outputs);
-    if (!moments_rows(m, HALF_BOTH) || !quantizable_params(qonnx_node_input(n, 0), p->target, &scale, &zero_point) ||
+    if (!moments_rows(m, HALF_BOTH) ||
+        !quantizable_params(qonnx_node_input(n, 0), p->target, &scale, &zero_point) ||
         !qonnx_node_quantize_weight(n, &p->target->weight, !m->site->per_tensor, scale,
                                     p->target->bias_int32 ? bias : NULL, &params))
         return true;
@@ -284,7 +288,6 @@ static int next_batch(const Moments *all, int count, int at)
 
 static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
-    static const MomentsWay way;
     Placement p;
     int count = 0, end;
     bool good = true;
@@ -299,7 +302,7 @@ static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
             count++;
     for (int at = 0; at < count && good; at = end) {
         end = next_batch(all, count, at);
-        good = moments_count(cx, g, job, &way, all + at, end - at);
+        good = moments_count(cx, g, job, all + at, end - at);
         for (int i = at; i < end; i++) {
             good = good && round_site(cx, &p, &all[i]);
             moments_free(&all[i]);

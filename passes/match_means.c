@@ -1,97 +1,120 @@
-/* passes/match_means.c - bias correction by measuring: the biases give every matrix product the mean
- * that it has in float, on samples, with all in front of it quantized and corrected already
- * (Nagel, van Baalen, Blankevoort and Welling 2019, section 4.2, empirical). A product is linear, so
- * its mean is that of its columns times its weights:
- *
- *     shift[o] = sum over i of W[o][i] E[x_i] - Wq[o][i] E[xq_i]
- *
- * x_i being inputs under the taps, those outside of them being 0. correct-bias takes E[xq] for E[x].
+/* passes/match_means.c - bias correction by measuring: its bias gives every matrix product, channel
+ * by channel, the mean that it has in float, on samples, with all in front of it quantized and
+ * corrected already (Nagel, van Baalen, Blankevoort and Welling 2019, section 4.2, empirical bias
+ * correction): b += E[y] - E[yq]. So the products are corrected one after the other, and the
+ * quantized model is run as far as each one. correct-bias needs no samples, and takes the means of
+ * what a product reads to be those in float.
  */
 #include "bias.h"
-#include "moments.h"
+#include "weight_view.h"
+#include <qonnx/run.h>
 
-enum { STAGES = 16 }; /* times that the quantized model is run: products in between share a run */
-
-/* One product of the model. */
+/* A product, and what its output comes to. */
 typedef struct Product {
-    Moments in_float, rounded; /* the means of its columns */
-    qonnx_weight_params weight;
+    const Site *site;
+    int axis; /* of the channels in the output, from the end */
+    int64_t channels;
+    double *in_float, *rounded; /* [channels] sums, then means */
 } Product;
+
+/* Sums of `count` products' outputs over samples. */
+typedef struct Sums {
+    Product *products;
+    int count;
+    bool rounded; /* of the quantized model */
+    double *rows; /* [count] elements of a channel that were added */
+} Sums;
 
 typedef struct Match {
     qonnx_ctx *cx;
     qonnx_graph *g;
     const qonnx_job *job;
+    qonnx_dataset *samples;
     Placement placement;
-    Product *products;
+    Product *products; /* in the order of the graph */
     int count;
 } Match;
 
-/* ---- which products -------------------------------------------------------------------------- */
+/* ---- means ----------------------------------------------------------------------------------- */
 
-static bool describe(const Match *m, const Site *s, Product *out)
+/* Adds a tensor's elements to the sums of their channels; returns the elements of one channel. */
+static double add_tensor(const Product *p, const qonnx_tensor *y, double *sums)
 {
-    float scale;
-    int zero_point;
-    const qonnx_target *t = m->placement.target;
-    const int64_t all = INT32_MAX; /* no products are counted, so that panels may be wide */
-    if (qonnx_node_graph(s->node) != m->g || !quantizable_weight(s->node, &s->rule) ||
-        !moments_describe(&out->in_float, s, all) || !bias_place(s, out->in_float.view.outputs))
-        return false;
-    out->in_float.halves = 1;
-    out->rounded = out->in_float;
-    const float *bias = quantizable_bias(s->node, &s->rule, out->in_float.view.outputs);
-    return quantizable_params(qonnx_node_input(s->node, 0), t, &scale, &zero_point) &&
-           qonnx_node_quantize_weight(s->node, &t->weight, !s->per_tensor, scale,
-                                      t->bias_int32 ? bias : NULL, &out->weight);
-}
-
-/* Counts means of products from..to-1 in a graph; they lie in a row for that time. */
-static bool count_means(Match *m, const qonnx_graph *g, bool rounded, int from, int to)
-{
-    const MomentsWay way = {.means = true, .rounded = rounded ? m->placement.target : NULL};
-    Moments *row = qonnx_graph_array(m->g, (size_t)(to - from), sizeof *row);
-    for (int i = from; i < to; i++) row[i - from] = m->products[i].in_float;
-    for (int i = from; i < to && rounded; i++) row[i - from] = m->products[i].rounded;
-    bool good = moments_count(m->cx, g, m->job, &way, row, to - from);
-    for (int i = from; i < to; i++)
-        *(rounded ? &m->products[i].rounded : &m->products[i].in_float) = row[i - from];
-    return good;
-}
-
-/* ---- the shift ------------------------------------------------------------------------------- */
-
-static void correct(const Product *p)
-{
-    const Moments *m = &p->in_float;
-    const WeightView *v = &m->view;
-    const qonnx_tensor *w = quantizable_weight(m->site->node, &m->site->rule);
-    double *shift = qonnx_graph_array(qonnx_node_graph(m->site->node), (size_t)v->outputs, sizeof *shift);
-    for (int64_t o = 0; o < v->outputs; o++) {
-        const int64_t panel = o / (v->outputs / v->groups);
-        const double scale = (double)p->weight.scales[p->weight.count > 1 ? o : 0];
-        double sum = 0;
-        for (int64_t c = 0; c < m->columns; c++) {
-            const int64_t at = moments_element(m, panel, o, c);
-            sum += qonnx_tensor_get(w, at) * moments_mean(m, panel, c) -
-                   p->weight.data[at] * scale * moments_mean(&p->rounded, panel, c);
+    const int axis = y->rank - p->axis;
+    if (y->dtype != QONNX_FLOAT || axis < 0 || y->dims[axis] != p->channels) return 0;
+    const float *at = y->data;
+    int64_t outer = 1, inner = 1;
+    for (int i = 0; i < axis; i++) outer *= y->dims[i];
+    for (int i = axis + 1; i < y->rank; i++) inner *= y->dims[i];
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t c = 0; c < p->channels; c++, at += inner) {
+            double sum = 0;
+            for (int64_t i = 0; i < inner; i++) sum += (double)at[i];
+            sums[c] += sum;
         }
-        shift[o] = sum;
-    }
-    bias_shift(m->site, v->outputs, shift);
+    return (double)(outer * inner);
 }
 
-/* Corrects products from..to-1, those in front of them being corrected. */
-static bool correct_stage(Match *m, int from, int to)
+static bool on_sample(void *user, size_t sample, const qonnx_tensor *values)
 {
-    const qonnx_target *t = m->placement.target;
-    const qonnx_pipeline_options o = {.target = t->name, .stats = m->placement.stats};
-    qonnx_ctx *quiet = qonnx_ctx_new();
+    (void)sample;
+    Sums *s = user;
+    for (int i = 0; i < s->count; i++) {
+        Product *p = &s->products[i];
+        s->rows[i] += add_tensor(p, &values[i], s->rounded ? p->rounded : p->in_float);
+    }
+    return true;
+}
+
+/* Means of those products' outputs, which have these names in the graph. */
+static bool measure(const Match *m, const qonnx_graph *g, bool rounded, const char *const *names,
+                    Product *products, int count)
+{
+    Sums s = {products, count, rounded, qonnx_graph_array(m->g, (size_t)count + 1, sizeof(double))};
+    if (!qonnx_watch(m->cx, g, names, count, m->samples, qonnx_job_session_options(m->job),
+                     on_sample, &s))
+        return false;
+    for (int i = 0; i < count; i++)
+        for (int64_t c = 0; c < products[i].channels; c++)
+            (rounded ? products[i].rounded : products[i].in_float)[c] /= fmax(s.rows[i], 1);
+    return true;
+}
+
+static bool measure_float(const Match *m)
+{
+    const char **names = qonnx_graph_array(m->g, (size_t)m->count + 1, sizeof *names);
+    for (int i = 0; i < m->count; i++)
+        names[i] = qonnx_value_name(qonnx_node_output(m->products[i].site->node, 0));
+    return measure(m, m->g, false, names, m->products, m->count);
+}
+
+/* ---- one after the other --------------------------------------------------------------------- */
+
+/* The node of a copy that is this one. */
+static qonnx_node *node_in(const qonnx_graph *copy, const qonnx_node *n)
+{
+    qonnx_node *there = qonnx_graph_first(copy);
+    for (const qonnx_node *m = qonnx_graph_first(qonnx_node_graph(n)); m != n;
+         m = qonnx_node_next(m))
+        there = qonnx_node_next(there);
+    return there;
+}
+
+static bool correct(const Match *m, Product *p)
+{
+    const qonnx_pipeline_options o = {.target = m->placement.target->name,
+                                      .stats = m->placement.stats};
+    qonnx_ctx *quiet = qonnx_ctx_new(); /* what there is to say, the pass insert-qdq says later */
     qonnx_graph *made = qonnx_graph_copy(m->g);
+    const qonnx_node *n = node_in(made, p->site->node);
     bool good = qonnx_pipeline_run(quiet, made, "insert-qdq", &o);
-    if (!good) qonnx_fail(m->cx, NULL, "match-means: %s", qonnx_error(quiet));
-    good = good && count_means(m, made, true, from, to);
-    for (int i = from; i < to && good; i++) correct(&m->products[i]);
+    if (!good) qonnx_fail(m->cx, p->site->node, "%s", qonnx_error(quiet));
+    const char *name = qonnx_value_name(qonnx_node_output(n, 0));
+    good = good && measure(m, made, true, &name, p, 1);
+    if (good) {
+        for (int64_t c = 0; c < p->channels; c++) p->in_float[c] -= p->rounded[c];
+        bias_shift(p->site, p->channels, p->in_float);
+    }
     qonnx_graph_free(made);
     qonnx_ctx_free(quiet);
     return good;
@@ -99,13 +122,28 @@ static bool correct_stage(Match *m, int from, int to)
 
 /* ---- the pass -------------------------------------------------------------------------------- */
 
+static bool describe(const Match *m, const Site *s, Product *out)
+{
+    WeightView v;
+    if (qonnx_node_graph(s->node) != m->g || !s->quantized ||
+        !quantizable_weight(s->node, &s->rule) || !weight_view(s->node, &s->rule, &v) ||
+        !bias_place(s, v.outputs))
+        return false;
+    const int rank = qonnx_value_rank(qonnx_node_output(s->node, 0));
+    const bool conv = qonnx_node_is(s->node, "Conv") || qonnx_node_is(s->node, "ConvTranspose");
+    *out = (Product){s, conv ? rank - 1 : 1, v.outputs, NULL, NULL};
+    out->in_float = qonnx_graph_array(m->g, (size_t)v.outputs, sizeof(double));
+    out->rounded = qonnx_graph_array(m->g, (size_t)v.outputs, sizeof(double));
+    return rank > 0;
+}
+
 static bool match_all(Match *m)
 {
-    bool good = !m->count || count_means(m, m->g, false, 0, m->count);
-    const int stages = m->count < STAGES ? m->count : STAGES;
-    for (int i = 0; i < stages && good; i++)
-        good = correct_stage(m, (int)((int64_t)m->count * i / stages),
-                             (int)((int64_t)m->count * (i + 1) / stages));
+    m->products = qonnx_graph_array(m->g, (size_t)m->placement.count + 1, sizeof *m->products);
+    for (const Site *s = m->placement.sites; s < m->placement.sites + m->placement.count; s++)
+        if (describe(m, s, &m->products[m->count])) m->count++;
+    bool good = !m->count || measure_float(m);
+    for (int i = 0; i < m->count && good; i++) good = correct(m, &m->products[i]);
     return good;
 }
 
@@ -114,23 +152,26 @@ static bool match_means(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     Match m = {.cx = cx, .g = g, .job = job};
     if (!qonnx_job_stats(job))
         return qonnx_fail(
-            cx, NULL, "match-means: there are no statistics; give calibration data or a .qcal file");
+            cx, NULL,
+            "match-means: there are no statistics; give calibration data or a .qcal file");
     placement_make(&m.placement, g, job, true);
-    m.products = qonnx_graph_array(g, (size_t)m.placement.count + 1, sizeof *m.products);
-    for (const Site *s = m.placement.sites; s < m.placement.sites + m.placement.count; s++)
-        if (describe(&m, s, &m.products[m.count])) m.count++;
+    m.samples =
+        qonnx_dataset_part(qonnx_job_samples(job), 0, 1, (size_t)qonnx_job_number(job, "samples"));
     bool good = match_all(&m);
-    for (int i = 0; i < m.count; i++) {
-        moments_free(&m.products[i].in_float);
-        moments_free(&m.products[i].rounded);
-    }
+    qonnx_dataset_free(m.samples);
     return good;
 }
+
+static const qonnx_option options[] = {
+    {"samples", "32", "of these many, spread evenly, the means are taken"},
+    {NULL, NULL, NULL},
+};
 
 const qonnx_pass pass_match_means = {
     .size = sizeof(qonnx_pass),
     .name = "match-means",
     .brief = "give every product the mean that it has in float, as samples have it, by its bias",
+    .options = options,
     .run = match_means,
     .samples = true,
 };

@@ -16,12 +16,11 @@ enum {
 #endif
 
 typedef struct Count {
-    const MomentsWay *way;
     Moments *m;
     int count;
-    size_t samples;  /* that come */
-    float *rows;     /* [BLOCK][columns of the widest] */
-    float *sums;     /* [columns of the widest] */
+    size_t samples; /* that come */
+    float *rows;    /* [BLOCK][columns of the widest] */
+    float *sums;    /* [columns of the widest] */
 } Count;
 
 /* ---- what can be counted --------------------------------------------------------------------- */
@@ -41,8 +40,8 @@ bool moments_describe(Moments *m, const Site *s, int64_t most)
 {
     qonnx_window w;
     *m = (Moments){.site = s};
-    if (!s->quantized || !weight_view(s->node, &s->rule, &m->view) ||
-        m->view.window > most || qonnx_node_int(s->node, "transA", 0))
+    if (!s->quantized || !weight_view(s->node, &s->rule, &m->view) || m->view.window > most ||
+        qonnx_node_int(s->node, "transA", 0))
         return false;
     if (qonnx_node_is(s->node, "Conv") && !qonnx_node_window(s->node, &w)) return false;
     int64_t fit = most / m->view.window;
@@ -84,8 +83,9 @@ static uint64_t random_next(uint64_t *state)
 /* Rows that a tensor has: places of a convolution's output, or rows of a matrix. */
 static int64_t rows_of(const Moments *m, const qonnx_tensor *x, const qonnx_window *w)
 {
-    int64_t n = qonnx_node_is(m->site->node, "Conv") ? x->dims[0] * w->out[0] * w->out[1] * w->out[2]
-                                                     : qonnx_tensor_elements(x) / m->view.inputs;
+    int64_t n = qonnx_node_is(m->site->node, "Conv")
+                    ? x->dims[0] * w->out[0] * w->out[1] * w->out[2]
+                    : qonnx_tensor_elements(x) / m->view.inputs;
     return n;
 }
 
@@ -94,7 +94,8 @@ static void take_window(const Moments *m, const qonnx_tensor *x, const qonnx_win
                         int64_t panel, int64_t place, float *row)
 {
     const float *data = x->data;
-    const int64_t area = w->in[0] * w->in[1] * w->in[2], inputs = moments_columns(m, panel) / m->view.window;
+    const int64_t area = w->in[0] * w->in[1] * w->in[2],
+                  inputs = moments_columns(m, panel) / m->view.window;
     int64_t out[3], rest = place;
     for (int i = 2; i >= 0; rest /= w->out[i], i--) out[i] = rest % w->out[i];
     const int64_t first = panel / m->parts * m->view.inputs + panel % m->parts * m->inputs;
@@ -132,7 +133,8 @@ WIDE static void add_four(float *restrict sums, const float *restrict x, int64_t
                           const float *restrict a, int64_t from, int64_t to)
 {
     for (int64_t j = from; j < to; j++)
-        sums[j] += a[0] * x[j] + a[1] * x[step + j] + a[2] * x[2 * step + j] + a[3] * x[3 * step + j];
+        sums[j] +=
+            a[0] * x[j] + a[1] * x[step + j] + a[2] * x[2 * step + j] + a[3] * x[3 * step + j];
 }
 
 /* products += rows' * rows, for the upper triangle; `count` is a multiple of 4. */
@@ -149,19 +151,6 @@ static void add_block(const Count *c, int64_t count, double *products, int64_t c
     }
 }
 
-/* As the target rounds the site's input, where that is wanted. */
-static void round_row(const Count *c, const Moments *m, float *row, int64_t columns)
-{
-    float scale;
-    int zero;
-    const qonnx_value *x = qonnx_node_input(m->site->node, 0);
-    if (!c->way->rounded || !quantizable_params(x, c->way->rounded, &scale, &zero)) return;
-    const qonnx_grid *grid = quantizable_grid(x, c->way->rounded);
-    const float lo = (float)(grid->qmin - zero), hi = (float)(grid->qmax - zero);
-    for (int64_t i = 0; i < columns; i++)
-        row[i] = fminf(fmaxf(rintf(row[i] / scale), lo), hi) * scale;
-}
-
 /* Adds rows of one panel of one sample, at `count` places. */
 static void add_panel(const Count *c, Moments *m, const qonnx_tensor *x, const qonnx_window *w,
                       int64_t panel, int half, const int64_t *places, int64_t count)
@@ -174,11 +163,9 @@ static void add_panel(const Count *c, Moments *m, const qonnx_tensor *x, const q
         for (int64_t r = 0; r < n; r++) {
             float *row = c->rows + r * columns;
             take_row(m, x, w, panel, places[at + r], row);
-            round_row(c, m, row, columns);
             for (int64_t i = 0; i < columns; i++) sum[i] += (double)row[i];
         }
-        if (!c->way->means)
-            add_block(c, whole, m->products + at_panel * m->columns * m->columns, columns);
+        add_block(c, whole, m->products + at_panel * m->columns * m->columns, columns);
     }
 }
 
@@ -189,8 +176,8 @@ static bool add_sample(const Count *c, size_t sample, int index, const qonnx_ten
     if (qonnx_node_is(m->site->node, "Conv") && !qonnx_node_window(m->site->node, &w)) return true;
     const int64_t all = rows_of(m, x, &w);
     int64_t want = (4 * m->view.inputs * m->view.window + 1500) / (int64_t)c->samples + 1;
-    if (want > all || c->way->means) want = all;
-    int64_t *places = malloc((size_t)(want + 1) * sizeof *places);
+    if (want > all) want = all;
+    int64_t *places = calloc((size_t)want + 1, sizeof *places);
     if (!places) return false;
     uint64_t state = (uint64_t)sample << 32 | (unsigned)index;
     for (int64_t i = 0; i < want; i++)
@@ -213,13 +200,6 @@ static bool on_sample(void *user, size_t sample, const qonnx_tensor *values)
 int64_t moments_rows(const Moments *m, Half half)
 {
     return half == HALF_BOTH ? m->rows[0] + m->rows[1] : m->rows[half];
-}
-
-double moments_mean(const Moments *m, int64_t panel, int64_t c)
-{
-    double sum = 0;
-    for (int h = 0; h < m->halves; h++) sum += m->sum[(h * m->panels + panel) * m->columns + c];
-    return sum / fmax((double)moments_rows(m, HALF_BOTH), 1);
 }
 
 void moments_matrix(const Moments *m, Half half, int64_t panel, double *out)
@@ -250,23 +230,23 @@ static bool count_all(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job,
         Moments *m = &c->m[i];
         names[i] = qonnx_value_name(qonnx_node_input(m->site->node, 0));
         m->sum = calloc(sums(m), sizeof(double));
-        if (!c->way->means) m->products = calloc(sums(m) * (size_t)m->columns, sizeof(double));
-        if (!m->sum || (!m->products && !c->way->means)) return qonnx_fail(cx, NULL, "out of memory");
+        m->products = calloc(sums(m) * (size_t)m->columns, sizeof(double));
+        if (!m->sum || !m->products) return qonnx_fail(cx, NULL, "out of memory");
     }
     qonnx_dataset *d = qonnx_dataset_part(qonnx_job_samples(job), 0, 1, MOMENTS_SAMPLES);
     c->samples = qonnx_dataset_count(d);
-    bool good = qonnx_watch(cx, g, names, c->count, d, qonnx_job_session_options(job), on_sample, c);
+    bool good =
+        qonnx_watch(cx, g, names, c->count, d, qonnx_job_session_options(job), on_sample, c);
     qonnx_dataset_free(d);
     return good;
 }
 
-bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, const MomentsWay *way,
-                   Moments *m, int count)
+bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m, int count)
 {
     size_t widest = 1;
     for (int i = 0; i < count; i++)
         if ((size_t)m[i].columns > widest) widest = (size_t)m[i].columns;
-    Count c = {.way = way, .m = m, .count = count};
+    Count c = {.m = m, .count = count};
     const char **names = calloc((size_t)count + 1, sizeof *names);
     c.rows = calloc(BLOCK * widest, sizeof *c.rows);
     c.sums = calloc(widest, sizeof *c.sums);

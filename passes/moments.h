@@ -13,14 +13,14 @@
 typedef struct Moments {
     const Site *site;
     WeightView view;
-    int64_t inputs;  /* of a panel: view.inputs, or fewer; the last of a group may have less */
-    int64_t columns; /* inputs * view.window */
-    int64_t parts;   /* panels of a group */
-    int64_t panels;  /* parts * view.groups */
-    int halves;      /* 2 where there are few rows: those of even and of odd samples are counted
-                        apart, so that what one half wants can be tried on the other; else 1 */
-    int64_t rows[2]; /* of each half that were counted */
-    double *sum;     /* [halves][panels][columns] of the columns */
+    int64_t inputs;   /* of a panel: view.inputs, or fewer; the last of a group may have less */
+    int64_t columns;  /* inputs * view.window */
+    int64_t parts;    /* panels of a group */
+    int64_t panels;   /* parts * view.groups */
+    int halves;       /* 2 where there are few rows: those of even and of odd samples are counted
+                         apart, so that what one half wants can be tried on the other; else 1 */
+    int64_t rows[2];  /* of each half that were counted */
+    double *sum;      /* [halves][panels][columns] of the columns */
     double *products; /* [halves][panels][columns][columns] of their products: the upper triangle,
                          row by row */
 } Moments;
@@ -35,23 +35,15 @@ enum { MOMENTS_SAMPLES = 128 }; /* that are looked at, spread evenly */
 bool moments_describe(Moments *m, const Site *s, int64_t most);
 /* Bytes that counting takes. */
 size_t moments_bytes(const Moments *m);
-/* What is counted. */
-typedef struct MomentsWay {
-    bool means;                  /* no products, but every row */
-    const qonnx_target *rounded; /* inputs as the target rounds them; NULL: as they are */
-} MomentsWay;
-
 /* Counts rows of columns in all of the `count` products at once, about 4 times the columns and
  * 1,500, taken at random places of the samples, the same ones in each run. `g` has the sites'
  * inputs, by name; it need not be their graph. The caller calls moments_free, also where it fails.
  */
-bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, const MomentsWay *way,
-                   Moments *m, int count);
+bool moments_count(qonnx_ctx *cx, const qonnx_graph *g, const qonnx_job *job, Moments *m,
+                   int count);
 void moments_free(Moments *m);
 /* Rows that were counted in that half. */
 int64_t moments_rows(const Moments *m, Half half);
-/* The mean of column c of a panel, over all rows. */
-double moments_mean(const Moments *m, int64_t panel, int64_t c);
 /* The second moments of a panel about their mean, per row: the upper triangle of out, row by row,
  * which has moments_columns(m, panel) columns. */
 void moments_matrix(const Moments *m, Half half, int64_t panel, double *out);
