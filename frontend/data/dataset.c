@@ -172,7 +172,8 @@ qonnx_dataset *qonnx_dataset_part(const qonnx_dataset *d, size_t first, size_t s
     size_t left = first < d->count ? (d->count - first + step - 1) / step : 0;
     size_t count = left < most ? left : most, *chosen = xmalloc_array(count + 1, sizeof *chosen);
     for (size_t i = 0; i < count; i++)
-        chosen[i] = row_of(d, first + step * (size_t)((unsigned __int128)i * left / count));
+        chosen[i] =
+            qonnx_dataset_place(d, first + step * (size_t)((unsigned __int128)i * left / count));
     qonnx_dataset *part = xcalloc(1, sizeof *part);
     *part = *d;
     part->part = true;
