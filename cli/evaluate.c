@@ -147,7 +147,7 @@ static int evaluate_model(const Args *args, Reference *reference, Result *result
 static int column_width(const Result *results, int count, int metric)
 {
     char text[SCORE_ROOM];
-    size_t width = strlen(metric_title(&results[0].metrics.of[metric]));
+    size_t width = strlen(metric_title(text, &results[0].metrics.of[metric]));
     for (int i = 0; i < count; i++) {
         size_t n = strlen(score_text(text, &results[i].metrics.of[metric]));
         if (n > width) width = n;
@@ -161,7 +161,7 @@ static void print_scores(const Result *results, int count, int i)
     char text[SCORE_ROOM];
     for (int k = 0; k < all->count; k++)
         printf("  %*s", column_width(results, count, k),
-               i < 0 ? metric_title(&all->of[k]) : score_text(text, &all->of[k]));
+               i < 0 ? metric_title(text, &all->of[k]) : score_text(text, &all->of[k]));
 }
 
 static void print_text(const Result *results, int count, const Args *args)
@@ -255,10 +255,13 @@ static const Option options[] = {
     {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "PATH", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"
      "in one folder a class; default: DATA/labels.txt. For\n"
-     "other metrics arrays or pairs: docs/metrics.md"},
-    {"metric", 0, OPTION_LIST, offsetof(Args, metrics), "NAME[{...}]", NULL,
+     "other metrics arrays, pairs or boxes: docs/metrics.md"},
+    {"metric", 0, OPTION_LIST, offsetof(Args, metrics), "NAME[{...}]|PROGRAM", NULL,
      "score by this instead of top1 and top5; again for\n"
-     "more. top1, top5, mse, psnr, cosine, spearman"},
+     "more. ./PROGRAM or 'COMMAND ARGUMENT...' is run with the\n"
+     "folder of outputs and the labels, and prints a number"},
+    {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
+     "how long a program may take; 0: any time"},
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},
@@ -271,17 +274,19 @@ static const Option options[] = {
 const Verb verb_evaluate = {
     .name = "evaluate",
     .brief = "accuracy against labels, and how near models come to the first",
-    .forms = "MODEL [MODEL2...] --data DATA [--labels PATH] [--metric NAME]",
+    .forms = "MODEL [MODEL2...] --data DATA [--labels PATH] [--metric NAME]...",
     .text =
         "Prints a line a model: size; top-1 and top-5 accuracy where classes are known, or what\n"
-        "--metric asks for; SQNR,\n"
-        "10 log10(sum ref^2 / sum (ref - y)^2) over all samples and float outputs; and how often\n"
-        "the largest element of the first output is the first model's.",
+        "--metric asks for; SQNR, 10 log10(sum ref^2 / sum (ref - y)^2) over all samples and\n"
+        "float outputs; and how often the largest element of the first output is the first\n"
+        "model's.",
     .examples = "qonnx evaluate model.onnx model.int8.onnx --data test/\n"
                 "qonnx evaluate sr.onnx --data low/ --labels high/ --metric 'psnr{peak=1}'\n"
+                "qonnx evaluate yolo.onnx --data val/ --labels instances_val.json --metric map\n"
                 "qonnx evaluate model.onnx --data photos/ --labels labels.txt\n"
                 "qonnx evaluate model.onnx a.onnx b.onnx --data test/ --json -j 4",
     .options = options,
+    .more = metrics_help,
     .samples = true,
     .pictures = true,
     .json = true,

@@ -206,6 +206,7 @@ void options_help(const Verb *verb, FILE *f)
     const Option **rows = rows_of(verb, &count);
     for (int i = 0; i < count; i++) print_option(f, rows[i]);
     free(rows);
+    if (verb->more) verb->more(f);
     fprintf(f, "\nExamples:\n");
     print_lines(f, "  ", "  ", verb->examples);
 }

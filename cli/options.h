@@ -67,6 +67,7 @@ typedef struct Args {
     size_t max_memory;       /* --max-memory, bytes; 0: the library's limits */
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */
+    double metric_timeout;   /* --metric-timeout, seconds; 0: none */
     double checkpoint;       /* --checkpoint, seconds; 0: none is written */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
@@ -142,6 +143,7 @@ typedef struct Verb {
     const char *forms;     /* what follows "qonnx NAME ", one form a line */
     const char *text;      /* what it does: a paragraph */
     const char *examples;  /* whole command lines, one a line */
+    void (*more)(FILE *f); /* prints what the help tells behind the options; NULL: nothing */
     const Option *options; /* its own */
     bool samples;          /* has those of verbs that run samples: -j, --engine, --limit */
     bool pictures;         /* has the options that say how pictures become samples */

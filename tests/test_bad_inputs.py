@@ -13,8 +13,8 @@ from pathlib import Path
 import onnx
 import pytest
 from bad_inputs import (code, counted, datasets, elementwise, environment, external_data, files,  # noqa: F401
-                        graphs, integers, limits, ml, moved, norms, numeric, plugins, programs,
-                        recurrent, sequences, strings, tensors, turns, wire)
+                        graphs, integers, limits, metrics, ml, moved, norms, numeric, plugins,
+                        programs, recurrent, sequences, strings, tensors, turns, wire)
 from bad_inputs.table import LIBRARY, NOBODY, ROWS, SANITIZED
 from conftest import COMMAND
 

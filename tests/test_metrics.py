@@ -5,33 +5,9 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
-
-FLOAT = TensorProto.FLOAT
-
-
-def model(path, outputs, inputs=("x",), nodes=None, dtype=FLOAT):
-    """A model whose outputs are its inputs, of any shape."""
-    nodes = nodes or [helper.make_node("Identity", [x], [y]) for x, y in zip(inputs, outputs)]
-    info = lambda names: [helper.make_tensor_value_info(n, dtype, None) for n in names]  # noqa: E731
-    graph = helper.make_graph(nodes, "g", info(inputs), info(outputs))
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    return path
-
-
-def arrays(folder, values):
-    """A file for each array, called as its key, or its number."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, x in values.items() if isinstance(values, dict) else enumerate(values):
-        np.save(folder / (f"{name}.npy" if isinstance(name, str) else f"{name:03}.npy"), np.asarray(x))
-    return folder
-
-
-def scores(done, *arguments):
-    """The metrics of each model."""
-    return [m["metrics"] for m in json.loads(done("evaluate", "-q", *arguments, "--npy", "sample", "--json"))["models"]]
+from onnx import helper
+from scored import arrays, model, scores
 
 
 @pytest.fixture
@@ -154,7 +130,8 @@ def test_usage(run):
     for text, said in (("spaerman", "there is no 'spaerman'; did you mean 'spearman'?"),
                        ("mse{too=input}", "mse has no option 'too'; did you mean 'to'?"),
                        ("mse{to=input", "wants its options as NAME{OPTION=VALUE,...}"),
-                       ("mse{to}", "'to' in 'mse{to}' has no value")):
+                       ("mse{to}", "'to' in 'mse{to}' has no value"), ("map{foorm=1}", "did you mean 'form'?"),
+                       ("nothing", "a program is given with its folder, as in ./score")):
         result = run("evaluate", "m.onnx", "--data", "x", "--metric", text)
         assert result.rc == 2 and said in result.stderr, result
     assert run("evaluate", "m.onnx", "--data", "x", "--metric", "mse", "--metric", "mse").rc == 2

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages="onnx==1.23.2 onnxruntime==1.32.0 numpy==2.4.6 pillow==12.1.1 opencv-python-headless==4.14.0.94
-          scikit-learn==1.9.1 openvino==2026.4.1 pytest==9.2.0 pytest-xdist==3.8.0"
+          scikit-learn==1.9.1 openvino==2026.4.1 pycocotools==2.0.11 pytest==9.2.0 pytest-xdist==3.8.0"
 logs=build/check
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 # undefined behaviour fails a test
 

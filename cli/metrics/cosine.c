@@ -48,10 +48,11 @@ static bool add_cosine(Scoring *s, const Outputs *o)
     return true;
 }
 
-static void end_cosine(Scoring *s, Score *out)
+static bool end_cosine(Scoring *s, Score *out)
 {
     const Cosine *c = s->state;
     *out = (Score){c->samples ? c->sum / (double)c->samples : 0, c->samples > 0, c->samples};
+    return true;
 }
 
 const Metric metric_cosine = {.name = "cosine",
@@ -177,7 +178,7 @@ static double correlation(const double *a, const double *b, size_t count)
     return ab / sqrt(aa) / sqrt(bb);
 }
 
-static void end_spearman(Scoring *s, Score *out)
+static bool end_spearman(Scoring *s, Score *out)
 {
     const Spearman *p = s->state;
     size_t count = s->labels->npairs;
@@ -195,6 +196,7 @@ static void end_spearman(Scoring *s, Score *out)
     }
     free(scores);
     *out = (Score){value, count > 0, count};
+    return true;
 }
 
 static void release_spearman(Scoring *s)

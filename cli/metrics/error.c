@@ -57,12 +57,13 @@ static bool add_psnr(Scoring *s, const Outputs *o)
     return true;
 }
 
-static void end(Scoring *s, Score *out)
+static bool end(Scoring *s, Score *out)
 {
     const Error *e = s->state;
     out->known = e->count;
     out->samples = e->samples;
     out->value = e->count ? e->sum / (double)e->count : 0;
+    return true;
 }
 
 static const MetricOption peak[] = {

@@ -5,7 +5,14 @@
 
 #include <qonnx/run.h>
 
-typedef enum LabelKind { LABEL_NONE, LABEL_CLASS, LABEL_ARRAY, LABEL_PAIRS } LabelKind;
+/* LABEL_BOXES: COCO's instances, which the metric reads itself. */
+typedef enum LabelKind {
+    LABEL_NONE,
+    LABEL_CLASS,
+    LABEL_ARRAY,
+    LABEL_PAIRS,
+    LABEL_BOXES
+} LabelKind;
 
 /* Two samples, and how near to one another they should be. */
 typedef struct Pair {

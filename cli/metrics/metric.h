@@ -44,10 +44,10 @@ typedef struct Metric {
     Unit unit;
     size_t state; /* bytes of what it adds to; zero at first */
     /* Reads the options, with the graph, samples and labels known; NULL: nothing to do. This and
-     * the next: false after a message. */
+     * the next two: false after a message. */
     bool (*begin)(Scoring *s);
     bool (*add)(Scoring *s, const Outputs *o);
-    void (*end)(Scoring *s, Score *out);
+    bool (*end)(Scoring *s, Score *out);
     void (*release)(Scoring *s); /* frees what the state owns; NULL: nothing */
 } Metric;
 
@@ -67,6 +67,8 @@ struct Scoring {
     bool given;             /* by --metric: else nobody minds that there are no labels */
     int output;             /* that is scored */
     To to;                  /* of metrics of arrays */
+    char *labels_path;      /* of its labels, by its option or --labels; NULL: not given; owned */
+    double seconds;         /* that a program may take; 0: any */
     Labels *labels;         /* owned; NULL: none */
     qonnx_tensor *sample;   /* read again where the input is what is compared with; owned */
     void *state;            /* of the metric; owned */
@@ -95,6 +97,8 @@ typedef struct Scorings {
     int count;
 } Scorings;
 
+/* Prints the metrics and their options, for the help. */
+void metrics_help(FILE *f);
 /* Whether the metrics that the command line gives are some: -1 to go on, else the status. */
 int metrics_check(const Verb *verb, const Args *args);
 /* Opens the metrics, and what they need, for a model. False after a message. `cx` takes the
@@ -117,11 +121,16 @@ bool metrics_class(const Args *args);
 enum { SCORE_ROOM = 32 };
 /* The score as it is printed: "93.50 %", "9.48", "-". Returns out. */
 const char *score_text(char out[SCORE_ROOM], const Scoring *s);
-const char *metric_title(const Scoring *s);
+/* Of its column, into out[SCORE_ROOM]. */
+const char *metric_title(char out[SCORE_ROOM], const Scoring *s);
 /* The scores by what was given, and under "metrics". */
 void scores_json(json_t *object, const Scorings *all);
 
 extern const Metric metric_top1, metric_top5, metric_mse, metric_psnr, metric_cosine,
-    metric_spearman;
+    metric_spearman, metric_tokens, metric_wer, metric_miou, metric_map;
+/* Not in the table: a text with a slash or a blank is one. */
+extern const Metric metric_program;
+/* Whether the text is the program's path; else it is a command line. */
+bool program_is_path(const char *text);
 
 #endif

@@ -3,34 +3,48 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/tensor.h"
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const Metric *const table[] = {&metric_top1, &metric_top5,   &metric_mse,
-                                      &metric_psnr, &metric_cosine, &metric_spearman};
+static const Metric *const table[] = {&metric_top1,   &metric_top5, &metric_miou,   &metric_map,
+                                      &metric_mse,    &metric_psnr, &metric_cosine,
+                                      &metric_spearman, &metric_tokens, &metric_wer};
 enum { METRICS = sizeof table / sizeof *table, MOST_OPTIONS = 16 };
 
 /* What those that are scored without --metric are. */
 static const char *const usual[] = {"top1", "top5"};
 
 static const MetricOption output_option = {"output", NULL, "which; default: the first"};
-static const MetricOption labels_option = {"labels", NULL, "its labels, instead of --labels"};
+static const MetricOption labels_option = {"labels", NULL,
+                                           "of arrays, pairs and boxes: PATH, "
+                                           "instead of --labels"};
 static const MetricOption to_option = {"to", NULL,
-                                       "labels, input or first: what outputs are compared with; "
-                                       "default: the labels, else the first model's"};
+                                       "of arrays: labels, input or first, what outputs are "
+                                       "compared with; default: the\n             labels, else the "
+                                       "first model's"};
+static const MetricOption *const shared[] = {&output_option, &labels_option, &to_option};
 
-/* Option i of a metric: its own, then those of all. NULL past the end. */
+/* Whether a metric has that one of the shared options. Boxes are in several outputs. */
+static bool shares(const Metric *m, const MetricOption *o)
+{
+    if (o == &to_option) return m->labels == LABEL_ARRAY;
+    if (o == &labels_option) return m->labels > LABEL_CLASS;
+    return m->labels != LABEL_BOXES;
+}
+
+/* Option i of a metric: its own, then those of several. NULL past the end. */
 static const MetricOption *option_at(const Metric *m, int i)
 {
-    const MetricOption *shared[] = {&output_option, m->labels > LABEL_CLASS ? &labels_option : NULL,
-                                    m->labels == LABEL_ARRAY ? &to_option : NULL, NULL};
-    int own = 0, at = 0;
+    int own = 0;
     while (m->options && m->options[own].name) own++;
     if (i < own) return &m->options[i];
-    for (; at < i - own && shared[at];) at++;
-    return shared[at];
+    i -= own;
+    for (size_t k = 0; k < sizeof shared / sizeof *shared; k++)
+        if (shares(m, shared[k]) && i-- == 0) return shared[k];
+    return NULL;
 }
 
 static const char *option_name(const void *metric, int i)
@@ -45,13 +59,35 @@ static const char *name_at(const void *from, int i)
     return i < METRICS ? table[i]->name : NULL;
 }
 
-/* The metric of "NAME{...}"; NULL: there is none. */
+/* Whether a text is a program, perhaps with arguments: a path, or words. */
+static bool is_program(const char *text)
+{
+    size_t n = qonnx_pipeline_span(text, "{"), to = strcspn(text, "/ ");
+    return to < n;
+}
+
+/* The metric of "NAME{...}", or of a program; NULL: there is none. */
 static const Metric *find(const char *text)
 {
     size_t n = qonnx_pipeline_span(text, "{");
     for (int i = 0; i < METRICS; i++)
         if (strlen(table[i]->name) == n && !strncmp(table[i]->name, text, n)) return table[i];
-    return NULL;
+    return is_program(text) ? &metric_program : NULL;
+}
+
+void metrics_help(FILE *f)
+{
+    const MetricOption *o;
+    fprintf(f, "\nMetrics, with OPTION=VALUE (default) in braces:\n");
+    for (int m = 0; m < METRICS; m++) {
+        fprintf(f, "  %-9s %s\n", table[m]->name, table[m]->brief);
+        for (o = table[m]->options; o && o->name; o++)
+            fprintf(f, "    %-8s %s%s%s%s\n", o->name, o->help, o->preset ? " (" : "",
+                    o->preset ? o->preset : "", o->preset ? ")" : "");
+    }
+    fprintf(f, "Those of all:\n");
+    for (size_t i = 0; i < sizeof shared / sizeof *shared; i++)
+        fprintf(f, "    %-8s %s\n", shared[i]->name, shared[i]->help);
 }
 
 /* ---- what the command line says -------------------------------------------------------------- */
@@ -96,10 +132,14 @@ int metrics_check(const Verb *verb, const Args *args)
         for (int k = 0; k < i; k++)
             if (!strcmp(args->metrics.text[k], text))
                 return options_misuse(verb, "--metric '%s' is given twice", text);
-        if (m && text[n]) status = check_options(verb, m, text, text + n + 1);
+        bool braces = m && m != &metric_program && text[n];
+        if (braces) status = check_options(verb, m, text, text + n + 1);
         else if (!m)
             status = options_misuse(verb, "--metric: there is no '%s'%s%s%s", typed,
-                                    near ? "; did you mean '" : "; see qonnx evaluate --help",
+                                    near ? "; did you mean '"
+                                         : "; see qonnx evaluate --help; a "
+                                           "program is given with its folder, "
+                                           "as in ./score",
                                     near ? near : "", near ? "'?" : "");
     }
     return status;
@@ -110,7 +150,7 @@ bool metrics_class(const Args *args)
     bool wanted = !args->metrics.count;
     for (int i = 0; i < args->metrics.count; i++) {
         const Metric *m = find(args->metrics.text[i]);
-        wanted |= m && m->labels == LABEL_CLASS;
+        wanted |= m && (m->labels == LABEL_CLASS || (m == &metric_program && !args->labels));
     }
     return wanted;
 }
@@ -192,7 +232,7 @@ static void take_options(Scoring *s)
     const char *name;
     s->values = needed(calloc(MOST_OPTIONS, sizeof *s->values));
     for (int i = 0; (name = option_name(s->metric, i)); i++)
-        s->values[i] = qonnx_pipeline_setting(s->text, name);
+        if (s->metric != &metric_program) s->values[i] = qonnx_pipeline_setting(s->text, name);
 }
 
 static bool find_output(Scoring *s)
@@ -227,16 +267,17 @@ static bool begin(qonnx_ctx *cx, const Args *args, Scoring *s)
     s->state = needed(calloc(1, m->state + 1));
     const char *path = m->labels > LABEL_CLASS ? metric_option(s, "labels") : NULL;
     if (!path) path = args->labels;
-    char *found = !path && m->labels == LABEL_PAIRS ? qonnx_dataset_labels_file(s->d) : NULL;
-    if (found) path = found;
-    bool good = find_output(s) && choose_to(s, path != NULL);
+    s->labels_path = path ? needed(strdup(path)) : NULL;
+    if (!path && (m->labels == LABEL_PAIRS || m == &metric_program))
+        s->labels_path = qonnx_dataset_labels_file(s->d);
+    bool good = find_output(s) && choose_to(s, s->labels_path != NULL);
     bool wanted = s->to == TO_LABELS || m->labels > LABEL_ARRAY;
-    if (good && wanted && !path) good = metric_fail(s, "wants labels; give them with --labels");
-    if (good && wanted) {
-        s->labels = labels_open(cx, s->d, path, m->labels);
+    if (good && wanted && !s->labels_path)
+        good = metric_fail(s, "wants labels; give them with --labels");
+    if (good && wanted && m->labels != LABEL_BOXES) {
+        s->labels = labels_open(cx, s->d, s->labels_path, m->labels);
         good = s->labels || (report_failure(cx), false);
     }
-    free(found);
     return good && (!m->begin || m->begin(s));
 }
 
@@ -256,7 +297,8 @@ bool metrics_begin(qonnx_ctx *cx, const Args *args, const char *model, const qon
                        .d = d,
                        .first = first,
                        .labels_given = args->labels != NULL,
-                       .given = given};
+                       .given = given,
+                       .seconds = args->metric_timeout};
         good = begin(cx, args, s);
         if (good && s->to == TO_FIRST && args->noperand < 2)
             good = metric_fail(s,
@@ -310,9 +352,9 @@ bool metrics_end(Scorings *all)
     bool good = true;
     for (int i = 0; good && i < all->count; i++) {
         Scoring *s = &all->of[i];
-        s->metric->end(s, &s->score);
+        good = s->metric->end(s, &s->score);
         bool reference = s->to == TO_FIRST && s->first;
-        if (!s->score.samples && s->given && !reference)
+        if (good && !s->score.samples && s->given && !reference)
             good = metric_fail(s, s->metric->labels == LABEL_CLASS
                                       ? "no sample has a class that the output may have; see "
                                         "--labels"
@@ -331,6 +373,8 @@ void metrics_let_go(Scorings *all)
         free(s->values);
         free(s->sample);
         free(s->state);
+        free(s->labels_path);
+        s->labels_path = NULL;
         s->labels = NULL;
         s->values = NULL;
         s->sample = NULL;
@@ -346,9 +390,15 @@ void metrics_free(Scorings *all)
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-const char *metric_title(const Scoring *s)
+const char *metric_title(char out[SCORE_ROOM], const Scoring *s)
 {
-    return strcmp(s->text, s->metric->name) ? s->text : s->metric->title;
+    const char *title = strcmp(s->text, s->metric->name) ? s->text : s->metric->title;
+    if (s->metric != &metric_program) return clean_name(out, SCORE_ROOM, title);
+    char word[PATH_MAX]; /* the program without folders and arguments */
+    size_t n = program_is_path(title) ? strlen(title) : strcspn(title, " ");
+    snprintf(word, sizeof word, "%.*s", (int)n, title);
+    const char *slash = strrchr(word, '/');
+    return clean_name(out, SCORE_ROOM, slash ? slash + 1 : word);
 }
 
 const char *score_text(char out[SCORE_ROOM], const Scoring *s)

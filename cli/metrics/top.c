@@ -84,7 +84,7 @@ static void warn_chance(const Scoring *s, const Top *top)
          100 / (double)top->classes);
 }
 
-static void end(Scoring *s, Score *out)
+static bool end(Scoring *s, Score *out)
 {
     const Top *top = s->state;
     bool five = s->metric == &metric_top5;
@@ -100,6 +100,7 @@ static void end(Scoring *s, Score *out)
     out->samples = top->labelled;
     out->known = top->labelled && !top->strays && (!five || top->length > 5);
     out->value = out->known ? share(five ? top->near : top->right, top->labelled) : 0;
+    return true;
 }
 
 static void release(Scoring *s) { free(((Top *)s->state)->seen); }

@@ -179,3 +179,23 @@ char *qonnx_dataset_describe(const qonnx_dataset *d)
     }
     return text;
 }
+
+bool qonnx_dataset_mapping(const qonnx_dataset *d, double width, double height, double scale[2],
+                           double offset[2])
+{
+    const Prepared *p = NULL;
+    Plan plan;
+    for (int k = 0; k < d->nfeeds && !p; k++) p = prepared(d, k);
+    if (!p || !(width >= 1 && height >= 1 && width * height < 0x1p40)) return false;
+    qonnx_ctx *cx = ctx_quiet();
+    bool good =
+        preprocess_plan(cx, &p->p, &p->target, "", (size_t)width, (size_t)height, &plan);
+    qonnx_ctx_free(cx);
+    if (!good) return false;
+    const Resize *r = &plan.resize;
+    scale[0] = (double)r->width / (double)plan.from_width;
+    scale[1] = (double)r->height / (double)plan.from_height;
+    offset[0] = (double)plan.x - (double)r->left - scale[0] * (double)plan.from_left;
+    offset[1] = (double)plan.y - (double)r->top - scale[1] * (double)plan.from_top;
+    return true;
+}

@@ -125,6 +125,13 @@ QONNX_API QONNX_CHECKED bool qonnx_dataset_seen(qonnx_ctx *cx, const qonnx_datas
                                                 int input, const qonnx_tensor *sample, int most,
                                                 qonnx_picture *out);
 
+/** Where a point of a picture of that size, in pixels, comes to lie in the model's input: at
+ *  x * scale[0] + offset[0] and y * scale[1] + offset[1]. Known as soon as a sample has been read;
+ *  false before, where the samples are no pictures, and where a picture of that size cannot become
+ *  one. [any thread] */
+QONNX_API bool qonnx_dataset_mapping(const qonnx_dataset *d, double width, double height,
+                                     double scale[2], double offset[2]);
+
 /** Reads one tensor from an .npy or a TensorProto .pb file, whatever its type is, unless a sequence
  *  or an optional is wanted: that is read from a .pb file of SequenceProto or OptionalProto, and
  *  must have that type. Freed by qonnx_sample_free(t, 1). */

@@ -6,7 +6,6 @@ import struct
 import zlib
 
 import numpy as np
-import onnx
 from bad_inputs.table import (CALIBRATION, DIGITS, FLOAT, IMAGE, INT64, SAMPLE, conv, model, quantize_row, relu, row,
                               written)
 from onnx import TensorProto, helper, numpy_helper
@@ -363,59 +362,3 @@ def of_several_shapes(folder):
     for n in (3, 300):
         np.save(folder / "data" / f"{n}.npy", np.zeros((1, n), np.float32))
     return ["run", written(relu(inputs=[("x", FLOAT, [2, "N"])]), folder), "--data", folder / "data"]
-
-
-# ---- metrics --------------------------------------------------------------------------------------
-
-
-def metric_row(name, message, metric, files, *options):
-    """Samples a.npy and b.npy of a model that gives them back, scored; labels in files, by name."""
-
-    def arguments(folder):
-        graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g",
-                                  [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
-                                  [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])])
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "m.onnx")
-        for path in ("data", "labels"):
-            (folder / path).mkdir()
-        for stem in "ab":
-            np.save(folder / "data" / f"{stem}.npy", np.ones((1, 4), np.float32))
-        for path, content in files.items():
-            (folder / path).write_bytes(content)
-        return ["evaluate", "m.onnx", "--data", "data", "--metric", metric, *options]
-
-    row("metric: " + name, message)(arguments)
-
-
-def npy_bytes(array):
-    f = io.BytesIO()
-    np.save(f, array)
-    return f.getvalue()
-
-
-PNG = b"\x89PNG\r\n\x1a\n"
-metric_row("labels that are not there", r"nowhere: cannot be read: No such file", "mse", {}, "--labels", "nowhere")
-metric_row("no labels, one model", r"mse: has nothing to compare with: give labels", "mse", {})
-metric_row("no labels of pairs", r"spearman: wants labels; give them with --labels", "spearman", {})
-metric_row("labels of nobody", r"labels: names none of the samples", "mse", {"labels/z.npy": npy_bytes(np.ones(4))}, "--labels",
-           "labels")
-metric_row("labels of another size", r"mse: the output of 'data/a\.npy' is float\[1,4\], what it is compared with is double\[5\]",
-           "mse", {"labels/a.npy": npy_bytes(np.ones(5)), "labels/b.npy": npy_bytes(np.ones(4))}, "--labels", "labels")
-metric_row("two labels", r"'data/a\.npy' has two labels, 'labels/a\.npy' and 'labels/a\.png'", "mse",
-           {"labels/a.npy": npy_bytes(np.ones(4)), "labels/a.png": PNG}, "--labels", "labels")
-metric_row("one array of fewer labels", r"holds 3 labels along its first axis, and there are 2 samples", "mse",
-           {"l.npy": npy_bytes(np.ones((3, 4)))}, "--labels", "l.npy")
-metric_row("a damaged PNG", r"labels/a\.png: as a label map: ", "mse",
-           {"labels/a.png": PNG + b"junk" * 9, "labels/b.png": PNG}, "--labels", "labels")
-metric_row("a label that is no array", r"line 1 is 'a\.npy 3', want 'FILE LABEL\.npy'", "mse", {"l.txt": b"a.npy 3\n"}, "--labels",
-           "l.txt")
-metric_row("no score", r"line 2 is 'a b c', want 'FILE FILE SCORE'", "spearman", {"l.txt": b"a b 1\na b c\n"}, "--labels", "l.txt")
-metric_row("a score that is not finite", r"line 1 is 'a b nan', want", "spearman", {"l.txt": b"a b nan\n"}, "--labels", "l.txt")
-metric_row("binary labels of pairs", r"line 1 holds a byte of 0; want text", "spearman", {"l.txt": b"a b\0 1\n"}, "--labels", "l.txt")
-metric_row("pairs of nobody", r"l\.txt: names none of the samples", "spearman", {"l.txt": b"c d 1\n"}, "--labels", "l.txt")
-metric_row("a folder of pairs", r"labels: is a folder; want lines 'FILE FILE SCORE'", "spearman", {}, "--labels", "labels")
-metric_row("another output", r"mse\{output=z\}: the model has no output 'z'; its first is 'y'", "mse{output=z}", {})
-metric_row("another word", r"option 'to' is 'out'; want labels or input or first", "mse{to=out}", {})
-metric_row("no largest value", r"what is compared with is float, which does not say how large", "psnr{to=input}", {})
-metric_row("a largest value of nothing", r"option 'peak' is '0'; want a number", "psnr{peak=0,to=input}", {})
-metric_row("no class", r"top1: no sample has a class that the output may have", "top1", {})
