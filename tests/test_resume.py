@@ -27,13 +27,13 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory):
-    """Samples of a model with branches, in 1,500 files of which one is damaged and some hold NaN."""
+    """Samples of a model with branches, in 6,000 files of which one is damaged and some hold NaN."""
     top = tmp_path_factory.mktemp("vectors")
     rng = np.random.default_rng(6)
     (top / "samples").mkdir()
-    for i in range(1500):
+    for i in range(6000):
         values = rng.normal(size=(1, 6)).astype(np.float32)
-        values[0, 0] = np.nan if i in (70, 1450) else values[0, 0]
+        values[0, 0] = np.nan if i in (70, 5950) else values[0, 0]
         np.save(top / "samples" / f"{i:04}.npy", values)
     (top / "samples" / "0060.npy").write_bytes(b"\x93NUMPY")
     return branching(top / "branching.onnx"), top / "samples"
@@ -106,7 +106,7 @@ def test_interrupt(vectors, tmp_path):
     """Ctrl-C writes what was counted; the rest is all that is run afterwards."""
     whole = tmp_path / "whole.qcal"
     wanted = run_command("calibrate", *vectors, "-o", whole)
-    assert "0060.npy" in wanted.stderr and "1 of 1500 samples are damaged" in wanted.stderr
+    assert "0060.npy" in wanted.stderr and "1 of 6000 samples are damaged" in wanted.stderr
     assert "holds NaN values with the sample" in wanted.stderr and "0070.npy, and others follow" in wanted.stderr
     out = tmp_path / "m.qcal"
     ends = interrupt(vectors, out, signal.SIGINT, [], ["--resume"], ["--resume"])
