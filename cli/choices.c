@@ -70,6 +70,7 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->only.count > 0, "--only"},
         {args->overrides.count > 0, "--overrides"},
         {args->activations != NULL, "--activations"},
+        {args->optimize, "--optimize"},
         {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
@@ -96,6 +97,15 @@ int choices_fit(const Verb *verb, const Args *args, const Passes *p)
             "quantize: --pipeline says it all; leave out --observer, "
             "--activations, --weights, --format, --no-correct-bias, --overrides, --exclude, --only "
             "and --pass");
+    if (args->optimize && args->pipeline)
+        return options_misuse(verb, "quantize: --optimize chooses the passes, and --pipeline "
+                                    "gives them; leave out one of them");
+    if (args->optimize && !args->requantize && !args->data.count)
+        return options_misuse(verb,
+                              "quantize: --optimize judges by samples; give them with --data");
+    if (args->mixed && !args->optimize)
+        return options_misuse(verb,
+                              "quantize: --mixed says what --optimize may do; give that, too");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");

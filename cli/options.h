@@ -71,6 +71,8 @@ typedef struct Args {
     double checkpoint;       /* --checkpoint, seconds; 0: none is written */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */
+    bool optimize;           /* --optimize */
+    bool mixed;              /* --mixed */
     bool requantize;         /* --requantize */
     bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */

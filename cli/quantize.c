@@ -5,6 +5,7 @@
 #include "calibrate.h"
 #include "check.h"
 #include "choices.h"
+#include "optimize.h"
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
@@ -21,6 +22,7 @@ typedef enum Stage {
     STAGE_LOAD,
     STAGE_PREFIX,
     STAGE_STATISTICS,
+    STAGE_OPTIMIZE,
     STAGE_PASSES,
     STAGE_CHECK,
     STAGE_SAVE
@@ -35,8 +37,9 @@ typedef struct Job {
     Trained *trained;       /* what the model was trained on */
     Passes passes;          /* the whole pipeline */
     qonnx_graph *shaped;    /* a copy of the model for which `samples` were opened */
-    qonnx_dataset *samples; /* for passes that ask for them; NULL: none does */
+    qonnx_dataset *samples; /* for passes that ask for them, and --optimize; NULL: none does */
     int split;              /* index of `calibrate`; passes.count when it is not there */
+    Optimized optimized;    /* what --optimize has tried */
     Comparison check;       /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
     double seconds[STAGES]; /* where the time went */
@@ -192,7 +195,7 @@ static bool open_samples(Job *job)
     char *text = passes_join(&job->passes, 0, job->passes.count);
     const char *asks = qonnx_pipeline_samples(text);
     free(text);
-    if (!asks) return true;
+    if (!asks && !job->args->optimize) return true;
     if (!job->args->data.count)
         return qonnx_fail(job->cx, NULL, "pass '%s' asks for samples; give them with --data, too",
                           asks);
@@ -205,6 +208,13 @@ static bool open_samples(Job *job)
     qonnx_ctx_free(quiet);
     statistics_release(&args, job->args);
     return job->samples != NULL;
+}
+
+/* --optimize: the passes that are to run. */
+static bool choose_passes(Job *job)
+{
+    const Optimization with = {job->args, job->g, job->stats, job->samples, job->split};
+    return !job->args->optimize || optimize(job->cx, &with, &job->passes, &job->optimized);
 }
 
 /* The passes from..to-1. */
@@ -242,6 +252,7 @@ static bool transform(Job *job)
     good = !calibrates || (get_statistics(job) && fix_shapes(job));
     if (good && calibrates) trained_warn(job->trained, job->stats);
     if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
+    if (!stage_done(job, STAGE_OPTIMIZE, &clock, choose_passes(job))) return false;
     good = run_passes(job, job->split, job->passes.count);
     if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
     if (job->passes.count) record_provenance(job);
@@ -255,7 +266,7 @@ static bool transform(Job *job)
 
 static void print_text(const Job *job, const Placed *p)
 {
-    static const char *const stages[STAGES] = {"load",   "prefix", "statistics",
+    static const char *const stages[STAGES] = {"load",   "prefix", "statistics", "optimize",
                                                "passes", "check",  "save"};
     char before[SIZE_ROOM], after[SIZE_ROOM], op[NAME_ROOM];
     double bytes = file_size(job->args->output);
@@ -265,6 +276,7 @@ static void print_text(const Job *job, const Placed *p)
         printf("calibration  %llu samples, %d activations, %s\n",
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
                qonnx_stats_engine(job->stats));
+    optimized_print(&job->optimized, job->args->verbose);
     if (job->stats && !job->check.samples && !job->check.fault)
         printf("checked      nothing: %s\n",
                job->args->data.count ? "--check-samples 0" : "give samples with --data, too");
@@ -295,12 +307,12 @@ static void print_json(const Job *job, const Placed *p)
     double total = 0;
     for (int i = 0; i < STAGES; i++) total += job->seconds[i];
     char *pipeline = passes_join(&job->passes, 0, job->passes.count);
-    json_print(json_pack("{so sI sI so so so so sI so sf}", "file", json_text(job->args->output),
-                         "bytes_before", (json_int_t)job->before, "bytes",
-                         (json_int_t)file_size(job->args->output), "pipeline", json_text(pipeline),
-                         "target", json_text(job->args->target), "calibration", calibration,
-                         "check", check_json(&job->check, job->g), "in_integers",
-                         (json_int_t)p->integer, "in_float", left, "seconds", total));
+    json_print(json_pack(
+        "{so sI sI so so so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
+        (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output), "pipeline",
+        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration,
+        "optimize", optimized_json(&job->optimized), "check", check_json(&job->check, job->g),
+        "in_integers", (json_int_t)p->integer, "in_float", left, "seconds", total));
     free(pipeline);
 }
 
@@ -338,6 +350,7 @@ static int quantize(const Verb *verb, const Args *args)
     qonnx_graph_free(job.shaped);
     qonnx_stats_free(job.stats);
     trained_free(job.trained);
+    optimized_free(&job.optimized);
     comparison_free(&job.check);
     qonnx_graph_free(job.g);
     qonnx_ctx_free(job.cx);
@@ -391,6 +404,13 @@ static const Option options[] = {
      "samples of --data; 0: none"},
     {"strict", 0, OPTION_FLAG, offsetof(Args, strict), NULL, NULL,
      "write nothing where that shows a bad result"},
+    {"optimize", 0, OPTION_FLAG, offsetof(Args, optimize), NULL, NULL,
+     "choose the observer, how biases are corrected and how\n"
+     "weights are rounded by what the outputs gain on\n"
+     "samples that are kept aside"},
+    {"mixed", 0, OPTION_FLAG, offsetof(Args, mixed), NULL, NULL,
+     "with --optimize: the outputs, and up to three of the\n"
+     "first activations, may have 16 bits"},
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
@@ -419,6 +439,7 @@ const Verb verb_quantize = {
     .examples =
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --optimize\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
         "'^head'\n"

@@ -1,0 +1,457 @@
+/* cli/optimize.c - see optimize.h. The changes are tried in an order in which the dear ones come
+ * last, and once: ranges, 16 bits, biases, the rounding of the weights.
+ */
+#include "optimize.h"
+#include "calibrate.h"
+#include "compare.h"
+#include "output.h"
+#include "progress.h"
+#include "tensor.h"
+#include <qonnx/quant.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    LEAST = 8,  /* samples */
+    MANY = 32,  /* of which a gain is hardly luck */
+    JUDGES = 64 /* samples that judge, at most */
+};
+
+/* dB that a change must gain: one that costs nothing when the model runs, and one that may be luck
+ * or is slower. */
+#define FREE 0.1
+#define DEAR 0.3
+/* Beyond these many dB an output counts as no nearer. */
+#define EXACT 80.0
+
+typedef struct Search {
+    const Optimization *with;
+    qonnx_ctx *cx;
+    qonnx_ctx *quiet; /* of the trials: what is to be said, the passes that are taken say */
+    qonnx_dataset *fit, *judge;
+    Reference reference; /* the model's outputs for the samples that judge */
+    int outputs;         /* that are judged */
+    int *of;             /* [outputs] which of the model's they are */
+    bool *scores;        /* [outputs] whether a Softmax reads it */
+    Likeness *likeness;  /* [outputs]; NULL: the model itself is run */
+    size_t ran;          /* samples that were run this time */
+    double *noise;       /* [ran][outputs] of each sample and output */
+    double *taken;       /* the same with the changes taken so far */
+    Passes *passes;      /* with the changes taken so far */
+    double db;           /* what they come to */
+    Optimized *out;
+} Search;
+
+/* ---- what is judged -------------------------------------------------------------------------- */
+
+/* The value by which an output is judged: what a last Softmax reads, and else the output itself;
+ * NULL: none can be. `scores`: it is the former. */
+static const qonnx_value *judged(const qonnx_graph *g, int output, bool *scores)
+{
+    const qonnx_value *out = qonnx_graph_output(g, output), *v = out;
+    const qonnx_node *n = qonnx_value_producer(v);
+    if (n && qonnx_node_is(n, "DequantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
+    if (n && qonnx_node_is(n, "QuantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
+    const bool softmax = n && (qonnx_node_is(n, "Softmax") || qonnx_node_is(n, "LogSoftmax"));
+    *scores = softmax && qonnx_value_producer(qonnx_node_input(n, 0));
+    if (*scores) return qonnx_node_input(n, 0);
+    return qonnx_value_producer(out) && is_real(qonnx_value_dtype(out)) ? out : NULL;
+}
+
+/* A copy of a tensor of floats, the mean of each row taken off: a Softmax does not see it. The data
+ * is the caller's to free. */
+static float *centred(const qonnx_tensor *t, qonnx_tensor *out)
+{
+    const int64_t count = qonnx_tensor_elements(t), row = t->dims[t->rank - 1];
+    float *x = memcpy(needed(malloc(t->bytes + 1)), t->data, t->bytes);
+    for (int64_t at = 0; at < count; at += row) {
+        double mean = 0;
+        for (int64_t i = 0; i < row; i++) mean += (double)x[at + i] / (double)row;
+        for (int64_t i = 0; i < row; i++) x[at + i] -= (float)mean;
+    }
+    *out = *t;
+    out->data = x;
+    return x;
+}
+
+/* Compares what is judged of output i with its reference. */
+static void compare(Search *s, int i, const qonnx_tensor *y, const qonnx_tensor *ref)
+{
+    Likeness *l = &s->likeness[i];
+    if (!s->scores[i] || y->dtype != QONNX_FLOAT || y->bytes != ref->bytes || !y->rank) {
+        likeness_add(l, y, ref, false);
+        return;
+    }
+    qonnx_tensor a, b;
+    float *here = centred(y, &a), *there = centred(ref, &b);
+    likeness_add(l, &a, &b, false);
+    free(here);
+    free(there);
+}
+
+static bool on_outputs(void *user, size_t sample, const qonnx_tensor *values)
+{
+    (void)sample;
+    Search *s = user;
+    qonnx_tensor ref;
+    for (int i = 0; i < s->outputs; i++) {
+        if (!(s->likeness ? reference_read(&s->reference, &ref)
+                          : reference_write(&s->reference, &values[i])))
+            return false;
+        if (!s->likeness) continue;
+        const double before = s->likeness[i].noise;
+        compare(s, i, &values[i], &ref);
+        s->noise[s->ran * (size_t)s->outputs + (size_t)i] = s->likeness[i].noise - before;
+    }
+    s->ran++;
+    return !interrupted();
+}
+
+/* Runs a graph as far as what is judged. */
+static bool run(Search *s, const qonnx_graph *g)
+{
+    qonnx_session_options o = session_options(s->with->args);
+    o.damaged = 1; /* whether there are too many of them is said elsewhere */
+    const char **names = needed(calloc((size_t)s->outputs + 1, sizeof *names));
+    for (int i = 0; i < s->outputs; i++) {
+        bool scores;
+        const qonnx_value *v = judged(g, s->of[i], &scores);
+        names[i] = qonnx_value_name(v ? v : qonnx_graph_output(g, s->of[i]));
+    }
+    bool good = qonnx_watch(s->quiet, g, names, s->outputs, s->judge, &o, on_outputs, s);
+    free(names);
+    return good;
+}
+
+/* The mean over the outputs, in dB. */
+static double score(const Search *s)
+{
+    double sum = 0;
+    for (int i = 0; i < s->outputs; i++) {
+        const Likeness *l = &s->likeness[i];
+        sum += likeness_known(l) && l->signal > 0 ? fmin(likeness_sqnr(l), EXACT) : 0;
+    }
+    return sum / s->outputs;
+}
+
+/* Whether the noise fell by more than two standard errors of its mean over the samples. */
+static bool is_no_luck(const Search *s)
+{
+    double sum = 0, squares = 0;
+    for (size_t k = 0; k < s->ran; k++) {
+        double fell = 0; /* each output by its signal */
+        for (int i = 0; i < s->outputs; i++) {
+            const size_t at = k * (size_t)s->outputs + (size_t)i;
+            fell += (s->taken[at] - s->noise[at]) / fmax(s->likeness[i].signal, 1e-30);
+        }
+        sum += fell;
+        squares += fell * fell;
+    }
+    const double n = (double)s->ran, mean = sum / n;
+    return mean > 2 * sqrt(fmax(squares / n - mean * mean, 0) / fmax(n - 1, 1));
+}
+
+/* Whether a change is to be taken: it gains `least` and is no luck, or gains much on many. */
+static bool gains(const Search *s, double db, double least)
+{
+    return (db >= least && is_no_luck(s)) || (db >= DEAR && s->ran >= MANY);
+}
+
+/* What was run last is what changes are measured against from now on. */
+static void keep_noise(Search *s)
+{
+    double *noise = s->noise;
+    s->noise = s->taken;
+    s->taken = noise;
+}
+
+/* ---- trials ---------------------------------------------------------------------------------- */
+
+/* Makes the model as the passes want it. NULL on failure. */
+static qonnx_graph *make(Search *s, const Passes *p)
+{
+    const qonnx_session_options session = session_options(s->with->args);
+    const qonnx_pipeline_options o = {.target = s->with->args->target,
+                                      .stats = s->with->stats,
+                                      .samples = s->fit,
+                                      .session = &session};
+    qonnx_graph *g = qonnx_graph_copy(s->with->g);
+    if (passes_run(s->quiet, g, p, s->with->split, p->count, &o, NULL)) return g;
+    qonnx_graph_free(g);
+    return NULL;
+}
+
+/* How near the passes bring the outputs. */
+static bool judge(Search *s, const Passes *p, double *db)
+{
+    qonnx_graph *g = make(s, p);
+    reference_rewind(&s->reference);
+    memset(s->likeness, 0, (size_t)s->outputs * sizeof *s->likeness);
+    s->ran = 0;
+    bool good = g && run(s, g) && !s->reference.fault && !interrupted();
+    *db = good ? score(s) : 0;
+    qonnx_graph_free(g);
+    return good;
+}
+
+static Passes copy_of(const Passes *p)
+{
+    char *text = passes_join(p, 0, p->count);
+    Passes copy = passes_split(text);
+    free(text);
+    return copy;
+}
+
+/* Tries `changed`, which it lets go, or takes if it gains enough. */
+static bool try_passes(Search *s, Passes changed, const char *what, double least)
+{
+    Optimized *out = s->out;
+    double db;
+    bool good = judge(s, &changed, &db), taken = good && gains(s, db - s->db, least);
+    if (good) {
+        out->trials =
+            needed(reallocarray(out->trials, (size_t)out->count + 1, sizeof *out->trials));
+        out->trials[out->count++] = (Trial){needed(strdup(what)), db, taken};
+        tell("optimize: %s: %.2f dB, %s", what, db, taken ? "taken" : "not taken");
+    }
+    if (taken) {
+        Passes old = *s->passes;
+        *s->passes = changed;
+        changed = old;
+        s->db = db;
+        keep_noise(s);
+    }
+    passes_free(&changed);
+    return good;
+}
+
+/* ---- the changes ----------------------------------------------------------------------------- */
+
+static bool try_observers(Search *s)
+{
+    static const char *const observers[] = {"percentile{p=99.99}", "minmax"};
+    bool good = true;
+    for (size_t i = 0; i < sizeof observers / sizeof *observers && good; i++) {
+        char what[80];
+        snprintf(what, sizeof what, "observer %s", observers[i]);
+        Passes p = copy_of(s->passes);
+        passes_set(&p, "calibrate", "observer", observers[i]);
+        good = try_passes(s, p, what, DEAR);
+    }
+    return good;
+}
+
+static bool try_biases(Search *s)
+{
+    Passes p = copy_of(s->passes);
+    passes_insert(&p, "match-means@correct-bias");
+    passes_drop(&p, "correct-bias");
+    return try_passes(s, p, "match-means for correct-bias", FREE);
+}
+
+static bool try_rounding(Search *s)
+{
+    Passes p = copy_of(s->passes);
+    passes_insert(&p, "gptq@fit-scales");
+    return try_passes(s, p, "gptq", FREE);
+}
+
+/* ---- 16 bits --------------------------------------------------------------------------------- */
+
+/* The name under which the model that is not quantized yet has what a QuantizeLinear reads; NULL:
+ * it has none. */
+static const char *name_before(const qonnx_graph *g, const qonnx_node *q)
+{
+    int input;
+    const qonnx_value *integers = qonnx_node_output(q, 0);
+    const qonnx_node *dq = qonnx_value_uses(integers) ? qonnx_value_use(integers, 0, &input) : NULL;
+    const qonnx_value *behind = dq ? qonnx_node_output(dq, 0) : NULL;
+    if (behind && qonnx_graph_find(g, qonnx_value_name(behind))) return qonnx_value_name(behind);
+    const char *name = qonnx_value_name(qonnx_node_input(q, 0));
+    return qonnx_graph_find(g, name) ? name : NULL;
+}
+
+static bool is_output(const qonnx_graph *g, const char *name)
+{
+    const qonnx_value *v = qonnx_graph_find(g, name);
+    return v && qonnx_value_is_output(v);
+}
+
+/* Puts a value of 16 bits right before `calibrate`. There are integers enough for a range with room
+ * for what the samples have not shown, half of it at each end: clipping would be all that is left.
+ */
+static void widen(const Search *s, Passes *p, const char *name)
+{
+    const qonnx_target *t = qonnx_target_find(s->with->args->target);
+    const qonnx_stats *stats = s->with->stats;
+    const qonnx_histogram *h = qonnx_stats_histogram(stats, qonnx_stats_find(stats, "", name));
+    char *text = NULL, *quoted = needed(qonnx_pipeline_quote(name)), range[80] = "";
+    const float lo = h ? fminf(h->min, 0) : 0, hi = h ? fmaxf(h->max, 0) : 0, room = (hi - lo) / 2;
+    if (isfinite(room) && room > 0)
+        snprintf(range, sizeof range, ",rmin=%.6g,rmax=%.6g", (double)(lo < 0 ? lo - room : 0),
+                 (double)(hi > 0 ? hi + room : 0));
+    if (asprintf(&text, "override{value=%s,dtype=%s%s}", quoted,
+                 t->activation.dtype == QONNX_INT8 ? "int16" : "uint16", range) < 0)
+        needed(NULL);
+    passes_insert(p, text);
+    free(text);
+    free(quoted);
+}
+
+/* The names of the first `most` values, or of all outputs, that are quantized to 8 bits; owned,
+ * with the names. */
+static char **quantized(Search *s, bool outputs, int most, int *count)
+{
+    qonnx_graph *made = make(s, s->passes);
+    char **names = needed(calloc((size_t)most + 1, sizeof *names));
+    *count = 0;
+    const qonnx_node *n = made ? qonnx_graph_first(made) : NULL;
+    for (; n && *count < most; n = qonnx_node_next(n)) {
+        if (!qonnx_node_is(n, "QuantizeLinear")) continue;
+        const qonnx_dtype type = qonnx_value_dtype(qonnx_node_output(n, 0));
+        const char *name =
+            type == QONNX_UINT8 || type == QONNX_INT8 ? name_before(s->with->g, n) : NULL;
+        if (name && is_output(s->with->g, name) == outputs)
+            names[(*count)++] = needed(strdup(name));
+    }
+    qonnx_graph_free(made);
+    return names;
+}
+
+static void names_free(char **names, int count)
+{
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+}
+
+static bool try_outputs(Search *s)
+{
+    int count;
+    bool good = true;
+    char **names = quantized(s, true, qonnx_graph_outputs(s->with->g), &count);
+    for (int i = 0; i < count && good; i++) {
+        char what[NAME_ROOM + 40], name[NAME_ROOM];
+        snprintf(what, sizeof what, "16 bits for output '%s'",
+                 clean_name(name, sizeof name, names[i]));
+        Passes p = copy_of(s->passes);
+        widen(s, &p, names[i]);
+        good = try_passes(s, p, what, DEAR);
+    }
+    names_free(names, count);
+    return good;
+}
+
+/* The first one, the first two, and so on: each such start of the model by itself, for the second
+ * one may help only with the first. */
+static bool try_firsts(Search *s)
+{
+    enum { FIRSTS = 3 };
+    int count;
+    bool good = true;
+    char **names = quantized(s, false, FIRSTS, &count);
+    Passes wider = copy_of(s->passes);
+    for (int i = 0; i < count && good; i++) {
+        char what[80];
+        snprintf(what, sizeof what, "16 bits for the first %d activations", i + 1);
+        widen(s, &wider, names[i]);
+        good = try_passes(s, copy_of(&wider), i ? what : "16 bits for the first activation", DEAR);
+    }
+    passes_free(&wider);
+    names_free(names, count);
+    return good;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool search(Search *s)
+{
+    const Args *args = s->with->args;
+    const bool biases = passes_find(s->passes, "correct-bias") >= 0;
+    if (!judge(s, s->passes, &s->db)) return false;
+    keep_noise(s);
+    s->out->first = s->db;
+    tell("optimize: as it is: %.2f dB", s->db);
+    bool good = (args->observer || try_observers(s)) &&
+                (!args->mixed || (try_firsts(s) && try_outputs(s))) && (!biases || try_biases(s)) &&
+                (passes_find(s->passes, "gptq") >= 0 || try_rounding(s));
+    s->out->last = s->db;
+    return good;
+}
+
+/* Finds what is judged, and runs the model itself. */
+static bool prepare(Search *s)
+{
+    const qonnx_graph *g = s->with->g;
+    const size_t all = qonnx_dataset_count(s->with->samples);
+    if (all < LEAST)
+        return qonnx_fail(s->cx, NULL,
+                          "--optimize tries changes on half of the samples and judges them by the "
+                          "others; there are %zu, give at least %d",
+                          all, LEAST);
+    s->of = needed(calloc((size_t)qonnx_graph_outputs(g) + 1, sizeof *s->of));
+    s->scores = needed(calloc((size_t)qonnx_graph_outputs(g) + 1, sizeof *s->scores));
+    for (int i = 0; i < qonnx_graph_outputs(g); i++)
+        if (judged(g, i, &s->scores[s->outputs])) s->of[s->outputs++] = i;
+    if (!s->outputs)
+        return qonnx_fail(s->cx, NULL, "--optimize: the model has no output of floats to judge by");
+    s->fit = qonnx_dataset_part(s->with->samples, 0, 2, all);
+    s->judge = qonnx_dataset_part(s->with->samples, 1, 2, JUDGES);
+    s->out->samples = qonnx_dataset_count(s->judge);
+    if (!reference_open(&s->reference) || !run(s, g)) return false;
+    s->likeness = needed(calloc((size_t)s->outputs, sizeof *s->likeness));
+    s->noise = needed(calloc(s->ran + 1, (size_t)s->outputs * sizeof *s->noise));
+    s->taken = needed(calloc(s->ran + 1, (size_t)s->outputs * sizeof *s->taken));
+    return !s->reference.fault;
+}
+
+bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes, Optimized *out)
+{
+    Search s = {.with = with, .cx = cx, .quiet = qonnx_ctx_new(), .passes = passes, .out = out};
+    bool good = prepare(&s) && search(&s);
+    if (!good && s.reference.fault)
+        qonnx_fail(cx, NULL, "temporary file: %s; --optimize cannot judge", s.reference.fault);
+    else if (!good && qonnx_error(s.quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(s.quiet));
+    reference_close(&s.reference);
+    qonnx_dataset_free(s.fit);
+    qonnx_dataset_free(s.judge);
+    qonnx_ctx_free(s.quiet);
+    free(s.likeness);
+    free(s.noise);
+    free(s.taken);
+    free(s.of);
+    free(s.scores);
+    return good;
+}
+
+void optimized_free(Optimized *o)
+{
+    for (int i = 0; i < o->count; i++) free(o->trials[i].what);
+    free(o->trials);
+    *o = (Optimized){0};
+}
+
+/* ---- the summary ----------------------------------------------------------------------------- */
+
+void optimized_print(const Optimized *o, bool all)
+{
+    if (!o->samples) return;
+    print_line("optimized    %.2f to %.2f dB, by %zu samples that were kept aside", o->first,
+               o->last, o->samples);
+    for (int i = 0; i < o->count; i++)
+        if (all || o->trials[i].taken)
+            print_line("             %s: %.2f dB%s", o->trials[i].what, o->trials[i].db,
+                       o->trials[i].taken ? "" : ", not taken");
+}
+
+json_t *optimized_json(const Optimized *o)
+{
+    if (!o->samples) return json_null();
+    json_t *trials = json_array();
+    for (int i = 0; i < o->count; i++)
+        json_array_append_new(
+            trials, json_pack("{so so sb}", "change", json_text(o->trials[i].what), "sqnr_db",
+                              json_number(o->trials[i].db), "taken", o->trials[i].taken));
+    return json_pack("{sI so so so}", "samples", (json_int_t)o->samples, "sqnr_db_before",
+                     json_number(o->first), "sqnr_db", json_number(o->last), "trials", trials);
+}
