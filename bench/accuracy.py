@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 MODELS = {"resnet8_cifar10": "cifar10", "dscnn_kws": "kws", "mnist_cntk": "mnist", "autoencoder_ad": "ad",
@@ -29,6 +30,19 @@ SETTINGS = [
     ("mse, per-tensor weights", ["--weights", "per-tensor"]),
     ("mse, per-tensor, scale of the largest element", ["--weights", "int8{per=tensor,method=absmax}"]),
     ("mse, per-tensor, no bias correction", ["--weights", "per-tensor", "--no-correct-bias"]),
+]
+
+TENSOR, MATCH = ["--weights", "per-tensor"], ["--no-correct-bias", "--pass", "match-means@fit-scales"]
+RECOVERY = [
+    ("default", []),
+    ("match-means for correct-bias", MATCH),
+    ("gptq", ["--pass", "gptq@fit-scales"]),
+    ("gptq, match-means", [*MATCH, "--pass", "gptq@fit-scales"]),
+    ("--optimize", ["--optimize"]),
+    ("--optimize --mixed", ["--optimize", "--mixed"]),
+    ("per-tensor weights", TENSOR),
+    ("per-tensor, gptq", [*TENSOR, "--pass", "gptq@fit-scales"]),
+    ("per-tensor, --optimize", [*TENSOR, "--optimize"]),
 ]
 
 
@@ -49,14 +63,16 @@ def write_data(shared, dataset, folder):
 def evaluate(qonnx, shared, name, dataset, folder, options):
     model = shared / "models" / name / "model.onnx"
     out = folder / "out.onnx"
+    began = time.monotonic()
     subprocess.run([qonnx, "quantize", model, "--calibration", folder / "stats.qcal", "-o", out, "-q", *options],
                    check=True)
+    seconds = time.monotonic() - began
     labels = [] if dataset == "ad" else ["--labels", folder / "labels.txt"]
     text = subprocess.run([qonnx, "evaluate", model, out, "--data", folder / "test", "--json", "-q", *labels],
                           check=True, capture_output=True, text=True).stdout
     first, second = json.loads(text)["models"]
     top = lambda m: "" if m.get("top1") is None else f"{100 * m['top1']:.1f} / "
-    return top(first), f"{top(second)}{second['sqnr_db']:.1f}"
+    return top(first), f"{top(second)}{second['sqnr_db']:.1f}", seconds
 
 
 def main():
@@ -64,8 +80,9 @@ def main():
     p.add_argument("--shared", type=Path, required=True)
     p.add_argument("--qonnx", default="build/qonnx")
     p.add_argument("--models", default=",".join(MODELS))
+    p.add_argument("--recovery", action="store_true", help="the passes that look at samples, and the seconds that they take")
     a = p.parse_args()
-    names = a.models.split(",")
+    names, settings = a.models.split(","), RECOVERY if a.recovery else SETTINGS
     cells = {}
     with tempfile.TemporaryDirectory() as tmp:
         for name in names:
@@ -74,12 +91,13 @@ def main():
             model = a.shared / "models" / name / "model.onnx"
             subprocess.run([a.qonnx, "calibrate", model, folder / "calibration", "-o", folder / "stats.qcal", "-q"],
                            check=True)
-            for title, options in SETTINGS:
-                cells["float", name], cells[title, name] = evaluate(a.qonnx, a.shared, name, MODELS[name], folder,
-                                                                    options)
+            samples = ["--data", folder / "calibration", "--check-samples", "0"] if a.recovery else []
+            for title, options in settings:
+                cells["float", name], cell, seconds = evaluate(a.qonnx, a.shared, name, MODELS[name], folder, [*samples, *options])
+                cells[title, name] = f"{cell}, {seconds:.1f} s" if a.recovery else cell
     print("| setting | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
-    for title in ["float"] + [s[0] for s in SETTINGS]:
+    for title in ["float"] + [s[0] for s in settings]:
         print(f"| {title} | " + " | ".join(cells[title, n].rstrip(" /") for n in names) + " |")
 
 
