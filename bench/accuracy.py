@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Accuracy of the settings of `qonnx quantize`, a row a setting and a column a model, as a Markdown table.
 
-  accuracy.py --shared DIR [--qonnx build/qonnx] [--models NAME,...]
+  accuracy.py --shared DIR [--qonnx build/qonnx] [--models NAME,...] [--recovery]
 
 DIR holds models/NAME/model.onnx and tools/score.py, which writes the data sets as .npy. A cell is the metric of the
 quantized model (top-1 in per cent, or the mean squared reconstruction error) and its SQNR in dB against the float model,
