@@ -15,7 +15,10 @@
 #include <stdlib.h>
 
 #define DAMP 0.01
-enum { LIMIT = 256 << 20 }; /* bytes of moments that are counted at once */
+enum {
+    LIMIT = 256 << 20, /* bytes of moments that are counted at once */
+    BLOCK = 16         /* rows or columns for which the others are read once */
+};
 
 /* What one panel needs; `n` columns, `m` outputs that read it. */
 typedef struct Panel {
@@ -49,7 +52,7 @@ static bool panel_new(Panel *p, int64_t n, int64_t m)
     p->h = calloc((size_t)n, (size_t)n * sizeof *p->h);
     p->u = calloc((size_t)n, (size_t)n * sizeof *p->u);
     p->error = calloc((size_t)n, (size_t)m * sizeof *p->error);
-    p->sum = calloc((size_t)m, sizeof *p->sum);
+    p->sum = calloc((size_t)m, BLOCK * sizeof *p->sum);
     p->cost = calloc((size_t)m, sizeof *p->cost);
     p->before = calloc((size_t)m, sizeof *p->before);
     p->rounded = calloc((size_t)n, (size_t)m);
@@ -88,19 +91,36 @@ static void order_matrix(Panel *p, const double *h, double keep, double damp)
         }
 }
 
-/* U'U = u, in its place. */
+/* to += c * x */
+WIDE static void add_times(double *restrict to, const double *restrict x, double c, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) to[j] += c * x[j];
+}
+
+/* Takes rows from..to-1, which are factored, off row i. */
+static void take_off(double *u, int64_t n, int64_t from, int64_t to, int64_t i)
+{
+    for (int64_t k = from; k < to; k++) {
+        const double f = u[k * n + i];
+        if (f != 0) add_times(u + i * n + i, u + k * n + i, -f, n - i);
+    }
+}
+
+/* U'U = u, in its place: a few rows at a time, so that those behind are read once for all of them.
+ */
 static void factor(Panel *p)
 {
     const int64_t n = p->n;
-    for (int64_t k = 0; k < n; k++) {
-        double *row = p->u + k * n, pivot = sqrt(fmax(row[k], 1e-30));
-        for (int64_t j = k; j < n; j++) row[j] /= pivot;
-        row[k] = pivot;
-        for (int64_t i = k + 1; i < n; i++) {
-            double *to = p->u + i * n, f = row[i];
-            if (f == 0) continue;
-            for (int64_t j = i; j < n; j++) to[j] -= f * row[j];
+    for (int64_t from = 0; from < n; from += BLOCK) {
+        const int64_t to = from + BLOCK < n ? from + BLOCK : n;
+        for (int64_t k = from; k < to; k++) {
+            double *row = p->u + k * n;
+            take_off(p->u, n, from, k, k);
+            const double pivot = sqrt(fmax(row[k], 1e-30));
+            for (int64_t j = k; j < n; j++) row[j] /= pivot;
+            row[k] = pivot;
         }
+        for (int64_t i = to; i < n; i++) take_off(p->u, n, from, to, i);
     }
 }
 
@@ -119,15 +139,36 @@ static double scale_of(const Rounding *r, int64_t output)
     return (double)r->params->scales[r->params->count > 1 ? output : 0];
 }
 
-/* sum[o] = what the errors of columns behind j add to column j, in its own units. */
-static void add_errors(Panel *p, int64_t j)
+/* What errors of columns i add to column j, in its own units. */
+static void add_error(const Panel *p, int64_t j, int64_t i, double *sum)
 {
-    const double *row = p->u + j * p->n;
-    memset(p->sum, 0, (size_t)p->m * sizeof *p->sum);
-    for (int64_t i = j + 1; i < p->n; i++) {
-        const double c = row[i] / row[j], *e = p->error + i * p->m;
-        if (c == 0) continue;
-        for (int64_t o = 0; o < p->m; o++) p->sum[o] += c * e[o];
+    const double c = p->u[j * p->n + i] / p->u[j * p->n + j];
+    if (c != 0) add_times(sum, p->error + i * p->m, c, p->m);
+}
+
+/* sum[j - from] = what the errors of columns from `to` on add to each column from..to-1: they are
+ * read once for all of these. */
+static void add_errors(Panel *p, int64_t from, int64_t to)
+{
+    memset(p->sum, 0, (size_t)(p->m * BLOCK) * sizeof *p->sum);
+    for (int64_t i = to; i < p->n; i++)
+        for (int64_t j = from; j < to; j++) add_error(p, j, i, p->sum + (j - from) * p->m);
+}
+
+/* Rounds column j into levels[m], unless they are given, and adds to the costs. */
+static void walk_column(const Rounding *r, Panel *p, int64_t panel, int64_t first, int64_t j,
+                        const double *sum, bool given, int8_t *levels, double *cost)
+{
+    const double pivot = p->u[j * p->n + j];
+    for (int64_t o = 0; o < p->m; o++) {
+        const double s = scale_of(r, first + o);
+        const double w =
+            qonnx_tensor_get(r->w, moments_element(r->m, panel, first + o, p->order[j]));
+        if (!given)
+            levels[o] = (int8_t)fmin(fmax(rint((w + sum[o]) / s), r->grid->qmin), r->grid->qmax);
+        const double e = w - levels[o] * s, t = pivot * (e + sum[o]);
+        p->error[j * p->m + o] = e;
+        cost[o] += t * t;
     }
 }
 
@@ -137,20 +178,13 @@ static void walk(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool
                  double *cost)
 {
     memset(cost, 0, (size_t)p->m * sizeof *cost);
-    for (int64_t j = p->n - 1; j >= 0; j--) {
-        add_errors(p, j);
-        const double pivot = p->u[j * p->n + j];
-        for (int64_t o = 0; o < p->m; o++) {
-            const double s = scale_of(r, first + o);
-            const double w =
-                qonnx_tensor_get(r->w, moments_element(r->m, panel, first + o, p->order[j]));
-            int8_t *level = &q[j * p->m + o];
-            if (!plain)
-                *level =
-                    (int8_t)fmin(fmax(rint((w + p->sum[o]) / s), r->grid->qmin), r->grid->qmax);
-            const double e = w - *level * s, t = pivot * (e + p->sum[o]);
-            p->error[j * p->m + o] = e;
-            cost[o] += t * t;
+    for (int64_t to = p->n, from; to > 0; to = from) {
+        from = to > BLOCK ? to - BLOCK : 0;
+        add_errors(p, from, to);
+        for (int64_t j = to - 1; j >= from; j--) {
+            double *sum = p->sum + (j - from) * p->m;
+            for (int64_t i = j + 1; i < to; i++) add_error(p, j, i, sum);
+            walk_column(r, p, panel, first, j, sum, plain, q + j * p->m, cost);
         }
     }
 }

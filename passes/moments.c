@@ -7,14 +7,6 @@ enum {
     WORTH = 8    /* rows a column: with fewer, the halves are counted apart */
 };
 
-/* Elementwise loops are as wide as the machine has it; nothing is joined or reordered, so the
- * numbers are the same. */
-#if defined(__x86_64__) && defined(__gnu_linux__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
-
 typedef struct Count {
     Moments *m;
     int count;
