@@ -1,5 +1,5 @@
 /* cli/optimize.c - see optimize.h. The changes are tried in an order in which the dear ones come
- * last, and once: ranges, 16 bits, biases, the rounding of the weights.
+ * last, and once: what changes the model, ranges, 16 bits, biases, the rounding of the weights.
  */
 #include "optimize.h"
 #include "calibrate.h"
@@ -25,8 +25,19 @@ enum {
 /* Beyond these many dB an output counts as no nearer. */
 #define EXACT 80.0
 
+/* What passes behind the statistics start from. */
+typedef struct Base {
+    const qonnx_graph *g;
+    const qonnx_stats *stats;
+    int split; /* passes in front of it have made the graph */
+} Base;
+
 typedef struct Search {
     const Optimization *with;
+    Base base;
+    qonnx_graph
+        *own_g; /* that of the base, where a change made it; it shares the model's weights */
+    qonnx_stats *own_stats;
     qonnx_ctx *cx;
     qonnx_ctx *quiet; /* of the trials: what is to be said, the passes that are taken say */
     qonnx_dataset *fit, *judge;
@@ -169,23 +180,23 @@ static void keep_noise(Search *s)
 /* ---- trials ---------------------------------------------------------------------------------- */
 
 /* Makes the model as the passes want it. NULL on failure. */
-static qonnx_graph *make(Search *s, const Passes *p)
+static qonnx_graph *make(Search *s, const Base *base, const Passes *p)
 {
     const qonnx_session_options session = session_options(s->with->args);
     const qonnx_pipeline_options o = {.target = s->with->args->target,
-                                      .stats = s->with->stats,
+                                      .stats = base->stats,
                                       .samples = s->fit,
                                       .session = &session};
-    qonnx_graph *g = qonnx_graph_copy(s->with->g);
-    if (passes_run(s->quiet, g, p, s->with->split, p->count, &o, NULL)) return g;
+    qonnx_graph *g = qonnx_graph_copy(base->g);
+    if (passes_run(s->quiet, g, p, base->split, p->count, &o, NULL)) return g;
     qonnx_graph_free(g);
     return NULL;
 }
 
 /* How near the passes bring the outputs. */
-static bool judge(Search *s, const Passes *p, double *db)
+static bool judge(Search *s, const Base *base, const Passes *p, double *db)
 {
-    qonnx_graph *g = make(s, p);
+    qonnx_graph *g = make(s, base, p);
     reference_rewind(&s->reference);
     memset(s->likeness, 0, (size_t)s->outputs * sizeof *s->likeness);
     s->ran = 0;
@@ -203,19 +214,21 @@ static Passes copy_of(const Passes *p)
     return copy;
 }
 
-/* Tries `changed`, which it lets go, or takes if it gains enough. */
-static bool try_passes(Search *s, Passes changed, const char *what, double least)
+/* Tries `changed`, which it lets go, or takes if it gains enough: then *taken. */
+static bool try_base(Search *s, const Base *base, Passes changed, const char *what, double least,
+                     bool *taken)
 {
     Optimized *out = s->out;
     double db;
-    bool good = judge(s, &changed, &db), taken = good && gains(s, db - s->db, least);
+    bool good = judge(s, base, &changed, &db);
+    *taken = good && gains(s, db - s->db, least);
     if (good) {
         out->trials =
             needed(reallocarray(out->trials, (size_t)out->count + 1, sizeof *out->trials));
-        out->trials[out->count++] = (Trial){needed(strdup(what)), db, taken};
-        tell("optimize: %s: %.2f dB, %s", what, db, taken ? "taken" : "not taken");
+        out->trials[out->count++] = (Trial){needed(strdup(what)), db, *taken};
+        tell("optimize: %s: %.2f dB, %s", what, db, *taken ? "taken" : "not taken");
     }
-    if (taken) {
+    if (*taken) {
         Passes old = *s->passes;
         *s->passes = changed;
         changed = old;
@@ -224,6 +237,12 @@ static bool try_passes(Search *s, Passes changed, const char *what, double least
     }
     passes_free(&changed);
     return good;
+}
+
+static bool try_passes(Search *s, Passes changed, const char *what, double least)
+{
+    bool taken;
+    return try_base(s, &s->base, changed, what, least, &taken);
 }
 
 /* ---- the changes ----------------------------------------------------------------------------- */
@@ -257,6 +276,56 @@ static bool try_rounding(Search *s)
     return try_passes(s, p, "gptq", FREE);
 }
 
+/* ---- before the statistics ------------------------------------------------------------------- */
+
+/* Whether a copy that was worked on has other constants than its original. */
+static bool differs(const qonnx_graph *copy, const qonnx_graph *g)
+{
+    if (qonnx_graph_values(copy) != qonnx_graph_values(g)) return true;
+    for (int i = 0; i < qonnx_graph_values(g); i++) {
+        const qonnx_tensor *a = qonnx_value_constant(qonnx_graph_value(g, i));
+        const qonnx_tensor *b = qonnx_value_constant(qonnx_graph_value(copy, i));
+        if (!a != !b || (a && a->data != b->data)) return true;
+    }
+    return false;
+}
+
+/* Tries a pass in front of the statistics, which are then taken anew; not where it changes nothing.
+ */
+static bool try_before(Search *s, const char *pass, double least)
+{
+    const qonnx_session_options session = session_options(s->with->args);
+    const qonnx_pipeline_options o = {
+        .target = s->with->args->target, .samples = s->fit, .session = &session};
+    Passes p = copy_of(s->passes);
+    passes_insert_at(&p, s->base.split, pass);
+    Base base = {.split = s->base.split + 1};
+    qonnx_stats *stats = NULL;
+    qonnx_graph *g = qonnx_graph_copy(s->base.g);
+    bool taken = false, good = passes_run(s->quiet, g, &p, s->base.split, base.split, &o, NULL),
+         changed = good && differs(g, s->base.g);
+    if (changed) {
+        char *prefix = passes_join(&p, 0, base.split);
+        const List *data = &s->with->args->data;
+        stats = statistics_collect(s->quiet, g, s->with->args, data->text, data->count, prefix);
+        free(prefix);
+        good = stats != NULL;
+    }
+    base.g = g;
+    base.stats = stats;
+    if (changed && good) good = try_base(s, &base, p, pass, least, &taken);
+    else passes_free(&p);
+    if (taken) {
+        s->base = base;
+        s->own_g = g;
+        s->own_stats = stats;
+    } else {
+        qonnx_graph_free(g);
+        qonnx_stats_free(stats);
+    }
+    return good;
+}
+
 /* ---- 16 bits --------------------------------------------------------------------------------- */
 
 /* The name under which the model that is not quantized yet has what a QuantizeLinear reads; NULL:
@@ -284,7 +353,7 @@ static bool is_output(const qonnx_graph *g, const char *name)
 static void widen(const Search *s, Passes *p, const char *name)
 {
     const qonnx_target *t = qonnx_target_find(s->with->args->target);
-    const qonnx_stats *stats = s->with->stats;
+    const qonnx_stats *stats = s->base.stats;
     const qonnx_histogram *h = qonnx_stats_histogram(stats, qonnx_stats_find(stats, "", name));
     char *text = NULL, *quoted = needed(qonnx_pipeline_quote(name)), range[80] = "";
     const float lo = h ? fminf(h->min, 0) : 0, hi = h ? fmaxf(h->max, 0) : 0, room = (hi - lo) / 2;
@@ -303,7 +372,7 @@ static void widen(const Search *s, Passes *p, const char *name)
  * with the names. */
 static char **quantized(Search *s, bool outputs, int most, int *count)
 {
-    qonnx_graph *made = make(s, s->passes);
+    qonnx_graph *made = make(s, &s->base, s->passes);
     char **names = needed(calloc((size_t)most + 1, sizeof *names));
     *count = 0;
     const qonnx_node *n = made ? qonnx_graph_first(made) : NULL;
@@ -311,9 +380,8 @@ static char **quantized(Search *s, bool outputs, int most, int *count)
         if (!qonnx_node_is(n, "QuantizeLinear")) continue;
         const qonnx_dtype type = qonnx_value_dtype(qonnx_node_output(n, 0));
         const char *name =
-            type == QONNX_UINT8 || type == QONNX_INT8 ? name_before(s->with->g, n) : NULL;
-        if (name && is_output(s->with->g, name) == outputs)
-            names[(*count)++] = needed(strdup(name));
+            type == QONNX_UINT8 || type == QONNX_INT8 ? name_before(s->base.g, n) : NULL;
+        if (name && is_output(s->base.g, name) == outputs) names[(*count)++] = needed(strdup(name));
     }
     qonnx_graph_free(made);
     return names;
@@ -368,11 +436,12 @@ static bool search(Search *s)
 {
     const Args *args = s->with->args;
     const bool biases = passes_find(s->passes, "correct-bias") >= 0;
-    if (!judge(s, s->passes, &s->db)) return false;
+    if (!judge(s, &s->base, s->passes, &s->db)) return false;
     keep_noise(s);
     s->out->first = s->db;
     tell("optimize: as it is: %.2f dB", s->db);
-    bool good = (args->observer || try_observers(s)) &&
+    bool good = (args->calibrations.count || try_before(s, "smooth", DEAR)) &&
+                (args->observer || try_observers(s)) &&
                 (!args->mixed || (try_firsts(s) && try_outputs(s))) && (!biases || try_biases(s)) &&
                 (passes_find(s->passes, "gptq") >= 0 || try_rounding(s));
     s->out->last = s->db;
@@ -408,11 +477,14 @@ static bool prepare(Search *s)
 bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes, Optimized *out)
 {
     Search s = {.with = with, .cx = cx, .quiet = qonnx_ctx_new(), .passes = passes, .out = out};
+    s.base = (Base){with->g, with->stats, with->split};
     bool good = prepare(&s) && search(&s);
     if (!good && s.reference.fault)
         qonnx_fail(cx, NULL, "temporary file: %s; --optimize cannot judge", s.reference.fault);
     else if (!good && qonnx_error(s.quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(s.quiet));
     reference_close(&s.reference);
+    qonnx_graph_free(s.own_g);
+    qonnx_stats_free(s.own_stats);
     qonnx_dataset_free(s.fit);
     qonnx_dataset_free(s.judge);
     qonnx_ctx_free(s.quiet);

@@ -28,14 +28,15 @@ typedef struct Optimization {
     const qonnx_graph *g; /* behind the passes before `split` */
     const qonnx_stats *stats;
     const qonnx_dataset *samples;
-    int split; /* passes in front of it stay as they are */
+    int split; /* passes in front of it stay as they are, and passes may be put there */
 } Optimization;
 
 /* Tries changes of a pipeline one after the other, each on top of those taken, and takes those that
- * bring the outputs nearer to the model's: passes that look at samples see every second one, and
- * the others judge, so that none is taken for what it learnt by heart. Where an output is a
- * Softmax, what goes into it is judged: behind it, wrong scores of a sure sample look right. False:
- * a pass failed, or there is nothing to judge by; the message is in the context. */
+ * bring the outputs nearer to the model's; a pass that was put in front of the statistics stands
+ * at `split`, and they must be taken anew behind it. Passes that look at samples see every second
+ * one, and the others judge, so that none is taken for what it learnt by heart. Where an output is
+ * a Softmax, what goes into it is judged: behind it, wrong scores of a sure sample look right.
+ * False: a pass failed, or there is nothing to judge by; the message is in the context. */
 QONNX_CHECKED bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes,
                             Optimized *out);
 void optimized_free(Optimized *o);

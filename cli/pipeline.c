@@ -98,6 +98,8 @@ static void insert_at(Passes *p, int at, const char *spec, size_t length)
     free(text);
 }
 
+void passes_insert_at(Passes *p, int at, const char *pass) { insert_at(p, at, pass, strlen(pass)); }
+
 /* The name behind the '@' of "TEXT@AFTER"; NULL when there is none. */
 static const char *after(const char *spec)
 {

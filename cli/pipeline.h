@@ -21,6 +21,8 @@ char *passes_join(const Passes *p, int from, int to);
 /* Puts passes into the pipeline: "TEXT@AFTER" directly behind the last pass of the name AFTER,
  * "TEXT" right before `calibrate`, or at the end where there is none. False: there is no AFTER. */
 bool passes_insert(Passes *p, const char *spec);
+/* Puts a pass at that place. */
+void passes_insert_at(Passes *p, int at, const char *pass);
 /* Puts what --activations, --weights, --overrides, --exclude and --only say right before
  * `calibrate`: passes override and keep-float. False: a file of --overrides is none; the message is
  * in the context. */

@@ -210,13 +210,6 @@ static bool open_samples(Job *job)
     return job->samples != NULL;
 }
 
-/* --optimize: the passes that are to run. */
-static bool choose_passes(Job *job)
-{
-    const Optimization with = {job->args, job->g, job->stats, job->samples, job->split};
-    return !job->args->optimize || optimize(job->cx, &with, &job->passes, &job->optimized);
-}
-
 /* The passes from..to-1. */
 static bool run_passes(Job *job, int from, int to)
 {
@@ -226,6 +219,20 @@ static bool run_passes(Job *job, int from, int to)
                                          .samples = job->samples,
                                          .session = &session};
     return passes_run(job->cx, job->g, &job->passes, from, to, &with, job->args->dump_after);
+}
+
+/* --optimize: the passes that are to run. */
+static bool choose_passes(Job *job)
+{
+    const Optimization with = {job->args, job->g, job->stats, job->samples, job->split};
+    const int before = job->split;
+    if (!job->args->optimize) return true;
+    if (!optimize(job->cx, &with, &job->passes, &job->optimized)) return false;
+    job->split = passes_split_at(&job->passes);
+    if (job->split == before) return true;
+    qonnx_stats_free(job->stats);
+    job->stats = NULL;
+    return run_passes(job, before, job->split) && get_statistics(job);
 }
 
 static bool transform(Job *job)
