@@ -9,7 +9,7 @@ from conftest import run_command
 from onnx import TensorProto, helper, numpy_helper
 from ort import X86, session
 from test_placement import Net
-from test_recovery import chain, correlated
+from test_recovery import chain, correlated, normalized
 
 pytestmark = pytest.mark.usefixtures("qonnx")
 
@@ -163,3 +163,20 @@ def test_damaged_samples(tmp_path):
     chain(tmp_path, 120)
     (tmp_path / "data" / "003.npy").write_bytes(b"\x93NUMPY")
     assert optimized(tmp_path, "--max-bad", 2)["optimize"]["trials"]
+
+
+def test_smooths(tmp_path):
+    """Behind a normalization of unlike channels: the statistics are taken anew, and the pipeline says it all."""
+    normalized(tmp_path, exported=False, residual=True)
+    random = np.random.default_rng(9)
+    samples(tmp_path, random.normal(size=(80, 5, 16)))
+    (tmp_path / "m.qcal").unlink()
+    said = optimized(tmp_path)
+    assert said["optimize"]["trials"][0]["change"] == "smooth" and said["optimize"]["trials"][0]["taken"]
+    assert said["optimize"]["sqnr_db"] > said["optimize"]["sqnr_db_before"] + 0.5 and "smooth,calibrate" in said["pipeline"]
+    done = run_command("quantize", tmp_path / "m.onnx", "--data", tmp_path / "data", "--target", X86, "--pipeline", said["pipeline"], "-o", tmp_path / "again.onnx")
+    assert done.rc == 0, done.stderr
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "q.onnx").read_bytes()
+    done = run_command("calibrate", "-q", tmp_path / "m.onnx", tmp_path / "data", "-o", tmp_path / "m.qcal")
+    said = optimized(tmp_path, "--calibration", tmp_path / "m.qcal")
+    assert "smooth" not in [t["change"] for t in said["optimize"]["trials"]]

@@ -189,3 +189,71 @@ def test_what_they_need(tmp_path, name):
     done = run_command("quantize", tmp_path / "m.onnx", "--data", tmp_path / "data", "--pipeline", name, "-o", tmp_path / "q.onnx")
     assert done.rc == 1 and "there are no statistics" in done.stderr
     assert not (tmp_path / "q.onnx").exists()
+
+
+# ---- smooth --------------------------------------------------------------------------------------
+
+
+def normalized(folder, exported, residual, rms=False):
+    """A normalization as one node or as exporters write it, of channels of very unlike factors, that two products read."""
+    n = Net([5, 16])
+    gamma, beta = n.constant("gamma", np.exp(np.linspace(-2, 3, 16))), n.constant("beta", np.linspace(-1, 1, 16))
+    if exported:
+        n.constants += [numpy_helper.from_array(np.array([-1]), "axes"), numpy_helper.from_array(np.float32(1e-5), "e")]
+        d = n.op("Sub", ["x", n.op("ReduceMean", ["x"], "m", axes=[-1])], "d")
+        deviation = n.op("Sqrt", [n.op("Add", [n.op("ReduceMean", [n.op("Mul", [d, d], "dd")], "v", axes=[-1]), "e"], "ve")], "sd")
+        x = n.op("Mul", [n.op("Div", [d, deviation], "q"), gamma], "g")
+        x = x if rms else n.op("Add", [beta, x], "n")
+    else:
+        x = n.op("LayerNormalization", ["x", gamma, beta], "n", axis=-1)
+    a = n.op("MatMul", [x, n.weight("wa", 16, 12)], "a")
+    b = n.op("Gemm", [x, n.weight("wb", 12, 16), n.weight("bb", 12)], "b", transB=1)
+    outputs = [n.op("Add", [a, b], "y")]
+    if residual:
+        outputs.append(n.op("Add", [x, "x"], "z"))
+    model = n.model(*outputs, opset=13 if exported else 17)
+    random = np.random.default_rng(8)
+    files(folder, model, [random.normal(size=(5, 16)) for _ in range(20)])
+    return model, x
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.8])
+@pytest.mark.parametrize("exported, residual, rms", [(False, False, False), (False, True, False), (True, False, False), (True, True, False), (True, False, True)])
+def test_smooth(tmp_path, alpha, exported, residual, rms):
+    """The paper's scales: in the factors of the normalization, or in a Mul where others read it; the numbers stay."""
+    model, x = normalized(tmp_path, exported, residual, rms)
+    done = run_command("quantize", "-q", tmp_path / "m.onnx", "--data", tmp_path / "data", "--pipeline", f"smooth{{alpha={alpha}}}", "-o", tmp_path / "s.onnx")
+    assert done.rc == 0, done.stderr
+    smoothed = onnx.load(tmp_path / "s.onnx")
+    old, new = ({t.name: numpy_helper.to_array(t).astype(float) for t in m.graph.initializer} for m in (model, smoothed))
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    extended.graph.output.append(onnx.ValueInfoProto(name=x))
+    s = onnxruntime.InferenceSession(extended.SerializeToString())
+    samples = [np.load(f) for f in sorted((tmp_path / "data").glob("*.npy"))]
+    largest = np.abs(np.concatenate([s.run([x], {"x": v})[0] for v in samples])).max(0)
+    weights = np.maximum(np.abs(old["wa"]).max(1), np.abs(old["wb"]).max(0))
+    scale = largest ** alpha / weights ** (1 - alpha)
+    np.testing.assert_allclose(new["wa"], old["wa"] * scale[:, None], rtol=1e-5)
+    np.testing.assert_allclose(new["wb"], old["wb"] * scale, rtol=1e-5)
+    muls = [n for n in smoothed.graph.node if n.name.endswith("_smoothed")]
+    assert len(muls) == residual
+    if residual:
+        np.testing.assert_allclose(new[muls[0].input[1]], 1 / scale, rtol=1e-5)
+    for k in ("gamma",) if rms else ("gamma", "beta"):
+        np.testing.assert_allclose(new[k], old[k] if residual else old[k] / scale, rtol=1e-5)
+    for v in samples:
+        for a, b in zip(*(onnxruntime.InferenceSession(tmp_path / f).run(None, {"x": v}) for f in ("m.onnx", "s.onnx")), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(a).max())
+
+
+def test_smooth_leaves_alone(tmp_path):
+    """What a convolution or a plain Mul gives, and weights that others read."""
+    chain(tmp_path, 3)
+    done = run_command("quantize", "-q", tmp_path / "m.onnx", "--data", tmp_path / "data", "--pipeline", "smooth", "-o", tmp_path / "s.onnx")
+    assert done.rc == 0, done.stderr
+    a, b = ({t.name: numpy_helper.to_array(t) for t in onnx.load(tmp_path / f).graph.initializer} for f in ("m.onnx", "s.onnx"))
+    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    for value in ("1.5", "-1", "nan"):
+        done = run_command("quantize", tmp_path / "m.onnx", "--data", tmp_path / "data", "--pipeline", f"smooth{{alpha={value}}}", "-o", tmp_path / "t.onnx")
+        assert done.rc == 1 and "want 0 to 1" in done.stderr
