@@ -4,6 +4,7 @@
 #include "calibrate.h"
 #include "compare.h"
 #include "compiled.h"
+#include "costs.h"
 #include "metrics/metric.h"
 #include "options.h"
 #include "output.h"
@@ -21,6 +22,8 @@ typedef struct Result {
     Scorings metrics;  /* what it is scored by */
     Likeness likeness; /* to the first model; the pairs are those of the first output */
     double seconds;    /* time of the run */
+    Costs costs;       /* with --costs */
+    size_t memory;     /* bytes of a run in a thread; 0: not known */
 } Result;
 
 /* One model being run. */
@@ -74,6 +77,8 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     r->seconds = seconds_now() - began;
     good = good && !e->failed && !(e->reference && e->reference->fault) && !interrupted();
     if (good) good = !(e->failed = !metrics_end(&r->metrics));
+    if (good && args->costs) good = costs_count(cx, e->g, &r->costs);
+    if (s) r->memory = qonnx_session_memory(s);
     metrics_let_go(&r->metrics);
     qonnx_session_free(s);
     samples_close(d, e->g);
@@ -164,9 +169,28 @@ static void print_scores(const Result *results, int count, int i)
                i < 0 ? metric_title(text, &all->of[k]) : score_text(text, &all->of[k]));
 }
 
+/* A line a model, and for each what its energy is made of. */
+static void print_costs(const Result *results, int count, int width)
+{
+    char path[PATH_MAX], weights[SIZE_ROOM], memory[SIZE_ROOM], energy[SIZE_ROOM];
+    printf("\n%-*s  %9s  %9s  %14s  %9s\n", width, "costs of a sample", "weights", "memory", "MACs",
+           "energy");
+    for (int i = 0; i < count; i++) {
+        const Result *r = &results[i];
+        printf("%-*s  %9s  %9s  %14.0f  %9s\n", width, clean_name(path, sizeof path, r->path),
+               size_text(weights, r->costs.weights),
+               r->memory ? size_text(memory, (double)r->memory) : "-", r->costs.macs,
+               energy_text(energy, r->costs.energy));
+    }
+    for (int i = 0; i < count; i++) {
+        printf("\n%s\n", clean_name(path, sizeof path, results[i].path));
+        costs_print(&results[i].costs);
+    }
+}
+
 static void print_text(const Result *results, int count, const Args *args)
 {
-    int width = 5;
+    int width = args->costs ? 17 : 5;
     for (int i = 0; i < count; i++)
         if ((int)strlen(results[i].path) > width) width = (int)strlen(results[i].path);
     printf("%-*s  %8s", width, "model", "size");
@@ -187,6 +211,7 @@ static void print_text(const Result *results, int count, const Args *args)
     printf("%zu samples", results[0].samples);
     if (!args->metrics.count) printf(", %zu with a class", results[0].metrics.of[0].score.samples);
     putchar('\n');
+    if (args->costs) print_costs(results, count, width);
 }
 
 /* What was scored by a metric without options; null: it was not asked for, or is not known. */
@@ -198,7 +223,15 @@ static json_t *score_json(const Scorings *all, const char *name)
     return json_null();
 }
 
-static void print_json(const Result *results, int count)
+static json_t *result_costs(const Result *r)
+{
+    json_t *costs = costs_json(&r->costs);
+    json_object_set_new(costs, "memory_bytes",
+                        r->memory ? json_integer((json_int_t)r->memory) : json_null());
+    return costs;
+}
+
+static void print_json(const Result *results, int count, bool costs)
 {
     json_t *models = json_array();
     for (int i = 0; i < count; i++) {
@@ -209,6 +242,7 @@ static void print_json(const Result *results, int count)
         scores_json(m, &s->metrics);
         likeness_json(m, &s->likeness);
         json_object_set_new(m, "seconds", json_real(s->seconds));
+        if (costs) json_object_set_new(m, "costs", result_costs(s));
         json_array_append_new(models, m);
     }
     json_print(json_pack("{sI sI so}", "samples", (json_int_t)results[0].samples, "labelled",
@@ -232,7 +266,7 @@ static int evaluate(const Verb *verb, const Args *args)
         status = evaluate_model(&shared, count > 1 ? &reference : NULL, &results[i], &models[i],
                                 i == 0, &outputs);
     }
-    if (status == EXIT_DONE && args->json) print_json(results, count);
+    if (status == EXIT_DONE && args->json) print_json(results, count, args->costs);
     if (status == EXIT_DONE && !args->json) print_text(results, count, args);
     if (reference.fault) complain("temporary file: %s", reference.fault);
     reference_close(&reference);
@@ -262,6 +296,9 @@ static const Option options[] = {
      "folder of outputs and the labels, and prints a number"},
     {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
      "how long a program may take; 0: any time"},
+    {"costs", 0, OPTION_FLAG, offsetof(Args, costs), NULL, NULL,
+     "what a run of each model takes: weights, memory, MACs,\n"
+     "and an estimate of energy with what it is made of"},
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},

@@ -68,6 +68,7 @@ typedef struct Args {
     double rtol, atol;       /* --rtol, --atol */
     double max_bad;          /* --max-bad, percent */
     double metric_timeout;   /* --metric-timeout, seconds; 0: none */
+    bool costs;              /* --costs */
     double checkpoint;       /* --checkpoint, seconds; 0: none is written */
     bool allow_nonfinite;    /* --allow-nonfinite */
     bool no_correct_bias;    /* --no-correct-bias */

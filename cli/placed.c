@@ -47,12 +47,22 @@ static bool reads_bytes(const qonnx_node *n)
     return false;
 }
 
+static bool gives_float(const qonnx_node *n)
+{
+    const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
+    return out && qonnx_value_dtype(out) == QONNX_FLOAT;
+}
+
+bool in_integers(const qonnx_node *n)
+{
+    return reads_bytes(n) || (gives_float(n) && runs_in_integers(n));
+}
+
 void placed_add(void *placed, const qonnx_node *n)
 {
     Placed *p = placed;
-    const qonnx_value *out = qonnx_node_outputs(n) ? qonnx_node_output(n, 0) : NULL;
-    bool in_float = out && qonnx_value_dtype(out) == QONNX_FLOAT;
-    if (reads_bytes(n) || (in_float && runs_in_integers(n))) p->integer++;
-    else if (in_float && !qonnx_node_is(n, "DequantizeLinear") && !qonnx_node_is(n, "Constant"))
+    if (in_integers(n)) p->integer++;
+    else if (gives_float(n) && !qonnx_node_is(n, "DequantizeLinear") &&
+             !qonnx_node_is(n, "Constant"))
         tally_add(&p->left, n);
 }

@@ -10,6 +10,9 @@ typedef struct Placed {
     Tally left;   /* the others that give floats, by type */
 } Placed;
 
+/* Whether a runtime can compute a node in integers: its activations come out of DequantizeLinear,
+ * or are integers of 8 bits. */
+bool in_integers(const qonnx_node *n);
 /* Counts a node; `placed` is a Placed: for visit_nodes(). */
 void placed_add(void *placed, const qonnx_node *n);
 

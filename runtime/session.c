@@ -72,6 +72,8 @@ void qonnx_session_free(qonnx_session *s)
     free(s);
 }
 
+size_t qonnx_session_memory(const qonnx_session *s) { return variants_memory(s->variants); }
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 bool qonnx_session_run(Ctx *cx, qonnx_session *s, const qonnx_dataset *d, qonnx_output_fn *fn,

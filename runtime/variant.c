@@ -33,12 +33,14 @@ typedef struct Store {
     Engine engine;
     Packs *packs;      /* of the session's constants */
     size_t max_memory; /* bytes that the programs of one run may take; 0: the default */
+    size_t memory;     /* the most Variant.memory so far */
 } Store;
 
 struct Variants {
     Store *store;
     const Graph *graph;
     Limits left;    /* of what is left behind a cut: the limits, and what was used before */
+    size_t before;  /* Variant.memory of that on which it hangs */
     Variant *first; /* the one that was taken last goes first */
 };
 
@@ -175,6 +177,7 @@ static bool lower_part(Ctx *cx, const Variants *all, Variant *v, Graph *g)
     size_t memory = p->memory;
     for (int i = 0; i < p->noutput; i++) memory += p->outputs[i].buf->bytes;
     v->making = size_plus(v->making, size_times(NEW_BYTE, (int64_t)memory));
+    v->memory = all->before + memory;
     return true;
 }
 
@@ -183,6 +186,7 @@ static Variants *hang(const Variants *all, Variant *v, const Graph *g)
 {
     Variants *c = list_new(all->store, g);
     c->left = v->limits;
+    c->before = v->memory;
     v->bytes += (g ? arena_bytes(g->model->arena) : 0) + sizeof *c;
     return c;
 }
@@ -274,6 +278,15 @@ static void put_first(Variants *all, Variant *v)
     all->first = v;
 }
 
+size_t variants_memory(Variants *all)
+{
+    Store *s = all->store;
+    pthread_mutex_lock(&s->lock);
+    size_t memory = s->memory;
+    pthread_mutex_unlock(&s->lock);
+    return memory;
+}
+
 /* Makes the variant of a key that is not in the list, without the lock: in the list it has a place
  * without a program meanwhile, which others wait for. The key is consumed. */
 static Variant *add_variant(Ctx *cx, Variants *all, const Tensor *inputs, void *key, size_t bytes)
@@ -291,6 +304,7 @@ static Variant *add_variant(Ctx *cx, Variants *all, const Tensor *inputs, void *
         v->key_bytes = bytes;
         v->users = 1;
         place->key = NULL;
+        if (v->memory > s->memory) s->memory = v->memory;
         put_first(all, v);
         trim(s);
     }

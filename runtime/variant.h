@@ -24,6 +24,7 @@ typedef struct Variant {
     Variants **bodies; /* [cut.nturned] of the nodes that run turn by turn */
     Limits limits;     /* what one run may take, and what this part and those before it do */
     int64_t work;      /* steps of the first part */
+    size_t memory;     /* bytes of buffers and outputs of it and of the parts before */
     int64_t making;    /* steps that it takes to make it, and to have memory for it */
     /* variant.c's: */
     struct Variant *next;
@@ -42,6 +43,8 @@ void variants_free(Variants *all);
 /* The one for such inputs, made when it is new, and once, however many threads want it; it stays
  * until it is given back, which those of its rest are before. NULL on failure. [any thread] */
 const Variant *variants_take(Ctx *cx, Variants *all, const Tensor *inputs);
+/* The most Variant.memory of all that were made. [any thread] */
+size_t variants_memory(Variants *all);
 /* NULL is fine. [any thread] */
 void variants_give_back(Variants *all, const Variant *v);
 

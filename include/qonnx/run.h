@@ -197,6 +197,10 @@ struct qonnx_session_options {
 QONNX_API qonnx_session *qonnx_session_new(qonnx_ctx *cx, const qonnx_graph *g,
                                            const qonnx_session_options *o);
 QONNX_API void qonnx_session_free(qonnx_session *s);
+/** The most memory, in bytes, that one run has taken in a thread so far for what is computed: the
+ *  buffers of its programs, parts of them used by several values in turn, and the outputs; inputs
+ *  and constants are not counted. 0 before the first run. [any thread] */
+QONNX_API size_t qonnx_session_memory(const qonnx_session *s);
 
 /** Receives a sample's outputs: one tensor a graph output, valid for the call. Calls come from
  *  worker threads, one at a time, in order of the samples. Return false to stop. */
