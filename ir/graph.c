@@ -297,6 +297,15 @@ void qonnx_value_set_type(Value *v, DType dtype, int rank, const int64_t *dims)
     v->retyped = true;
 }
 
+Value *qonnx_graph_add_input(Graph *g, const char *name, DType dtype, int rank,
+                             const int64_t *dims)
+{
+    Value *v = qonnx_graph_add_value(g, name);
+    qonnx_value_set_type(v, dtype, rank, dims);
+    graph_put_input(g, v);
+    return v;
+}
+
 void qonnx_value_clear_range(Value *v) { v->ranged = false; }
 
 const qonnx_override *qonnx_value_override(const Value *v) { return v->override; }

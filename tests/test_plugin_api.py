@@ -147,6 +147,31 @@ def test_copy_with_an_output(files, tmp_path):  # noqa: F811
     assert "left 1 inputs and 2 outputs" in quantize(files, "--plugin", so, "--pass", "mine").stderr
 
 
+def test_copy_with_an_input(files, tmp_path):  # noqa: F811
+    """What is behind r1 runs on what the plugin feeds in its place, whatever the model's own input is."""
+    top = """static double sum;
+    static bool see(void *user, size_t sample, const qonnx_tensor *t)
+    { const float *x = t[1].data; for (int64_t i = 0; i < qonnx_tensor_elements(&t[1]); i++) sum += x[i]; return true; }"""
+    run = """qonnx_graph *c = qonnx_graph_copy(g);
+             qonnx_value *r1 = qonnx_graph_find(c, "r1"); const int64_t dims[] = {1, 8, -1, -1};
+             qonnx_value *fed = qonnx_graph_add_input(c, "r1", QONNX_FLOAT, 4, dims);
+             qonnx_value_replace_uses(r1, fed); qonnx_graph_add_output(c, qonnx_graph_find(c, "r2"));
+             static float x[192], ones[512]; for (int i = 0; i < 512; i++) ones[i] = 1;
+             const qonnx_tensor in[] = {{QONNX_FLOAT, 4, {1, 3, 8, 8}, x, sizeof x}, {QONNX_FLOAT, 4, {1, 8, 8, 8}, ones, sizeof ones}};
+             qonnx_session *s = qonnx_graph_refresh(cx, c) ? qonnx_session_new(cx, c, qonnx_job_session_options(job)) : NULL;
+             bool good = s && qonnx_session_run_one(cx, s, in, see, NULL);
+             if (!qonnx_model_save(cx, c, "%s")) good = false;
+             qonnx_note(cx, NULL, "fed %%s %%d %%.9g", qonnx_value_name(fed), qonnx_graph_inputs(g), sum);
+             qonnx_session_free(s); qonnx_graph_free(c); return good;"""
+    so = plugin(tmp_path, top=top, run=run % (files / "fed.onnx"))
+    result = quantize(files, "--plugin", so, "--pass", "mine@raise-opset", "-v")
+    assert result.rc == 0, result.stderr
+    name, inputs, total = result.stderr.split("fed ")[1].split()[:3]
+    assert (name, inputs) == ("r1_1", "1")
+    fed = {"x": np.zeros((1, 3, 8, 8), np.float32), "r1_1": np.ones((1, 8, 8, 8), np.float32)}
+    np.testing.assert_allclose(float(total), session(files / "fed.onnx").run(["r2"], fed)[0].astype(float).sum(), rtol=1e-5)
+
+
 def test_observer_sees_its_value(files, tmp_path):  # noqa: F811
     """The name, and the means of the channels where there are some."""
     body = """const qonnx_channels *c = qonnx_job_channels(job); const char *v = qonnx_job_value(job);

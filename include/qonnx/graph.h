@@ -105,6 +105,12 @@ QONNX_API qonnx_value *qonnx_graph_output(const qonnx_graph *g, int i);
 /** Makes a value of the main graph one of its outputs, too, behind those that there are. Nothing
  * changes where it is one. */
 QONNX_API void qonnx_graph_add_output(qonnx_graph *g, qonnx_value *v);
+/** A new input of the main graph, behind those that there are, of that type and shape (rank -1, or
+ *  a size of -1: not known). Name as of qonnx_graph_add_value. With qonnx_value_replace_uses() it
+ *  stands in the place of a value that a node computes, so that a part of a copy is run on what
+ *  the caller feeds it with. */
+QONNX_API qonnx_value *qonnx_graph_add_input(qonnx_graph *g, const char *name, qonnx_dtype dtype,
+                                             int rank, const int64_t *dims);
 /** Takes the i-th input off the graph's signature (an initializer that was also an input). */
 QONNX_API void qonnx_graph_drop_input(qonnx_graph *g, int i);
 
