@@ -134,8 +134,8 @@ typedef struct Run {
 
 static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
 {
-    (void)sample;
     Run *r = user;
+    if (r->writing) r->comparison->which[r->samples] = sample;
     r->samples++;
     for (int i = 0; i < r->comparison->outputs; i++) {
         qonnx_tensor ref;
@@ -147,12 +147,20 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
     return !interrupted();
 }
 
+qonnx_dataset *compared_samples(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *g)
+{
+    qonnx_dataset *d = samples_open(cx, g, args, args->data.text, args->data.count);
+    if (d && qonnx_dataset_count(d) > most) qonnx_dataset_limit(d, most);
+    return d;
+}
+
 static bool run_graph(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *g, Run *r)
 {
     qonnx_session_options o = session_options(args);
     o.damaged = 1; /* whether there are too many of them was said before */
-    qonnx_dataset *d = samples_open(cx, g, args, args->data.text, args->data.count);
-    if (d && qonnx_dataset_count(d) > most) qonnx_dataset_limit(d, most);
+    qonnx_dataset *d = compared_samples(cx, args, most, g);
+    if (d && r->writing)
+        r->comparison->which = needed(calloc(qonnx_dataset_count(d) + 1, sizeof(size_t)));
     qonnx_session *s = d ? qonnx_session_new(cx, g, &o) : NULL;
     bool good = s && qonnx_session_run(cx, s, d, on_outputs, r);
     qonnx_session_free(s);
@@ -161,25 +169,27 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_
 }
 
 bool compare_graphs(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *model,
-                    const qonnx_graph *made, Comparison *out)
+                    const qonnx_graph *made, Reference *keep, Comparison *out)
 {
-    Reference reference;
-    Run first = {out, &reference, true, 0}, second = {out, &reference, false, 0};
+    Reference own, *reference = keep ? keep : &own;
+    Run first = {out, reference, true, 0}, second = {out, reference, false, 0};
     out->outputs = qonnx_graph_outputs(model);
     out->likeness = needed(calloc((size_t)out->outputs + 1, sizeof *out->likeness));
-    bool good = !reference_open(&reference) || run_graph(cx, args, most, model, &first);
-    if (good && !reference.fault) {
-        reference_rewind(&reference);
+    bool good = !reference_open(reference) || run_graph(cx, args, most, model, &first);
+    if (good && !reference->fault) {
+        reference_rewind(reference);
         good = run_graph(cx, args, most, made, &second);
     }
-    out->samples = good && !reference.fault ? second.samples : 0;
-    out->fault = reference.fault;
-    reference_close(&reference);
+    out->samples = good && !reference->fault ? second.samples : 0;
+    out->fault = reference->fault;
+    if (keep && out->samples) reference_rewind(keep);
+    if (!keep) reference_close(&own);
     return good;
 }
 
 void comparison_free(Comparison *c)
 {
     free(c->likeness);
+    free(c->which);
     *c = (Comparison){0};
 }

@@ -60,15 +60,20 @@ typedef struct Comparison {
     size_t samples;     /* that both have run; 0: none, nothing is known */
     int outputs;        /* of each of them */
     Likeness *likeness; /* [outputs]; owned */
+    size_t *which;      /* [samples] their places in what compared_samples() gives; owned */
     const char *fault;  /* why there was no room for the outputs to wait in; NULL: there was */
 } Comparison;
 
-/* Runs two graphs with the same outputs on at most `most` of the samples, spread evenly over them;
- * damaged ones are left out. A message is in the context when it fails; a fault of the temporary
- * file is none: nothing was compared. */
+/* The samples that two graphs are compared on: at most `most`, spread evenly. NULL on failure. */
+qonnx_dataset *compared_samples(qonnx_ctx *cx, const Args *args, size_t most, const qonnx_graph *g);
+
+/* Runs two graphs with the same outputs on these samples; damaged ones are left out. `keep`, unless
+ * NULL, is where the first one's outputs are left, sample after sample, from the beginning on; to
+ * be closed. A message is in the context when it fails; a fault of the temporary file is none:
+ * nothing was compared. */
 QONNX_CHECKED bool compare_graphs(qonnx_ctx *cx, const Args *args, size_t most,
                                   const qonnx_graph *model, const qonnx_graph *made,
-                                  Comparison *out);
+                                  Reference *keep, Comparison *out);
 void comparison_free(Comparison *c);
 
 #endif

@@ -5,6 +5,7 @@
 #include "compare.h"
 #include "compiled.h"
 #include "costs.h"
+#include "layer_errors.h"
 #include "metrics/metric.h"
 #include "options.h"
 #include "output.h"
@@ -249,21 +250,15 @@ static void print_json(const Result *results, int count, bool costs)
                          (json_int_t)results[0].metrics.of[0].score.samples, "models", models));
 }
 
-static int evaluate(const Verb *verb, const Args *args)
+static int evaluate_models(const Args *args, Loaded *models)
 {
-    if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
-    int count = args->noperand, status = metrics_check(verb, args), outputs = 0;
-    if (status >= 0) return status;
-    status = EXIT_DONE;
-    Args shared = *args; /* with the pictures of one model for all */
-    Loaded *models = needed(calloc((size_t)count, sizeof *models));
-    share_pictures(&shared, models);
+    int count = args->noperand, status = EXIT_DONE, outputs = 0;
     Result *results = needed(calloc((size_t)count, sizeof *results));
     Reference reference = {.file = NULL};
     if (count > 1 && !reference_open(&reference)) status = EXIT_BAD;
     for (int i = 0; i < count && status == EXIT_DONE; i++) {
         results[i].path = args->operands[i];
-        status = evaluate_model(&shared, count > 1 ? &reference : NULL, &results[i], &models[i],
+        status = evaluate_model(args, count > 1 ? &reference : NULL, &results[i], &models[i],
                                 i == 0, &outputs);
     }
     if (status == EXIT_DONE && args->json) print_json(results, count, args->costs);
@@ -272,6 +267,31 @@ static int evaluate(const Verb *verb, const Args *args)
     reference_close(&reference);
     for (int i = 0; i < count; i++) metrics_free(&results[i].metrics);
     free(results);
+    return status;
+}
+
+/* Checks the command line. Returns -1 to go on. */
+static int usage(const Verb *verb, const Args *args)
+{
+    if (!args->data.count) return options_misuse(verb, "evaluate: give the samples with --data");
+    if (args->layers && (args->compiled || args->costs || args->metrics.count || args->labels))
+        return options_misuse(verb,
+                              "evaluate: --layers looks at values within the models; leave out "
+                              "--compiled, --costs, --metric and --labels");
+    if (args->layers && args->noperand != 2)
+        return options_misuse(verb, "evaluate: --layers compares two models: the one in float, "
+                                    "then the quantized one");
+    return metrics_check(verb, args);
+}
+
+static int evaluate(const Verb *verb, const Args *args)
+{
+    int count = args->noperand, status = usage(verb, args);
+    if (status >= 0) return status;
+    Args shared = *args; /* with the pictures of one model for all */
+    Loaded *models = needed(calloc((size_t)count, sizeof *models));
+    share_pictures(&shared, models);
+    status = args->layers ? layer_errors(&shared) : evaluate_models(&shared, models);
     for (int i = 0; i < count; i++) {
         qonnx_graph_free(models[i].g);
         qonnx_ctx_free(models[i].cx);
@@ -299,6 +319,10 @@ static const Option options[] = {
     {"costs", 0, OPTION_FLAG, offsetof(Args, costs), NULL, NULL,
      "what a run of each model takes: weights, memory, MACs,\n"
      "and an estimate of energy with what it is made of"},
+    {"layers", 0, OPTION_FLAG, offsetof(Args, layers), NULL, NULL,
+     "SQNR of each layer of the second model against the\n"
+     "first: accumulated, and its own, fed with the first\n"
+     "model's values; on 16 samples unless --limit is given"},
     {"fake-quant", 0, OPTION_FLAG, offsetof(Args, fake_quant), NULL, NULL,
      "run quantized operators in float between Q and DQ,\n"
      "to debug; the default is integers"},
@@ -311,7 +335,8 @@ static const Option options[] = {
 const Verb verb_evaluate = {
     .name = "evaluate",
     .brief = "accuracy against labels, and how near models come to the first",
-    .forms = "MODEL [MODEL2...] --data DATA [--labels PATH] [--metric NAME]...",
+    .forms = "MODEL [MODEL2...] --data DATA [--labels PATH] [--metric NAME]...\n"
+             "MODEL QUANTIZED --data DATA --layers",
     .text =
         "Prints a line a model: size; top-1 and top-5 accuracy where classes are known, or what\n"
         "--metric asks for; SQNR, 10 log10(sum ref^2 / sum (ref - y)^2) over all samples and\n"
@@ -321,6 +346,7 @@ const Verb verb_evaluate = {
                 "qonnx evaluate sr.onnx --data low/ --labels high/ --metric 'psnr{peak=1}'\n"
                 "qonnx evaluate yolo.onnx --data val/ --labels instances_val.json --metric map\n"
                 "qonnx evaluate model.onnx --data photos/ --labels labels.txt\n"
+                "qonnx evaluate model.onnx model.int8.onnx --data test/ --layers\n"
                 "qonnx evaluate model.onnx a.onnx b.onnx --data test/ --json -j 4",
     .options = options,
     .more = metrics_help,

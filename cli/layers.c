@@ -4,6 +4,7 @@
 #include "calibrate.h"
 #include "compare.h"
 #include "progress.h"
+#include "tensor.h"
 #include <qonnx/graph.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,39 +14,207 @@ enum { SAMPLES = 4 };
 
 /* ---- the values that both have --------------------------------------------------------------- */
 
-/* Whether a node computes it, in float. */
+/* Whether a node computes it, in floating point. */
 static bool is_made(const qonnx_value *v)
 {
-    return qonnx_value_producer(v) && qonnx_value_dtype(v) == QONNX_FLOAT;
+    return qonnx_value_producer(v) && is_real(qonnx_value_dtype(v));
 }
 
-/* What readers of the value see in the quantized model: behind Q and DQ, where it has them. */
-static qonnx_value *seen(qonnx_value *v)
+static qonnx_node *maker(const qonnx_value *v, const char *op)
 {
-    for (int i = 0; i < qonnx_value_uses(v); i++) {
-        int input;
-        const qonnx_node *q = qonnx_value_use(v, i, &input);
+    qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
+    return n && qonnx_node_is(n, op) ? n : NULL;
+}
+
+/* A Q or DQ with the parameters of another one, on a value. */
+static qonnx_node *put_like(const qonnx_node *like, const char *op, qonnx_value *x)
+{
+    static const char *const attributes[] = {"axis", "block_size", "saturate", "output_dtype",
+                                             "precision"};
+    const int shared = 2; /* the first ones, which Q and DQ have with one meaning */
+    qonnx_value *in[] = {x, qonnx_node_input(like, 1), qonnx_node_input(like, 2)};
+    qonnx_value *y = qonnx_graph_add_value(qonnx_node_graph(like), qonnx_value_name(x));
+    qonnx_node *n = qonnx_graph_add_node(qonnx_node_graph(like), NULL, op, qonnx_node_domain(like),
+                                         "", in, in[2] ? 3 : 2, &y, 1);
+    int count = qonnx_node_is(like, op) ? (int)(sizeof attributes / sizeof *attributes) : shared;
+    for (int i = 0; i < count; i++)
+        if (qonnx_node_has(like, attributes[i]))
+            qonnx_node_set_int(n, attributes[i], qonnx_node_int(like, attributes[i], 0));
+    return n;
+}
+
+qonnx_value *layers_requantize(const Match *m, qonnx_value *v)
+{
+    const qonnx_node *q = put_like(m->q, "QuantizeLinear", v);
+    return qonnx_node_output(put_like(m->dq, "DequantizeLinear", qonnx_node_output(q, 0)), 0);
+}
+
+/* Where readers of the value see it behind Q and DQ, these. Where they read the integers alone,
+ * there is a DQ now. */
+static void look_behind(Match *m)
+{
+    m->seen = m->made;
+    for (int i = 0, input; i < qonnx_value_uses(m->made) && !m->dq; i++) {
+        qonnx_node *q = qonnx_value_use(m->made, i, &input);
         if (!qonnx_node_is(q, "QuantizeLinear") || input) continue;
+        m->q = m->q ? m->q : q;
         qonnx_value *integers = qonnx_node_output(q, 0);
         qonnx_node *dq = qonnx_value_uses(integers) ? qonnx_value_use(integers, 0, &input) : NULL;
-        if (dq && qonnx_node_is(dq, "DequantizeLinear")) return qonnx_node_output(dq, 0);
+        if (dq && qonnx_node_is(dq, "DequantizeLinear")) m->q = q, m->dq = dq;
     }
-    return v;
+    if (m->q && !m->dq) m->dq = put_like(m->q, "DequantizeLinear", qonnx_node_output(m->q, 0));
+    if (m->dq) m->seen = qonnx_node_output(m->dq, 0);
 }
 
-/* Makes the values of the float model that the other has, too, outputs of both, in one order. */
-static void share_outputs(qonnx_graph *model, qonnx_graph *made)
+/* What a quantized model has of the name in front of Q and DQ; NULL: nothing. The name may be of
+ * what is behind both, as that of an output is, or only the integers be there, as in a file of
+ * QLinear operators. */
+static qonnx_value *find_made(qonnx_graph *made, const char *name)
 {
-    for (int i = 0; i < qonnx_graph_values(model); i++) {
-        qonnx_value *v = qonnx_graph_value(model, i);
-        qonnx_value *other = qonnx_graph_find(made, qonnx_value_name(v));
-        qonnx_value *as = other ? seen(other) : NULL;
-        if (!as || !is_made(v) || !is_made(as) || qonnx_value_is_output(v) ||
-            qonnx_value_is_output(as))
-            continue;
-        qonnx_graph_add_output(model, v);
-        qonnx_graph_add_output(made, as);
+    static const char *const endings[] = {"", "_QuantizeLinear_Output", "_quantized"};
+    qonnx_value *v = NULL;
+    for (size_t i = 0; !v && i < sizeof endings / sizeof *endings; i++) {
+        char *called = NULL;
+        if (asprintf(&called, "%s%s", name, endings[i]) < 0) needed(NULL);
+        v = qonnx_graph_find(made, called);
+        free(called);
     }
+    const qonnx_node *dq = maker(v, "DequantizeLinear");
+    const qonnx_node *q = maker(dq ? qonnx_node_input(dq, 0) : v, "QuantizeLinear");
+    return q ? qonnx_node_input(q, 0) : v;
+}
+
+/* Whether both have one shape, as far as it is known. */
+static bool shapes_agree(const qonnx_value *a, const qonnx_value *b)
+{
+    int rank = qonnx_value_rank(a);
+    if (rank < 0 || qonnx_value_rank(b) < 0) return true;
+    if (rank != qonnx_value_rank(b)) return false;
+    for (int i = 0; i < rank; i++) {
+        int64_t x = qonnx_value_dim(a, i), y = qonnx_value_dim(b, i);
+        if (x >= 0 && y >= 0 && x != y) return false;
+    }
+    return true;
+}
+
+static int compare_findings(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const qonnx_finding *)a)->node;
+    uintptr_t y = (uintptr_t)((const qonnx_finding *)b)->node;
+    return (x > y) - (x < y);
+}
+
+/* All that is found, by the addresses of the nodes: to find them only. */
+typedef struct Findings {
+    qonnx_finding *of;
+    int count;
+} Findings;
+
+static const qonnx_finding *finding_of(const Findings *f, const qonnx_node *n)
+{
+    const qonnx_finding key = {.node = n};
+    return bsearch(&key, f->of, (size_t)f->count, sizeof key, compare_findings);
+}
+
+static Findings findings_of(qonnx_graph *g, const qonnx_target *target)
+{
+    Findings f;
+    const qonnx_finding *all = qonnx_graph_lint(g, target, NULL, &f.count);
+    f.of = qonnx_graph_array(g, (size_t)f.count + 1, sizeof *f.of);
+    for (int i = 0; i < f.count; i++) f.of[i] = all[i];
+    qsort(f.of, (size_t)f.count, sizeof *f.of, compare_findings);
+    return f;
+}
+
+/* Whether what reads the value is computed together with what gives it: as a Relu with the
+ * convolution in front, or a part of a norm with the next one. */
+static bool is_within(const Findings *f, const Match *m)
+{
+    if (m->q || qonnx_value_is_output(m->made)) return false;
+    bool inside = qonnx_node_rule(qonnx_value_producer(m->made)).inside;
+    const qonnx_finding *maker_found = finding_of(f, qonnx_value_producer(m->made));
+    bool integers = maker_found && maker_found->fate != QONNX_FATE_FLOAT;
+    for (int i = 0; i < qonnx_value_uses(m->made); i++) {
+        int input;
+        const qonnx_node *n = qonnx_value_use(m->made, i, &input);
+        const qonnx_finding *found = finding_of(f, n);
+        bool follows = integers && found && found->fate == QONNX_FATE_FOLLOWS;
+        if (follows || (inside && qonnx_node_rule(n).inside)) return true;
+    }
+    return false;
+}
+
+/* The node that is meant where `n` does: a Relu is of the convolution in front of it. */
+static const qonnx_node *layer_of(const qonnx_node *n)
+{
+    bool follows = qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0);
+    const qonnx_node *front = follows ? qonnx_value_producer(qonnx_node_input(n, 0)) : NULL;
+    return front && *qonnx_node_name(front) ? front : n;
+}
+
+/* The node of the quantized model that gives it: a Relu is of the convolution with which it runs in
+ * integers. */
+static const qonnx_node *made_by(const Findings *f, const Match *m)
+{
+    const qonnx_node *n = qonnx_value_producer(m->made);
+    const qonnx_finding *found = finding_of(f, n), *front = finding_of(f, layer_of(n));
+    bool follows = found && found->fate == QONNX_FATE_FOLLOWS;
+    return follows && front && front->fate == QONNX_FATE_INTEGERS ? front->node : n;
+}
+
+static bool has_node(const qonnx_graph *g, const char *name)
+{
+    for (const qonnx_node *n = qonnx_graph_first(g); n && *name; n = qonnx_node_next(n))
+        if (!strcmp(qonnx_node_name(n), name)) return true;
+    return false;
+}
+
+static bool match(const Findings *f, const qonnx_graph *model, qonnx_graph *made, qonnx_value *v,
+                  Match *m)
+{
+    *m = (Match){.value = v, .made = find_made(made, qonnx_value_name(v))};
+    if (!m->made || !is_made(v) || !is_made(m->made) || !shapes_agree(v, m->made)) return false;
+    look_behind(m);
+    if (is_within(f, m)) return false;
+    const qonnx_node *n = made_by(f, m);
+    m->found = finding_of(f, n);
+    m->node = has_node(model, qonnx_node_name(n)) ? n : layer_of(qonnx_value_producer(v));
+    return true;
+}
+
+bool layers_match(qonnx_ctx *cx, const qonnx_graph *model, qonnx_graph *made,
+                  const qonnx_target *target, Matches *out)
+{
+    *out = (Matches){needed(calloc((size_t)qonnx_graph_values(model) + 1, sizeof *out->of)), 0};
+    qonnx_graph_spread_qlinear(made);
+    if (!qonnx_graph_refresh(cx, made)) return false;
+    const Findings f = findings_of(made, target);
+    for (const qonnx_node *n = qonnx_graph_first(model); n; n = qonnx_node_next(n))
+        for (int i = 0; i < qonnx_node_outputs(n); i++)
+            if (qonnx_node_output(n, i))
+                out->count += match(&f, model, made, qonnx_node_output(n, i), &out->of[out->count]);
+    return true;
+}
+
+/* The place of a value among the outputs; -1: it is none. */
+static int output_of(const qonnx_graph *g, const qonnx_value *v)
+{
+    for (int i = 0; qonnx_value_is_output(v) && i < qonnx_graph_outputs(g); i++)
+        if (qonnx_graph_output(g, i) == v) return i;
+    return -1;
+}
+
+void layers_give(qonnx_graph *model, qonnx_graph *made, Matches *m)
+{
+    int kept = 0;
+    for (int i = 0; i < m->count; i++) {
+        const Match *now = &m->of[i];
+        if (output_of(model, now->value) != output_of(made, now->seen)) continue;
+        qonnx_graph_add_output(model, now->value);
+        qonnx_graph_add_output(made, now->seen);
+        m->of[kept++] = *now;
+    }
+    m->count = kept;
 }
 
 /* ---- who adds noise -------------------------------------------------------------------------- */
@@ -101,14 +270,6 @@ static double noise_in(const Noises *all, const qonnx_node *n)
     return most;
 }
 
-/* The node that is meant where `n` does: a Relu is of the convolution in front of it. */
-static const qonnx_node *layer_of(const qonnx_node *n)
-{
-    bool follows = qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0);
-    const qonnx_node *front = follows ? qonnx_value_producer(qonnx_node_input(n, 0)) : NULL;
-    return front && *qonnx_node_name(front) ? front : n;
-}
-
 static double decibels(double noise) { return -10 * log10(fmax(noise, 1e-20)); }
 
 /* Puts a layer among the worst. `added` has how much noise each of them adds. */
@@ -154,9 +315,13 @@ int layers_worst(qonnx_ctx *cx, const Args *args, const char *path, const char *
     int count = 0;
     qonnx_graph *model = shaped_load(cx, args, path), *copy = NULL;
     if (model && qonnx_pipeline_run(cx, model, prefix, &o)) copy = shaped_copy(cx, made, args);
-    if (copy) share_outputs(model, copy);
-    if (copy && compare_graphs(cx, args, SAMPLES, model, copy, &c))
+    Matches both = {NULL, 0};
+    const qonnx_target *target = qonnx_target_find(args->target);
+    bool good = copy && layers_match(cx, model, copy, target, &both);
+    if (good) layers_give(model, copy, &both);
+    if (good && compare_graphs(cx, args, SAMPLES, model, copy, NULL, &c))
         count = find_worst(&c, model, out);
+    free(both.of);
     comparison_free(&c);
     qonnx_graph_free(copy);
     qonnx_graph_free(model);

@@ -3,6 +3,7 @@
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
+#include "placed.h"
 #include "progress.h"
 #include "statistics.h"
 #include "tally.h"
@@ -20,8 +21,6 @@ typedef struct Report {
     long broken, overflows;        /* findings that are */
     long heavy;                    /* products in float */
 } Report;
-
-static const char *const fates[] = {"integers", "follows", "float"};
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
@@ -100,7 +99,7 @@ static json_t *finding_json(const qonnx_finding *f)
 {
     return json_pack("{so so so ss sb sb so so}", "name", json_text(qonnx_node_name(f->node)),
                      "type", json_text(qonnx_node_op(f->node)), "domain",
-                     json_text(qonnx_node_domain(f->node)), "runs", fates[f->fate], "product",
+                     json_text(qonnx_node_domain(f->node)), "runs", fate_word(f->fate), "product",
                      f->heavy, "broken", f->broken, "why", f->why ? json_text(f->why) : json_null(),
                      "overflow", f->overflow ? json_text(f->overflow) : json_null());
 }

@@ -81,6 +81,7 @@ typedef struct Args {
     bool resume;             /* --resume */
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */
+    bool layers;             /* --layers */
     bool allow_symlinks;     /* --allow-symlinks */
     bool json;               /* --json */
     bool quiet;              /* -q */

@@ -66,3 +66,9 @@ void placed_add(void *placed, const qonnx_node *n)
              !qonnx_node_is(n, "Constant"))
         tally_add(&p->left, n);
 }
+
+const char *fate_word(qonnx_fate fate)
+{
+    static const char *const words[] = {"integers", "follows", "float"};
+    return words[fate];
+}

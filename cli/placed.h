@@ -3,6 +3,7 @@
 #define CLI_PLACED_H
 
 #include "tally.h"
+#include <qonnx/lint.h>
 
 /* What becomes of the operators that compute. Zero is an empty one. */
 typedef struct Placed {
@@ -15,5 +16,8 @@ typedef struct Placed {
 bool in_integers(const qonnx_node *n);
 /* Counts a node; `placed` is a Placed: for visit_nodes(). */
 void placed_add(void *placed, const qonnx_node *n);
+
+/* The word for where a node runs: "integers", "follows" (its neighbours) or "float". */
+const char *fate_word(qonnx_fate fate);
 
 #endif

@@ -297,8 +297,7 @@ void qonnx_value_set_type(Value *v, DType dtype, int rank, const int64_t *dims)
     v->retyped = true;
 }
 
-Value *qonnx_graph_add_input(Graph *g, const char *name, DType dtype, int rank,
-                             const int64_t *dims)
+Value *qonnx_graph_add_input(Graph *g, const char *name, DType dtype, int rank, const int64_t *dims)
 {
     Value *v = qonnx_graph_add_value(g, name);
     qonnx_value_set_type(v, dtype, rank, dims);

@@ -22,7 +22,7 @@ DIGITS = TESTDATA / "digits.onnx"
 FORMS = TESTDATA / "forms"
 
 # Arguments of the commands; IN stands for a folder of samples, SET for one of input_K.pb, QCAL for
-# their statistics, OUT for the output, FOLDER for a directory as output, AGAIN for one that holds an
+# their statistics, INT8 for the quantized model, OUT for the output, FOLDER for a directory as output, AGAIN for one that holds an
 # earlier output.
 COMMANDS = {
     "inspect": ["inspect", FORMS / "everything_carried.onnx"],
@@ -50,6 +50,7 @@ COMMANDS = {
                          "--weights", "bin"],
     "plugins": ["passes", "--plugin", SIGMA, "--json"],
     "evaluate": ["evaluate", DIGITS, "--data", "IN", "--json", "-j", 1, "--engine", "portable"],
+    "layers": ["evaluate", DIGITS, "INT8", "--data", "IN", "--layers", "--limit", 2, "-j", 1, "--engine", "portable"],
 }
 
 # What differs from run to run in what the commands print.
@@ -79,7 +80,8 @@ def inputs(qonnx, tmp_path_factory):
     qcal = top / "m.qcal"
     assert run_command("calibrate", DIGITS, top / "in", "-o", qcal, "--engine", "portable").rc == 0
     assert run_command("compile", DIGITS, "-o", top / "earlier", "--weights", "bin").rc == 0
-    return {"earlier": top / "earlier", "IN": top / "in", "SET": top / "set", "QCAL": qcal}
+    assert run_command("quantize", DIGITS, "--calibration", qcal, "-o", top / "int8.onnx").rc == 0
+    return {"earlier": top / "earlier", "IN": top / "in", "SET": top / "set", "QCAL": qcal, "INT8": top / "int8.onnx"}
 
 
 def run_with_fault(arguments, kind, at):
