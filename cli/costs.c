@@ -6,6 +6,7 @@
 #include "output.h"
 #include "placed.h"
 #include <qonnx/quant.h>
+#include <qonnx/run.h>
 #include <math.h>
 #include <string.h>
 
@@ -154,7 +155,9 @@ bool costs_count(qonnx_ctx *cx, const qonnx_graph *g, Costs *out)
 {
     *out = (Costs){.macs = 0};
     qonnx_graph *copy = qonnx_graph_copy(g);
-    bool good = qonnx_graph_inline_functions(cx, copy);
+    const qonnx_pipeline_options o = {0};
+    bool good = qonnx_graph_inline_functions(cx, copy) &&
+                qonnx_pipeline_run(cx, copy, "fold-constants", &o); /* for the shapes of the rest */
     if (good) {
         count_weights(out, copy);
         visit_nodes(copy, count_bodies, out);

@@ -85,6 +85,22 @@ def test_memory_is_what_compile_plans(done, tmp_path):
     assert compiled == {**got, "memory_bytes": None}
 
 
+def test_computed_shapes(done, tmp_path):
+    """What is known as soon as constants are folded, of the shape of an input, is counted."""
+    nodes = [helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.ones((8, 5), np.float32))),
+             helper.make_node("Constant", [], ["half"], value=numpy_helper.from_array(np.array([2]))),
+             helper.make_node("Shape", ["x"], ["s"]), helper.make_node("Div", ["s", "half"], ["t"]),
+             helper.make_node("Constant", [], ["rows"], value=numpy_helper.from_array(np.array([4, 0]))),
+             helper.make_node("Max", ["t", "rows"], ["u"]), helper.make_node("Reshape", ["x", "u"], ["r"]),
+             helper.make_node("MatMul", ["r", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 16])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    got, = costs(done, tmp_path / "m.onnx", "--data", arrays(tmp_path / "data", np.ones((2, 2, 16), np.float32)))
+    assert (got["unknown"], got["macs"]) == (0, 4 * 8 * 5)
+    assert got["reads"][0]["bytes"] == 4 * (32 + 40) and 160 <= got["weights_bytes"] <= 160 + 64
+
+
 def test_unknown_shapes(done, tmp_path):
     """They are left out, and that is said."""
     m = model(tmp_path / "m.onnx", ["y"], nodes=[helper.make_node("MatMul", ["x", "x"], ["y"])])
