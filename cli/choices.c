@@ -1,5 +1,6 @@
 /* cli/choices.c - see choices.h. */
 #include "choices.h"
+#include "budget.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -71,6 +72,8 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->overrides.count > 0, "--overrides"},
         {args->activations != NULL, "--activations"},
         {args->optimize, "--optimize"},
+        {args->min_sqnr > 0, "--min-sqnr"},
+        {args->max_drop != NULL, "--max-drop"},
         {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)
@@ -113,6 +116,7 @@ int choices_fit(const Verb *verb, const Args *args, const Passes *p)
         return options_misuse(verb, "quantize: --dump-after: the pipeline has no pass '%s'",
                               args->dump_after);
     int status = check_requantize(verb, args);
+    if (status < 0) status = budget_check(verb, args);
     if (status < 0) status = check_target(verb, args->target);
     return status < 0 ? check_observer(verb, args->observer) : status;
 }

@@ -3,10 +3,9 @@
  */
 #include "optimize.h"
 #include "calibrate.h"
-#include "compare.h"
+#include "judge.h"
 #include "output.h"
 #include "progress.h"
-#include "tensor.h"
 #include <qonnx/quant.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,16 +13,8 @@
 
 enum {
     LEAST = 8,  /* samples */
-    MANY = 32,  /* of which a gain is hardly luck */
     JUDGES = 64 /* samples that judge, at most */
 };
-
-/* dB that a change must gain: one that costs nothing when the model runs, and one that may be luck
- * or is slower. */
-#define FREE 0.1
-#define DEAR 0.3
-/* Beyond these many dB an output counts as no nearer. */
-#define EXACT 80.0
 
 /* What passes behind the statistics start from. */
 typedef struct Base {
@@ -38,144 +29,13 @@ typedef struct Search {
     qonnx_graph
         *own_g; /* that of the base, where a change made it; it shares the model's weights */
     qonnx_stats *own_stats;
-    qonnx_ctx *cx;
     qonnx_ctx *quiet; /* of the trials: what is to be said, the passes that are taken say */
-    qonnx_dataset *fit, *judge;
-    Reference reference; /* the model's outputs for the samples that judge */
-    int outputs;         /* that are judged */
-    int *of;             /* [outputs] which of the model's they are */
-    bool *scores;        /* [outputs] whether a Softmax reads it */
-    Likeness *likeness;  /* [outputs]; NULL: the model itself is run */
-    size_t ran;          /* samples that were run this time */
-    double *noise;       /* [ran][outputs] of each sample and output */
-    double *taken;       /* the same with the changes taken so far */
-    Passes *passes;      /* with the changes taken so far */
-    double db;           /* what they come to */
+    qonnx_dataset *fit, *judging;
+    Judge judge;
+    Passes *passes; /* with the changes taken so far */
+    double db;      /* what they come to */
     Optimized *out;
 } Search;
-
-/* ---- what is judged -------------------------------------------------------------------------- */
-
-/* The value by which an output is judged: what a last Softmax reads, and else the output itself;
- * NULL: none can be. `scores`: it is the former. */
-static const qonnx_value *judged(const qonnx_graph *g, int output, bool *scores)
-{
-    const qonnx_value *out = qonnx_graph_output(g, output), *v = out;
-    const qonnx_node *n = qonnx_value_producer(v);
-    if (n && qonnx_node_is(n, "DequantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
-    if (n && qonnx_node_is(n, "QuantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
-    const bool softmax = n && (qonnx_node_is(n, "Softmax") || qonnx_node_is(n, "LogSoftmax"));
-    *scores = softmax && qonnx_value_producer(qonnx_node_input(n, 0));
-    if (*scores) return qonnx_node_input(n, 0);
-    return qonnx_value_producer(out) && is_real(qonnx_value_dtype(out)) ? out : NULL;
-}
-
-/* A copy of a tensor of floats, the mean of each row taken off: a Softmax does not see it. The data
- * is the caller's to free. */
-static float *centred(const qonnx_tensor *t, qonnx_tensor *out)
-{
-    const int64_t count = qonnx_tensor_elements(t), row = t->dims[t->rank - 1];
-    float *x = memcpy(needed(malloc(t->bytes + 1)), t->data, t->bytes);
-    for (int64_t at = 0; at < count; at += row) {
-        double mean = 0;
-        for (int64_t i = 0; i < row; i++) mean += (double)x[at + i] / (double)row;
-        for (int64_t i = 0; i < row; i++) x[at + i] -= (float)mean;
-    }
-    *out = *t;
-    out->data = x;
-    return x;
-}
-
-/* Compares what is judged of output i with its reference. */
-static void compare(Search *s, int i, const qonnx_tensor *y, const qonnx_tensor *ref)
-{
-    Likeness *l = &s->likeness[i];
-    if (!s->scores[i] || y->dtype != QONNX_FLOAT || y->bytes != ref->bytes || !y->rank) {
-        likeness_add(l, y, ref, false);
-        return;
-    }
-    qonnx_tensor a, b;
-    float *here = centred(y, &a), *there = centred(ref, &b);
-    likeness_add(l, &a, &b, false);
-    free(here);
-    free(there);
-}
-
-static bool on_outputs(void *user, size_t sample, const qonnx_tensor *values)
-{
-    (void)sample;
-    Search *s = user;
-    qonnx_tensor ref;
-    for (int i = 0; i < s->outputs; i++) {
-        if (!(s->likeness ? reference_read(&s->reference, &ref)
-                          : reference_write(&s->reference, &values[i])))
-            return false;
-        if (!s->likeness) continue;
-        const double before = s->likeness[i].noise;
-        compare(s, i, &values[i], &ref);
-        s->noise[s->ran * (size_t)s->outputs + (size_t)i] = s->likeness[i].noise - before;
-    }
-    s->ran++;
-    return !interrupted();
-}
-
-/* Runs a graph as far as what is judged. */
-static bool run(Search *s, const qonnx_graph *g)
-{
-    qonnx_session_options o = session_options(s->with->args);
-    o.damaged = 1; /* whether there are too many of them is said elsewhere */
-    const char **names = needed(calloc((size_t)s->outputs + 1, sizeof *names));
-    for (int i = 0; i < s->outputs; i++) {
-        bool scores;
-        const qonnx_value *v = judged(g, s->of[i], &scores);
-        names[i] = qonnx_value_name(v ? v : qonnx_graph_output(g, s->of[i]));
-    }
-    bool good = qonnx_watch(s->quiet, g, names, s->outputs, s->judge, &o, on_outputs, s);
-    free(names);
-    return good;
-}
-
-/* The mean over the outputs, in dB. */
-static double score(const Search *s)
-{
-    double sum = 0;
-    for (int i = 0; i < s->outputs; i++) {
-        const Likeness *l = &s->likeness[i];
-        sum += likeness_known(l) && l->signal > 0 ? fmin(likeness_sqnr(l), EXACT) : 0;
-    }
-    return sum / s->outputs;
-}
-
-/* Whether the noise fell by more than two standard errors of its mean over the samples. */
-static bool is_no_luck(const Search *s)
-{
-    double sum = 0, squares = 0;
-    for (size_t k = 0; k < s->ran; k++) {
-        double fell = 0; /* each output by its signal */
-        for (int i = 0; i < s->outputs; i++) {
-            const size_t at = k * (size_t)s->outputs + (size_t)i;
-            fell += (s->taken[at] - s->noise[at]) / fmax(s->likeness[i].signal, 1e-30);
-        }
-        sum += fell;
-        squares += fell * fell;
-    }
-    const double n = (double)s->ran, mean = sum / n;
-    return mean > 2 * sqrt(fmax(squares / n - mean * mean, 0) / fmax(n - 1, 1));
-}
-
-/* Whether a change is to be taken: it gains `least` and is no luck, or gains much on many. */
-static bool gains(const Search *s, double db, double least)
-{
-    return (db >= least && is_no_luck(s)) || (db >= DEAR && s->ran >= MANY);
-}
-
-/* What was run last is what changes are measured against from now on. */
-static void keep_noise(Search *s)
-{
-    double *noise = s->noise;
-    s->noise = s->taken;
-    s->taken = noise;
-}
 
 /* ---- trials ---------------------------------------------------------------------------------- */
 
@@ -197,21 +57,9 @@ static qonnx_graph *make(Search *s, const Base *base, const Passes *p)
 static bool judge(Search *s, const Base *base, const Passes *p, double *db)
 {
     qonnx_graph *g = make(s, base, p);
-    reference_rewind(&s->reference);
-    memset(s->likeness, 0, (size_t)s->outputs * sizeof *s->likeness);
-    s->ran = 0;
-    bool good = g && run(s, g) && !s->reference.fault && !interrupted();
-    *db = good ? score(s) : 0;
+    bool good = g && judge_graph(&s->judge, g, db);
     qonnx_graph_free(g);
     return good;
-}
-
-static Passes copy_of(const Passes *p)
-{
-    char *text = passes_join(p, 0, p->count);
-    Passes copy = passes_split(text);
-    free(text);
-    return copy;
 }
 
 /* Tries `changed`, which it lets go, or takes if it gains enough: then *taken. */
@@ -221,7 +69,7 @@ static bool try_base(Search *s, const Base *base, Passes changed, const char *wh
     Optimized *out = s->out;
     double db;
     bool good = judge(s, base, &changed, &db);
-    *taken = good && gains(s, db - s->db, least);
+    *taken = good && judge_gains(&s->judge, db - s->db, least);
     if (good) {
         out->trials =
             needed(reallocarray(out->trials, (size_t)out->count + 1, sizeof *out->trials));
@@ -233,7 +81,7 @@ static bool try_base(Search *s, const Base *base, Passes changed, const char *wh
         *s->passes = changed;
         changed = old;
         s->db = db;
-        keep_noise(s);
+        judge_keep(&s->judge);
     }
     passes_free(&changed);
     return good;
@@ -254,7 +102,7 @@ static bool try_observers(Search *s)
     for (size_t i = 0; i < sizeof observers / sizeof *observers && good; i++) {
         char what[80];
         snprintf(what, sizeof what, "observer %s", observers[i]);
-        Passes p = copy_of(s->passes);
+        Passes p = passes_copy(s->passes);
         passes_set(&p, "calibrate", "observer", observers[i]);
         good = try_passes(s, p, what, DEAR);
     }
@@ -263,7 +111,7 @@ static bool try_observers(Search *s)
 
 static bool try_biases(Search *s)
 {
-    Passes p = copy_of(s->passes);
+    Passes p = passes_copy(s->passes);
     passes_insert(&p, "match-means@correct-bias");
     passes_drop(&p, "correct-bias");
     return try_passes(s, p, "match-means for correct-bias", FREE);
@@ -271,7 +119,7 @@ static bool try_biases(Search *s)
 
 static bool try_rounding(Search *s)
 {
-    Passes p = copy_of(s->passes);
+    Passes p = passes_copy(s->passes);
     passes_insert(&p, "gptq@fit-scales");
     return try_passes(s, p, "gptq", FREE);
 }
@@ -297,7 +145,7 @@ static bool try_before(Search *s, const char *pass, double least)
     const qonnx_session_options session = session_options(s->with->args);
     const qonnx_pipeline_options o = {
         .target = s->with->args->target, .samples = s->fit, .session = &session};
-    Passes p = copy_of(s->passes);
+    Passes p = passes_copy(s->passes);
     passes_insert_at(&p, s->base.split, pass);
     Base base = {.split = s->base.split + 1};
     qonnx_stats *stats = NULL;
@@ -402,7 +250,7 @@ static bool try_outputs(Search *s)
         char what[NAME_ROOM + 40], name[NAME_ROOM];
         snprintf(what, sizeof what, "16 bits for output '%s'",
                  clean_name(name, sizeof name, names[i]));
-        Passes p = copy_of(s->passes);
+        Passes p = passes_copy(s->passes);
         widen(s, &p, names[i]);
         good = try_passes(s, p, what, DEAR);
     }
@@ -418,12 +266,13 @@ static bool try_firsts(Search *s)
     int count;
     bool good = true;
     char **names = quantized(s, false, FIRSTS, &count);
-    Passes wider = copy_of(s->passes);
+    Passes wider = passes_copy(s->passes);
     for (int i = 0; i < count && good; i++) {
         char what[80];
         snprintf(what, sizeof what, "16 bits for the first %d activations", i + 1);
         widen(s, &wider, names[i]);
-        good = try_passes(s, copy_of(&wider), i ? what : "16 bits for the first activation", DEAR);
+        good =
+            try_passes(s, passes_copy(&wider), i ? what : "16 bits for the first activation", DEAR);
     }
     passes_free(&wider);
     names_free(names, count);
@@ -437,7 +286,7 @@ static bool search(Search *s)
     const Args *args = s->with->args;
     const bool biases = passes_find(s->passes, "correct-bias") >= 0;
     if (!judge(s, &s->base, s->passes, &s->db)) return false;
-    keep_noise(s);
+    judge_keep(&s->judge);
     s->out->first = s->db;
     tell("optimize: as it is: %.2f dB", s->db);
     bool good = (args->calibrations.count || try_before(s, "smooth", DEAR)) &&
@@ -448,51 +297,37 @@ static bool search(Search *s)
     return good;
 }
 
-/* Finds what is judged, and runs the model itself. */
+/* Parts the samples, and runs the model itself. */
 static bool prepare(Search *s)
 {
-    const qonnx_graph *g = s->with->g;
-    const size_t all = qonnx_dataset_count(s->with->samples);
+    const Optimization *with = s->with;
+    const size_t all = qonnx_dataset_count(with->samples);
     if (all < LEAST)
-        return qonnx_fail(s->cx, NULL,
+        return qonnx_fail(s->quiet, NULL,
                           "--optimize tries changes on half of the samples and judges them by the "
                           "others; there are %zu, give at least %d",
                           all, LEAST);
-    s->of = needed(calloc((size_t)qonnx_graph_outputs(g) + 1, sizeof *s->of));
-    s->scores = needed(calloc((size_t)qonnx_graph_outputs(g) + 1, sizeof *s->scores));
-    for (int i = 0; i < qonnx_graph_outputs(g); i++)
-        if (judged(g, i, &s->scores[s->outputs])) s->of[s->outputs++] = i;
-    if (!s->outputs)
-        return qonnx_fail(s->cx, NULL, "--optimize: the model has no output of floats to judge by");
-    s->fit = qonnx_dataset_part(s->with->samples, 0, 2, all);
-    s->judge = qonnx_dataset_part(s->with->samples, 1, 2, JUDGES);
-    s->out->samples = qonnx_dataset_count(s->judge);
-    if (!reference_open(&s->reference) || !run(s, g)) return false;
-    s->likeness = needed(calloc((size_t)s->outputs, sizeof *s->likeness));
-    s->noise = needed(calloc(s->ran + 1, (size_t)s->outputs * sizeof *s->noise));
-    s->taken = needed(calloc(s->ran + 1, (size_t)s->outputs * sizeof *s->taken));
-    return !s->reference.fault;
+    s->fit = qonnx_dataset_part(with->samples, 0, 2, all);
+    s->judging = qonnx_dataset_part(with->samples, 1, 2, JUDGES);
+    s->out->samples = qonnx_dataset_count(s->judging);
+    return judge_open(&s->judge, s->quiet, with->args, with->g, s->judging);
 }
 
 bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes, Optimized *out)
 {
-    Search s = {.with = with, .cx = cx, .quiet = qonnx_ctx_new(), .passes = passes, .out = out};
-    s.base = (Base){with->g, with->stats, with->split};
+    Search s = {.with = with,
+                .base = {with->g, with->stats, with->split},
+                .quiet = qonnx_ctx_new(),
+                .passes = passes,
+                .out = out};
     bool good = prepare(&s) && search(&s);
-    if (!good && s.reference.fault)
-        qonnx_fail(cx, NULL, "temporary file: %s; --optimize cannot judge", s.reference.fault);
-    else if (!good && qonnx_error(s.quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(s.quiet));
-    reference_close(&s.reference);
+    if (!good && qonnx_error(s.quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(s.quiet));
+    judge_close(&s.judge);
     qonnx_graph_free(s.own_g);
     qonnx_stats_free(s.own_stats);
     qonnx_dataset_free(s.fit);
-    qonnx_dataset_free(s.judge);
+    qonnx_dataset_free(s.judging);
     qonnx_ctx_free(s.quiet);
-    free(s.likeness);
-    free(s.noise);
-    free(s.taken);
-    free(s.of);
-    free(s.scores);
     return good;
 }
 

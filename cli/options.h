@@ -74,6 +74,8 @@ typedef struct Args {
     bool no_correct_bias;    /* --no-correct-bias */
     bool optimize;           /* --optimize */
     bool mixed;              /* --mixed */
+    double min_sqnr;         /* --min-sqnr, dB; 0: any */
+    const char *max_drop;    /* --max-drop, per cent; NULL: any */
     bool requantize;         /* --requantize */
     bool fix_shape;          /* --fix-shape */
     bool check;              /* --check */

@@ -25,6 +25,14 @@ Passes passes_split(const char *pipeline)
     return p;
 }
 
+Passes passes_copy(const Passes *p)
+{
+    char *text = passes_join(p, 0, p->count);
+    Passes copy = passes_split(text);
+    free(text);
+    return copy;
+}
+
 void passes_free(Passes *p)
 {
     for (int i = 0; i < p->count; i++) free(p->text[i]);

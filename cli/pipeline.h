@@ -14,6 +14,7 @@ typedef struct Passes {
 } Passes;
 
 Passes passes_split(const char *pipeline);
+Passes passes_copy(const Passes *p);
 void passes_free(Passes *p);
 /* Passes from..to-1 as one text; malloc'd. */
 char *passes_join(const Passes *p, int from, int to);

@@ -2,10 +2,10 @@
  * the text of a pipeline; the passes before `calibrate` run, then the statistics come from the data
  * or from a file, then the other passes run.
  */
+#include "budget.h"
 #include "calibrate.h"
 #include "check.h"
 #include "choices.h"
-#include "optimize.h"
 #include "options.h"
 #include "output.h"
 #include "pipeline.h"
@@ -40,6 +40,7 @@ typedef struct Job {
     qonnx_dataset *samples; /* for passes that ask for them, and --optimize; NULL: none does */
     int split;              /* index of `calibrate`; passes.count when it is not there */
     Optimized optimized;    /* what --optimize has tried */
+    Budgeted budgeted;      /* the layers that --min-sqnr and --max-drop want in float */
     Comparison check;       /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
     double seconds[STAGES]; /* where the time went */
@@ -195,7 +196,8 @@ static bool open_samples(Job *job)
     char *text = passes_join(&job->passes, 0, job->passes.count);
     const char *asks = qonnx_pipeline_samples(text);
     free(text);
-    if (!asks && !job->args->optimize) return true;
+    const bool judges = job->args->optimize || budget_given(job->args);
+    if (!asks && !judges) return true;
     if (!job->args->data.count)
         return qonnx_fail(job->cx, NULL, "pass '%s' asks for samples; give them with --data, too",
                           asks);
@@ -235,6 +237,16 @@ static bool choose_passes(Job *job)
     return run_passes(job, before, job->split) && get_statistics(job);
 }
 
+/* --min-sqnr and --max-drop: the layers that stay in float. */
+static bool choose_layers(Job *job)
+{
+    const Optimization with = {job->args, job->g, job->stats, job->samples, job->split};
+    return !budget_given(job->args) ||
+           ((!job->args->max_drop ||
+             samples_classify(job->cx, job->samples, job->shaped, NULL, USE_EVALUATE)) &&
+            budget_meet(job->cx, &with, &job->passes, &job->budgeted));
+}
+
 static bool transform(Job *job)
 {
     const Args *args = job->args;
@@ -259,7 +271,8 @@ static bool transform(Job *job)
     good = !calibrates || (get_statistics(job) && fix_shapes(job));
     if (good && calibrates) trained_warn(job->trained, job->stats);
     if (!stage_done(job, STAGE_STATISTICS, &clock, good)) return false;
-    if (!stage_done(job, STAGE_OPTIMIZE, &clock, choose_passes(job))) return false;
+    if (!stage_done(job, STAGE_OPTIMIZE, &clock, choose_passes(job) && choose_layers(job)))
+        return false;
     good = run_passes(job, job->split, job->passes.count);
     if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
     if (job->passes.count) record_provenance(job);
@@ -284,6 +297,7 @@ static void print_text(const Job *job, const Placed *p)
                (unsigned long long)qonnx_stats_samples(job->stats), qonnx_stats_count(job->stats),
                qonnx_stats_engine(job->stats));
     optimized_print(&job->optimized, job->args->verbose);
+    budgeted_print(&job->budgeted);
     if (job->stats && !job->check.samples && !job->check.fault)
         printf("checked      nothing: %s\n",
                job->args->data.count ? "--check-samples 0" : "give samples with --data, too");
@@ -315,11 +329,12 @@ static void print_json(const Job *job, const Placed *p)
     for (int i = 0; i < STAGES; i++) total += job->seconds[i];
     char *pipeline = passes_join(&job->passes, 0, job->passes.count);
     json_print(json_pack(
-        "{so sI sI so so so so so sI so sf}", "file", json_text(job->args->output), "bytes_before",
-        (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output), "pipeline",
-        json_text(pipeline), "target", json_text(job->args->target), "calibration", calibration,
-        "optimize", optimized_json(&job->optimized), "check", check_json(&job->check, job->g),
-        "in_integers", (json_int_t)p->integer, "in_float", left, "seconds", total));
+        "{so sI sI so so so so so so sI so sf}", "file", json_text(job->args->output),
+        "bytes_before", (json_int_t)job->before, "bytes", (json_int_t)file_size(job->args->output),
+        "pipeline", json_text(pipeline), "target", json_text(job->args->target), "calibration",
+        calibration, "optimize", optimized_json(&job->optimized), "budget",
+        budgeted_json(&job->budgeted), "check", check_json(&job->check, job->g), "in_integers",
+        (json_int_t)p->integer, "in_float", left, "seconds", total));
     free(pipeline);
 }
 
@@ -358,6 +373,7 @@ static int quantize(const Verb *verb, const Args *args)
     qonnx_stats_free(job.stats);
     trained_free(job.trained);
     optimized_free(&job.optimized);
+    budgeted_free(&job.budgeted);
     comparison_free(&job.check);
     qonnx_graph_free(job.g);
     qonnx_ctx_free(job.cx);
@@ -418,6 +434,12 @@ static const Option options[] = {
     {"mixed", 0, OPTION_FLAG, offsetof(Args, mixed), NULL, NULL,
      "with --optimize: the outputs, and up to three of the\n"
      "first activations, may have 16 bits"},
+    {"min-sqnr", 0, OPTION_REAL, offsetof(Args, min_sqnr), "DB", NULL,
+     "keep as few layers in float as it takes for every\n"
+     "output to have so many dB against the model"},
+    {"max-drop", 0, OPTION_TEXT, offsetof(Args, max_drop), "PERCENT", NULL,
+     "the same for top-1 to fall by so much at most; the\n"
+     "samples need classes"},
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
@@ -447,6 +469,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --data photos/ -o model.int8.onnx\n"
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --optimize\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --optimize --max-drop 1%\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
         "'^head'\n"

@@ -1,0 +1,41 @@
+/* cli/budget.h - quantize --min-sqnr and --max-drop: as few layers in float as it takes. */
+#ifndef CLI_BUDGET_H
+#define CLI_BUDGET_H
+
+#include "optimize.h"
+
+/* So many layers in float, and what the result comes to. */
+typedef struct Choice {
+    int layers;
+    double macs; /* their share of the multiplications, 0 to 1 */
+    double sqnr; /* of the worst output, dB */
+    double drop; /* top-1 of the model less that of the result, in points; NAN: no classes */
+} Choice;
+
+typedef struct Budgeted {
+    size_t samples;  /* that judged; 0: there was no budget */
+    Choice *choices; /* [count] those that were made, by layers; owned */
+    int count;
+    int taken;   /* which of them it is */
+    char **kept; /* [choices[taken].layers] the layers in float, by what they gain; owned */
+} Budgeted;
+
+/* Whether the options ask for one. */
+bool budget_given(const Args *args);
+/* Checks them. Returns -1 to go on, or the status of a usage error. */
+int budget_check(const Verb *verb, const Args *args);
+
+/* Puts passes into the pipeline that keep layers in float, until the result meets the budget, none
+ * where it does so as it is. What each layer by itself gains is measured once, without passes that
+ * look at samples; layers come by their gain for their share of the multiplications. False: no
+ * choice meets the budget; the message has the best, and is in the context. */
+QONNX_CHECKED bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes,
+                               Budgeted *out);
+void budgeted_free(Budgeted *b);
+
+/* Lines of the summary. */
+void budgeted_print(const Budgeted *b);
+/* The same as an object; null where there was none. */
+json_t *budgeted_json(const Budgeted *b);
+
+#endif

@@ -1,0 +1,120 @@
+"""quantize --min-sqnr and --max-drop: which layers stay in float, and that the result is what was asked for."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from conftest import run_command
+from onnx import numpy_helper
+from ort import X86, session
+from test_choice import ALL, files, in_integers  # noqa: F401: a fixture
+
+pytestmark = pytest.mark.usefixtures("qonnx")
+
+
+def quantize(files, *options, model="m.onnx"):  # noqa: F811
+    return run_command("quantize", files / model, "--data", files / "data", "--target", X86, "-o", files / "q.onnx", *options)
+
+
+def outputs(files, name):  # noqa: F811
+    s = session(files / name, X86)
+    return np.concatenate([s.run(None, {"x": np.load(f)})[0] for f in sorted((files / "data").glob("*.npy"))])
+
+
+def sqnr(files, model="m.onnx"):  # noqa: F811
+    a, b = outputs(files, model).astype(float), outputs(files, "q.onnx")
+    return 10 * np.log10(np.sum(a ** 2) / np.sum((a - b) ** 2))
+
+
+def test_min_sqnr(files):  # noqa: F811
+    """Met in ONNX Runtime, by the fewest of the choices; those layers and no others are in float."""
+    assert quantize(files).rc == 0
+    plain = sqnr(files)
+    done = quantize(files, "--min-sqnr", plain + 3, "--json")
+    assert done.rc == 0, done.stderr
+    said = json.loads(done.stdout)["budget"]
+    choices = said["choices"]
+    taken, = (c for c in choices if c["taken"])
+    assert said["samples"] == 24 and taken["layers"] == len(said["kept_float"]) > 0
+    assert [c["layers"] for c in choices] == sorted(c["layers"] for c in choices)
+    assert choices[0]["layers"] == 0 and choices[0]["sqnr_db"] == pytest.approx(plain, abs=0.1)
+    assert all(c["sqnr_db"] < plain + 3 for c in choices if c["layers"] < taken["layers"])
+    assert in_integers(files / "q.onnx") == ALL - set(said["kept_float"])
+    assert sqnr(files) == pytest.approx(taken["sqnr_db"], abs=0.1) and taken["sqnr_db"] >= plain + 3
+    assert 0 < taken["macs"] < 1
+
+
+def test_met_as_it_is(files):  # noqa: F811
+    done = quantize(files, "--min-sqnr", 5)
+    assert done.rc == 0 and "budget       0 layers in float, 0.0 % of the multiplications" in done.stdout
+    assert in_integers(files / "q.onnx") == ALL
+
+
+def test_again(files):  # noqa: F811
+    """The pipeline makes the same bytes; so do other threads."""
+    made = []
+    for jobs in (1, 3):
+        done = quantize(files, "--min-sqnr", 35, "--json", "--jobs", jobs)
+        assert done.rc == 0, done.stderr
+        made.append((json.loads(done.stdout), (files / "q.onnx").read_bytes()))
+    assert made[0][1] == made[1][1] and made[0][0]["budget"] == made[1][0]["budget"]
+    assert quantize(files, "--pipeline", made[0][0]["pipeline"]).rc == 0
+    assert (files / "q.onnx").read_bytes() == made[0][1]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_max_drop(files, labelled):  # noqa: F811
+    """By classes that the model has right; without classes there is nothing to go by."""
+    m = onnx.load(files / "m.onnx")
+    for t in m.graph.initializer:  # one channel is so much larger that a scale for all leaves the others nothing
+        array = numpy_helper.to_array(t).copy()
+        array[0] *= 300 if t.name in ("c2_w", "c2_b") else 1
+        if t.name == "c3_w":
+            array[:, 0] /= 300
+        if t.name == "g_b":  # or all samples were of one class
+            array[:] = -outputs(files, "m.onnx").mean(0) + array
+        t.CopyFrom(numpy_helper.from_array(array, t.name))
+    onnx.save(m, files / "coarse.onnx")
+    classes = outputs(files, "coarse.onnx").argmax(1)
+    if labelled:
+        (files / "data" / "labels.txt").write_text("".join(f"{i:02}.npy {c}\n" for i, c in enumerate(classes)))
+    weights = ["--weights", "int8{per=tensor,method=absmax}"]
+    done = quantize(files, *weights, "--max-drop", "0%", "--json", model="coarse.onnx")
+    if not labelled:
+        assert done.rc == 1 and "--max-drop wants samples with classes" in done.stderr and not (files / "q.onnx").exists()
+        return
+    assert done.rc == 0, done.stderr
+    said = json.loads(done.stdout)["budget"]
+    assert said["choices"][0]["drop"] > 0 and "n_c2" in said["kept_float"]
+    assert (outputs(files, "q.onnx").argmax(1) == classes).all()
+
+
+def test_refused(files):  # noqa: F811
+    """Layers without names cannot be chosen."""
+    m = onnx.load(files / "m.onnx")
+    for n in m.graph.node:
+        n.name = ""
+    onnx.save(m, files / "m.onnx")
+    done = quantize(files, "--min-sqnr", 60)
+    assert done.rc == 1 and "no choice of layers in float meets the budget: the best, 0 of 0, has an SQNR of" in done.stderr
+    assert "4 layers have no name" in done.stderr and not (files / "q.onnx").exists()
+
+
+def test_optimized_first(files):  # noqa: F811
+    done = quantize(files, "--optimize", "--min-sqnr", 36, "--json")
+    assert done.rc == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["optimize"]["trials"] and said["budget"]["samples"] == 12
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--max-drop", "much"], "--max-drop is 'much', want per cent, as in 1%"),
+    (["--max-drop", "101"], "want per cent"),
+    (["--min-sqnr", "20", "--pipeline", "calibrate"], "leave out one of them"),
+    (["--min-sqnr", "20", "--calibration", "m.qcal"], "--min-sqnr judges by samples"),
+    (["--max-drop", "1", "--requantize"], "leave out --max-drop")])
+def test_misuse(files, options, words):  # noqa: F811
+    data = [] if "--calibration" in options or "--requantize" in options else ["--data", files / "data"]
+    done = run_command("quantize", files / "m.onnx", *data, "-o", files / "q.onnx", *options)
+    assert done.rc == 2 and words in done.stderr
