@@ -52,6 +52,20 @@ def test_miou(form, done, tmp_path, random):
         assert got == pytest.approx({f"miou{{{axis}ignore={k}}}": iou(outputs, labels, k) for k in (255, 1)})
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_miou_of_two_models(axis, done, tmp_path, random):
+    """Without labels the classes of the first model are those that should be."""
+    x = random.normal(size=(3, 1, 4, 5, 6) if axis == 1 else (3, 1, 5, 6, 4)).astype(np.float32)
+    bias = np.array([0, 1, -1, 0.5], np.float32).reshape((4, 1, 1) if axis == 1 else 4)
+    nodes = [helper.make_node("Constant", [], ["b"], value=onnx.numpy_helper.from_array(bias)),
+             helper.make_node("Add", ["x", "b"], ["y"])]
+    metric = "miou" if axis == 1 else "miou{axis=last}"
+    got = scores(done, model(tmp_path / "m.onnx", ["y"]), model(tmp_path / "n.onnx", ["y"], nodes=nodes), "--data",
+                 arrays(tmp_path / "data", x), "--metric", metric)
+    classes = [a.argmax(2 if axis == 1 else -1) for a in (x + bias, x)]
+    assert got[0] == {metric: None} and got[1] == pytest.approx({metric: iou(*classes, 255)})
+
+
 # ---- sequences ------------------------------------------------------------------------------------
 
 

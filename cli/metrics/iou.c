@@ -64,35 +64,46 @@ static double class_at(const qonnx_tensor *y, const Scores *at, int64_t pixel)
     return (double)best;
 }
 
-/* How the output lies, for a label of that many pixels. */
-static bool lay(Scoring *s, const Outputs *o, int64_t pixels, Scores *at)
+/* How scores of classes lie in a tensor of three axes or more. */
+static Scores scores_in(const Iou *iou, const qonnx_tensor *t)
+{
+    Scores at = {t->dims[iou->last ? t->rank - 1 : 1], 1};
+    for (int i = 2; !iou->last && i < t->rank; i++) at.inner *= t->dims[i];
+    return at;
+}
+
+static bool may_be_scores(const qonnx_tensor *t) { return t->rank > 2 && is_real(t->dtype); }
+
+/* How label and output lie. Labels are classes; the first model's output is what the others' is. */
+static bool lay(Scoring *s, const Outputs *o, Scores *label, Scores *output)
 {
     const Iou *iou = s->state;
     char is[200], should[200];
-    const qonnx_tensor *y = o->y;
-    *at = (Scores){1, 1};
-    bool scores = y->rank > 2 && is_real(y->dtype) && qonnx_tensor_elements(y) != pixels;
-    if (scores) at->classes = y->dims[iou->last ? y->rank - 1 : 1];
-    for (int i = 2; scores && !iou->last && i < y->rank; i++) at->inner *= y->dims[i];
-    if (is_number(y->dtype) && is_number(o->want->dtype) && at->classes > 0 &&
-        qonnx_tensor_elements(y) == pixels * at->classes)
+    const qonnx_tensor *y = o->y, *want = o->want;
+    *label = *output = (Scores){1, 1};
+    if (s->to == TO_FIRST && may_be_scores(want)) *label = scores_in(iou, want);
+    int64_t pixels = label->classes > 0 ? qonnx_tensor_elements(want) / label->classes : 0;
+    if (may_be_scores(y) && qonnx_tensor_elements(y) != pixels) *output = scores_in(iou, y);
+    if (is_number(y->dtype) && is_number(want->dtype) && label->classes > 0 &&
+        output->classes > 0 && qonnx_tensor_elements(y) == pixels * output->classes)
         return true;
-    return metric_fail(s, "the output of '%s' is %s, its label %s; want a class, or a score for "
-                          "each class, for every pixel of the label",
+    return metric_fail(s,
+                       "the output of '%s' is %s, its label %s; want a class, or a score for "
+                       "each class, for every pixel of the label",
                        qonnx_dataset_name(s->d, o->sample), tensor_text(is, sizeof is, y),
-                       tensor_text(should, sizeof should, o->want));
+                       tensor_text(should, sizeof should, want));
 }
 
 static bool add(Scoring *s, const Outputs *o)
 {
     Iou *iou = s->state;
-    Scores at;
-    int64_t pixels = qonnx_tensor_elements(o->want);
-    if (!lay(s, o, pixels, &at)) return false;
+    Scores in_label, in_output;
+    if (!lay(s, o, &in_label, &in_output)) return false;
+    int64_t pixels = qonnx_tensor_elements(o->want) / in_label.classes;
     for (int64_t i = 0; i < pixels; i++) {
-        double label = element(o->want, i);
+        double label = class_at(o->want, &in_label, i);
         if (label == (double)iou->ignored) continue;
-        double output = class_at(o->y, &at, i);
+        double output = class_at(o->y, &in_output, i);
         if (!grow(s, label) || !grow(s, output)) return false;
         iou->classes[(int64_t)label].label++;
         iou->classes[(int64_t)output].output++;
