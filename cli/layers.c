@@ -84,6 +84,13 @@ static qonnx_value *find_made(qonnx_graph *made, const char *name)
     return q ? qonnx_node_input(q, 0) : v;
 }
 
+bool layers_find(qonnx_graph *made, const char *name, Match *m)
+{
+    *m = (Match){.made = find_made(made, name)};
+    if (m->made) look_behind(m);
+    return m->made;
+}
+
 /* Whether both have one shape, as far as it is known. */
 static bool shapes_agree(const qonnx_value *a, const qonnx_value *b)
 {
@@ -172,9 +179,10 @@ static bool has_node(const qonnx_graph *g, const char *name)
 static bool match(const Findings *f, const qonnx_graph *model, qonnx_graph *made, qonnx_value *v,
                   Match *m)
 {
-    *m = (Match){.value = v, .made = find_made(made, qonnx_value_name(v))};
-    if (!m->made || !is_made(v) || !is_made(m->made) || !shapes_agree(v, m->made)) return false;
-    look_behind(m);
+    if (!layers_find(made, qonnx_value_name(v), m) || !is_made(v) || !is_made(m->made) ||
+        !shapes_agree(v, m->made))
+        return false;
+    m->value = v;
     if (is_within(f, m)) return false;
     const qonnx_node *n = made_by(f, m);
     m->found = finding_of(f, n);

@@ -32,6 +32,9 @@ typedef struct Matches {
  * `made` first. `of` is freed by free(), after a failure, too. */
 QONNX_CHECKED bool layers_match(qonnx_ctx *cx, const qonnx_graph *model, qonnx_graph *made,
                                 const qonnx_target *target, Matches *out);
+/* What a quantized model has of a value of that name, in a graph of it: `made`, `seen`, `q` and
+ * `dq` of a match. A DQ is added where only the integers are read. False: there is nothing. */
+bool layers_find(qonnx_graph *made, const char *name, Match *m);
 /* Another value of the quantized model as it is between the match's Q and DQ. */
 qonnx_value *layers_requantize(const Match *m, qonnx_value *v);
 /* Makes them outputs of both graphs, in one order. Those that cannot be at one place are taken off

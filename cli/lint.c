@@ -24,28 +24,6 @@ typedef struct Report {
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
-/* Makes of a model in float what `quantize` places: behind the passes in front of `calibrate`, with
- * ranges where there are statistics. */
-static bool prepare(qonnx_ctx *cx, const Args *args, qonnx_graph *g, qonnx_stats **stats)
-{
-    const List *files = &args->calibrations;
-    qonnx_pipeline_options o = {.target = args->target};
-    if (qonnx_graph_quantized(g)) {
-        if (files->count)
-            return qonnx_fail(cx, NULL, "%s is quantized: leave out --calibration",
-                              args->operands[0]);
-        return true;
-    }
-    if (files->count && !(*stats = statistics_read(cx, args, files->text, files->count)))
-        return false;
-    const char *prefix = *stats ? qonnx_stats_pipeline(*stats) : qonnx_pipeline_prefix();
-    o.stats = *stats;
-    qonnx_graph_rename_nodes(cx, g);
-    return qonnx_pipeline_run(cx, g, prefix, &o) &&
-           (!*stats ||
-            (qonnx_stats_match(cx, *stats, g) && qonnx_pipeline_run(cx, g, "calibrate", &o)));
-}
-
 static void count_findings(Report *r)
 {
     for (const qonnx_finding *f = r->findings; f < r->findings + r->count; f++) {
@@ -122,7 +100,7 @@ static int lint_model(qonnx_ctx *cx, const Args *args, Report *r)
     int status = EXIT_DONE;
     qonnx_stats *stats = NULL;
     qonnx_graph *g = shaped_load(cx, args, args->operands[0]);
-    if (g && qonnx_graph_inline_functions(cx, g) && prepare(cx, args, g, &stats)) {
+    if (g && qonnx_graph_inline_functions(cx, g) && placed_prepare(cx, args, g, &stats)) {
         r->findings = qonnx_graph_lint(g, r->target, stats, &r->count);
         r->quantized = qonnx_graph_quantized(g);
         count_findings(r);

@@ -16,10 +16,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-const Verb *const verbs[] = {&verb_inspect, &verb_calibrate, &verb_merge,    &verb_quantize,
-                             &verb_compile, &verb_run,       &verb_evaluate, &verb_preview,
-                             &verb_lint,    &verb_passes,    &verb_presets,  &verb_operators,
-                             NULL};
+const Verb *const verbs[] = {&verb_inspect,   &verb_calibrate,
+                             &verb_merge,     &verb_quantize,
+                             &verb_compile,   &verb_run,
+                             &verb_evaluate,  &verb_preview,
+                             &verb_lint,      &verb_explain,
+                             &verb_passes,    &verb_presets,
+                             &verb_operators, NULL};
 
 static const Verb *find_verb(const char *name)
 {

@@ -163,7 +163,7 @@ typedef struct Verb {
 } Verb;
 
 extern const Verb verb_inspect, verb_calibrate, verb_merge, verb_quantize, verb_compile, verb_run,
-    verb_evaluate, verb_lint, verb_operators, verb_passes, verb_presets, verb_preview;
+    verb_evaluate, verb_explain, verb_lint, verb_operators, verb_passes, verb_presets, verb_preview;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

@@ -1,6 +1,7 @@
 /* cli/placed.c - see placed.h. */
 #include "placed.h"
-#include <qonnx/quant.h>
+#include "statistics.h"
+#include <qonnx/lint.h>
 
 static bool is_quantized(const qonnx_value *v)
 {
@@ -71,4 +72,24 @@ const char *fate_word(qonnx_fate fate)
 {
     static const char *const words[] = {"integers", "follows", "float"};
     return words[fate];
+}
+
+bool placed_prepare(qonnx_ctx *cx, const Args *args, qonnx_graph *g, qonnx_stats **stats)
+{
+    const List *files = &args->calibrations;
+    qonnx_pipeline_options o = {.target = args->target};
+    if (qonnx_graph_quantized(g)) {
+        if (files->count)
+            return qonnx_fail(cx, NULL, "%s is quantized: leave out --calibration",
+                              args->operands[0]);
+        return true;
+    }
+    if (files->count && !(*stats = statistics_read(cx, args, files->text, files->count)))
+        return false;
+    const char *prefix = *stats ? qonnx_stats_pipeline(*stats) : qonnx_pipeline_prefix();
+    o.stats = *stats;
+    qonnx_graph_rename_nodes(cx, g);
+    return qonnx_pipeline_run(cx, g, prefix, &o) &&
+           (!*stats ||
+            (qonnx_stats_match(cx, *stats, g) && qonnx_pipeline_run(cx, g, "calibrate", &o)));
 }

@@ -2,7 +2,9 @@
 #ifndef CLI_PLACED_H
 #define CLI_PLACED_H
 
+#include "options.h"
 #include "tally.h"
+#include <qonnx/run.h>
 #include <qonnx/lint.h>
 
 /* What becomes of the operators that compute. Zero is an empty one. */
@@ -16,6 +18,12 @@ typedef struct Placed {
 bool in_integers(const qonnx_node *n);
 /* Counts a node; `placed` is a Placed: for visit_nodes(). */
 void placed_add(void *placed, const qonnx_node *n);
+
+/* Makes of a model in float what `quantize` places: behind the passes in front of `calibrate`, and
+ * with ranges where --calibration names statistics, which are then the caller's. A quantized model
+ * stays as it is, and has none. */
+QONNX_CHECKED bool placed_prepare(qonnx_ctx *cx, const Args *args, qonnx_graph *g,
+                                  qonnx_stats **stats);
 
 /* The word for where a node runs: "integers", "follows" (its neighbours) or "float". */
 const char *fate_word(qonnx_fate fate);

@@ -142,6 +142,7 @@ def commands(model, samples, out):
     """What is done with each mutant."""
     yield "inspect", model
     yield "lint", model, "-q"
+    yield "explain", model, "conv", "-q"
     yield "quantize", model, "--pipeline", "raise-opset,fold-constants,fold-batchnorm", "-o", out, "-q"
     if samples.is_dir():
         yield "run", model, "--data", samples, "--check", "-j", 1
