@@ -36,8 +36,12 @@ static bool begin(Scoring *s)
     Program *p = s->state;
     const char *tmp = getenv("TMPDIR");
     char path[PATH_MAX];
-    if (program_is_path(s->text) && access(s->text, X_OK)) /* said before samples run, not after */
+    struct stat file = {.st_mode = 0};
+    bool path = program_is_path(s->text); /* what is wrong is said before samples run */
+    if (path && (access(s->text, X_OK) || stat(s->text, &file)))
         return metric_fail(s, "cannot be run as a program: %s", strerror(errno));
+    if (path && !S_ISREG(file.st_mode))
+        return metric_fail(s, "cannot be run as a program: it is no file");
     qonnx_ctx *cx = progress_ctx();
     p->folder = qonnx_scratch_new(cx, tmp && *tmp ? tmp : P_tmpdir);
     bool good = p->folder || (report_failure(cx), false);

@@ -72,7 +72,7 @@ metric_row("fewer tokens", r"tokens: 'data/a\.npy' gives 1 tokens, and should gi
 metric_row("a blank that is no token", r"option 'blank' is '-1'; want a whole number from 0", "wer{blank=-1,to=input}", {})
 metric_row("a program that is not there", r"m\.onnx: \./it: cannot be run as a program: No such file", "./it", {})
 metric_row("a program that may not run", r"m\.onnx: \./it: cannot be run as a program: Permission denied", "./it", {"it": b"#!/bin/sh\n"})
-metric_row("a folder as program", r"m\.onnx: \./labels: cannot be run: Permission denied", "./labels", {})
+metric_row("a folder as program", r"m\.onnx: \./labels: cannot be run as a program: it is no file", "./labels", {})
 
 
 # ---- COCO's JSON ----------------------------------------------------------------------------------
