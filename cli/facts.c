@@ -169,7 +169,8 @@ static Laid laid_by(const qonnx_node *q, const qonnx_histogram *h)
         l.scale = fmax(l.scale, element(scales, i));
         l.least = fmin(l.least, element(scales, i));
     }
-    l.zero_point = zeros && qonnx_tensor_elements(zeros) ? (int)element(zeros, 0) : 0;
+    bool zero = zeros && !is_real(zeros->dtype) && qonnx_tensor_elements(zeros);
+    l.zero_point = zero ? (int)element(zeros, 0) : 0;
     integers_of(l.dtype, &l.lo, &l.hi);
     l.lo = (l.lo - l.zero_point) * l.scale;
     l.hi = (l.hi - l.zero_point) * l.scale;

@@ -57,13 +57,15 @@ static void cut(Row *r)
     for (r->cut = 0; qonnx_graph_output(g, r->cut) != y;) r->cut++;
 }
 
-/* The place of the float model's input that the quantized model's i-th is; -1: it has none. */
+/* The place of the float model's input that the quantized model's i-th is: by its name, else the
+ * same one; -1: it has none. */
 static int input_of(const Errors *e, int i)
 {
     const char *name = qonnx_value_name(qonnx_graph_input(e->made, i));
-    for (int k = 0; k < qonnx_graph_inputs(e->model); k++)
+    int count = qonnx_graph_inputs(e->model);
+    for (int k = 0; k < count; k++)
         if (!strcmp(qonnx_value_name(qonnx_graph_input(e->model, k)), name)) return k;
-    return -1;
+    return i < count ? i : -1;
 }
 
 /* Whether a sample fills the batch that the model fixes, as one that is run alone must. */

@@ -186,7 +186,8 @@ static bool match(const Findings *f, const qonnx_graph *model, qonnx_graph *made
     if (is_within(f, m)) return false;
     const qonnx_node *n = made_by(f, m);
     m->found = finding_of(f, n);
-    m->node = has_node(model, qonnx_node_name(n)) ? n : layer_of(qonnx_value_producer(v));
+    bool named = *qonnx_node_name(n);
+    m->node = !named || has_node(model, qonnx_node_name(n)) ? n : layer_of(qonnx_value_producer(v));
     return true;
 }
 

@@ -16,8 +16,8 @@ typedef struct Match {
     qonnx_value *made;          /* of the quantized one, as its node gives it */
     qonnx_value *seen;          /* what reads it sees: behind Q and DQ; `made` where it has none */
     const qonnx_node *q, *dq;   /* these; NULL: none */
-    const qonnx_node *node;     /* that it is called by: of the quantized model, where the float
-                                   model has one of that name, else of the float model */
+    const qonnx_node *node; /* that it is called by: of the quantized model, where it has no name
+                               or the float model has one of it, else of the float model */
     const qonnx_finding *found; /* of the quantized model's node; NULL: nothing is said of it */
 } Match;
 

@@ -134,6 +134,19 @@ def test_rows(both, done):
     assert [t.endswith("<- worst") for t in text[1:-1]] == [r["worst"] for r in got["layers"]]
 
 
+def test_nodes_without_names(both):
+    """They are called by what they give, with the operator that runs."""
+    model = onnx.load(both / "m.onnx")
+    for n in model.graph.node:
+        n.name = ""
+    onnx.save(model, both / "m.onnx")
+    assert quantize(both).rc == 0
+    rows = layers(both, "--limit", 2)["layers"]
+    assert [(r["name"], r["type"], r["value"]) for r in rows[:2]] == [("", "Conv", "r1"), ("", "Conv", "r2")]
+    text = run_command("evaluate", both / "m.onnx", both / "q.onnx", "--data", both / "data", "--layers", "--limit", 2).stdout
+    assert [t.split()[:2] for t in text.splitlines()[1:3]] == [["r1", "Conv"], ["r2", "Conv"]]
+
+
 def test_wild_layer_is_the_worst(both):
     """Its own error is large, while what is behind it has a large accumulated error and a small own one."""
     assert quantize(both, "--weights", "per-tensor", "--check-samples", 0).rc == 0
