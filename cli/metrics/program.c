@@ -37,10 +37,10 @@ static bool begin(Scoring *s)
     const char *tmp = getenv("TMPDIR");
     char path[PATH_MAX];
     struct stat file = {.st_mode = 0};
-    bool path = program_is_path(s->text); /* what is wrong is said before samples run */
-    if (path && (access(s->text, X_OK) || stat(s->text, &file)))
+    bool named = program_is_path(s->text); /* what is wrong is said before samples run */
+    if (named && (access(s->text, X_OK) || stat(s->text, &file)))
         return metric_fail(s, "cannot be run as a program: %s", strerror(errno));
-    if (path && !S_ISREG(file.st_mode))
+    if (named && !S_ISREG(file.st_mode))
         return metric_fail(s, "cannot be run as a program: it is no file");
     qonnx_ctx *cx = progress_ctx();
     p->folder = qonnx_scratch_new(cx, tmp && *tmp ? tmp : P_tmpdir);
