@@ -96,6 +96,10 @@ static const char *word_at(const void *from, int i)
 const qonnx_node *subject_node(qonnx_ctx *cx, const Subject *s, const char *name)
 {
     const qonnx_node *asked = node_named(s->source, name), *n = node_named(s->model, name);
+    bool spread =
+        n && asked && qonnx_node_is(n, "QuantizeLinear") &&
+        !qonnx_node_is(asked, "QuantizeLinear"); /* a QLinear operator's own node is in front */
+    if (spread) n = qonnx_value_producer(qonnx_node_input(n, 0));
     if (n) return n;
     if (!asked) asked = maker_of(s->source, name);
     if (!asked) {
@@ -304,6 +308,13 @@ static void look_up(const Subject *s, Fact *f, const char *other)
     int at = path ? qonnx_stats_find(s->stats, path, f->name) : -1;
     if (path && at < 0 && other && (at = qonnx_stats_find(s->stats, path, other)) >= 0)
         f->name = other;
+    const char *ending = strstr(f->name, "_QuantizeLinear_Output"); /* of integers: QLinear files */
+    if (path && at < 0 && ending) {
+        char *bare = needed(strndup(f->name, (size_t)(ending - f->name)));
+        if ((at = qonnx_stats_find(s->stats, path, bare)) >= 0)
+            f->name = qonnx_stats_name(s->stats, at);
+        free(bare);
+    }
     const qonnx_histogram *h = path ? qonnx_stats_histogram(s->stats, at) : NULL;
     f->seen = h && h->nbins ? h : NULL;
     if (f->seen) f->spread = spread_seen(qonnx_stats_channels(s->stats, at));

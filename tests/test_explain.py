@@ -68,6 +68,17 @@ def test_integers_are_those_of_the_file(known, node, reads, gives):
         assert (w["least_scale"], w["scale"]) == pytest.approx((scales.min(), scales.max()), rel=1e-6)
 
 
+def test_qlinear_operators(known):
+    """A file of QLinear operators is answered as one with Q and DQ."""
+    assert quantize(known).rc == 0
+    want, values = calibrated(known, "n_c2", model="q.onnx")
+    assert quantize(known, "--format", "qoperator").rc == 0
+    got, others = calibrated(known, "n_c2", model="q.onnx")
+    assert (got["type"], got["runs"]) == (want["type"], want["runs"]) == ("Conv", "integers")
+    for role in ("input", "weight", "output"):
+        assert others[role]["integers"] == values[role]["integers"] and others[role]["channels"] == values[role]["channels"]
+
+
 @pytest.mark.parametrize("node, role, name", [("n_c1", "input", "x"), ("n_c3", "output", "c3")])
 def test_observers(known, node, role, name):
     """Each has the scale that quantize --observer writes."""
