@@ -35,7 +35,7 @@ static Sequence sequence_of(const qonnx_tensor *t)
     bool scores = is_real(t->dtype) && t->rank > 1;
     int64_t all = qonnx_tensor_elements(t), step = scores ? t->dims[t->rank - 1] : 1;
     Sequence q = {NULL, step ? all / step : 0};
-    q.of = needed(calloc((size_t)q.count + 1, sizeof *q.of));
+    q.of = needed(calloc(q.count > 0 ? (size_t)q.count : 1, sizeof *q.of));
     for (int64_t i = 0; i < q.count; i++) {
         int64_t best = 0;
         for (int64_t k = 1; k < step; k++)
