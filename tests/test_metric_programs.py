@@ -94,7 +94,8 @@ def test_interrupted(given, qonnx, tmp_path):
     """Ctrl-C ends the program with the command."""
     script = executable(tmp_path / "it", f"#!/bin/sh\ntouch '{tmp_path}/began'\nsleep 100\n")
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "MARK": str(tmp_path)}
-    p = subprocess.Popen([qonnx, *given[0], script], env=environment, stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([qonnx, *given[0], script], env=environment, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a shell's background ignores it
     while not (tmp_path / "began").exists():
         time.sleep(0.02)
     p.send_signal(signal.SIGINT)

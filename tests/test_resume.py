@@ -40,10 +40,11 @@ def vectors(tmp_path_factory):
 
 
 def start(one, out, *options, **more):
-    """Starts calibrating."""
+    """Starts calibrating; with Ctrl-C as a terminal has it: what a shell starts in the background ignores it."""
     model, samples = one
     return subprocess.Popen([COMMAND, "calibrate", model, samples, "-o", out, *map(str, options)], text=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            **{"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **more})
 
 
 def part(out):
