@@ -76,19 +76,10 @@ static void keep(Passes *p, const char *layer)
     free(quoted);
 }
 
-/* Makes the model by the passes, and runs it. */
 static bool judge(Meeting *m, const Passes *p, double *db)
 {
-    const qonnx_session_options session = session_options(m->with->args);
-    const qonnx_pipeline_options o = {.target = m->with->args->target,
-                                      .stats = m->with->stats,
-                                      .samples = m->fit,
-                                      .session = &session};
-    qonnx_graph *g = qonnx_graph_copy(m->with->g);
-    bool good = passes_run(m->cx, g, p, m->with->split, p->count, &o, NULL) &&
-                judge_graph(&m->judge, g, db);
-    qonnx_graph_free(g);
-    return good;
+    const Base base = {m->with->g, m->with->stats, m->with->split};
+    return judge_passes(&m->judge, &base, m->fit, p, db);
 }
 
 /* ---- what each layer gains ------------------------------------------------------------------- */
@@ -154,14 +145,6 @@ static bool measure_layers(Meeting *m)
 
 /* ---- as few as it takes ---------------------------------------------------------------------- */
 
-/* "32.40 dB", or that nothing is lost. */
-static const char *decibels(char out[SQNR_ROOM], double db)
-{
-    if (isfinite(db)) snprintf(out, SQNR_ROOM, "%.2f dB", db);
-    else strcpy(out, "exact");
-    return out;
-}
-
 static bool meets(const Meeting *m, const Choice *c)
 {
     return c->sqnr >= m->min_sqnr && (m->max_drop == INFINITY || c->drop <= m->max_drop + 1e-9);
@@ -194,7 +177,7 @@ static bool choose(Meeting *m, int layers, int *at)
         out->choices[*at] = out->choices[*at - 1];
     out->choices[*at] = c;
     out->count++;
-    tell("budget: %d layers in float: %s", layers, decibels(db, c.sqnr));
+    tell("budget: %d layers in float: %s", layers, decibels_text(db, c.sqnr));
     return true;
 }
 
@@ -212,7 +195,7 @@ static bool refuse(const Meeting *m)
     return qonnx_fail(m->cx, NULL,
                       "no choice of layers in float meets the budget: the best, %d of %d, has an "
                       "SQNR of %s%s%s%s",
-                      best->layers, m->count, decibels(db, best->sqnr), drop, unnamed,
+                      best->layers, m->count, decibels_text(db, best->sqnr), drop, unnamed,
                       m->with->args->optimize ? "" : "; --optimize may reach more");
 }
 
@@ -304,7 +287,7 @@ void budgeted_print(const Budgeted *b)
         if (!isnan(c->drop)) snprintf(drop, sizeof drop, ", %.2f points of top-1 lost", c->drop);
         print_line("%s %d layers in float, %.1f %% of the multiplications: %s%s%s",
                    i ? "            " : "budget      ", c->layers, 100 * c->macs,
-                   decibels(db, c->sqnr), drop, i == b->taken ? ", taken" : "");
+                   decibels_text(db, c->sqnr), drop, i == b->taken ? ", taken" : "");
     }
     for (int i = 0; b->kept[i]; i++)
         print_line("%s %s", i ? "            " : "kept float  ",

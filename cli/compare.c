@@ -50,12 +50,16 @@ double likeness_sqnr(const Likeness *l)
     return l->noise == 0 ? INFINITY : 10 * log10(l->signal / l->noise);
 }
 
+const char *decibels_text(char *out, double db)
+{
+    if (db == INFINITY) strcpy(out, "exact");
+    else snprintf(out, SQNR_ROOM, "%.2f dB", db);
+    return out;
+}
+
 const char *sqnr_text(char *out, const Likeness *l)
 {
-    if (!likeness_known(l)) strcpy(out, "-");
-    else if (l->noise == 0) strcpy(out, "exact");
-    else snprintf(out, SQNR_ROOM, "%.2f dB", likeness_sqnr(l));
-    return out;
+    return likeness_known(l) ? decibels_text(out, likeness_sqnr(l)) : strcpy(out, "-");
 }
 
 const char *percent_text(char *out, bool known, size_t part, size_t all)

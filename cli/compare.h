@@ -27,7 +27,9 @@ bool likeness_known(const Likeness *l);
 double likeness_sqnr(const Likeness *l);
 
 enum { SQNR_ROOM = 24, PERCENT_ROOM = 16 };
-/* "13.31 dB", "exact" or "-" into out[SQNR_ROOM]. Returns out. */
+/* "13.31 dB", or "exact" where it is infinite, into out[SQNR_ROOM]. Returns out. */
+const char *decibels_text(char *out, double db);
+/* The same of an SQNR; "-" where there is none. */
 const char *sqnr_text(char *out, const Likeness *l);
 /* "93.50 %", or "-" where it is not known, into out[PERCENT_ROOM]. Returns out. */
 const char *percent_text(char *out, bool known, size_t part, size_t all);

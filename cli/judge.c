@@ -59,24 +59,15 @@ static void compare(Judge *j, int i, const qonnx_tensor *y, const qonnx_tensor *
     free(there);
 }
 
-/* Whether the class is the output's largest; the first of equal ones. */
-static bool is_right(const qonnx_tensor *y, int64_t class)
-{
-    const int64_t count = vector_length(y);
-    if (class >= count) return false;
-    for (int64_t i = 0; i < count; i++)
-        if (element(y, i) > element(y, class) || (element(y, i) == element(y, class) && i < class))
-            return false;
-    return true;
-}
-
 /* Counts the sample if it has a class. */
 static void classify(Judge *j, size_t sample, const qonnx_tensor *y)
 {
     const int class = qonnx_dataset_class(j->samples, sample);
-    if (class < 0 || !vector_length(y)) return;
-    if (j->likeness) j->right += is_right(y, class);
-    else j->right_float += is_right(y, class);
+    const int64_t count = vector_length(y);
+    if (class < 0 || !count) return;
+    const bool right = class < count && class_rank(y, count, class) == 0;
+    if (j->likeness) j->right += right;
+    else j->right_float += right;
     if (!j->likeness) j->classed++;
 }
 
@@ -189,13 +180,35 @@ bool judge_open(Judge *j, qonnx_ctx *cx, const Args *args, const qonnx_graph *g,
     return true;
 }
 
-bool judge_graph(Judge *j, const qonnx_graph *made, double *db)
+qonnx_graph *candidate_make(Judge *j, const Base *base, const qonnx_dataset *samples,
+                            const Passes *p)
+{
+    const qonnx_session_options session = session_options(j->args);
+    const qonnx_pipeline_options o = {
+        .target = j->args->target, .stats = base->stats, .samples = samples, .session = &session};
+    qonnx_graph *g = qonnx_graph_copy(base->g);
+    if (passes_run(j->cx, g, p, base->split, p->count, &o, NULL)) return g;
+    qonnx_graph_free(g);
+    return NULL;
+}
+
+/* Runs a candidate. */
+static bool judge_graph(Judge *j, const qonnx_graph *made, double *db)
 {
     reference_rewind(&j->reference);
     memset(j->likeness, 0, 2 * (size_t)j->outputs * sizeof *j->likeness);
     j->ran = j->right = 0;
     bool good = run(j, made) && !fails(j) && !interrupted();
     *db = good ? score(j) : 0;
+    return good;
+}
+
+bool judge_passes(Judge *j, const Base *base, const qonnx_dataset *samples, const Passes *p,
+                  double *db)
+{
+    qonnx_graph *g = candidate_make(j, base, samples, p);
+    bool good = g && judge_graph(j, g, db);
+    qonnx_graph_free(g);
     return good;
 }
 

@@ -4,6 +4,7 @@
 #define CLI_JUDGE_H
 
 #include "compare.h"
+#include "pipeline.h"
 
 /* dB that a change must gain: one that costs nothing when the model runs, and one that may be luck
  * or is slower. */
@@ -36,8 +37,20 @@ QONNX_CHECKED bool judge_open(Judge *j, qonnx_ctx *cx, const Args *args, const q
                               const qonnx_dataset *samples);
 void judge_close(Judge *j);
 
-/* Runs a candidate: the mean over the outputs of the SQNR of what is judged, in dB. */
-QONNX_CHECKED bool judge_graph(Judge *j, const qonnx_graph *made, double *db);
+/* What passes behind the statistics start from. */
+typedef struct Base {
+    const qonnx_graph *g;
+    const qonnx_stats *stats;
+    int split; /* passes in front of it have made the graph */
+} Base;
+
+/* Makes a candidate: the passes from `split` on run on a copy of the base, and look at these
+ * samples. NULL on failure. */
+qonnx_graph *candidate_make(Judge *j, const Base *base, const qonnx_dataset *samples,
+                            const Passes *p);
+/* Makes one and runs it: the mean over the outputs of the SQNR of what is judged, in dB. */
+QONNX_CHECKED bool judge_passes(Judge *j, const Base *base, const qonnx_dataset *samples,
+                                const Passes *p, double *db);
 /* SQNR of the worst output of what was run last, in dB, as evaluate has it. */
 double judge_worst(const Judge *j);
 /* Whether a change that gained so many dB is to be taken: it gains `least` and by more than two

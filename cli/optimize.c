@@ -16,13 +16,6 @@ enum {
     JUDGES = 64 /* samples that judge, at most */
 };
 
-/* What passes behind the statistics start from. */
-typedef struct Base {
-    const qonnx_graph *g;
-    const qonnx_stats *stats;
-    int split; /* passes in front of it have made the graph */
-} Base;
-
 typedef struct Search {
     const Optimization *with;
     Base base;
@@ -39,36 +32,13 @@ typedef struct Search {
 
 /* ---- trials ---------------------------------------------------------------------------------- */
 
-/* Makes the model as the passes want it. NULL on failure. */
-static qonnx_graph *make(Search *s, const Base *base, const Passes *p)
-{
-    const qonnx_session_options session = session_options(s->with->args);
-    const qonnx_pipeline_options o = {.target = s->with->args->target,
-                                      .stats = base->stats,
-                                      .samples = s->fit,
-                                      .session = &session};
-    qonnx_graph *g = qonnx_graph_copy(base->g);
-    if (passes_run(s->quiet, g, p, base->split, p->count, &o, NULL)) return g;
-    qonnx_graph_free(g);
-    return NULL;
-}
-
-/* How near the passes bring the outputs. */
-static bool judge(Search *s, const Base *base, const Passes *p, double *db)
-{
-    qonnx_graph *g = make(s, base, p);
-    bool good = g && judge_graph(&s->judge, g, db);
-    qonnx_graph_free(g);
-    return good;
-}
-
 /* Tries `changed`, which it lets go, or takes if it gains enough: then *taken. */
 static bool try_base(Search *s, const Base *base, Passes changed, const char *what, double least,
                      bool *taken)
 {
     Optimized *out = s->out;
     double db;
-    bool good = judge(s, base, &changed, &db);
+    bool good = judge_passes(&s->judge, base, s->fit, &changed, &db);
     *taken = good && judge_gains(&s->judge, db - s->db, least);
     if (good) {
         out->trials =
@@ -220,7 +190,7 @@ static void widen(const Search *s, Passes *p, const char *name)
  * with the names. */
 static char **quantized(Search *s, bool outputs, int most, int *count)
 {
-    qonnx_graph *made = make(s, &s->base, s->passes);
+    qonnx_graph *made = candidate_make(&s->judge, &s->base, s->fit, s->passes);
     char **names = needed(calloc((size_t)most + 1, sizeof *names));
     *count = 0;
     const qonnx_node *n = made ? qonnx_graph_first(made) : NULL;
@@ -285,7 +255,7 @@ static bool search(Search *s)
 {
     const Args *args = s->with->args;
     const bool biases = passes_find(s->passes, "correct-bias") >= 0;
-    if (!judge(s, &s->base, s->passes, &s->db)) return false;
+    if (!judge_passes(&s->judge, &s->base, s->fit, s->passes, &s->db)) return false;
     judge_keep(&s->judge);
     s->out->first = s->db;
     tell("optimize: as it is: %.2f dB", s->db);

@@ -3,6 +3,7 @@
 #include "output.h"
 #include "progress.h"
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,18 @@ int64_t vector_length(const qonnx_tensor *t)
     for (int i = 0; i < t->rank; i++)
         if (t->dims[i] > longest) longest = t->dims[i];
     return is_real(t->dtype) && count >= 2 && longest == count ? count : 0;
+}
+
+int64_t class_rank(const qonnx_tensor *t, int64_t count, int64_t class)
+{
+    double own = element(t, class);
+    if (isnan(own)) return count;
+    int64_t before = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double x = element(t, i);
+        before += x > own || (x == own && i < class);
+    }
+    return before;
 }
 
 const char *tensor_text(char *out, size_t size, const qonnx_tensor *t)

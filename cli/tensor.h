@@ -18,6 +18,10 @@ double element(const qonnx_tensor *t, int64_t i);
  * but one are 1): scores of classes. Otherwise 0. */
 int64_t vector_length(const qonnx_tensor *t);
 
+/* How many of `count` elements come before that of the class; ties go to the lower index. All do
+ * where that is NaN. */
+int64_t class_rank(const qonnx_tensor *t, int64_t count, int64_t class);
+
 /* "float[1,10]" into out[size]. Returns out. */
 const char *tensor_text(char *out, size_t size, const qonnx_tensor *t);
 

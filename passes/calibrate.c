@@ -318,10 +318,7 @@ static bool calibrate(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     Placement placement;
     Calibrate c = {
         .cx = cx, .job = job, .stats = qonnx_job_stats(job), .target = qonnx_job_target(job)};
-    if (!c.stats)
-        return qonnx_fail(cx, NULL,
-                          "calibrate: there are no statistics; give calibration data or a .qcal "
-                          "file");
+    if (!quantizable_stats(cx, job, "calibrate")) return false;
     list_nodes(&c, g);
     find_masks(&c, g);
     gates_find(&c.floors, g);

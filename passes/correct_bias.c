@@ -52,10 +52,7 @@ static void correct_node(const Placement *p, const Site *s)
 
 static bool correct_bias(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
-    if (!qonnx_job_stats(job))
-        return qonnx_fail(cx, NULL,
-                          "correct-bias: there are no statistics; give calibration data "
-                          "or a .qcal file");
+    if (!quantizable_stats(cx, job, "correct-bias")) return false;
     Placement p;
     placement_make(&p, g, job, true);
     for (const Site *s = p.sites; s < p.sites + p.count; s++) correct_node(&p, s);

@@ -175,10 +175,7 @@ static void fit_site(const Placement *p, const Site *s)
 static bool fit_scales(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     Placement p;
-    if (!qonnx_job_stats(job))
-        return qonnx_fail(cx, NULL,
-                          "fit-scales: there are no statistics; give calibration data or a .qcal "
-                          "file");
+    if (!quantizable_stats(cx, job, "fit-scales")) return false;
     placement_make(&p, g, job, true);
     for (const Site *s = p.sites; s < p.sites + p.count; s++) fit_site(&p, s);
     return true;

@@ -189,13 +189,14 @@ static void walk(const Rounding *r, Panel *p, int64_t panel, int64_t first, bool
     }
 }
 
-/* Between the order of a panel's columns and that of the weight. */
-static void read_levels(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
-                        const int8_t *from, int8_t *q)
+/* Between the order of a panel's columns and that of the weight: the nearest integers, and those
+ * that output o gets. */
+static void read_levels(const Rounding *r, Panel *p, int64_t panel, int64_t first)
 {
     for (int64_t j = 0; j < p->n; j++)
         for (int64_t o = 0; o < p->m; o++)
-            q[j * p->m + o] = from[moments_element(r->m, panel, first + o, p->order[j])];
+            p->nearest[j * p->m + o] =
+                r->params->data[moments_element(r->m, panel, first + o, p->order[j])];
 }
 
 static void write_levels(const Rounding *r, const Panel *p, int64_t panel, int64_t first,
@@ -233,7 +234,6 @@ static bool holds_out(const Rounding *r, Panel *p, int64_t panel, int64_t first)
         take_half(r, p, panel, half == HALF_EVEN ? HALF_ODD : HALF_EVEN, 0, false);
         walk(r, p, panel, first, true, p->rounded, p->cost);
         rounded += total(p->cost, p->m);
-        read_levels(r, p, panel, first, r->params->data, p->nearest);
         walk(r, p, panel, first, true, p->nearest, p->cost);
         nearest += total(p->cost, p->m);
     }
@@ -244,9 +244,9 @@ static void round_panel(const Rounding *r, Panel *p, int64_t panel, int64_t firs
 {
     moments_matrix(r->m, HALF_BOTH, panel, p->h);
     sort_columns(p, p->h);
+    read_levels(r, p, panel, first);
     if (r->m->halves > 1 && !holds_out(r, p, panel, first)) return;
     take_half(r, p, panel, HALF_BOTH, DAMP, true);
-    read_levels(r, p, panel, first, r->params->data, p->nearest);
     walk(r, p, panel, first, true, p->nearest, p->before);
     walk(r, p, panel, first, false, p->rounded, p->cost);
     for (int64_t o = 0; o < p->m; o++)
@@ -325,9 +325,7 @@ static bool gptq(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
     Placement p;
     int count = 0, end;
     bool good = true;
-    if (!qonnx_job_stats(job))
-        return qonnx_fail(cx, NULL,
-                          "gptq: there are no statistics; give calibration data or a .qcal file");
+    if (!quantizable_stats(cx, job, "gptq")) return false;
     placement_make(&p, g, job, true);
     Moments *all = qonnx_graph_array(g, (size_t)p.count + 1, sizeof *all);
     for (const Site *s = p.sites; s < p.sites + p.count; s++)

@@ -150,10 +150,7 @@ static bool match_all(Match *m)
 static bool match_means(qonnx_ctx *cx, qonnx_graph *g, const qonnx_job *job)
 {
     Match m = {.cx = cx, .g = g, .job = job};
-    if (!qonnx_job_stats(job))
-        return qonnx_fail(
-            cx, NULL,
-            "match-means: there are no statistics; give calibration data or a .qcal file");
+    if (!quantizable_stats(cx, job, "match-means")) return false;
     placement_make(&m.placement, g, job, true);
     m.samples =
         qonnx_dataset_part(qonnx_job_samples(job), 0, 1, (size_t)qonnx_job_number(job, "samples"));

@@ -9,6 +9,14 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Whether there are statistics; says which pass needs them. */
+static inline bool quantizable_stats(qonnx_ctx *cx, const qonnx_job *job, const char *pass)
+{
+    return qonnx_job_stats(job) ||
+           qonnx_fail(cx, NULL,
+                      "%s: there are no statistics; give calibration data or a .qcal file", pass);
+}
+
 /* The constant weight of a node; NULL when it has none (a weight that is computed counts as an
  * activation). */
 static inline const qonnx_tensor *quantizable_weight(const qonnx_node *n, const qonnx_rule *rule)

@@ -4,7 +4,6 @@
 #include "metric.h"
 #include "cli/progress.h"
 #include "cli/tensor.h"
-#include <math.h>
 #include <stdlib.h>
 
 /* What is counted. */
@@ -19,19 +18,6 @@ typedef struct Top {
     size_t classes;  /* how many these are */
     bool no_vector;  /* a sample has a class, and the output is no vector of one per class */
 } Top;
-
-/* How many elements come before that of the class; ties go to the lower index. */
-static int64_t rank_of(const qonnx_tensor *t, int64_t count, int64_t class)
-{
-    double own = element(t, class);
-    if (isnan(own)) return count;
-    int64_t before = 0;
-    for (int64_t i = 0; i < count; i++) {
-        double x = element(t, i);
-        before += x > own || (x == own && i < class);
-    }
-    return before;
-}
 
 /* Counts the classes that samples have, and those that the output does not have. */
 static void note_class(Top *s, int64_t count, int class)
@@ -60,7 +46,7 @@ static bool add(Scoring *s, const Outputs *o)
     }
     note_class(top, count, class);
     if (class >= count) return true;
-    int64_t before = rank_of(o->y, count, class);
+    int64_t before = class_rank(o->y, count, class);
     top->labelled++;
     top->right += before == 0;
     top->near += before < 5;
