@@ -1,12 +1,8 @@
-/* cli/layer_errors.c - see layer_errors.h. Of each value that both models have there are two
- * errors: the accumulated one, where both run as they are, and the layer's own one, where all
- * layers of the quantized model are cut apart and each is fed with what the float model computed.
- * The float model's values wait in a temporary file, and are in memory for one sample at a time.
+/* cli/layer_errors.c - see layer_errors.h. The float model's values wait in a temporary file, and
+ * are in memory for one sample at a time.
  */
 #include "layer_errors.h"
 #include "calibrate.h"
-#include "compare.h"
-#include "layers.h"
 #include "output.h"
 #include "placed.h"
 #include "progress.h"
@@ -14,35 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES = 16 }; /* unless --limit says otherwise */
-
-/* A layer of the quantized model. */
-typedef struct Row {
-    const Match *match;
-    Likeness all; /* what it gives in the model as it is, against the float model */
-    Likeness own; /* and fed with the float model's values */
-    int given;    /* which output of the float model it is */
-    int cut;      /* which output of the graph of layers that are cut apart */
-    bool worst;   /* it is among those with the most error of their own */
-} Row;
-
-typedef struct Errors {
-    const char *files[2]; /* of the float and the quantized model */
-    const qonnx_target *target;
-    qonnx_graph *model, *made;
-    Matches matches;
-    Row *rows;            /* [matches.count] */
-    Comparison compared;  /* of the models as they are */
-    Reference reference;  /* what the float model gives */
-    int inputs;           /* of the quantized model, those in front of the layers' */
-    qonnx_tensor *values; /* [compared.outputs] the float model's of one sample; data is owned */
-    qonnx_tensor *sample; /* [its inputs] the samples' */
-} Errors;
-
 /* ---- the layers, cut apart ------------------------------------------------------------------- */
 
 /* Takes the layer off those that read it, which are fed with a new input instead. */
-static void cut(Row *r)
+static void cut(LayerError *r)
 {
     const Match *m = r->match;
     qonnx_graph *g = qonnx_value_graph(m->made);
@@ -59,7 +30,7 @@ static void cut(Row *r)
 
 /* The place of the float model's input that the quantized model's i-th is: by its name, else the
  * same one; -1: it has none. */
-static int input_of(const Errors *e, int i)
+static int input_of(const LayerErrors *e, int i)
 {
     const char *name = qonnx_value_name(qonnx_graph_input(e->made, i));
     int count = qonnx_graph_inputs(e->model);
@@ -69,7 +40,7 @@ static int input_of(const Errors *e, int i)
 }
 
 /* Whether a sample fills the batch that the model fixes, as one that is run alone must. */
-static bool fits(const Errors *e)
+static bool fits(const LayerErrors *e)
 {
     for (int i = 0; i < e->inputs; i++) {
         const qonnx_value *v = qonnx_graph_input(e->made, i);
@@ -85,7 +56,7 @@ static bool fits(const Errors *e)
 /* ---- running them ---------------------------------------------------------------------------- */
 
 /* Reads what the float model gave for the next sample. */
-static bool read_values(Errors *e)
+static bool read_values(LayerErrors *e)
 {
     for (int i = 0; i < e->compared.outputs; i++) {
         qonnx_tensor t, *to = &e->values[i];
@@ -100,14 +71,14 @@ static bool read_values(Errors *e)
 static bool on_layers(void *user, size_t sample, const qonnx_tensor *outputs)
 {
     (void)sample;
-    Errors *e = user;
-    for (Row *r = e->rows; r < e->rows + e->matches.count; r++)
+    LayerErrors *e = user;
+    for (LayerError *r = e->rows; r < e->rows + e->matches.count; r++)
         likeness_add(&r->own, &outputs[r->cut], &e->values[r->given], false);
     return true;
 }
 
 /* Runs all layers on the values that were read, and on a sample. */
-static bool run_layers(qonnx_ctx *cx, Errors *e, qonnx_session *s)
+static bool run_layers(qonnx_ctx *cx, LayerErrors *e, qonnx_session *s)
 {
     int count = 0;
     qonnx_tensor *in = needed(calloc((size_t)e->inputs + (size_t)e->matches.count + 1, sizeof *in));
@@ -121,7 +92,7 @@ static bool run_layers(qonnx_ctx *cx, Errors *e, qonnx_session *s)
 }
 
 /* Reads one sample after the other. The layers are cut apart when the first one is there. */
-static bool run_samples(qonnx_ctx *cx, const Args *args, Errors *e, const qonnx_dataset *d)
+static bool run_samples(qonnx_ctx *cx, const Args *args, LayerErrors *e, const qonnx_dataset *d)
 {
     const qonnx_session_options o = session_options(args);
     qonnx_session *s = NULL;
@@ -135,7 +106,7 @@ static bool run_samples(qonnx_ctx *cx, const Args *args, Errors *e, const qonnx_
             qonnx_sample_free(e->sample, qonnx_dataset_inputs(d));
             return true;
         }
-        for (Row *r = e->rows; !i && r < e->rows + e->matches.count; r++) cut(r);
+        for (LayerError *r = e->rows; !i && r < e->rows + e->matches.count; r++) cut(r);
         if (!i) s = qonnx_graph_refresh(cx, e->made) ? qonnx_session_new(cx, e->made, &o) : NULL;
         good = s && read_values(e) && run_layers(cx, e, s);
         qonnx_sample_free(e->sample, qonnx_dataset_inputs(d));
@@ -144,7 +115,7 @@ static bool run_samples(qonnx_ctx *cx, const Args *args, Errors *e, const qonnx_
     return good && !*qonnx_error(cx);
 }
 
-static bool measure_own(qonnx_ctx *cx, const Args *args, size_t most, Errors *e)
+static bool measure_own(qonnx_ctx *cx, const Args *args, size_t most, LayerErrors *e)
 {
     qonnx_dataset *d = compared_samples(cx, args, most, e->model);
     if (!d) return false;
@@ -156,11 +127,11 @@ static bool measure_own(qonnx_ctx *cx, const Args *args, size_t most, Errors *e)
     return good;
 }
 
-static void mark_worst(Errors *e)
+static void mark_worst(LayerErrors *e)
 {
     for (int k = 0; k < WORST_LAYERS; k++) {
-        Row *worst = NULL;
-        for (Row *r = e->rows; r < e->rows + e->matches.count; r++)
+        LayerError *worst = NULL;
+        for (LayerError *r = e->rows; r < e->rows + e->matches.count; r++)
             if (!r->worst && likeness_known(&r->own) && r->own.noise > 0 &&
                 (!worst || likeness_sqnr(&r->own) < likeness_sqnr(&worst->own)))
                 worst = r;
@@ -168,10 +139,10 @@ static void mark_worst(Errors *e)
     }
 }
 
-static bool measure(qonnx_ctx *cx, const Args *args, Errors *e)
+static bool measure(qonnx_ctx *cx, const Args *args, LayerErrors *e)
 {
     const char *target = qonnx_model_metadata(e->made, "qonnx.target");
-    size_t most = args->limit ? (size_t)args->limit : SAMPLES;
+    size_t most = args->limit ? (size_t)args->limit : LAYER_SAMPLES;
     e->target = target ? qonnx_target_find(target) : NULL;
     if (!e->target) e->target = qonnx_target_find("ort-x86");
     if (!layers_match(cx, e->model, e->made, e->target, &e->matches)) return false;
@@ -186,8 +157,8 @@ static bool measure(qonnx_ctx *cx, const Args *args, Errors *e)
         return false;
     e->rows = needed(calloc((size_t)e->matches.count, sizeof *e->rows));
     for (int i = 0; i < e->matches.count; i++) {
-        Row *r = &e->rows[i];
-        *r = (Row){.match = &e->matches.of[i]};
+        LayerError *r = &e->rows[i];
+        *r = (LayerError){.match = &e->matches.of[i]};
         while (qonnx_graph_output(e->model, r->given) != r->match->value) r->given++;
         r->all = e->compared.likeness[r->given];
     }
@@ -196,66 +167,24 @@ static bool measure(qonnx_ctx *cx, const Args *args, Errors *e)
     return good;
 }
 
-/* ---- results --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
-/* The node's name; of one that has none, the value's. */
-static const char *row_name(const Row *r)
+bool layer_errors_measure(qonnx_ctx *cx, const Args *args, LayerErrors *out)
 {
-    const char *name = qonnx_node_name(r->match->node);
-    return *name ? name : qonnx_value_name(r->match->value);
+    *out = (LayerErrors){.files = {args->operands[0], args->operands[1]}};
+    bool good = (out->model = runnable_load(cx, args, out->files[0])) != NULL &&
+                (out->made = runnable_load(cx, args, out->files[1])) != NULL;
+    if (good && !qonnx_graph_quantized(out->made))
+        good = qonnx_fail(cx, NULL,
+                          "%s: is not quantized; name the model in float first, then "
+                          "what was made of it",
+                          out->files[1]);
+    good = good && measure(cx, args, out) && !interrupted();
+    progress_clear();
+    return good;
 }
 
-static const char *row_runs(const Row *r)
-{
-    return r->match->found ? fate_word(r->match->found->fate) : "float";
-}
-
-static void print_text(const Errors *e)
-{
-    char name[NAME_ROOM], op[NAME_ROOM], all[SQNR_ROOM], own[SQNR_ROOM];
-    int width = 5, ops = 2;
-    for (const Row *r = e->rows; r < e->rows + e->matches.count; r++) {
-        int n = (int)strlen(clean_name(name, sizeof name, row_name(r)));
-        int k = (int)strlen(clean_name(op, sizeof op, qonnx_node_op(r->match->node)));
-        if (n > width) width = n;
-        if (k > ops) ops = k;
-    }
-    printf("%-*s  %-*s  %11s  %9s  runs in\n", width, "layer", ops, "op", "accumulated", "own");
-    for (const Row *r = e->rows; r < e->rows + e->matches.count; r++)
-        printf("%-*s  %-*s  %11s  %9s  %s%s\n", width, clean_name(name, sizeof name, row_name(r)),
-               ops, clean_name(op, sizeof op, qonnx_node_op(r->match->node)),
-               sqnr_text(all, &r->all), sqnr_text(own, &r->own), row_runs(r),
-               r->worst ? "  <- worst" : "");
-    printf("%zu samples\n", e->compared.samples);
-}
-
-static json_t *row_json(const Row *r)
-{
-    const qonnx_finding *f = r->match->found;
-    json_t *all = json_object(), *own = json_object();
-    likeness_json(all, &r->all);
-    likeness_json(own, &r->own);
-    json_object_del(all, "agreement");
-    json_object_del(own, "agreement");
-    return json_pack(
-        "{so so so so so ss so sb}", "name", json_text(qonnx_node_name(r->match->node)), "type",
-        json_text(qonnx_node_op(r->match->node)), "value",
-        json_text(qonnx_value_name(r->match->value)), "accumulated", all, "own", own, "runs",
-        row_runs(r), "why", f && f->why ? json_text(f->why) : json_null(), "worst", r->worst);
-}
-
-static void print_json(const Errors *e)
-{
-    json_t *layers = json_array();
-    for (int i = 0; i < e->matches.count; i++) json_array_append_new(layers, row_json(&e->rows[i]));
-    json_print(json_pack("{so so ss sI so}", "file", json_text(e->files[0]), "quantized",
-                         json_text(e->files[1]), "target", e->target->name, "samples",
-                         (json_int_t)e->compared.samples, "layers", layers));
-}
-
-/* ---- both ------------------------------------------------------------------------------------ */
-
-static void release(Errors *e)
+void layer_errors_release(LayerErrors *e)
 {
     for (int i = 0; e->values && i < e->compared.outputs; i++) free((void *)e->values[i].data);
     free(e->values);
@@ -268,27 +197,31 @@ static void release(Errors *e)
     qonnx_graph_free(e->model);
 }
 
-int layer_errors(const Args *args)
+/* ---- one layer ------------------------------------------------------------------------------- */
+
+const char *layer_error_name(const LayerError *r)
 {
-    Errors e = {.files = {args->operands[0], args->operands[1]}};
-    qonnx_ctx *cx = progress_ctx();
-    bool good = (e.model = runnable_load(cx, args, e.files[0])) != NULL &&
-                (e.made = runnable_load(cx, args, e.files[1])) != NULL;
-    if (good && !qonnx_graph_quantized(e.made))
-        good = qonnx_fail(cx, NULL,
-                          "%s: is not quantized; name the model in float first, then "
-                          "what was made of it",
-                          e.files[1]);
-    good = good && measure(cx, args, &e) && !interrupted();
-    progress_clear();
-    int status = EXIT_DONE;
-    if (good && args->json) print_json(&e);
-    else if (good) print_text(&e);
-    else if (e.reference.fault) {
-        complain("temporary file: %s", e.reference.fault);
-        status = EXIT_BAD;
-    } else status = report_failure(cx);
-    release(&e);
-    qonnx_ctx_free(cx);
-    return status;
+    const char *name = qonnx_node_name(r->match->node);
+    return *name ? name : qonnx_value_name(r->match->value);
+}
+
+const char *layer_error_runs(const LayerError *r)
+{
+    return r->match->found ? fate_word(r->match->found->fate) : "float";
+}
+
+json_t *layer_error_json(const LayerError *r)
+{
+    const qonnx_finding *f = r->match->found;
+    json_t *all = json_object(), *own = json_object();
+    likeness_json(all, &r->all);
+    likeness_json(own, &r->own);
+    json_object_del(all, "agreement");
+    json_object_del(own, "agreement");
+    return json_pack("{so so so so so ss so sb}", "name",
+                     json_text(qonnx_node_name(r->match->node)), "type",
+                     json_text(qonnx_node_op(r->match->node)), "value",
+                     json_text(qonnx_value_name(r->match->value)), "accumulated", all, "own", own,
+                     "runs", layer_error_runs(r), "why",
+                     f && f->why ? json_text(f->why) : json_null(), "worst", r->worst);
 }
