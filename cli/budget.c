@@ -12,11 +12,11 @@
 enum { JUDGES = 512 }; /* samples, at most */
 
 /* A layer that may stay in float. */
-typedef struct Layer {
+typedef struct Candidate {
     char *name;
     double macs; /* its share of the multiplications */
     double gain; /* dB, where it alone stays in float */
-} Layer;
+} Candidate;
 
 typedef struct Meeting {
     qonnx_ctx *cx;
@@ -24,11 +24,10 @@ typedef struct Meeting {
     const Passes *passes;
     qonnx_dataset *fit, *judging;
     Judge judge;
-    double min_sqnr; /* -INFINITY: any */
-    double max_drop; /* INFINITY: any */
-    Layer *layers;   /* [count] by what is gained for a multiplication */
+    double min_sqnr;   /* -INFINITY: any */
+    double max_drop;   /* INFINITY: any */
+    Candidate *layers; /* [count] by what is gained for a multiplication */
     int count;
-    int unnamed; /* layers that are none of these */
     Budgeted *out;
 } Meeting;
 
@@ -100,12 +99,8 @@ static bool find_layers(Meeting *m)
         const int64_t macs = qonnx_node_macs(f[i].node);
         if (!f[i].heavy || f[i].fate != QONNX_FATE_INTEGERS) continue;
         all += macs > 0 ? (double)macs : 0;
-        if (!*qonnx_node_name(f[i].node)) {
-            m->unnamed++; /* the pipeline could not say which it is */
-            continue;
-        }
-        m->layers[m->count++] =
-            (Layer){needed(strdup(qonnx_node_name(f[i].node))), macs > 0 ? (double)macs : 0, 0};
+        m->layers[m->count++] = (Candidate){needed(strdup(qonnx_node_label(f[i].node))),
+                                            macs > 0 ? (double)macs : 0, 0};
     }
     for (int i = 0; i < m->count; i++) m->layers[i].macs /= fmax(all, 1);
     qonnx_graph_free(g);
@@ -115,7 +110,7 @@ static bool find_layers(Meeting *m)
 /* By falling gain for what it costs: its share of the multiplications, and that it is one more. */
 static int compare_layers(const void *a, const void *b)
 {
-    const Layer *x = a, *y = b;
+    const Candidate *x = a, *y = b;
     const double u = x->gain / (x->macs + 0.01), v = y->gain / (y->macs + 0.01);
     return u != v ? (u < v) - (u > v) : strcmp(x->name, y->name);
 }
@@ -145,7 +140,7 @@ static bool measure_layers(Meeting *m)
 
 /* ---- as few as it takes ---------------------------------------------------------------------- */
 
-static bool meets(const Meeting *m, const Choice *c)
+static bool meets(const Meeting *m, const Mix *c)
 {
     return c->sqnr >= m->min_sqnr && (m->max_drop == INFINITY || c->drop <= m->max_drop + 1e-9);
 }
@@ -169,7 +164,7 @@ static bool choose(Meeting *m, int layers, int *at)
     bool good = judge(m, &p, &score);
     passes_free(&p);
     if (!good) return false;
-    Choice c = {.layers = layers, .sqnr = judge_worst(j), .drop = NAN};
+    Mix c = {.layers = layers, .sqnr = judge_worst(j), .drop = NAN};
     for (int i = 0; i < layers; i++) c.macs += m->layers[i].macs;
     if (j->classed) c.drop = 100 * ((double)j->right_float - (double)j->right) / (double)j->classed;
     out->choices = needed(reallocarray(out->choices, (size_t)out->count + 1, sizeof *out->choices));
@@ -183,19 +178,17 @@ static bool choose(Meeting *m, int layers, int *at)
 
 static bool refuse(const Meeting *m)
 {
-    const Choice *best = &m->out->choices[0];
-    char drop[60] = "", unnamed[80] = "", db[SQNR_ROOM];
+    const Mix *best = &m->out->choices[0];
+    char drop[60] = "", db[SQNR_ROOM];
     for (int i = 1; i < m->out->count; i++)
         if (m->max_drop == INFINITY ? m->out->choices[i].sqnr > best->sqnr
                                     : m->out->choices[i].drop < best->drop)
             best = &m->out->choices[i];
     if (!isnan(best->drop)) snprintf(drop, sizeof drop, " and a drop of %.2f points", best->drop);
-    if (m->unnamed)
-        snprintf(unnamed, sizeof unnamed, "; %d layers have no name to choose them by", m->unnamed);
     return qonnx_fail(m->cx, NULL,
                       "no choice of layers in float meets the budget: the best, %d of %d, has an "
-                      "SQNR of %s%s%s%s",
-                      best->layers, m->count, decibels_text(db, best->sqnr), drop, unnamed,
+                      "SQNR of %s%s%s",
+                      best->layers, m->count, decibels_text(db, best->sqnr), drop,
                       m->with->args->optimize ? "" : "; --optimize may reach more");
 }
 
@@ -283,7 +276,7 @@ void budgeted_print(const Budgeted *b)
     char drop[40] = "", name[NAME_ROOM], db[SQNR_ROOM];
     if (!b->samples) return;
     for (int i = 0; i < b->count; i++) {
-        const Choice *c = &b->choices[i];
+        const Mix *c = &b->choices[i];
         if (!isnan(c->drop)) snprintf(drop, sizeof drop, ", %.2f points of top-1 lost", c->drop);
         print_line("%s %d layers in float, %.1f %% of the multiplications: %s%s%s",
                    i ? "            " : "budget      ", c->layers, 100 * c->macs,
@@ -299,7 +292,7 @@ json_t *budgeted_json(const Budgeted *b)
     if (!b->samples) return json_null();
     json_t *choices = json_array(), *kept = json_array();
     for (int i = 0; i < b->count; i++) {
-        const Choice *c = &b->choices[i];
+        const Mix *c = &b->choices[i];
         json_array_append_new(
             choices,
             json_pack("{si so so so sb}", "layers", c->layers, "macs", json_number(c->macs),

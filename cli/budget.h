@@ -5,16 +5,16 @@
 #include "optimize.h"
 
 /* So many layers in float, and what the result comes to. */
-typedef struct Choice {
+typedef struct Mix {
     int layers;
     double macs; /* their share of the multiplications, 0 to 1 */
     double sqnr; /* of the worst output, dB */
     double drop; /* top-1 of the model less that of the result, in points; NAN: no classes */
-} Choice;
+} Mix;
 
 typedef struct Budgeted {
-    size_t samples;  /* that judged; 0: there was no budget */
-    Choice *choices; /* [count] those that were made, by layers; owned */
+    size_t samples; /* that judged; 0: there was no budget */
+    Mix *choices;   /* [count] those that were made, by layers; owned */
     int count;
     int taken;   /* which of them it is */
     char **kept; /* [choices[taken].layers] the layers in float, by what they gain; owned */

@@ -70,10 +70,9 @@ static void print_text(const Answer *a)
 {
     char name[NAME_ROOM], op[NAME_ROOM], why[2 * NAME_ROOM];
     const qonnx_finding *found = a->found;
-    clean_name(name, sizeof name, qonnx_node_name(a->node));
-    printf("%s (%s)", *name ? name : "an unnamed node",
+    printf("%s (%s)", clean_name(name, sizeof name, qonnx_node_label(a->node)),
            clean_name(op, sizeof op, qonnx_node_op(a->node)));
-    if (strcmp(qonnx_node_name(a->node), a->asked) != 0)
+    if (strcmp(qonnx_node_label(a->node), a->asked) != 0)
         printf(", which computes %s", clean_name(why, sizeof why, a->asked));
     putchar('\n');
     printf("runs in     %s, for %s\n", found ? fate_word(found->fate) : "float",
@@ -134,7 +133,7 @@ static void print_json(const Answer *a)
     json_print(
         json_pack("{so ss sb so so so ss so so so}", "file", json_text(a->subject->path), "target",
                   a->subject->target->name, "quantized", a->subject->quantized, "asked",
-                  json_text(a->asked), "name", json_text(qonnx_node_name(a->node)), "type",
+                  json_text(a->asked), "name", json_text(qonnx_node_label(a->node)), "type",
                   json_text(qonnx_node_op(a->node)), "runs", f ? fate_word(f->fate) : "float",
                   "why", f && f->why ? json_text(f->why) : json_null(), "overflow",
                   f && f->overflow ? json_text(f->overflow) : json_null(), "values", values));

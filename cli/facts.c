@@ -5,6 +5,7 @@
 #include "facts.h"
 #include "calibrate.h"
 #include "layers.h"
+#include "nodes.h"
 #include "pipeline.h"
 #include "placed.h"
 #include "progress.h"
@@ -64,14 +65,6 @@ void subject_release(Subject *s)
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
-static const qonnx_node *node_named(const qonnx_graph *g, const char *name)
-{
-    for (; g && *name; g = qonnx_graph_next(g))
-        for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n))
-            if (!strcmp(qonnx_node_name(n), name)) return n;
-    return NULL;
-}
-
 /* The node that gives a value of that name. */
 static const qonnx_node *maker_of(const qonnx_graph *g, const char *name)
 {
@@ -89,13 +82,13 @@ static const char *word_at(const void *from, int i)
 {
     for (const qonnx_graph *g = from; g; g = qonnx_graph_next(g))
         for (const qonnx_node *n = qonnx_graph_first(g); n; n = qonnx_node_next(n))
-            if (*qonnx_node_name(n) && !i--) return qonnx_node_name(n);
+            if (*qonnx_node_label(n) && !i--) return qonnx_node_label(n);
     return NULL;
 }
 
 const qonnx_node *subject_node(qonnx_ctx *cx, const Subject *s, const char *name)
 {
-    const qonnx_node *asked = node_named(s->source, name), *n = node_named(s->model, name);
+    const qonnx_node *asked = node_called(s->source, name), *n = node_called(s->model, name);
     bool spread =
         n && asked && qonnx_node_is(n, "QuantizeLinear") &&
         !qonnx_node_is(asked, "QuantizeLinear"); /* a QLinear operator's own node is in front */
@@ -286,18 +279,15 @@ static qonnx_graph *counterpart(const Subject *s, const qonnx_graph *g)
 
 static const qonnx_node *dequantizer(const qonnx_value *v)
 {
-    const qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
-    return n && qonnx_node_is(n, "DequantizeLinear") ? n : NULL;
+    return maker_if(v, "DequantizeLinear");
 }
 
-/* The value in front of Q and DQ. */
-static const qonnx_value *in_front(const qonnx_value *v)
+/* The value in front of Q and DQ, or the integers in front of the latter alone. */
+static const qonnx_value *in_front(qonnx_value *v)
 {
     const qonnx_node *dq = dequantizer(v);
-    const qonnx_value *integers = dq ? qonnx_node_input(dq, 0) : NULL;
-    const qonnx_node *q = integers ? qonnx_value_producer(integers) : NULL;
-    if (q && qonnx_node_is(q, "QuantizeLinear")) return qonnx_node_input(q, 0);
-    return integers ? integers : v;
+    const qonnx_value *front = in_front_of_pair(v);
+    return dq && front == v ? qonnx_node_input(dq, 0) : front;
 }
 
 /* Looks what was seen of the value under its name, or of an output under the one that it has behind
@@ -368,7 +358,7 @@ static Fact fact_of_output(qonnx_ctx *cx, const Subject *s, const qonnx_node *n,
 int facts_of(qonnx_ctx *cx, const Subject *s, const qonnx_node *n, Fact **facts)
 {
     int count = 0, inputs = qonnx_node_inputs(n), outputs = qonnx_node_outputs(n);
-    const qonnx_node *made = s->made ? node_named(s->made, qonnx_node_name(n)) : NULL;
+    const qonnx_node *made = s->made ? node_called(s->made, qonnx_node_label(n)) : NULL;
     *facts = needed(calloc((size_t)inputs + (size_t)outputs + 1, sizeof **facts));
     for (int i = 0; i < inputs; i++)
         if (qonnx_node_input(n, i) && is_real(qonnx_value_dtype(qonnx_node_input(n, i))))

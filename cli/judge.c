@@ -1,6 +1,7 @@
 /* cli/judge.c - see judge.h. */
 #include "judge.h"
 #include "calibrate.h"
+#include "nodes.h"
 #include "progress.h"
 #include "tensor.h"
 #include <math.h>
@@ -18,10 +19,8 @@ enum { MANY = 32 };
  * NULL: none can be. `scores`: it is the former. */
 static const qonnx_value *judged(const qonnx_graph *g, int output, bool *scores)
 {
-    const qonnx_value *out = qonnx_graph_output(g, output), *v = out;
-    const qonnx_node *n = qonnx_value_producer(v);
-    if (n && qonnx_node_is(n, "DequantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
-    if (n && qonnx_node_is(n, "QuantizeLinear")) n = qonnx_value_producer(qonnx_node_input(n, 0));
+    qonnx_value *out = qonnx_graph_output(g, output);
+    const qonnx_node *n = qonnx_value_producer(in_front_of_pair(out));
     const bool softmax = n && (qonnx_node_is(n, "Softmax") || qonnx_node_is(n, "LogSoftmax"));
     *scores = softmax && qonnx_value_producer(qonnx_node_input(n, 0));
     if (*scores) return qonnx_node_input(n, 0);

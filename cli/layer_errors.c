@@ -199,11 +199,7 @@ void layer_errors_release(LayerErrors *e)
 
 /* ---- one layer ------------------------------------------------------------------------------- */
 
-const char *layer_error_name(const LayerError *r)
-{
-    const char *name = qonnx_node_name(r->match->node);
-    return *name ? name : qonnx_value_name(r->match->value);
-}
+const char *layer_error_name(const LayerError *r) { return layers_label(r->match); }
 
 const char *layer_error_runs(const LayerError *r)
 {
@@ -218,8 +214,7 @@ json_t *layer_error_json(const LayerError *r)
     likeness_json(own, &r->own);
     json_object_del(all, "agreement");
     json_object_del(own, "agreement");
-    return json_pack("{so so so so so ss so sb}", "name",
-                     json_text(qonnx_node_name(r->match->node)), "type",
+    return json_pack("{so so so so so ss so sb}", "name", json_text(layer_error_name(r)), "type",
                      json_text(qonnx_node_op(r->match->node)), "value",
                      json_text(qonnx_value_name(r->match->value)), "accumulated", all, "own", own,
                      "runs", layer_error_runs(r), "why",

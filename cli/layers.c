@@ -3,6 +3,7 @@
 #include "layers.h"
 #include "calibrate.h"
 #include "compare.h"
+#include "nodes.h"
 #include "progress.h"
 #include "tensor.h"
 #include <qonnx/graph.h>
@@ -18,12 +19,6 @@ enum { SAMPLES = 4 };
 static bool is_made(const qonnx_value *v)
 {
     return qonnx_value_producer(v) && is_real(qonnx_value_dtype(v));
-}
-
-static qonnx_node *maker(const qonnx_value *v, const char *op)
-{
-    qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
-    return n && qonnx_node_is(n, op) ? n : NULL;
 }
 
 /* A Q or DQ with the parameters of another one, on a value. */
@@ -79,9 +74,7 @@ static qonnx_value *find_made(qonnx_graph *made, const char *name)
         v = qonnx_graph_find(made, called);
         free(called);
     }
-    const qonnx_node *dq = maker(v, "DequantizeLinear");
-    const qonnx_node *q = maker(dq ? qonnx_node_input(dq, 0) : v, "QuantizeLinear");
-    return q ? qonnx_node_input(q, 0) : v;
+    return v ? in_front_of_pair(v) : NULL;
 }
 
 bool layers_find(qonnx_graph *made, const char *name, Match *m)
@@ -156,7 +149,7 @@ static const qonnx_node *layer_of(const qonnx_node *n)
 {
     bool follows = qonnx_node_rule(n).kind == QONNX_RULE_ACTIVATE && qonnx_node_input(n, 0);
     const qonnx_node *front = follows ? qonnx_value_producer(qonnx_node_input(n, 0)) : NULL;
-    return front && *qonnx_node_name(front) ? front : n;
+    return front ? front : n;
 }
 
 /* The node of the quantized model that gives it: a Relu is of the convolution with which it runs in
@@ -169,11 +162,11 @@ static const qonnx_node *made_by(const Findings *f, const Match *m)
     return follows && front && front->fate == QONNX_FATE_INTEGERS ? front->node : n;
 }
 
-static bool has_node(const qonnx_graph *g, const char *name)
+const char *layers_label(const Match *m)
 {
-    for (const qonnx_node *n = qonnx_graph_first(g); n && *name; n = qonnx_node_next(n))
-        if (!strcmp(qonnx_node_name(n), name)) return true;
-    return false;
+    const qonnx_node *n = qonnx_value_producer(m->value); /* whose values keep their names */
+    if (*qonnx_node_name(m->node)) return qonnx_node_name(m->node);
+    return qonnx_node_label(strcmp(qonnx_node_op(n), qonnx_node_op(m->node)) ? layer_of(n) : n);
 }
 
 static bool match(const Findings *f, const qonnx_graph *model, qonnx_graph *made, qonnx_value *v,
@@ -187,7 +180,8 @@ static bool match(const Findings *f, const qonnx_graph *model, qonnx_graph *made
     const qonnx_node *n = made_by(f, m);
     m->found = finding_of(f, n);
     bool named = *qonnx_node_name(n);
-    m->node = !named || has_node(model, qonnx_node_name(n)) ? n : layer_of(qonnx_value_producer(v));
+    m->node =
+        !named || node_called(model, qonnx_node_name(n)) ? n : layer_of(qonnx_value_producer(v));
     return true;
 }
 
@@ -292,7 +286,7 @@ static void insert(Layer out[WORST_LAYERS], double added[WORST_LAYERS], int *cou
     memmove(out + at + 1, out + at, (size_t)(*count - at) * sizeof *out);
     memmove(added + at + 1, added + at, (size_t)(*count - at) * sizeof *added);
     out[at] =
-        (Layer){needed(strdup(qonnx_node_name(layer_of(n)))), decibels(before), decibels(after)};
+        (Layer){needed(strdup(qonnx_node_label(layer_of(n)))), decibels(before), decibels(after)};
     added[at] = after - before;
     ++*count;
 }
@@ -307,8 +301,7 @@ static int find_worst(const Comparison *c, const qonnx_graph *model, Layer out[W
         for (int i = 0; i < qonnx_node_outputs(n); i++) {
             Noise *y = qonnx_node_output(n, i) ? noise_of(&all, qonnx_node_output(n, i)) : NULL;
             if (!y) continue;
-            if (i == 0 && y->noise > before && *qonnx_node_name(n))
-                insert(out, added, &count, n, before, y->noise);
+            if (i == 0 && y->noise > before) insert(out, added, &count, n, before, y->noise);
             if (y->noise < 0) y->noise = before;
         }
     }

@@ -12,12 +12,12 @@ enum { WORST_LAYERS = 3 };
 
 /* A value that a node of the float model computes, and what it is in the quantized model. */
 typedef struct Match {
-    qonnx_value *value;         /* of the float model */
-    qonnx_value *made;          /* of the quantized one, as its node gives it */
-    qonnx_value *seen;          /* what reads it sees: behind Q and DQ; `made` where it has none */
-    const qonnx_node *q, *dq;   /* these; NULL: none */
-    const qonnx_node *node; /* that it is called by: of the quantized model, where it has no name
-                               or the float model has one of it, else of the float model */
+    qonnx_value *value;       /* of the float model */
+    qonnx_value *made;        /* of the quantized one, as its node gives it */
+    qonnx_value *seen;        /* what reads it sees: behind Q and DQ; `made` where it has none */
+    const qonnx_node *q, *dq; /* these; NULL: none */
+    const qonnx_node *node;   /* that it is called by: of the quantized model, where it has no name
+                                 or the float model has one of it, else of the float model */
     const qonnx_finding *found; /* of the quantized model's node; NULL: nothing is said of it */
 } Match;
 
@@ -32,6 +32,9 @@ typedef struct Matches {
  * `made` first. `of` is freed by free(), after a failure, too. */
 QONNX_CHECKED bool layers_match(qonnx_ctx *cx, const qonnx_graph *model, qonnx_graph *made,
                                 const qonnx_target *target, Matches *out);
+/* The word for the match's node: its name; of one that has none, that of the value that it gives
+ * in the float model. */
+const char *layers_label(const Match *m);
 /* What a quantized model has of a value of that name, in a graph of it: `made`, `seen`, `q` and
  * `dq` of a match. A DQ is added where only the integers are read. False: there is nothing. */
 bool layers_find(qonnx_graph *made, const char *name, Match *m);
@@ -45,7 +48,7 @@ void layers_give(qonnx_graph *model, qonnx_graph *made, Matches *m);
 
 /* A layer of a quantized model: its output against the float model's. */
 typedef struct Layer {
-    char *node;           /* name of the node; owned */
+    char *node;           /* what the node is called by; owned */
     double before, after; /* SQNR in dB of the worst that it reads, and of what it makes */
 } Layer;
 

@@ -36,14 +36,12 @@ static void count_findings(Report *r)
 
 /* ---- as text --------------------------------------------------------------------------------- */
 
-/* "NAME (Conv)", or "an unnamed Conv". */
+/* "NAME (Conv)". */
 static const char *node_text(char *out, size_t size, const qonnx_node *n)
 {
     char name[NAME_ROOM], op[NAME_ROOM];
     clean_name(op, sizeof op, qonnx_node_op(n));
-    if (*qonnx_node_name(n))
-        snprintf(out, size, "%s (%s)", clean_name(name, sizeof name, qonnx_node_name(n)), op);
-    else snprintf(out, size, "an unnamed %s", op);
+    snprintf(out, size, "%s (%s)", clean_name(name, sizeof name, qonnx_node_label(n)), op);
     return out;
 }
 
@@ -75,7 +73,7 @@ static void print_text(const Report *r, bool all)
 
 static json_t *finding_json(const qonnx_finding *f)
 {
-    return json_pack("{so so so ss sb sb so so}", "name", json_text(qonnx_node_name(f->node)),
+    return json_pack("{so so so ss sb sb so so}", "name", json_text(qonnx_node_label(f->node)),
                      "type", json_text(qonnx_node_op(f->node)), "domain",
                      json_text(qonnx_node_domain(f->node)), "runs", fate_word(f->fate), "product",
                      f->heavy, "broken", f->broken, "why", f->why ? json_text(f->why) : json_null(),

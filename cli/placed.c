@@ -1,13 +1,10 @@
 /* cli/placed.c - see placed.h. */
 #include "placed.h"
+#include "nodes.h"
 #include "statistics.h"
 #include <qonnx/lint.h>
 
-static bool is_quantized(const qonnx_value *v)
-{
-    const qonnx_node *n = v ? qonnx_value_producer(v) : NULL;
-    return n && qonnx_node_is(n, "DequantizeLinear");
-}
+static bool is_quantized(const qonnx_value *v) { return maker_if(v, "DequantizeLinear"); }
 
 /* Whether a runtime can compute the node in integers: every activation that its rule names comes
  * out of a DequantizeLinear, or it is an activation function behind such a node (or behind some

@@ -411,9 +411,10 @@ static const Option options[] = {
      "scale, range or observer; ONNX Runtime's\n"
      "TensorQuantOverrides, too"},
     {"exclude", 0, OPTION_LIST, offsetof(Args, exclude), "REGEX", NULL,
-     "keep nodes in float whose name holds a match of this\n"
-     "extended regular expression, or with op:REGEX those\n"
-     "whose operator it is (op:Softmax)"},
+     "keep nodes in float whose name, or without one the name\n"
+     "of what they give, holds a match of this extended\n"
+     "regular expression, or with op:REGEX those whose\n"
+     "operator it is (op:Softmax)"},
     {"only", 0, OPTION_LIST, offsetof(Args, only), "REGEX", NULL,
      "keep all others in float; again for more of them;\n"
      "--exclude leaves out some of these"},

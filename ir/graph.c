@@ -125,10 +125,7 @@ int64_t model_opset_of(const Graph *g, const char *domain)
     return 0;
 }
 
-int64_t qonnx_model_opset(const Graph *g)
-{
-    return model_opset_of(g, "");
-}
+int64_t qonnx_model_opset(const Graph *g) { return model_opset_of(g, ""); }
 
 /* The IR version that came with an operator set, for the sets that this program raises to. */
 static int64_t ir_version_of(int64_t opset)
@@ -548,6 +545,14 @@ int qonnx_graph_sweep(Graph *g)
 const char *qonnx_node_op(const Node *n) { return n->op; }
 const char *qonnx_node_domain(const Node *n) { return n->domain; }
 const char *qonnx_node_name(const Node *n) { return n->name; }
+
+const char *qonnx_node_label(const Node *n)
+{
+    for (int i = 0; !*n->name && i < n->nout; i++)
+        if (n->out[i]) return n->out[i]->name;
+    return n->name;
+}
+
 Graph *qonnx_node_graph(const Node *n) { return n->graph; }
 bool qonnx_node_known(const Node *n) { return n->row != NULL; }
 int qonnx_node_inputs(const Node *n) { return n->nin; }

@@ -1,5 +1,6 @@
 /* passes/keep_float.c - marks the nodes that a user wants to stay in float, by name or by operator.
- * Patterns are POSIX extended regular expressions. One for names may match anywhere in them, as
+ * A node without a name is called by the first value that it gives. Patterns are POSIX extended
+ * regular expressions. One for names may match anywhere in them, as
  * with grep; one for operators is the whole operator.
  */
 #include "pattern.h"
@@ -39,7 +40,7 @@ static bool matches(Pattern *p, const char *text)
 
 static void mark(qonnx_node *n, Pattern p[PATTERNS])
 {
-    const char *name = qonnx_node_name(n), *op = qonnx_node_op(n);
+    const char *name = qonnx_node_label(n), *op = qonnx_node_op(n);
     bool some = *p[ONLY_NODES].text || *p[ONLY_OPS].text;
     bool wanted = matches(&p[ONLY_NODES], name) | matches(&p[ONLY_OPS], op) | !some;
     bool left = matches(&p[NODES], name) | matches(&p[OPS], op);

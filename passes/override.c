@@ -7,7 +7,8 @@
 
 static const qonnx_option options[] = {
     {"value", "", "the value that is meant, by its name"},
-    {"node", "", "the node whose values are meant, by its name"},
+    {"node", "",
+     "the node whose values are meant, by its name; without one, by the first value that it gives"},
     {"ops", "", "the nodes whose values are meant, by a pattern for their operators"},
     {"all", "", "all values are meant that are activations, or weights"},
     {"role", "output", "which of a node's values: output, input or weight"},
@@ -350,7 +351,7 @@ static bool set_nodes(Wish *w, const char *name, const regex_t *ops)
     for (qonnx_graph *s = w->g; s; s = qonnx_graph_next(s))
         for (qonnx_node *n = qonnx_graph_first(s); n; n = qonnx_node_next(n)) {
             bool meant = ops ? !regexec(ops, qonnx_node_op(n), 0, NULL, 0)
-                             : !strcmp(qonnx_node_name(n), name);
+                             : !strcmp(qonnx_node_label(n), name);
             w->found |= meant;
             if (meant && !set_node(w, n)) return false;
         }

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import run_command
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from ort import X86, session
 from test_choice import ALL, files, in_integers  # noqa: F401: a fixture
 
@@ -91,14 +91,43 @@ def test_max_drop(files, labelled):  # noqa: F811
 
 
 def test_refused(files):  # noqa: F811
-    """Layers without names cannot be chosen."""
+    """A table of integers is no layer that could stay in float."""
+    table = np.random.default_rng(0).normal(size=(400, 64)).astype(np.float32)
+    weight = np.random.default_rng(1).normal(size=(64, 8)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["t", "i"], ["rows"], "g"), helper.make_node("MatMul", ["rows", "w"], ["y"], "m")], "g",
+        [helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [4])], [helper.make_tensor_value_info("y", 1, [4, 8])],
+        [numpy_helper.from_array(table, "t"), numpy_helper.from_array(weight, "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), files / "m.onnx")
+    for i, f in enumerate((files / "data").glob("*.npy")):
+        np.save(f, np.arange(i, 4 * i + 4)[:4])
+    done = quantize(files, "--min-sqnr", 70)
+    assert done.rc == 1 and "no choice of layers in float meets the budget: the best, 1 of 1, has an SQNR of" in done.stderr
+    assert not (files / "q.onnx").exists()
+
+
+def test_layers_without_names(files):  # noqa: F811
+    """They are called by what they give, and chosen as those with names are; evaluate, lint and explain use the same word."""
     m = onnx.load(files / "m.onnx")
+    words = {n.name: n.output[0] for n in m.graph.node}
+    named = json.loads(quantize(files, "--min-sqnr", 50, "--json").stdout)["budget"]["kept_float"]
     for n in m.graph.node:
         n.name = ""
     onnx.save(m, files / "m.onnx")
-    done = quantize(files, "--min-sqnr", 60)
-    assert done.rc == 1 and "no choice of layers in float meets the budget: the best, 0 of 0, has an SQNR of" in done.stderr
-    assert "4 layers have no name" in done.stderr and not (files / "q.onnx").exists()
+    done = quantize(files, "--min-sqnr", 50, "--json")
+    assert done.rc == 0, done.stderr
+    kept = json.loads(done.stdout)["budget"]["kept_float"]
+    assert named and kept == [words[n] for n in named]
+    integers = {n.output[0] for n in onnx.load(files / "q.onnx").graph.node if n.op_type in ("Conv", "Gemm")} - set(kept)
+    rows = json.loads(run_command("evaluate", files / "m.onnx", files / "q.onnx", "--data", files / "data", "--layers", "--json").stdout)
+    fates = {r["name"]: r["runs"] for r in rows["layers"]}
+    assert {fates[n] for n in kept} == {"float"}
+    assert {w for w in words.values() if fates.get(w) == "integers"} >= {"c1", "c2", "c3", "y"} - set(kept)
+    assert len(integers) == 4 - len(kept)
+    found = {n["name"] for n in json.loads(run_command("lint", files / "m.onnx", "--json").stdout)["nodes"]}
+    assert set(kept) <= found
+    assert json.loads(run_command("explain", files / "m.onnx", kept[0], "--json").stdout)["name"] == kept[0]
+    assert quantize(files, "--exclude", f"^{kept[0]}$").rc == 0
 
 
 def test_optimized_first(files):  # noqa: F811

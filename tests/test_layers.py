@@ -142,9 +142,9 @@ def test_nodes_without_names(both):
     onnx.save(model, both / "m.onnx")
     assert quantize(both).rc == 0
     rows = layers(both, "--limit", 2)["layers"]
-    assert [(r["name"], r["type"], r["value"]) for r in rows[:2]] == [("", "Conv", "r1"), ("", "Conv", "r2")]
+    assert [(r["name"], r["type"], r["value"]) for r in rows[:2]] == [("c1", "Conv", "r1"), ("c2", "Conv", "r2")]
     text = run_command("evaluate", both / "m.onnx", both / "q.onnx", "--data", both / "data", "--layers", "--limit", 2).stdout
-    assert [t.split()[:2] for t in text.splitlines()[1:3]] == [["r1", "Conv"], ["r2", "Conv"]]
+    assert [t.split()[:2] for t in text.splitlines()[1:3]] == [["c1", "Conv"], ["c2", "Conv"]]
 
 
 def test_wild_layer_is_the_worst(both):

@@ -191,6 +191,9 @@ QONNX_API void qonnx_graph_dump(const qonnx_graph *g, FILE *f);
 QONNX_API const char *qonnx_node_op(const qonnx_node *n);     /* op_type */
 QONNX_API const char *qonnx_node_domain(const qonnx_node *n); /* "" for ONNX's own */
 QONNX_API const char *qonnx_node_name(const qonnx_node *n);   /* "" when it has none */
+/** What a node is called by: its name, or where it has none, that of the first value that it gives;
+ *  "" where there is neither. */
+QONNX_API const char *qonnx_node_label(const qonnx_node *n);
 QONNX_API qonnx_graph *qonnx_node_graph(const qonnx_node *n);
 /** Whether it is that operator of ONNX's own domain. */
 QONNX_API bool qonnx_node_is(const qonnx_node *n, const char *op);
