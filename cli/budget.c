@@ -1,22 +1,17 @@
 /* cli/budget.c - see budget.h. */
 #include "budget.h"
 #include "calibrate.h"
-#include "judge.h"
 #include "output.h"
 #include "progress.h"
-#include <qonnx/lint.h>
+#include "sensitivity.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { JUDGES = 512 }; /* samples, at most */
-
-/* A layer that may stay in float. */
-typedef struct Candidate {
-    char *name;
-    double macs; /* its share of the multiplications */
-    double gain; /* dB, where it alone stays in float */
-} Candidate;
+enum {
+    JUDGES = 512, /* samples, at most, unless a small drop asks for more */
+    TELLING = 5   /* samples that a drop must be of, for less may be luck */
+};
 
 typedef struct Meeting {
     qonnx_ctx *cx;
@@ -24,10 +19,11 @@ typedef struct Meeting {
     const Passes *passes;
     qonnx_dataset *fit, *judging;
     Judge judge;
-    double min_sqnr;   /* -INFINITY: any */
-    double max_drop;   /* INFINITY: any */
-    Candidate *layers; /* [count] by what is gained for a multiplication */
-    int count;
+    Maker maker;
+    double min_sqnr;      /* -INFINITY: any */
+    double max_drop;      /* INFINITY: any */
+    double max_size;      /* INFINITY: any */
+    Sensitivities layers; /* by what is gained for what they cost, once they are measured */
     Budgeted *out;
 } Meeting;
 
@@ -42,7 +38,10 @@ static bool read_drop(const char *text, double *points)
     return end != text && !*end && *points >= 0 && *points <= 100;
 }
 
-bool budget_given(const Args *args) { return args->min_sqnr > 0 || args->max_drop; }
+bool budget_given(const Args *args)
+{
+    return args->min_sqnr > 0 || args->max_drop || args->max_size;
+}
 
 int budget_check(const Verb *verb, const Args *args)
 {
@@ -51,7 +50,9 @@ int budget_check(const Verb *verb, const Args *args)
         return options_misuse(verb, "quantize: --max-drop is '%s', want per cent, as in 1%%",
                               args->max_drop);
     if (!budget_given(args)) return -1;
-    const char *option = args->max_drop ? "--max-drop" : "--min-sqnr";
+    const char *option = args->max_drop       ? "--max-drop"
+                         : args->min_sqnr > 0 ? "--min-sqnr"
+                                              : "--max-size";
     if (args->pipeline)
         return options_misuse(verb,
                               "quantize: %s chooses layers that stay in float, and --pipeline says "
@@ -63,84 +64,10 @@ int budget_check(const Verb *verb, const Args *args)
     return -1;
 }
 
-/* ---- candidates ------------------------------------------------------------------------------ */
+/* ---- choices --------------------------------------------------------------------------------- */
 
-/* Keeps a layer in float, in front of the statistics. */
-static void keep(Passes *p, const char *layer)
-{
-    char *text = NULL, *quoted = needed(qonnx_pipeline_quote(layer));
-    if (asprintf(&text, "override{node=%s,float=true}", quoted) < 0) needed(NULL);
-    passes_insert(p, text);
-    free(text);
-    free(quoted);
-}
-
-static bool judge(Meeting *m, const Passes *p, double *db)
-{
-    const Base base = {m->with->g, m->with->stats, m->with->split};
-    return judge_passes(&m->judge, &base, m->fit, p, db);
-}
-
-/* ---- what each layer gains ------------------------------------------------------------------- */
-
-/* The layers that would run in integers. */
-static bool find_layers(Meeting *m)
-{
-    const qonnx_pipeline_options o = {.target = m->with->args->target, .stats = m->with->stats};
-    int count, calibrate = passes_find(m->passes, "calibrate");
-    qonnx_graph *g = qonnx_graph_copy(m->with->g);
-    bool good = passes_run(m->cx, g, m->passes, m->with->split, calibrate, &o, NULL);
-    const qonnx_finding *f =
-        good ? qonnx_graph_lint(g, qonnx_target_find(o.target), NULL, &count) : NULL;
-    if (!f) count = 0;
-    double all = 0;
-    m->layers = needed(calloc((size_t)count + 1, sizeof *m->layers));
-    for (int i = 0; i < count; i++) {
-        const int64_t macs = qonnx_node_macs(f[i].node);
-        if (!f[i].heavy || f[i].fate != QONNX_FATE_INTEGERS) continue;
-        all += macs > 0 ? (double)macs : 0;
-        m->layers[m->count++] = (Candidate){needed(strdup(qonnx_node_label(f[i].node))),
-                                            macs > 0 ? (double)macs : 0, 0};
-    }
-    for (int i = 0; i < m->count; i++) m->layers[i].macs /= fmax(all, 1);
-    qonnx_graph_free(g);
-    return good;
-}
-
-/* By falling gain for what it costs: its share of the multiplications, and that it is one more. */
-static int compare_layers(const void *a, const void *b)
-{
-    const Candidate *x = a, *y = b;
-    const double u = x->gain / (x->macs + 0.01), v = y->gain / (y->macs + 0.01);
-    return u != v ? (u < v) - (u > v) : strcmp(x->name, y->name);
-}
-
-static bool measure_layers(Meeting *m)
-{
-    double db, plain;
-    Passes cheap = passes_copy(m->passes); /* what looks at samples is slow, and helps all alike */
-    passes_drop(&cheap, "gptq");
-    if (passes_find(&cheap, "match-means") >= 0) passes_insert(&cheap, "correct-bias@match-means");
-    passes_drop(&cheap, "match-means");
-    bool good = judge(m, &cheap, &plain);
-    for (int i = 0; i < m->count && good; i++) {
-        Passes p = passes_copy(&cheap);
-        keep(&p, m->layers[i].name);
-        good = judge(m, &p, &db);
-        m->layers[i].gain = db - plain;
-        if (good)
-            tell("budget: %d of %d: '%s' in float: %+.2f dB", i + 1, m->count, m->layers[i].name,
-                 db - plain);
-        passes_free(&p);
-    }
-    passes_free(&cheap);
-    qsort(m->layers, (size_t)m->count, sizeof *m->layers, compare_layers);
-    return good;
-}
-
-/* ---- as few as it takes ---------------------------------------------------------------------- */
-
-static bool meets(const Meeting *m, const Mix *c)
+/* Whether it is near enough to the model. */
+static bool is_near(const Meeting *m, const Mix *c)
 {
     return c->sqnr >= m->min_sqnr && (m->max_drop == INFINITY || c->drop <= m->max_drop + 1e-9);
 }
@@ -149,7 +76,7 @@ static bool meets(const Meeting *m, const Mix *c)
 static Passes with_layers(const Meeting *m, int layers)
 {
     Passes p = passes_copy(m->passes);
-    for (int i = 0; i < layers; i++) keep(&p, m->layers[i].name);
+    for (int i = 0; i < layers; i++) passes_keep(&p, m->layers.of[i].name);
     return p;
 }
 
@@ -157,24 +84,33 @@ static Passes with_layers(const Meeting *m, int layers)
 static bool choose(Meeting *m, int layers, int *at)
 {
     double score;
-    char db[SQNR_ROOM];
+    char db[SQNR_ROOM], size[SIZE_ROOM];
     Budgeted *out = m->out;
     const Judge *j = &m->judge;
+    Mix c = {.layers = layers, .drop = NAN};
     Passes p = with_layers(m, layers);
-    bool good = judge(m, &p, &score);
+    bool good = maker_try(&m->maker, &p, &score, &c.bytes);
     passes_free(&p);
     if (!good) return false;
-    Mix c = {.layers = layers, .sqnr = judge_worst(j), .drop = NAN};
-    for (int i = 0; i < layers; i++) c.macs += m->layers[i].macs;
+    c.sqnr = judge_worst(j);
+    for (int i = 0; i < layers; i++) c.macs += m->layers.of[i].macs;
     if (j->classed) c.drop = 100 * ((double)j->right_float - (double)j->right) / (double)j->classed;
     out->choices = needed(reallocarray(out->choices, (size_t)out->count + 1, sizeof *out->choices));
     for (*at = out->count; *at > 0 && out->choices[*at - 1].layers > layers; --*at)
         out->choices[*at] = out->choices[*at - 1];
     out->choices[*at] = c;
     out->count++;
-    tell("budget: %d layers in float: %s", layers, decibels_text(db, c.sqnr));
+    tell("budget: %d layers in float: %s, %s", layers, decibels_text(db, c.sqnr),
+         size_text(size, c.bytes));
     return true;
 }
+
+static void take(Meeting *m, int layers)
+{
+    for (m->out->taken = 0; m->out->choices[m->out->taken].layers != layers;) m->out->taken++;
+}
+
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static bool refuse(const Meeting *m)
 {
@@ -188,35 +124,181 @@ static bool refuse(const Meeting *m)
     return qonnx_fail(m->cx, NULL,
                       "no choice of layers in float meets the budget: the best, %d of %d, has an "
                       "SQNR of %s%s%s",
-                      best->layers, m->count, decibels_text(db, best->sqnr), drop,
+                      best->layers, m->layers.count, decibels_text(db, best->sqnr), drop,
                       m->with->args->optimize ? "" : "; --optimize may reach more");
 }
 
-/* The fewest layers that do, from none on: doubled until enough, then halved. */
-static bool search(Meeting *m)
+/* What makes the file smaller. */
+static const char *shrinking(const Args *args, int layers)
 {
-    int at, enough = 0, few = -1;
-    bool good = choose(m, 0, &at), met = good && meets(m, &m->out->choices[at]);
-    if (good && !met) good = find_layers(m) && measure_layers(m);
-    for (int next = 1; good && !met && enough < m->count; next *= 2) {
+    if (layers && !args->optimize)
+        return "a lower --min-sqnr or a higher --max-drop takes fewer of them, and so may "
+               "--optimize";
+    if (layers) return "a lower --min-sqnr or a higher --max-drop takes fewer of them";
+    if (args->exclude.count || args->only.count || args->overrides.count)
+        return "layers that --exclude, --only and --overrides keep in float take 4 bytes a weight: "
+               "leave out what you can";
+    return "nothing else here makes it smaller: give it that room, or take a smaller model";
+}
+
+static bool refuse_size(qonnx_ctx *cx, const Args *args, double bytes, int layers)
+{
+    char what[80] = "with no layer in float";
+    if (layers)
+        snprintf(what, sizeof what, "with the %d layers in float that the accuracy takes", layers);
+    return qonnx_fail(cx, NULL,
+                      "no choice of layers in float fits into the %zu bytes of --max-size: the "
+                      "smallest that was reached, %s, has %.0f; %s",
+                      args->max_size, what, bytes, shrinking(args, layers));
+}
+
+bool budget_fits(qonnx_ctx *cx, const Args *args, const qonnx_graph *made)
+{
+    const double bytes = args->max_size ? (double)qonnx_model_size(made) : 0;
+    return bytes <= (double)args->max_size ||
+           qonnx_fail(cx, NULL, "the result has %.0f bytes, more than the %zu of --max-size", bytes,
+                      args->max_size);
+}
+
+/* ---- the order of layers --------------------------------------------------------------------- */
+
+/* By falling `value`, then by their names. */
+typedef struct Ranked {
+    Layered layer;
+    double value;
+} Ranked;
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const Ranked *x = a, *y = b;
+    return x->value != y->value ? (x->value < y->value) - (x->value > y->value)
+                                : strcmp(x->layer.name, y->layer.name);
+}
+
+/* What a layer gains for what it costs: bytes where these are scarce, else its share of the
+ * multiplications, and that it is one more. */
+static double worth(const Meeting *m, const Layered *l)
+{
+    return m->max_size < INFINITY ? l->gain / fmax(l->bytes, 1) : l->gain / (l->macs + 0.01);
+}
+
+/* Measures the layers and puts them in order. */
+static bool rank_layers(Meeting *m)
+{
+    if (!sensitivities_measure(&m->maker, m->passes, &m->layers)) return false;
+    const size_t count = (size_t)m->layers.count;
+    Ranked *r = needed(calloc(count + 1, sizeof *r));
+    for (size_t i = 0; i < count; i++) r[i] = (Ranked){m->layers.of[i], worth(m, &m->layers.of[i])};
+    qsort(r, count, sizeof *r, compare_ranked);
+    for (size_t i = 0; i < count; i++) m->layers.of[i] = r[i].layer;
+    free(r);
+    return true;
+}
+
+/* ---- as few as it takes ---------------------------------------------------------------------- */
+
+/* The fewest layers with which the result is near enough: doubled until enough, then halved. `at`
+ * is the choice of none. */
+static bool search_few(Meeting *m, int at)
+{
+    int enough = 0, few = -1;
+    bool good = true, met = is_near(m, &m->out->choices[at]);
+    if (!met) good = rank_layers(m);
+    for (int next = 1; good && !met && enough < m->layers.count; next *= 2) {
         few = enough;
-        enough = next < m->count ? next : m->count;
+        enough = next < m->layers.count ? next : m->layers.count;
         good = choose(m, enough, &at);
-        met = good && meets(m, &m->out->choices[at]);
+        met = good && is_near(m, &m->out->choices[at]);
     }
     if (good && !met) return refuse(m);
     while (good && enough - few > 1) {
         const int middle = few + (enough - few) / 2;
         good = choose(m, middle, &at);
-        if (good && meets(m, &m->out->choices[at])) enough = middle;
+        if (good && is_near(m, &m->out->choices[at])) enough = middle;
         else few = middle;
     }
-    for (m->out->taken = 0; good && m->out->choices[m->out->taken].layers != enough;)
-        m->out->taken++;
+    if (!good) return false;
+    take(m, enough);
+    const double bytes = m->out->choices[m->out->taken].bytes;
+    return bytes <= m->max_size || refuse_size(m->cx, m->with->args, bytes, enough);
+}
+
+/* ---- as many as there is room for ------------------------------------------------------------ */
+
+/* Puts layer i at place `to`, those between one further. */
+static void move_layer(Sensitivities *s, int i, int to)
+{
+    const Layered l = s->of[i];
+    memmove(s->of + to + 1, s->of + to, (size_t)(i - to) * sizeof *s->of);
+    s->of[to] = l;
+}
+
+/* Moves the layers that fit together in front of the others, in their order: *fitting. */
+static bool find_fitting(Meeting *m, double bytes, int *fitting)
+{
+    bool good = true;
+    *fitting = 0;
+    for (int i = 0; i < m->layers.count && good && !interrupted(); i++) {
+        const Layered *l = &m->layers.of[i];
+        double larger;
+        if (bytes + l->bytes > m->max_size) continue;
+        move_layer(&m->layers, i, *fitting);
+        Passes p = with_layers(m, *fitting + 1);
+        good = maker_size(&m->maker, &p, &larger);
+        passes_free(&p);
+        if (!good || larger > m->max_size) continue; /* a later one may come in front of it */
+        bytes = larger;
+        ++*fitting;
+    }
+    return good && !interrupted();
+}
+
+/* All that fits, unless that is no nearer to the model than none of it. `at` is the choice of
+ * none. */
+static bool spend(Meeting *m, int at)
+{
+    int layers;
+    const Mix none = m->out->choices[at];
+    bool good = rank_layers(m) && find_fitting(m, none.bytes, &layers);
+    if (good && layers) good = choose(m, layers, &at);
+    const Mix *all = &m->out->choices[at];
+    const bool better = good && all->bytes <= m->max_size && all->sqnr > none.sqnr;
+    if (good) take(m, better ? layers : 0);
     return good;
 }
 
+static bool search(Meeting *m)
+{
+    int at;
+    const Args *args = m->with->args;
+    if (!choose(m, 0, &at)) return false;
+    const double bytes = m->out->choices[at].bytes;
+    if (bytes > m->max_size) return refuse_size(m->cx, args, bytes, 0);
+    return args->min_sqnr > 0 || args->max_drop ? search_few(m, at) : spend(m, at);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
+
+/* How many samples judge: of a drop as many as it takes to tell it, where there are so many. */
+static size_t judges(const Meeting *m)
+{
+    const bool small = m->max_drop > 0 && m->max_drop < INFINITY;
+    const double telling = small ? ceil(100 * TELLING / m->max_drop) : 0;
+    return telling > JUDGES ? (size_t)fmin(telling, 1e9) : JUDGES;
+}
+
+/* Warns where so few samples judge that one or a few of them are the whole drop. */
+static void warn_of_drop(const Meeting *m, bool parted)
+{
+    const double classed = (double)m->judge.classed;
+    if (!(m->max_drop > 0) || m->max_drop == INFINITY ||
+        classed * m->max_drop >= 100 * TELLING - 1e-9)
+        return;
+    warn("--max-drop %s: %zu samples judge, one of them is %.2g points of top-1, and whether a few "
+         "more are right may be luck; give at least %.0f with --data",
+         m->with->args->max_drop, m->judge.classed, 100 / classed,
+         (parted ? 2 : 1) * ceil(100 * TELLING / m->max_drop));
+}
 
 static bool prepare(Meeting *m)
 {
@@ -224,16 +306,19 @@ static bool prepare(Meeting *m)
     const size_t all = qonnx_dataset_count(m->with->samples);
     const bool parted = args->optimize; /* then passes look at samples: others judge */
     m->min_sqnr = args->min_sqnr > 0 ? args->min_sqnr : -INFINITY;
+    m->max_size = args->max_size ? (double)args->max_size : INFINITY;
     m->max_drop = INFINITY;
     if (args->max_drop) (void)read_drop(args->max_drop, &m->max_drop);
     m->fit = qonnx_dataset_part(m->with->samples, 0, parted ? 2 : 1, all);
-    m->judging = qonnx_dataset_part(m->with->samples, parted, parted ? 2 : 1, JUDGES);
+    m->judging = qonnx_dataset_part(m->with->samples, parted, parted ? 2 : 1, judges(m));
+    m->maker = (Maker){m->cx, m->with, m->fit, &m->judge};
     if (!judge_open(&m->judge, m->cx, args, m->with->g, m->judging)) return false;
     if (args->max_drop && !m->judge.classed)
         return qonnx_fail(
             m->cx, NULL,
             "--max-drop wants samples with classes, a folder for each or a labels.txt "
             "beside them, and an output with a score for each");
+    warn_of_drop(m, parted);
     m->out->samples = m->judge.ran;
     return true;
 }
@@ -250,11 +335,10 @@ bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes, Budget
         passes_free(passes);
         *passes = p;
         out->kept = needed(calloc((size_t)layers + 1, sizeof *out->kept));
-        for (int i = 0; i < layers; i++) out->kept[i] = needed(strdup(m.layers[i].name));
+        for (int i = 0; i < layers; i++) out->kept[i] = needed(strdup(m.layers.of[i].name));
     }
     judge_close(&m.judge);
-    for (int i = 0; i < m.count; i++) free(m.layers[i].name);
-    free(m.layers);
+    sensitivities_free(&m.layers);
     qonnx_dataset_free(m.fit);
     qonnx_dataset_free(m.judging);
     qonnx_ctx_free(quiet);
@@ -273,14 +357,15 @@ void budgeted_free(Budgeted *b)
 
 void budgeted_print(const Budgeted *b)
 {
-    char drop[40] = "", name[NAME_ROOM], db[SQNR_ROOM];
+    char drop[40] = "", name[NAME_ROOM], db[SQNR_ROOM], size[SIZE_ROOM];
     if (!b->samples) return;
     for (int i = 0; i < b->count; i++) {
         const Mix *c = &b->choices[i];
         if (!isnan(c->drop)) snprintf(drop, sizeof drop, ", %.2f points of top-1 lost", c->drop);
-        print_line("%s %d layers in float, %.1f %% of the multiplications: %s%s%s",
+        print_line("%s %d layers in float, %.1f %% of the multiplications: %s, %s%s%s",
                    i ? "            " : "budget      ", c->layers, 100 * c->macs,
-                   decibels_text(db, c->sqnr), drop, i == b->taken ? ", taken" : "");
+                   size_text(size, c->bytes), decibels_text(db, c->sqnr), drop,
+                   i == b->taken ? ", taken" : "");
     }
     for (int i = 0; b->kept[i]; i++)
         print_line("%s %s", i ? "            " : "kept float  ",
@@ -295,8 +380,9 @@ json_t *budgeted_json(const Budgeted *b)
         const Mix *c = &b->choices[i];
         json_array_append_new(
             choices,
-            json_pack("{si so so so sb}", "layers", c->layers, "macs", json_number(c->macs),
-                      "sqnr_db", isfinite(c->sqnr) ? json_number(c->sqnr) : json_null(), "drop",
+            json_pack("{si so sI so so sb}", "layers", c->layers, "macs", json_number(c->macs),
+                      "bytes", (json_int_t)c->bytes, "sqnr_db",
+                      isfinite(c->sqnr) ? json_number(c->sqnr) : json_null(), "drop",
                       isnan(c->drop) ? json_null() : json_number(c->drop), "taken", i == b->taken));
     }
     for (int i = 0; b->kept[i]; i++) json_array_append_new(kept, json_text(b->kept[i]));

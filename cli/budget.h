@@ -1,4 +1,6 @@
-/* cli/budget.h - quantize --min-sqnr and --max-drop: as few layers in float as it takes. */
+/* cli/budget.h - quantize --min-sqnr, --max-drop and --max-size: as few layers in float as it
+ * takes, or as many as there is room for.
+ */
 #ifndef CLI_BUDGET_H
 #define CLI_BUDGET_H
 
@@ -7,9 +9,10 @@
 /* So many layers in float, and what the result comes to. */
 typedef struct Mix {
     int layers;
-    double macs; /* their share of the multiplications, 0 to 1 */
-    double sqnr; /* of the worst output, dB */
-    double drop; /* top-1 of the model less that of the result, in points; NAN: no classes */
+    double macs;  /* their share of the multiplications, 0 to 1 */
+    double sqnr;  /* of the worst output, dB */
+    double drop;  /* top-1 of the model less that of the result, in points; NAN: no classes */
+    double bytes; /* of the file */
 } Mix;
 
 typedef struct Budgeted {
@@ -27,10 +30,13 @@ int budget_check(const Verb *verb, const Args *args);
 
 /* Puts passes into the pipeline that keep layers in float, until the result meets the budget, none
  * where it does so as it is. What each layer by itself gains is measured once, without passes that
- * look at samples; layers come by their gain for their share of the multiplications. False: no
- * choice meets the budget; the message has the best, and is in the context. */
+ * look at samples; layers come by their gain for their share of the multiplications, with
+ * --max-size for their bytes. By itself --max-size has as many of them as fit. False: no choice
+ * meets the budget; the message has the best, and is in the context. */
 QONNX_CHECKED bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes,
                                Budgeted *out);
+/* Whether the result, as it is to be written, is as small as --max-size says. */
+QONNX_CHECKED bool budget_fits(qonnx_ctx *cx, const Args *args, const qonnx_graph *made);
 void budgeted_free(Budgeted *b);
 
 /* Lines of the summary. */

@@ -74,6 +74,7 @@ static int check_requantize(const Verb *verb, const Args *args)
         {args->optimize, "--optimize"},
         {args->min_sqnr > 0, "--min-sqnr"},
         {args->max_drop != NULL, "--max-drop"},
+        {args->max_size > 0, "--max-size"},
         {args->strict, "--strict"}, /* there is no float model to compare with */
     };
     for (size_t i = 0; args->requantize && i < sizeof others / sizeof others[0]; i++)

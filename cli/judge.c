@@ -191,8 +191,7 @@ qonnx_graph *candidate_make(Judge *j, const Base *base, const qonnx_dataset *sam
     return NULL;
 }
 
-/* Runs a candidate. */
-static bool judge_graph(Judge *j, const qonnx_graph *made, double *db)
+bool judge_graph(Judge *j, const qonnx_graph *made, double *db)
 {
     reference_rewind(&j->reference);
     memset(j->likeness, 0, 2 * (size_t)j->outputs * sizeof *j->likeness);

@@ -48,6 +48,8 @@ typedef struct Base {
  * samples. NULL on failure. */
 qonnx_graph *candidate_make(Judge *j, const Base *base, const qonnx_dataset *samples,
                             const Passes *p);
+/* Runs one that was made, its result as judge_passes has it. */
+QONNX_CHECKED bool judge_graph(Judge *j, const qonnx_graph *made, double *db);
 /* Makes one and runs it: the mean over the outputs of the SQNR of what is judged, in dB. */
 QONNX_CHECKED bool judge_passes(Judge *j, const Base *base, const qonnx_dataset *samples,
                                 const Passes *p, double *db);

@@ -75,6 +75,7 @@ typedef struct Args {
     bool optimize;           /* --optimize */
     bool mixed;              /* --mixed */
     double min_sqnr;         /* --min-sqnr, dB; 0: any */
+    size_t max_size;         /* --max-size, bytes; 0: any */
     const char *max_drop;    /* --max-drop, per cent; NULL: any */
     bool requantize;         /* --requantize */
     bool fix_shape;          /* --fix-shape */

@@ -11,6 +11,7 @@
 #include "pipeline.h"
 #include "placed.h"
 #include "progress.h"
+#include "provenance.h"
 #include "samples.h"
 #include "statistics.h"
 #include "trained.h"
@@ -40,7 +41,7 @@ typedef struct Job {
     qonnx_dataset *samples; /* for passes that ask for them, and --optimize; NULL: none does */
     int split;              /* index of `calibrate`; passes.count when it is not there */
     Optimized optimized;    /* what --optimize has tried */
-    Budgeted budgeted;      /* the layers that --min-sqnr and --max-drop want in float */
+    Budgeted budgeted;      /* the layers that a budget wants in float */
     Comparison check;       /* how near the result comes to the model */
     double before;          /* bytes of the model's file */
     double seconds[STAGES]; /* where the time went */
@@ -139,37 +140,6 @@ static bool stage_done(Job *job, Stage stage, double *clock, bool good)
     return good && !interrupted();
 }
 
-static void set_metadata(const Job *job, const char *key, const char *value)
-{
-    if (value) qonnx_model_set_metadata(job->g, key, value);
-}
-
-/* Says in the model how it was made. No dates and no paths: the same inputs give the same bytes. */
-static void record_provenance(const Job *job)
-{
-    char *pipeline = passes_join(&job->passes, 0, job->passes.count);
-    set_metadata(job, "qonnx.version", qonnx_version());
-    set_metadata(job, "qonnx.pipeline", pipeline);
-    set_metadata(job, "qonnx.target", job->args->target);
-    char *plugins = qonnx_pipeline_plugins(pipeline);
-    bool stale = qonnx_model_metadata(job->g, "qonnx.plugins") != NULL; /* of an earlier pipeline */
-    set_metadata(job, "qonnx.plugins", plugins || !stale ? plugins : "");
-    free(plugins);
-    free(pipeline);
-    if (!job->stats) return;
-    char data[96];
-    char *observer = passes_option(&job->passes, "calibrate", "observer");
-    snprintf(data, sizeof data, "%.48s, %llu samples", qonnx_stats_data_hash(job->stats),
-             (unsigned long long)qonnx_stats_samples(job->stats));
-    set_metadata(job, "qonnx.observer", observer);
-    set_metadata(job, "qonnx.data", data);
-    set_metadata(job, "qonnx.engine", qonnx_stats_engine(job->stats));
-    const char *pictures = qonnx_stats_preprocess(job->stats);
-    bool other = qonnx_model_metadata(job->g, QONNX_PREPROCESS_KEY) != NULL;
-    set_metadata(job, QONNX_PREPROCESS_KEY, *pictures || other ? pictures : NULL);
-    free(observer);
-}
-
 /* --fix-shape: the written model gets the shapes. Statistics are taken of a graph whose dimensions
  * are open, so that they fit whatever shape is given; what the shapes make constant is folded
  * behind them, where the pipeline folds. */
@@ -237,7 +207,7 @@ static bool choose_passes(Job *job)
     return run_passes(job, before, job->split) && get_statistics(job);
 }
 
-/* --min-sqnr and --max-drop: the layers that stay in float. */
+/* --min-sqnr, --max-drop and --max-size: the layers that stay in float. */
 static bool choose_layers(Job *job)
 {
     const Optimization with = {job->args, job->g, job->stats, job->samples, job->split};
@@ -275,8 +245,9 @@ static bool transform(Job *job)
         return false;
     good = run_passes(job, job->split, job->passes.count);
     if (!stage_done(job, STAGE_PASSES, &clock, good)) return false;
-    if (job->passes.count) record_provenance(job);
-    if (!stage_done(job, STAGE_CHECK, &clock, check_result(job))) return false;
+    if (job->passes.count) provenance_record(job->g, args, &job->passes, job->stats);
+    good = budget_fits(job->cx, args, job->g) && check_result(job);
+    if (!stage_done(job, STAGE_CHECK, &clock, good)) return false;
     good = qonnx_model_save(job->cx, job->g, args->output);
     stage_done(job, STAGE_SAVE, &clock, good);
     return good;
@@ -352,8 +323,8 @@ static int run_job(Job *job)
 {
     job->before = file_size(job->args->operands[0]);
     job->split = passes_split_at(&job->passes);
-    if (!qonnx_output_check(job->cx, job->args->output) ||
-        !passes_check(job->cx, &job->passes) || !transform(job))
+    if (!qonnx_output_check(job->cx, job->args->output) || !passes_check(job->cx, &job->passes) ||
+        !transform(job))
         return report_failure(job->cx);
     print_summary(job);
     return EXIT_DONE;
@@ -441,6 +412,10 @@ static const Option options[] = {
     {"max-drop", 0, OPTION_TEXT, offsetof(Args, max_drop), "PERCENT", NULL,
      "the same for top-1 to fall by so much at most; the\n"
      "samples need classes"},
+    {"max-size", 0, OPTION_SIZE, offsetof(Args, max_size), "SIZE", NULL,
+     "the file takes so much at most: 800K, 2M; by itself,\n"
+     "the layers that gain most for their bytes stay in\n"
+     "float as far as there is room"},
     {"no-correct-bias", 0, OPTION_FLAG, offsetof(Args, no_correct_bias), NULL, NULL,
      "leave the biases as they are"},
     {"pipeline", 0, OPTION_TEXT, offsetof(Args, pipeline), "TEXT", NULL,
@@ -471,6 +446,7 @@ const Verb verb_quantize = {
         "qonnx quantize model.onnx --calibration model.qcal -o out.onnx --observer entropy\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --optimize\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --optimize --max-drop 1%\n"
+        "qonnx quantize model.onnx --data photos/ -o out.onnx --max-size 2M --min-sqnr 30\n"
         "qonnx quantize theirs.onnx --requantize --target ort-arm -o out.onnx\n"
         "qonnx quantize model.onnx --data photos/ -o out.onnx --exclude op:Softmax --exclude "
         "'^head'\n"

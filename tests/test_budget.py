@@ -1,4 +1,4 @@
-"""quantize --min-sqnr and --max-drop: which layers stay in float, and that the result is what was asked for."""
+"""quantize --min-sqnr, --max-drop and --max-size: which layers stay in float, and that the result is what was asked for."""
 
 import json
 
@@ -9,6 +9,7 @@ from conftest import run_command
 from onnx import helper, numpy_helper
 from ort import X86, session
 from test_choice import ALL, files, in_integers  # noqa: F401: a fixture
+from test_placement import Net
 
 pytestmark = pytest.mark.usefixtures("qonnx")
 
@@ -130,6 +131,71 @@ def test_layers_without_names(files):  # noqa: F811
     assert quantize(files, "--exclude", f"^{kept[0]}$").rc == 0
 
 
+@pytest.fixture
+def large(files):  # noqa: F811
+    """m.onnx has layers of 0.4 to 9 k weights, so that it shrinks. Gives the sizes by layers in float, as files have them."""
+    n = Net([1, 3, 8, 8])
+    at = "x"
+    for i, (a, b) in enumerate([(3, 16), (16, 32), (32, 32)]):
+        at = n.op("Relu", [n.conv(at, a, b, f"c{i}")], f"r{i}")
+    n.op("Gemm", [n.op("Flatten", [n.op("GlobalAveragePool", [at], "p")], "f"), n.weight("g_w", 10, 32), n.weight("g_b", 10)],
+         "y", transB=1)
+    onnx.save(n.model("y"), files / "m.onnx")
+    return files
+
+
+def size(files):  # noqa: F811
+    return (files / "q.onnx").stat().st_size
+
+
+def test_max_size_alone(large):
+    """What room there is goes to layers in float, by gain for bytes; the sizes that are said are those of files."""
+    assert quantize(large).rc == 0
+    plain, near = size(large), sqnr(large)
+    assert quantize(large, "--exclude", "op:Conv|Gemm").rc == 0
+    whole, room = size(large), 16000
+    assert whole - plain > room + 10000
+    done = quantize(large, "--max-size", plain + room, "--json")
+    assert done.rc == 0, done.stderr
+    said = json.loads(done.stdout)["budget"]
+    none, taken = said["choices"]
+    assert taken["taken"] and 0 < taken["layers"] == len(said["kept_float"]) < 4
+    assert (none["bytes"], taken["bytes"]) == (plain, size(large)) and size(large) <= plain + room
+    assert sqnr(large) > near and "n_c1" in said["kept_float"] and "n_c2" not in said["kept_float"], "its 27 kB do not fit"
+    for layer in {"n_c0", "n_c1", "n_y"} - set(said["kept_float"]):
+        more = [f"^{n}$" for n in (*said["kept_float"], layer)]
+        assert quantize(large, *[w for n in more for w in ("--exclude", n)]).rc == 0 and size(large) > plain + room
+    done = quantize(large, "--max-size", f"{whole // 1024 + 2}K", "--json")
+    assert json.loads(done.stdout)["budget"]["choices"][-1]["layers"] == 4
+
+
+def test_max_size_and_accuracy(large):
+    """Both hold, or nothing is written, and the message has what was reached."""
+    assert quantize(large).rc == 0
+    plain, near = size(large), sqnr(large)
+    done = quantize(large, "--max-size", plain + 12000, "--min-sqnr", near + 1, "--json")
+    assert done.rc == 0, done.stderr
+    assert size(large) <= plain + 12000 and sqnr(large) >= near + 0.9
+    (large / "q.onnx").unlink()
+    done = quantize(large, "--max-size", plain + 200, "--min-sqnr", near + 30)
+    assert done.rc == 1 and f"fits into the {plain + 200} bytes of --max-size" in done.stderr
+    assert "layers in float that the accuracy takes, has " in done.stderr and "a lower --min-sqnr" in done.stderr
+    done = quantize(large, "--max-size", plain - 1)
+    assert done.rc == 1 and f"with no layer in float, has {plain};" in done.stderr and not (large / "q.onnx").exists()
+    done = quantize(large, "--max-size", plain - 1, "--exclude", "c2")
+    assert done.rc == 1 and "--exclude, --only and --overrides keep in float take 4 bytes a weight" in done.stderr
+
+
+@pytest.mark.parametrize("drop, options, want", [
+    ("4%", [], "24 samples judge, one of them is 4.2 points of top-1"), ("4%", ["--optimize"], "give at least 250"),
+    ("4%", [], "give at least 125 with --data"), ("25%", [], None), ("0%", [], None)])
+def test_few_samples_for_a_drop(files, drop, options, want):  # noqa: F811
+    classes = outputs(files, "m.onnx").argmax(1)
+    (files / "data" / "labels.txt").write_text("".join(f"{i:02}.npy {c}\n" for i, c in enumerate(classes)))
+    done = quantize(files, "--max-drop", drop, *options)
+    assert want in done.stderr if want else "samples judge" not in done.stderr
+
+
 def test_optimized_first(files):  # noqa: F811
     done = quantize(files, "--optimize", "--min-sqnr", 36, "--json")
     assert done.rc == 0, done.stderr
@@ -142,6 +208,9 @@ def test_optimized_first(files):  # noqa: F811
     (["--max-drop", "101"], "want per cent"),
     (["--min-sqnr", "20", "--pipeline", "calibrate"], "leave out one of them"),
     (["--min-sqnr", "20", "--calibration", "m.qcal"], "--min-sqnr judges by samples"),
+    (["--max-size", "2X"], "--max-size"),
+    (["--max-size", "2M", "--calibration", "m.qcal"], "--max-size judges by samples"),
+    (["--max-size", "2M", "--requantize"], "leave out --max-size"),
     (["--max-drop", "1", "--requantize"], "leave out --max-drop")])
 def test_misuse(files, options, words):  # noqa: F811
     data = [] if "--calibration" in options or "--requantize" in options else ["--data", files / "data"]

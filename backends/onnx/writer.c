@@ -340,6 +340,14 @@ static void sink_append(ProtobufCBuffer *base, size_t len, const uint8_t *data)
     if (!s->failed && !atomic_write(s->file, data, len)) s->failed = true;
 }
 
+size_t qonnx_model_size(const Graph *g)
+{
+    Writer w = {arena_new()};
+    const size_t bytes = protobuf_c_message_get_packed_size(&write_model(&w, g)->base);
+    arena_free(w.arena);
+    return bytes;
+}
+
 bool qonnx_model_save(Ctx *cx, const Graph *g, const char *path)
 {
     Writer w = {arena_new()};

@@ -29,6 +29,9 @@ QONNX_API qonnx_graph *qonnx_model_load(qonnx_ctx *cx, const char *path);
 QONNX_API QONNX_CHECKED bool qonnx_model_save(qonnx_ctx *cx, const qonnx_graph *g,
                                               const char *path);
 
+/** The bytes of the file that qonnx_model_save would write. */
+QONNX_API size_t qonnx_model_size(const qonnx_graph *g);
+
 /** Fails when the file at `path`, by whatever name, is one that was read with this context (models,
  *  their external data, samples, labels, statistics) or a plugin that is loaded; and when a file
  * there would be read as a sample or a plugin by the next run, because it has such a name and lies
