@@ -28,28 +28,71 @@ static bool is_bad(const Likeness *l)
     return likeness_sqnr(l) < SPOILT || !agrees;
 }
 
-/* The output that a user should not take as it is; -1: there is none. */
-static int find_worst(const Comparison *c)
+/* The output with the lowest SQNR, of those that a user should not take as they are if `bad`; -1:
+ * there is none. */
+static int find_worst(const Comparison *c, bool bad)
 {
     int worst = -1;
     for (int i = 0; c->samples && i < c->outputs; i++)
-        if (is_bad(&c->likeness[i]) &&
+        if ((bad ? is_bad(&c->likeness[i]) : likeness_known(&c->likeness[i])) &&
             (worst < 0 || likeness_sqnr(&c->likeness[i]) < likeness_sqnr(&c->likeness[worst])))
             worst = i;
     return worst;
 }
 
-/* What may help a bad result, by what was asked for. */
+Verdict check_verdict(const Comparison *c, int *output)
+{
+    *output = find_worst(c, true);
+    if (*output >= 0) return VERDICT_DAMAGED;
+    *output = find_worst(c, false);
+    const bool low = *output >= 0 && likeness_sqnr(&c->likeness[*output]) < SUSPICIOUS;
+    return low ? VERDICT_FAIR : VERDICT_GOOD;
+}
+
+/* Whether a pass gives all weights one scale a tensor. */
+static bool is_per_tensor(const char *pass)
+{
+    if (strncmp(pass, "override{", 9) != 0) return false;
+    char *all = qonnx_pipeline_setting(pass, "all"), *per = qonnx_pipeline_setting(pass, "per");
+    const bool is = all && per && !strcmp(all, "weights") && !strcmp(per, "tensor");
+    free(all);
+    free(per);
+    return is;
+}
+
+bool passes_want(const Passes *p, Remedy remedy)
+{
+    bool wanted = remedy == REMEDY_EXCLUDE;
+    for (int i = 0; remedy == REMEDY_CHANNELS && !wanted && i < p->count; i++)
+        wanted = is_per_tensor(p->text[i]);
+    if (remedy == REMEDY_BIAS)
+        wanted = passes_find(p, "calibrate") >= 0 && passes_find(p, "correct-bias") < 0 &&
+                 passes_find(p, "match-means") < 0;
+    char *observer = remedy == REMEDY_OBSERVER ? passes_option(p, "calibrate", "observer") : NULL;
+    if (observer) wanted = strcmp(observer, "mse") != 0;
+    free(observer);
+    return wanted;
+}
+
+Remedy passes_remedy(const Passes *p)
+{
+    Remedy remedy = REMEDY_CHANNELS;
+    while (!passes_want(p, remedy)) remedy++;
+    return remedy;
+}
+
+/* The same in words. */
 static const char *advice(const Args *args, const Passes *p)
 {
-    char *observer = passes_option(p, "calibrate", "observer");
-    const char *text = "--exclude keeps chosen layers in float";
-    if (args->weights && strstr(args->weights, "tensor"))
-        text = "--weights per-channel is more exact";
-    else if (args->no_correct_bias) text = "leave out --no-correct-bias";
-    else if (observer && strcmp(observer, "mse") != 0) text = "--observer mse is safer";
-    free(observer);
-    return text;
+    switch (passes_remedy(p)) {
+    case REMEDY_CHANNELS: return "--weights per-channel is more exact";
+    case REMEDY_BIAS:
+        return args->no_correct_bias ? "leave out --no-correct-bias"
+                                     : "the pass correct-bias behind calibrate may help";
+    case REMEDY_OBSERVER: return "--observer mse is safer";
+    case REMEDY_EXCLUDE: break;
+    }
+    return "--exclude keeps chosen layers in float";
 }
 
 /* The worst layers, as text for a message; malloc'd. "": nothing is known of them. */
@@ -77,7 +120,7 @@ static char *layers_text(const Args *args, const Passes *p, const qonnx_graph *m
 static bool judge(qonnx_ctx *cx, const Args *args, const Passes *p, const qonnx_graph *made,
                   const Comparison *c)
 {
-    int i = find_worst(c);
+    int i = find_worst(c, true);
     char ratio[SQNR_ROOM], agree[PERCENT_ROOM], name[NAME_ROOM], classes[80] = "", *text = NULL;
     if (args->strict && c->fault)
         return qonnx_fail(cx, NULL,

@@ -16,6 +16,26 @@
 QONNX_CHECKED bool check_made(qonnx_ctx *cx, const Args *args, const Passes *passes,
                               const qonnx_stats *stats, const qonnx_graph *made, Comparison *out);
 
+/* What is to be thought of a result. */
+typedef enum Verdict {
+    VERDICT_GOOD,
+    VERDICT_FAIR,   /* an output is under 15 dB, but the classes are the float model's */
+    VERDICT_DAMAGED /* an output is worth the warning */
+} Verdict;
+/* That of the worst output, which is *output; -1: none is of floats, or nothing was compared. */
+Verdict check_verdict(const Comparison *c, int *output);
+
+/* What may help a bad result most. */
+typedef enum Remedy {
+    REMEDY_CHANNELS, /* weights have one scale a tensor */
+    REMEDY_BIAS,     /* biases are not corrected */
+    REMEDY_OBSERVER, /* it is another than mse */
+    REMEDY_EXCLUDE   /* none of these */
+} Remedy;
+Remedy passes_remedy(const Passes *p);
+/* Whether that may help. */
+bool passes_want(const Passes *p, Remedy remedy);
+
 /* Lines of the summary, for the outputs of the graph. */
 void check_print(const Comparison *c, const qonnx_graph *made);
 /* The same as an object; null where nothing was checked. */

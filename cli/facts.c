@@ -214,8 +214,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* `most` has the largest absolute value of each channel, and is put in order. */
-static Spread spread_of(double *most, int axis, int count)
+Spread spread_of(double *most, int axis, int count)
 {
     Spread s = {.axis = axis, .count = count};
     for (int i = 1; i < count; i++) {
@@ -239,24 +238,31 @@ static Spread spread_seen(const qonnx_channels *c)
     return s;
 }
 
-/* Of a weight along the axis: in float, or integers that the DequantizeLinear reads. */
-static Spread spread_weight(const qonnx_tensor *w, const qonnx_node *dq, int axis)
+double *weight_channels(const qonnx_tensor *w, const qonnx_node *dq, int axis, int *count)
 {
     const qonnx_value *v = dq ? qonnx_node_input(dq, 1) : NULL;
     const qonnx_tensor *scales = v && !is_real(w->dtype) ? qonnx_value_constant(v) : NULL;
     int64_t nscales = scales ? qonnx_tensor_elements(scales) : 0;
     if ((!is_real(w->dtype) && !nscales) || axis < 0 || axis >= w->rank || w->dims[axis] < 1)
-        return (Spread){.count = 0};
-    int64_t inner = 1, count = w->dims[axis];
+        return NULL;
+    int64_t inner = 1, channels = w->dims[axis];
     for (int i = axis + 1; i < w->rank; i++) inner *= w->dims[i];
-    if (nscales > 1 && nscales != count) return (Spread){.count = 0};
-    double *most = needed(calloc((size_t)count, sizeof *most));
+    if (nscales > 1 && nscales != channels) return NULL;
+    double *most = needed(calloc((size_t)channels, sizeof *most));
     for (int64_t i = 0; i < qonnx_tensor_elements(w); i++) {
-        int64_t channel = i / inner % count;
+        int64_t channel = i / inner % channels;
         double scale = scales ? element(scales, nscales > 1 ? channel : 0) : 1;
         most[channel] = fmax(most[channel], scale * fabs(element(w, i)));
     }
-    Spread s = spread_of(most, axis, (int)count);
+    *count = (int)channels;
+    return most;
+}
+
+static Spread spread_weight(const qonnx_tensor *w, const qonnx_node *dq, int axis)
+{
+    int count;
+    double *most = weight_channels(w, dq, axis, &count);
+    Spread s = most ? spread_of(most, axis, count) : (Spread){.count = 0};
     free(most);
     return s;
 }
@@ -327,8 +333,10 @@ static Fact fact_of_input(qonnx_ctx *cx, const Subject *s, const qonnx_node *n,
     if (g && layers_find(g, f.name, &m)) dq = m.dq;
     f.laid = laid_by(dq, f.seen);
     if (f.seen) choose(cx, s, &f);
-    if (f.role == ROLE_WEIGHT)
+    if (f.role == ROLE_WEIGHT) {
+        f.dq = dq;
         f.spread = spread_weight(qonnx_value_constant(v), dq, rule.weight_axis);
+    }
     return f;
 }
 

@@ -42,6 +42,12 @@ typedef struct Spread {
     int widest, narrowest;            /* the channels of the largest and the smallest */
 } Spread;
 
+/* The largest absolute values of the channels of a weight along the axis: in float, or integers
+ * that the DequantizeLinear reads. [*count], malloc'd; NULL: not known. */
+double *weight_channels(const qonnx_tensor *w, const qonnx_node *dq, int axis, int *count);
+/* How they differ; `most` is put in order. */
+Spread spread_of(double *most, int axis, int count);
+
 /* Integers laid over a range. */
 typedef struct Laid {
     qonnx_dtype dtype; /* of the integers; QONNX_UNDEFINED: none */
@@ -74,6 +80,7 @@ typedef struct Fact {
     Laid laid;                   /* as it is, or will be */
     const qonnx_histogram *seen; /* NULL: not observed */
     Spread spread;               /* of what was seen, or of the weight */
+    const qonnx_node *dq;        /* of a weight: what reads its integers; NULL: it has none */
     Choice choices[MOST_CHOICES];
     int nchoices;
 } Fact;

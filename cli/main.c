@@ -20,9 +20,10 @@ const Verb *const verbs[] = {&verb_inspect,   &verb_calibrate,
                              &verb_merge,     &verb_quantize,
                              &verb_compile,   &verb_run,
                              &verb_evaluate,  &verb_preview,
-                             &verb_lint,      &verb_explain,
-                             &verb_passes,    &verb_presets,
-                             &verb_operators, NULL};
+                             &verb_report,    &verb_lint,
+                             &verb_explain,   &verb_passes,
+                             &verb_presets,   &verb_operators,
+                             NULL};
 
 static const Verb *find_verb(const char *name)
 {

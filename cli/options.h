@@ -85,6 +85,8 @@ typedef struct Args {
     bool fake_quant;         /* --fake-quant */
     bool compiled;           /* --compiled */
     bool layers;             /* --layers */
+    long sensitivities;      /* --sensitivities */
+    bool no_times;           /* --no-times */
     bool allow_symlinks;     /* --allow-symlinks */
     bool json;               /* --json */
     bool quiet;              /* -q */
@@ -164,7 +166,8 @@ typedef struct Verb {
 } Verb;
 
 extern const Verb verb_inspect, verb_calibrate, verb_merge, verb_quantize, verb_compile, verb_run,
-    verb_evaluate, verb_explain, verb_lint, verb_operators, verb_passes, verb_presets, verb_preview;
+    verb_evaluate, verb_explain, verb_lint, verb_operators, verb_passes, verb_presets, verb_preview,
+    verb_report;
 
 /* The verbs in the order of the help; ends with NULL. */
 extern const Verb *const verbs[];

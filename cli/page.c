@@ -36,32 +36,29 @@ void page_text(FILE *f, const char *text)
     free(tame);
 }
 
-void page_begin(FILE *f, const char *title)
+void page_begin(FILE *f, const char *title, const PageText *style, const PageText *script)
 {
-    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+    fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n", f);
+    fprintf(f,
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src "
+            "data:; style-src '%s'",
+            page_css.hash);
+    if (style) fprintf(f, " '%s'", style->hash);
+    if (script) fprintf(f, "; script-src '%s'", script->hash);
+    fputs("; base-uri 'none'; form-action 'none'\">\n"
           "<meta name=\"viewport\" content=\"width=device-width\">\n<title>",
           f);
     page_text(f, title);
-    fputs("</title>\n<style>\n"
-          ":root { color-scheme: light dark; }\n"
-          "body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 60em;\n"
-          "       padding: 0 1em; }\n"
-          "h1 { font-size: 1.4em; } h2 { font-size: 1.1em; } h3 { font-size: 1em; }\n"
-          "h2, h3, code { overflow-wrap: anywhere; unicode-bidi: isolate; }\n"
-          "section { border-top: 1px solid #8888; margin-top: 2em; }\n"
-          ".pictures { display: flex; flex-wrap: wrap; gap: 1.5em; align-items: flex-end; }\n"
-          "figure { margin: 0; } figcaption { font-size: 0.85em; max-width: 26em; }\n"
-          "img { image-rendering: pixelated; display: block; max-width: 100%; height: auto; }\n"
-          "table { border-collapse: collapse; margin: 1em 0; }\n"
-          "th, td { padding: 0.2em 1em 0.2em 0; text-align: right; vertical-align: bottom; }\n"
-          "td { font-variant-numeric: tabular-nums; }\n"
-          "th:last-child { text-align: left; }\n"
-          "svg { fill: #4a7fc4; display: block; border-bottom: 1px solid #8888; }\n"
-          "</style>\n</head>\n<body>\n",
-          f);
+    fprintf(f, "</title>\n<style>%s</style>\n", page_css.text);
+    if (style) fprintf(f, "<style>%s</style>\n", style->text);
+    fputs("</head>\n<body>\n", f);
 }
 
-void page_end(FILE *f) { fputs("</body>\n</html>\n", f); }
+void page_end(FILE *f, const PageText *script)
+{
+    if (script) fprintf(f, "<script>%s</script>\n", script->text);
+    fputs("</body>\n</html>\n", f);
+}
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
@@ -183,8 +180,7 @@ static void put_row(FILE *f, const char *name, const Channel *c)
     if (r.finite)
         fprintf(f, "<td>%.6g</td><td>%.6g</td><td>%.6g</td><td>", r.min, r.max,
                 r.sum / (double)r.finite);
-    else
-        fputs("<td>-</td><td>-</td><td>-</td><td>", f);
+    else fputs("<td>-</td><td>-</td><td>-</td><td>", f);
     if (r.finite) put_histogram(f, &r);
     if (r.finite < c->count)
         fprintf(f, "%lld of %lld values are not finite", (long long)(c->count - r.finite),

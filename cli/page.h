@@ -1,5 +1,6 @@
-/* cli/page.h - pieces of an HTML page: text, pictures, ranges of values. Nothing in it is a script,
- * and nothing is loaded: the page is one file.
+/* cli/page.h - pieces of an HTML page: text, pictures, ranges of values. Nothing is loaded: the
+ * page is one file, and its policy lets a browser run no script and take no style but those that
+ * are given here.
  */
 #ifndef CLI_PAGE_H
 #define CLI_PAGE_H
@@ -7,9 +8,17 @@
 #include <qonnx/run.h>
 #include <stdio.h>
 
-/* The beginning up to <body>, with the style, and the end. `title` is any text. */
-void page_begin(FILE *f, const char *title);
-void page_end(FILE *f);
+/* A style or a script, which is a file of the sources. */
+typedef struct PageText {
+    const char *text;
+    const char *hash; /* by which the policy allows it: "sha256-..." */
+} PageText;
+extern const PageText page_css, report_css, report_js;
+
+/* The beginning up to <body>, with the style and `style`, and the end, with `script`; NULL: none of
+ * its own, none. `title` is any text. */
+void page_begin(FILE *f, const char *title, const PageText *style, const PageText *script);
+void page_end(FILE *f, const PageText *script);
 
 /* A name or text from a file, escaped, with '?' for controls and what is no character. */
 void page_text(FILE *f, const char *text);

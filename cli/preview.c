@@ -52,7 +52,7 @@ static void put_preparation(FILE *f, const Preview *p)
 static void put_head(FILE *f, const Preview *p)
 {
     size_t count = qonnx_dataset_count(p->d);
-    page_begin(f, p->args->operands[0]);
+    page_begin(f, p->args->operands[0], NULL, NULL);
     fputs("<h1>What ", f);
     page_text(f, p->args->operands[0]);
     fputs(" sees</h1>\n", f);
@@ -113,7 +113,7 @@ static bool put_page(void *user, FILE *f)
     put_head(f, p);
     for (size_t i = 0; good && i < qonnx_dataset_count(p->d); i++)
         good = !interrupted() && !ferror(f) && put_sample(f, p, i);
-    page_end(f);
+    page_end(f, NULL);
     return good;
 }
 
