@@ -17,7 +17,7 @@ from onnx import numpy_helper
 DIGITS = TESTDATA / "digits.onnx"
 CALIBRATION = TESTDATA / "digits" / "calibration"
 NODE_MODELS = Path("/usr/share/libonnx-testdata/data")
-VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "preview", "lint", "explain", "compile", "passes", "presets", "operators"]
+VERBS = ["inspect", "calibrate", "merge", "quantize", "run", "evaluate", "preview", "report", "lint", "explain", "compile", "passes", "presets", "operators"]
 
 
 def refused(result, *words):
@@ -124,6 +124,7 @@ def test_bad_model(verb, kind, run, tmp_path):
         "run": [model, "--data", CALIBRATION],
         "evaluate": [model, "--data", CALIBRATION],
         "preview": [model, CALIBRATION, "-o", out],
+        "report": [model, DIGITS, "--data", CALIBRATION, "-o", out],
         "lint": [model],
         "explain": [model, "conv"],
         "compile": [model, "-o", out],

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION = ["--preset", "torchvision", "--resize", "short:24", "--crop", "24"]
 

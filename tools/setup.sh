@@ -7,7 +7,8 @@ build="gcc libc6-dev make meson ninja-build pkg-config protobuf-c-compiler proto
        libprotobuf-c-dev libjansson-dev libjpeg-dev libpng-dev libwebp-dev zlib1g-dev libdnnl-dev libxxhash-dev"
 test="git g++ libcmocka-dev libonnx-dev libonnx-testdata python3-venv python3-pip ca-certificates
       clang-19 libclang-rt-19-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-      gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross"
+      gcc-arm-linux-gnueabihf libc6-dev-armhf-cross gcc-riscv64-linux-gnu libc6-dev-riscv64-cross
+      chromium fonts-dejavu-core"
 fuzz="clang-19 libclang-rt-19-dev llvm-19"
 mpi="openmpi-bin" # for one test, of an example
 

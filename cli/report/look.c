@@ -1,5 +1,6 @@
 /* cli/report/look.c - the layers: their errors, and the values, ranges and weights of each. */
 #include "cli/calibrate.h"
+#include "cli/nodes.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/statistics.h"
@@ -97,16 +98,12 @@ static const qonnx_node *node_of(const Report *r, const LayerError *e)
 /* The weight of that node before it was quantized; NULL: it is not there. */
 static const qonnx_tensor *weight_before(const Report *r, const qonnx_node *like, int *axis)
 {
-    for (const qonnx_node *n = r->before && *qonnx_node_name(like) ? qonnx_graph_first(r->before)
-                                                                   : NULL;
-         n; n = qonnx_node_next(n)) {
-        if (strcmp(qonnx_node_name(n), qonnx_node_name(like)) != 0) continue;
-        const qonnx_rule rule = qonnx_node_rule(n);
-        const qonnx_value *w = rule.weight >= 0 ? qonnx_node_input(n, rule.weight) : NULL;
-        *axis = rule.weight_axis;
-        return w ? qonnx_value_constant(w) : NULL;
-    }
-    return NULL;
+    const qonnx_node *n = r->before ? node_called(r->before, qonnx_node_label(like)) : NULL;
+    if (!n) return NULL;
+    const qonnx_rule rule = qonnx_node_rule(n);
+    const qonnx_value *w = rule.weight >= 0 ? qonnx_node_input(n, rule.weight) : NULL;
+    *axis = rule.weight_axis;
+    return w ? qonnx_value_constant(w) : NULL;
 }
 
 static void measure_channels(const Report *r, Sheet *s)

@@ -1,6 +1,7 @@
 /* cli/report/picture.c - the graph of the quantized model as a picture: a box for each operator, in
  * the colour of its error; what only changes between floats and integers is left out.
  */
+#include "cli/nodes.h"
 #include "cli/output.h"
 #include "cli/page.h"
 #include "cli/progress.h"
@@ -57,14 +58,11 @@ static bool is_pair(const qonnx_node *n)
     return qonnx_node_is(n, "QuantizeLinear") || qonnx_node_is(n, "DequantizeLinear");
 }
 
-/* What a value was made of, through Q and DQ: a node, or an input of the model. */
-static const void *origin(const qonnx_value *v)
+/* What a value was made of: a node, or an input of the model. */
+static const void *origin(qonnx_value *v)
 {
+    for (qonnx_value *front; (front = in_front_of_pair(v)) != v;) v = front;
     const qonnx_node *n = qonnx_value_producer(v);
-    while (n && is_pair(n) && qonnx_node_input(n, 0)) {
-        v = qonnx_node_input(n, 0);
-        n = qonnx_value_producer(v);
-    }
     return n ? (const void *)n : (const void *)v;
 }
 
@@ -142,7 +140,7 @@ static void add_edges(Picture *p)
 static void add_outputs(Picture *p, const qonnx_graph *g)
 {
     for (int i = 0; i < qonnx_graph_outputs(g); i++) {
-        const qonnx_value *v = qonnx_graph_output(g, i);
+        qonnx_value *v = qonnx_graph_output(g, i);
         const int from = box_of(p, origin(v)), first = p->edges;
         if (from < 0) continue;
         p->box[p->boxes] = (Box){.kind = BOX_OUTPUT, .of = v};
@@ -193,8 +191,7 @@ static void put_node_text(FILE *f, const Box *b, double x, int y)
     const Sheet *s = b->sheet;
     const bool node = b->kind == BOX_NODE;
     const qonnx_node *n = b->of;
-    const char *name = node ? qonnx_node_name(n) : qonnx_value_name(b->of);
-    if (node && !*name && qonnx_node_output(n, 0)) name = qonnx_value_name(qonnx_node_output(n, 0));
+    const char *name = node ? qonnx_node_label(n) : qonnx_value_name(b->of);
     fprintf(f, "<text x=\"%.0f\" y=\"%d\">", x, y + 15);
     put_short(f, name);
     fprintf(f, "</text><text class=\"op\" x=\"%.0f\" y=\"%d\">", x, y + 29);

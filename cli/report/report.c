@@ -110,7 +110,7 @@ static const Option options[] = {
      "has it; again for more"},
     {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
      "how long a program may take; 0: any time"},
-    {"sensitivities", 0, OPTION_COUNT, offsetof(Args, sensitivities), "N", "8",
+    {"sensitivities", 0, OPTION_COUNT, offsetof(Args, sensitivities), "N", "5",
      "of so many of the worst layers, measure what the\n"
      "outputs gain with that layer alone in float; 0: none"},
     {"no-times", 0, OPTION_FLAG, offsetof(Args, no_times), NULL, NULL,

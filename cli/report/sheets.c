@@ -161,7 +161,7 @@ static void put_floats(FILE *f, const Report *r)
         if (found->fate != QONNX_FATE_FLOAT) continue;
         shown++;
         fputs("<li><code>", f);
-        page_text(f, qonnx_node_name(found->node));
+        page_text(f, qonnx_node_label(found->node));
         fputs("</code> (", f);
         page_text(f, qonnx_node_op(found->node));
         fputs("): ", f);

@@ -93,7 +93,7 @@ static bool try_layers(Trying *t, const Passes *as_it_is, long most)
     bool good = true;
     for (int i = 0; good && most > 0 && i < r->errors.matches.count; i++) {
         Sheet *s = r->worst[i];
-        const char *name = s->node ? qonnx_node_name(s->node) : "";
+        const char *name = s->node ? qonnx_node_label(s->node) : "";
         if (!*name || !s->found || s->found->fate != QONNX_FATE_INTEGERS || !s->found->heavy)
             continue;
         Passes p = passes_copy(as_it_is);
