@@ -209,7 +209,7 @@ def test_nothing_is_loaded_and_same_bytes(tmp_path, rgb, preview):
         assert tag not in ("script", "link", "iframe", "object")
         assert not any(a.startswith("on") or a == "href" for a in attrs)
         assert attrs.get("src", "data:").startswith("data:")
-    assert b"http" not in first and b"url(" not in first
+        assert b"http:" not in first and b"https:" not in first and b"url(" not in first and b"default-src 'none'" in first
     preview(rgb, folder)
     assert (tmp_path / "preview.html").read_bytes() == first
 
