@@ -74,7 +74,7 @@ static bool try_observers(Search *s)
         snprintf(what, sizeof what, "observer %s", observers[i]);
         Passes p = passes_copy(s->passes);
         passes_set(&p, "calibrate", "observer", observers[i]);
-        good = try_passes(s, p, what, DEAR);
+        good = try_passes(s, p, what, FREE);
     }
     return good;
 }

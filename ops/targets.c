@@ -94,6 +94,7 @@ static const qonnx_target targets[] = {
         .fold_activations = true,
         .qlinear = true,
         .lone_int8 = true,
+        .float_sums = true,
         HABITS(onnxruntime),
     },
     {
@@ -108,6 +109,7 @@ static const qonnx_target targets[] = {
         .qlinear = true,
         .pairs_int16 = true,
         .lone_int8 = true,
+        .float_sums = true,
         HABITS(onnxruntime),
     },
     {
@@ -121,6 +123,7 @@ static const qonnx_target targets[] = {
         .fold_activations = true,
         .types = 1u << QONNX_UINT8 | 1u << QONNX_INT8,
         .qlinear = true,
+        .float_sums = true,
         HABITS(onnxruntime),
     },
     {

@@ -314,11 +314,13 @@ static void find_readers(const Placement *p, Site *s)
 {
     s->eaten = EATEN_NOT;
     s->parted = false;
+    s->multiplied = true;
     for (int i = 0; i < qonnx_node_outputs(s->node); i++) {
         const qonnx_value *v = qonnx_node_output(s->node, i);
         if (!v) continue;
         if (qonnx_value_is_output(v)) {
             s->parted = true;
+            s->multiplied = false;
             if (s->eaten < EATEN_OUTPUT) s->eaten = EATEN_OUTPUT;
         }
         for (int k = 0; k < qonnx_value_uses(v); k++) {
@@ -326,6 +328,7 @@ static void find_readers(const Placement *p, Site *s)
             const qonnx_node *n = qonnx_value_use(v, k, &input);
             const Site *u = placement_reader(p, n, input);
             s->parted |= sees_parts(u);
+            s->multiplied &= u && (u->heavy || (u->rule.kind == QONNX_RULE_SAME && u->multiplied));
             if (u && eaten_by(u) > s->eaten) s->eaten = eaten_by(u);
         }
     }
@@ -375,12 +378,31 @@ bool placement_gives_floats(const Placement *p, const Site *s)
     return qonnx_value_uses(y) > 0;
 }
 
-/* Data movement of a product's result that only float operators read in the end: the product gives
- * them floats. */
+/* Data movement of a product's result, or of a constant, that only float operators read in the end:
+ * the product gives them floats, the constant is there in floats. */
 static bool moves_floats(const Placement *p, const Site *s)
 {
     const Site *from = placement_site(p, qonnx_value_producer(s->root));
-    return s->eaten == EATEN_NOT && from && from->quantized && from->rule.to_float;
+    const bool floats =
+        from ? from->quantized && from->rule.to_float : qonnx_value_constant(s->root) != NULL;
+    return s->eaten == EATEN_NOT && floats;
+}
+
+/* Whether it adds a constant to what a product of one reader can give in floats, and products in
+ * integers read the sum. */
+static bool adds_bias(const Placement *p, const Site *s)
+{
+    bool floats = false, constant = false;
+    if (!p->target->float_sums || p->requantizes || !qonnx_node_is(s->node, "Add") ||
+        !s->multiplied || qonnx_node_inputs(s->node) != 2)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        const qonnx_value *v = qonnx_node_input(s->node, i);
+        const Site *from = placement_site(p, qonnx_value_producer(v));
+        constant |= qonnx_value_constant(v) != NULL;
+        floats |= from && from->quantized && from->rule.to_float && qonnx_value_only_user(v);
+    }
+    return constant && floats;
 }
 
 /* A value that the operator reads, that is not there in integers; NULL: there is none. */
@@ -411,6 +433,7 @@ static const char *find_unworthy(const Placement *p, const Site *s)
     if (s->eaten < EATEN_OUTPUT) return nobody;
     if (is_decoding(s) && s->eaten < EATEN_INTEGER)
         return "arithmetic with a constant at the end of a model needs more than 8 bits";
+    if (adds_bias(p, s)) return "the product in front of it gives it floats";
     return find_unfed(p, s) ? unfed : NULL;
 }
 

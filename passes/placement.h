@@ -48,6 +48,8 @@ typedef struct Site {
     bool spectral;           /* it makes or reads a spectrum: see spectra.h */
     bool magnitude;          /* its output is the magnitude of one */
     Eaten eaten;             /* the best of its outputs' readers */
+    bool multiplied;         /* all readers are matrix products in integers, perhaps behind data
+                                movement */
     bool parted;             /* some reader, perhaps behind data movement, sees what is small in a
                                 large whole: a float operator, a graph output, a narrow Slice */
     const qonnx_value *root; /* data movement: the value whose range it hands on */

@@ -321,6 +321,35 @@ def test_a_table_that_others_read_stays_float(tmp_path):
     assert "words" in r.names() and not r.node("DequantizeLinear")
 
 
+def test_rows_that_a_slice_takes_of_a_table(tmp_path):
+    """Positions: how many of them follows from another input's shape, so that the Slice is no constant."""
+    random = np.random.default_rng(5)
+    net = Net((1, 12, 40))
+    net.constant("positions", random.normal(size=(512, 40)) * np.geomspace(0.01, 1, 40))
+    for name, value in {"one": 1, "two": 2, "zero": 0}.items():
+        net.constants.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    net.op("Slice", [net.op("Shape", ["x"], "shape"), "one", "two"], "count")
+    net.op("Slice", ["positions", "zero", "count", "zero"], "rows")
+    net.op("Tanh", [net.op("Add", ["x", "rows"], "sum")], "y")
+    model = net.model("y")
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "length"
+    r = Result(tmp_path, model, normal(1, 12, 40))
+    assert r.constant("positions_quantized").dtype == np.int8 and "positions" not in r.names()
+    (dequantize,) = r.node("DequantizeLinear")
+    assert dequantize.output[0] == "rows" and not r.node("QuantizeLinear") and r.sqnr() > 35
+
+
+@pytest.mark.parametrize("target, floats", [("ort-x86", True), ("c", False)])
+def test_a_bias_behind_a_product_is_added_in_floats(tmp_path, target, floats):
+    """One rounding instead of two, where products alone read the sum."""
+    net = Net((1, 10, 16))
+    net.op("Add", [net.op("MatMul", ["x", net.weight("w1", 16, 16)], "m"), net.weight("b1", 16)], "a")
+    net.op("MatMul", [net.op("Transpose", ["a"], "t", perm=[0, 2, 1]), "x"], "y")
+    r = Result(tmp_path, net.model("y"), normal(1, 10, 16), "--target", target)
+    rounded = {n.input[0] for n in r.node("QuantizeLinear")}
+    assert {"x", "a"} <= rounded and ("m" in rounded) != floats
+
+
 def gemm_of_rows(weight):
     """Between two others, with alpha, and a C that has an element per row."""
     net = Net((4, 16))

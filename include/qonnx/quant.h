@@ -216,6 +216,8 @@ typedef struct qonnx_target {
     bool pairs_int16; /* it adds two products of 8 bits in 16, where they may saturate */
     const qonnx_habit *habits; /* [nhabits]: the first that fits a node holds for it */
     int nhabits;               /* number of them */
+    bool float_sums; /* the bias that an Add gives to a product's floats is added in float, where
+                        only products in integers read the sum: one rounding instead of two */
 } qonnx_target;
 
 /** The node's rule on that target. `habit`: the row of the profile that holds for it; NULL: none,
