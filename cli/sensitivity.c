@@ -3,6 +3,7 @@
 #include "calibrate.h"
 #include "progress.h"
 #include "provenance.h"
+#include "remembered.h"
 #include <qonnx/lint.h>
 #include <math.h>
 #include <stdlib.h>
@@ -83,11 +84,10 @@ static bool find(const Maker *m, const Passes *p, Sensitivities *out)
     return good;
 }
 
-bool sensitivities_measure(const Maker *m, const Passes *p, Sensitivities *out)
+/* Measures the layers that were found. */
+static bool measure(const Maker *m, const Passes *p, Sensitivities *out)
 {
     double db, bytes, plain, least;
-    *out = (Sensitivities){.count = 0};
-    if (!find(m, p, out)) return false;
     Passes cheap = without_samples(p);
     bool good = maker_try(m, &cheap, &plain, &least);
     for (int i = 0; i < out->count && good; i++) {
@@ -103,6 +103,19 @@ bool sensitivities_measure(const Maker *m, const Passes *p, Sensitivities *out)
         passes_free(&with);
     }
     passes_free(&cheap);
+    return good;
+}
+
+bool sensitivities_measure(const Maker *m, const Passes *p, Sensitivities *out)
+{
+    *out = (Sensitivities){.count = 0};
+    if (!find(m, p, out)) return false;
+    const Remembered r = remembered_of(m, p);
+    const bool known = remembered_read(&r, out), good = known || measure(m, p, out);
+    if (known && m->with->args->verbose)
+        tell("budget: what each layer gains is known from an earlier run, in %s", r.path);
+    if (good && !known) remembered_write(&r, out);
+    free(r.path);
     return good;
 }
 

@@ -33,7 +33,8 @@ typedef struct Sensitivities {
 } Sensitivities;
 
 /* Finds the layers that would run in integers, and measures each, without passes that look at
- * samples: those are slow, and help all alike. `out` is freed by sensitivities_free(), after a
+ * samples: those are slow, and help all alike. Where an earlier run has measured the same, its file
+ * has it (remembered.h). `out` is freed by sensitivities_free(), after a
  * failure, too. */
 QONNX_CHECKED bool sensitivities_measure(const Maker *m, const Passes *p, Sensitivities *out);
 void sensitivities_free(Sensitivities *s);

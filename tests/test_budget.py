@@ -186,6 +186,62 @@ def test_max_size_and_accuracy(large):
     assert done.rc == 1 and "--exclude, --only and --overrides keep in float take 4 bytes a weight" in done.stderr
 
 
+def test_remembered(files, done):  # noqa: F811
+    """What layers gain is measured once beside statistics, gives the same bytes, and is taken for nothing else."""
+    done("calibrate", files / "m.onnx", files / "data", "-o", files / "m.qcal")
+    path, calibrated, words = files / "m.qcal.sens", ["--calibration", files / "m.qcal"], "is known from an earlier run"
+
+    def run(db, *options):
+        made = quantize(files, *calibrated, "--min-sqnr", db, "--json", "-v", *options)
+        assert made.rc == 0, made.stderr
+        return words in made.stderr, json.loads(made.stdout)["budget"], (files / "q.onnx").read_bytes()
+
+    assert not run(5)[0] and not path.exists(), "nothing was measured"
+    assert not run(52)[0]
+    written = path.read_bytes()
+    again, budget, model = run(55)
+    assert again and path.read_bytes() == written
+    path.unlink()
+    assert run(55) == (False, budget, model) and path.read_bytes() == written
+    assert words not in quantize(files, *calibrated, "--min-sqnr", 55).stderr, "only with -v"
+    for options in (["--observer", "minmax"], ["--limit", 9], ["--engine", "portable"], ["--weights", "per-tensor"]):
+        assert not run(60, *options)[0], options
+        assert run(60, *options)[0], options
+    x = np.load(files / "data" / "03.npy")
+    np.save(files / "data" / "03.npy", 2 * x)
+    path.write_bytes(written)
+    assert not run(55)[0], "another sample"
+    np.save(files / "data" / "03.npy", x)
+    path.unlink()
+    quantize(files, "--min-sqnr", 55)
+    assert not path.exists(), "without --calibration"
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: t.replace('"gain": ', '"gain": "', 1).replace(",", '",', 3), lambda t: t[:-20], lambda t: "", lambda t: "[" * 100000,
+    lambda t: t.replace('"bytes"', '"bites"'), lambda t: t.replace('"layers": [', '"layers": [{},'), lambda t: t.replace("n_c2", "n_c9"),
+    lambda t: t.replace('"gain": ', '"gain": 1e999, "g": '), lambda t: t.replace("sensitivities 1", "sensitivities 2"),
+    lambda t: t.replace('"layers"', '"layers": 7, "l"')], ids=range(10))
+def test_remembered_is_hostile(files, done, change):  # noqa: F811
+    """A file that is no such one is passed over, and kept: it may be somebody's."""
+    done("calibrate", files / "m.onnx", files / "data", "-o", files / "m.qcal")
+    budget = ["--calibration", files / "m.qcal", "--min-sqnr", 55, "-v"]
+    path = files / "m.qcal.sens"
+    assert quantize(files, *budget).rc == 0
+    good, want = path.read_text(), (files / "q.onnx").read_bytes()
+    bad = change(good)
+    assert bad != good
+    path.write_text(bad)
+    made = quantize(files, *budget)
+    assert made.rc == 0 and "earlier run" not in made.stderr and "Sanitizer" not in made.stderr
+    assert (files / "q.onnx").read_bytes() == want
+    try:
+        ours = json.loads(bad)["kind"] == "qonnx sensitivities 1"
+    except (ValueError, TypeError, RecursionError):
+        ours = False
+    assert path.read_text() == (good if ours and "1e999" not in bad else bad)
+
+
 @pytest.mark.parametrize("drop, options, want", [
     ("4%", [], "24 samples judge, one of them is 4.2 points of top-1"), ("4%", ["--optimize"], "give at least 250"),
     ("4%", [], "give at least 125 with --data"), ("25%", [], None), ("0%", [], None)])
