@@ -5,6 +5,7 @@
 #include "compare.h"
 #include "compiled.h"
 #include "costs.h"
+#include "latency.h"
 #include "layer_errors.h"
 #include "metrics/metric.h"
 #include "options.h"
@@ -24,6 +25,7 @@ typedef struct Result {
     Likeness likeness; /* to the first model; the pairs are those of the first output */
     double seconds;    /* time of the run */
     Costs costs;       /* with --costs */
+    Latency latency;   /* of one sample, with --costs */
     size_t memory;     /* bytes of a run in a thread; 0: not known */
 } Result;
 
@@ -79,6 +81,7 @@ static bool run_graph(qonnx_ctx *cx, const Args *args, Evaluation *e)
     good = good && !e->failed && !(e->reference && e->reference->fault) && !interrupted();
     if (good) good = !(e->failed = !metrics_end(&r->metrics));
     if (good && args->costs) good = costs_count(cx, e->g, &r->costs);
+    if (good && args->costs && s) r->latency = latency_measure(s, d);
     if (s) r->memory = qonnx_session_memory(s);
     metrics_let_go(&r->metrics);
     qonnx_session_free(s);
@@ -173,16 +176,21 @@ static void print_scores(const Result *results, int count, int i)
 /* A line a model, and for each what its energy is made of. */
 static void print_costs(const Result *results, int count, int width)
 {
-    char path[PATH_MAX], weights[SIZE_ROOM], memory[SIZE_ROOM], energy[SIZE_ROOM];
-    printf("\n%-*s  %9s  %9s  %14s  %9s\n", width, "costs of a sample", "weights", "memory", "MACs",
-           "energy");
+    char path[PATH_MAX], weights[SIZE_ROOM], memory[SIZE_ROOM], energy[SIZE_ROOM],
+        latency[SIZE_ROOM];
+    printf("\n%-*s  %9s  %9s  %9s  %14s  %9s\n", width, "costs of a sample", "weights", "memory",
+           "latency", "MACs", "energy");
     for (int i = 0; i < count; i++) {
         const Result *r = &results[i];
-        printf("%-*s  %9s  %9s  %14.0f  %9s\n", width, clean_name(path, sizeof path, r->path),
+        printf("%-*s  %9s  %9s  %9s  %14.0f  %9s\n", width, clean_name(path, sizeof path, r->path),
                size_text(weights, r->costs.weights),
-               r->memory ? size_text(memory, (double)r->memory) : "-", r->costs.macs,
+               r->memory ? size_text(memory, (double)r->memory) : "-",
+               latency_text(latency, &r->latency), r->costs.macs,
                energy_text(energy, r->costs.energy));
     }
+    if (results[0].latency.runs)
+        printf("latency: the median of %d runs with one sample, in %d thread, on this machine\n",
+               results[0].latency.runs, LATENCY_THREADS);
     for (int i = 0; i < count; i++) {
         printf("\n%s\n", clean_name(path, sizeof path, results[i].path));
         costs_print(&results[i].costs);
@@ -232,6 +240,13 @@ static json_t *result_costs(const Result *r)
     return costs;
 }
 
+static json_t *latency_json(const Latency *l)
+{
+    if (!l->runs) return json_null();
+    return json_pack("{sf si si}", "seconds", l->seconds, "runs", l->runs, "threads",
+                     LATENCY_THREADS);
+}
+
 static void print_json(const Result *results, int count, bool costs)
 {
     json_t *models = json_array();
@@ -244,6 +259,7 @@ static void print_json(const Result *results, int count, bool costs)
         likeness_json(m, &s->likeness);
         json_object_set_new(m, "seconds", json_real(s->seconds));
         if (costs) json_object_set_new(m, "costs", result_costs(s));
+        if (costs) json_object_set_new(m, "latency", latency_json(&s->latency));
         json_array_append_new(models, m);
     }
     json_print(json_pack("{sI sI so}", "samples", (json_int_t)results[0].samples, "labelled",
@@ -317,8 +333,9 @@ static const Option options[] = {
     {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
      "how long a program may take; 0: any time"},
     {"costs", 0, OPTION_FLAG, offsetof(Args, costs), NULL, NULL,
-     "what a run of each model takes: weights, memory, MACs,\n"
-     "and an estimate of energy with what it is made of"},
+     "what a run of each model takes: weights, memory, time\n"
+     "of one sample in one thread, MACs, and an estimate of\n"
+     "energy with what it is made of"},
     {"layers", 0, OPTION_FLAG, offsetof(Args, layers), NULL, NULL,
      "SQNR of each layer of the second model against the\n"
      "first: accumulated, and its own, fed with the first\n"

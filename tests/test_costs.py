@@ -85,6 +85,28 @@ def test_memory_is_what_compile_plans(done, tmp_path):
     assert compiled == {**got, "memory_bytes": None}
 
 
+def test_latency(done, tmp_path):
+    """The median of runs of one sample in one thread, longer for a longer row of layers; of machine code it is not known."""
+    rows = []
+    for i, layers in enumerate((1, 40)):
+        w = numpy_helper.from_array(np.eye(256, dtype=np.float32), "w")
+        nodes = [helper.make_node("MatMul", [f"v{k}", "w"], [f"v{k + 1}"]) for k in range(layers)]
+        ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 256, 256]) for n in ("v0", f"v{layers}")]
+        graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [w])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), tmp_path / f"{i}.onnx")
+        data = arrays(tmp_path / "data", np.ones((2, 256, 256), np.float32))
+        model, = json.loads(done("evaluate", tmp_path / f"{i}.onnx", "--data", data, "--costs", "--json", "-j", 2))["models"]
+        rows.append(model["latency"])
+    assert all(5 <= r["runs"] <= 101 and r["threads"] == 1 for r in rows)
+    assert 0 < 5 * rows[0]["seconds"] < rows[1]["seconds"] < 5
+    said = done("evaluate", DIGITS, DIGITS, "--data", TEST, "--limit", 2, "--costs")
+    assert re.search(r"^costs of a sample +weights +memory +latency +MACs +energy$", said, re.M)
+    assert len(re.findall(rf"^{re.escape(str(DIGITS))}  .* [\d.]+ ms ", said, re.M)) == 2
+    assert re.search(r"^latency: the median of \d+ runs with one sample, in 1 thread, on this machine$", said, re.M)
+    model, = json.loads(done("evaluate", DIGITS, "--data", TEST, "--limit", 2, "--costs", "--compiled", "--json"))["models"]
+    assert model["latency"] is None
+
+
 def test_computed_shapes(done, tmp_path):
     """What is known as soon as constants are folded, of the shape of an input, is counted."""
     nodes = [helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.ones((8, 5), np.float32))),
