@@ -19,9 +19,10 @@ static bool has_observer(const char *name)
     return false;
 }
 
-static int check_observer(const Verb *verb, const char *observer)
+int choices_observer(const Verb *verb, const Args *args)
 {
     char typed[80];
+    const char *observer = args->observer;
     if (!observer) return -1;
     snprintf(typed, sizeof typed, "%.*s", (int)strcspn(observer, "{"), observer);
     if (has_observer(typed)) return -1;
@@ -45,7 +46,7 @@ static int check_type(const Verb *verb, const char *option, const char *given,
     for (int i = 0; types[i]; i++)
         if (!strcmp(typed, types[i]) && (given[strlen(typed)] == 0 || typed[0] != 'p')) return -1;
     const char *near = nearest_word(typed, word_of, types);
-    return options_misuse(verb, "quantize: %s has no type '%s'; %s '%s'", option, typed,
+    return options_misuse(verb, "%s: %s has no type '%s'; %s '%s'", verb->name, option, typed,
                           near ? "did you mean" : "want one as", near ? near : types[0]);
 }
 
@@ -119,5 +120,5 @@ int choices_fit(const Verb *verb, const Args *args, const Passes *p)
     int status = check_requantize(verb, args);
     if (status < 0) status = budget_check(verb, args);
     if (status < 0) status = check_target(verb, args->target);
-    return status < 0 ? check_observer(verb, args->observer) : status;
+    return status < 0 ? choices_observer(verb, args) : status;
 }

@@ -9,6 +9,8 @@
 
 /* The types of --activations and --weights, before the pipeline is made of them. */
 int choices_check(const Verb *verb, const Args *args);
+/* --observer: whether there is one of that name, in a plugin of the search path, too. */
+int choices_observer(const Verb *verb, const Args *args);
 /* All others, with the pipeline that they make. */
 int choices_fit(const Verb *verb, const Args *args, const Passes *p);
 

@@ -1,5 +1,7 @@
 /* cli/explain.c - qonnx explain: how a node is quantized, or why it is not. */
+#include "choices.h"
 #include "facts.h"
+#include "node_error.h"
 #include "output.h"
 #include "pipeline.h"
 #include "placed.h"
@@ -16,6 +18,7 @@ typedef struct Answer {
     const qonnx_finding *found; /* NULL: nothing is said of such nodes */
     const Fact *facts;          /* [count] */
     int count;
+    NodeError error; /* with --data */
 } Answer;
 
 /* ---- as text --------------------------------------------------------------------------------- */
@@ -62,7 +65,10 @@ static void print_fact(const Answer *a, const Fact *f)
         printf("  %-12s%llu NaN, %llu infinite\n", "", (unsigned long long)f->seen->nan,
                (unsigned long long)f->seen->inf);
     for (const Choice *c = f->choices; c < f->choices + f->nchoices; c++)
-        print_laid(c->observer, &c->laid, true, c->used ? "  <- default" : "");
+        print_laid(c->observer, &c->laid, true,
+                   !c->used   ? ""
+                   : c->usual ? "  <- default"
+                              : "  <- chosen");
     if (f->spread.count > 1) print_spread(f);
 }
 
@@ -80,6 +86,7 @@ static void print_text(const Answer *a)
     if (found && found->why) printf("because     %s\n", clean_name(why, sizeof why, found->why));
     if (found && found->overflow)
         printf("overflow    %s\n", clean_name(why, sizeof why, found->overflow));
+    node_error_print(&a->error);
     for (int i = 0; i < a->count; i++) print_fact(a, &a->facts[i]);
 }
 
@@ -116,7 +123,8 @@ static json_t *fact_json(const Fact *f)
     for (const Choice *c = f->choices; c < f->choices + f->nchoices; c++) {
         json_t *o = laid_json(&c->laid, true);
         json_object_set_new(o, "name", json_text(c->observer));
-        json_object_set_new(o, "default", json_boolean(c->used));
+        json_object_set_new(o, "default", json_boolean(c->usual));
+        json_object_set_new(o, "used", json_boolean(c->used));
         json_array_append_new(observers, o);
     }
     return json_pack("{ss si so so so so so}", "role", role_word(f->role), "place", f->place,
@@ -130,30 +138,60 @@ static void print_json(const Answer *a)
     const qonnx_finding *f = a->found;
     json_t *values = json_array();
     for (int i = 0; i < a->count; i++) json_array_append_new(values, fact_json(&a->facts[i]));
-    json_print(
-        json_pack("{so ss sb so so so ss so so so}", "file", json_text(a->subject->path), "target",
-                  a->subject->target->name, "quantized", a->subject->quantized, "asked",
-                  json_text(a->asked), "name", json_text(qonnx_node_label(a->node)), "type",
-                  json_text(qonnx_node_op(a->node)), "runs", f ? fate_word(f->fate) : "float",
-                  "why", f && f->why ? json_text(f->why) : json_null(), "overflow",
-                  f && f->overflow ? json_text(f->overflow) : json_null(), "values", values));
+    json_print(json_pack("{so ss sb so so so ss so so so so}", "file", json_text(a->subject->path),
+                         "target", a->subject->target->name, "quantized", a->subject->quantized,
+                         "asked", json_text(a->asked), "name", json_text(qonnx_node_label(a->node)),
+                         "type", json_text(qonnx_node_op(a->node)), "runs",
+                         f ? fate_word(f->fate) : "float", "why",
+                         f && f->why ? json_text(f->why) : json_null(), "overflow",
+                         f && f->overflow ? json_text(f->overflow) : json_null(), "error",
+                         node_error_json(&a->error), "values", values));
 }
 
 /* ---- the verb -------------------------------------------------------------------------------- */
 
+/* Checks the command line. Returns -1 to go on. */
+static int usage(const Verb *verb, const Args *args)
+{
+    if (args->data.count && !args->calibrations.count)
+        return options_misuse(verb, "explain: --data measures what quantize makes with statistics: "
+                                    "give these, too, with --calibration M.qcal");
+    int status = check_target(verb, args->target);
+    if (status < 0) status = choices_check(verb, args);
+    return status < 0 ? choices_observer(verb, args) : status;
+}
+
+/* Options of the pipeline say nothing of a file that has its integers. */
+static bool fits(qonnx_ctx *cx, const Args *args, const Subject *s)
+{
+    const bool chosen =
+        args->observer || args->activations || args->weights || args->overrides.count;
+    return !s->quantized || !(chosen || args->data.count) ||
+           qonnx_fail(
+               cx, NULL,
+               "%s is quantized already: name the float model with --data, --observer, "
+               "--activations, --weights and --overrides; 'qonnx evaluate --layers' measures "
+               "a quantized one",
+               s->path);
+}
+
 static int explain(const Verb *verb, const Args *args)
 {
-    int status = check_target(verb, args->target);
+    int status = usage(verb, args);
     if (status >= 0) return status;
     qonnx_ctx *cx = progress_ctx();
     Subject s;
     Answer a = {.subject = &s, .asked = args->operands[1]};
     Fact *facts = NULL;
-    bool good = subject_read(cx, args, &s) && (a.node = subject_node(cx, &s, a.asked)) != NULL;
+    bool good = subject_read(cx, args, &s) && fits(cx, args, &s) &&
+                (a.node = subject_node(cx, &s, a.asked)) != NULL;
     if (good) {
         a.found = subject_finding(&s, a.node);
         a.count = facts_of(cx, &s, a.node, &facts);
         a.facts = facts;
+        good = !args->data.count || node_error_measure(cx, args, &s, a.node, &a.error);
+    }
+    if (good) {
         if (args->json) print_json(&a);
         else print_text(&a);
     }
@@ -172,25 +210,45 @@ static const Option options[] = {
     {"target", 0, OPTION_TEXT, offsetof(Args, target), "T", "ort-x86",
      "what the model is for; 'qonnx passes' lists them"},
     OPTION_FORCE,
+    {"observer", 0, OPTION_TEXT, offsetof(Args, observer), "NAME", NULL,
+     "what 'qonnx quantize' makes with this, and with the\n"
+     "next three, as there"},
+    {"activations", 0, OPTION_TEXT, offsetof(Args, activations), "TYPE", NULL,
+     "uint8, int8, uint16 or int16, or with options"},
+    {"weights", 0, OPTION_TEXT, offsetof(Args, weights), "TYPE", NULL,
+     "int8, or with options; per-channel or per-tensor"},
+    {"overrides", 0, OPTION_LIST, offsetof(Args, overrides), "FILE.json", NULL,
+     "how single tensors and nodes are quantized"},
+    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
+     "measure on samples, 16 unless --limit is given, with\n"
+     "--calibration: the node's own error, as evaluate\n"
+     "--layers has it, and its share of the noise of the\n"
+     "outputs: how much less they have with this node alone\n"
+     "in float, each by its signal. Below 0 %: its noise\n"
+     "makes up for that of others"},
     {.name = NULL},
 };
 
 const Verb verb_explain = {
     .name = "explain",
     .brief = "how a node is quantized: ranges, scales, channels; or why it is not",
-    .forms = "MODEL NODE [--calibration M.qcal] [--target T] [--json]",
+    .forms = "MODEL NODE [--calibration M.qcal [--data DATA]] [--target T] [--json]",
     .text =
         "NODE is the name of a node, or of a value that it gives. Of a model in float: what\n"
-        "'qonnx quantize' will make of the node by default, with --calibration the range and the\n"
+        "'qonnx quantize' will make of the node with the options given, with --calibration the "
+        "range and the\n"
         "scale of each of its values beside what every observer would choose, and the share of\n"
         "the values seen that is clipped. Of a quantized model: what is in the file. Always: "
         "where\n"
         "it runs and why, and how unlike the channels of its weight are.",
     .examples = "qonnx explain model.onnx conv1\n"
                 "qonnx explain model.onnx conv1 --calibration model.qcal\n"
+                "qonnx explain model.onnx conv1 --calibration model.qcal --data test/\n"
                 "qonnx explain model.onnx softmax_out --target tensorrt\n"
                 "qonnx explain model.int8.onnx conv1 --calibration model.qcal --json",
     .options = options,
+    .samples = true,
+    .pictures = true,
     .json = true,
     .least = 2,
     .most = 2,

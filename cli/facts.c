@@ -17,13 +17,14 @@
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
-/* What quantize makes of `model`, by default. */
-static bool make(qonnx_ctx *cx, Subject *s)
+/* What quantize makes of `model` with these options. */
+static bool make(qonnx_ctx *cx, const Args *args, Subject *s)
 {
     const qonnx_pipeline_options o = {.target = s->target->name, .stats = s->stats};
-    Passes p = passes_split(qonnx_pipeline_default());
+    Passes p;
+    bool good = placed_passes(cx, args, &p);
     s->made = qonnx_graph_copy(s->model);
-    bool good = passes_run(cx, s->made, &p, passes_split_at(&p), p.count, &o, NULL);
+    good = good && passes_run(cx, s->made, &p, passes_split_at(&p), p.count, &o, NULL);
     passes_free(&p);
     return good;
 }
@@ -41,14 +42,16 @@ static bool take(qonnx_ctx *cx, const Args *args, Subject *s)
 
 bool subject_read(qonnx_ctx *cx, const Args *args, Subject *out)
 {
-    *out = (Subject){.path = args->operands[0], .target = qonnx_target_find(args->target)};
+    *out = (Subject){.path = args->operands[0],
+                     .target = qonnx_target_find(args->target),
+                     .observer = args->observer};
     out->source = shaped_load(cx, args, out->path);
     if (!out->source || !qonnx_graph_inline_functions(cx, out->source)) return false;
     out->quantized = qonnx_graph_quantized(out->source);
     out->model = qonnx_graph_copy(out->source);
     bool good = out->quantized ? take(cx, args, out)
                                : placed_prepare(cx, args, out->model, &out->stats) &&
-                                     (!out->stats || make(cx, out));
+                                     (!out->stats || make(cx, args, out));
     if (!good) return false;
     out->findings =
         qonnx_graph_lint(out->model, out->target, out->quantized ? NULL : out->stats, &out->count);
@@ -189,12 +192,17 @@ static void choose(qonnx_ctx *cx, const Subject *s, Fact *f)
 {
     const qonnx_grid grid = grid_of(s, f);
     const qonnx_observer *o;
-    char *used = qonnx_pipeline_setting("calibrate", "observer");
+    char *usual = qonnx_pipeline_setting("calibrate", "observer");
+    const char *given = s->observer ? s->observer : usual;
     for (int i = 0; (o = qonnx_observer_at(i)) && f->nchoices < MOST_CHOICES; i++) {
         float lo, hi, scale;
         Choice *c = &f->choices[f->nchoices];
-        *c = (Choice){o->name, used && !strcmp(used, o->name), {.dtype = grid.dtype, .scales = 1}};
-        if (!qonnx_observe_value(cx, o->name, f->value, s->stats, f->seen, &grid, &lo, &hi))
+        const size_t length = strlen(o->name);
+        const bool used = given && !strncmp(given, o->name, length) && strchr("{", given[length]);
+        *c = (Choice){
+            o->name, usual && !strcmp(usual, o->name), used, {.dtype = grid.dtype, .scales = 1}};
+        if (!qonnx_observe_value(cx, used ? given : o->name, f->value, s->stats, f->seen, &grid,
+                                 &lo, &hi))
             continue;
         qonnx_grid_params(&grid, lo, hi, &scale, &c->laid.zero_point);
         c->laid.scale = c->laid.least = scale;
@@ -203,7 +211,7 @@ static void choose(qonnx_ctx *cx, const Subject *s, Fact *f)
         c->laid.clipped = clipped_share(f->seen, &c->laid);
         f->nchoices++;
     }
-    free(used);
+    free(usual);
 }
 
 /* ---- channels -------------------------------------------------------------------------------- */

@@ -12,12 +12,13 @@
 typedef struct Subject {
     const char *path; /* of the model */
     const qonnx_target *target;
-    qonnx_graph *source; /* as it was read: to find nodes by their names in the file */
-    qonnx_graph *model;  /* what is placed: in float, behind the passes before `calibrate`; of a
-                            quantized model `made` */
-    qonnx_graph *made;   /* with Q and DQ; NULL: in float, and there are no statistics */
-    qonnx_stats *stats;  /* NULL: none */
-    bool quantized;      /* the file was */
+    const char *observer; /* --observer; NULL: the default */
+    qonnx_graph *source;  /* as it was read: to find nodes by their names in the file */
+    qonnx_graph *model;   /* what is placed: in float, behind the passes before `calibrate`; of a
+                             quantized model `made` */
+    qonnx_graph *made;    /* with Q and DQ; NULL: in float, and there are no statistics */
+    qonnx_stats *stats;   /* NULL: none */
+    bool quantized;       /* the file was */
     const qonnx_finding *findings; /* [count] of `model` */
     int count;
 } Subject;
@@ -63,7 +64,8 @@ typedef struct Laid {
 /* What an observer would choose. */
 typedef struct Choice {
     const char *observer;
-    bool used; /* it is the one that the pipeline has */
+    bool usual; /* it is the default */
+    bool used;  /* it is the one that the pipeline has: of a model in float, with its options */
     Laid laid;
 } Choice;
 

@@ -184,6 +184,16 @@ bool layer_errors_measure(qonnx_ctx *cx, const Args *args, LayerErrors *out)
     return good;
 }
 
+bool layer_errors_of(qonnx_ctx *cx, const Args *args, qonnx_graph *model, qonnx_graph *made,
+                     LayerErrors *out)
+{
+    const char *path = args->operands[0];
+    *out = (LayerErrors){.files = {path, path}, .model = model, .made = made};
+    bool good = measure(cx, args, out) && !interrupted();
+    progress_clear();
+    return good;
+}
+
 void layer_errors_release(LayerErrors *e)
 {
     for (int i = 0; e->values && i < e->compared.outputs; i++) free((void *)e->values[i].data);

@@ -40,6 +40,9 @@ typedef struct LayerErrors {
  * `reference.fault` says what is wrong with the temporary file, else a message is in the context.
  * Either way layer_errors_release() frees what there is. */
 QONNX_CHECKED bool layer_errors_measure(qonnx_ctx *cx, const Args *args, LayerErrors *out);
+/* The same of a float model and what was made of it, which the result owns from now on. */
+QONNX_CHECKED bool layer_errors_of(qonnx_ctx *cx, const Args *args, qonnx_graph *model,
+                                   qonnx_graph *made, LayerErrors *out);
 void layer_errors_release(LayerErrors *e);
 
 /* The node's name; of one that has none, the value's. */

@@ -71,6 +71,26 @@ const char *fate_word(qonnx_fate fate)
     return words[fate];
 }
 
+bool placed_passes(qonnx_ctx *cx, const Args *args, Passes *out)
+{
+    *out = passes_split(qonnx_pipeline_default());
+    if (args->observer) passes_set(out, "calibrate", "observer", args->observer);
+    return passes_insert_choice(cx, args, out);
+}
+
+/* What the user wants of values, and ranges where there are statistics. */
+static bool range_values(qonnx_ctx *cx, const Args *args, qonnx_graph *g,
+                         const qonnx_pipeline_options *o)
+{
+    Passes p;
+    bool good = placed_passes(cx, args, &p);
+    const int calibrate = passes_find(&p, "calibrate");
+    good =
+        good && passes_run(cx, g, &p, passes_split_at(&p), calibrate + (o->stats != NULL), o, NULL);
+    passes_free(&p);
+    return good;
+}
+
 bool placed_prepare(qonnx_ctx *cx, const Args *args, qonnx_graph *g, qonnx_stats **stats)
 {
     const List *files = &args->calibrations;
@@ -86,7 +106,6 @@ bool placed_prepare(qonnx_ctx *cx, const Args *args, qonnx_graph *g, qonnx_stats
     const char *prefix = *stats ? qonnx_stats_pipeline(*stats) : qonnx_pipeline_prefix();
     o.stats = *stats;
     qonnx_graph_rename_nodes(cx, g);
-    return qonnx_pipeline_run(cx, g, prefix, &o) &&
-           (!*stats ||
-            (qonnx_stats_match(cx, *stats, g) && qonnx_pipeline_run(cx, g, "calibrate", &o)));
+    return qonnx_pipeline_run(cx, g, prefix, &o) && (!*stats || qonnx_stats_match(cx, *stats, g)) &&
+           range_values(cx, args, g, &o);
 }

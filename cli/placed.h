@@ -3,6 +3,7 @@
 #define CLI_PLACED_H
 
 #include "options.h"
+#include "pipeline.h"
 #include "tally.h"
 #include <qonnx/run.h>
 #include <qonnx/lint.h>
@@ -19,6 +20,9 @@ bool in_integers(const qonnx_node *n);
 /* Counts a node; `placed` is a Placed: for visit_nodes(). */
 void placed_add(void *placed, const qonnx_node *n);
 
+/* The passes that quantize runs with what the command line says of --observer, --activations,
+ * --weights and --overrides. False: a message is in the context; `out` is freed either way. */
+QONNX_CHECKED bool placed_passes(qonnx_ctx *cx, const Args *args, Passes *out);
 /* Makes of a model in float what `quantize` places: behind the passes in front of `calibrate`, and
  * with ranges where --calibration names statistics, which are then the caller's. A quantized model
  * stays as it is, and has none. */

@@ -91,6 +91,59 @@ def test_observers(known, node, role, name):
         agrees(observers[observer], file[f"{name}_scale"], file[f"{name}_zero_point"])
 
 
+@pytest.mark.parametrize("options", [["--observer", "minmax"], ["--observer", "percentile{p=99}"], ["--activations", "int8"],
+                                     ["--weights", "per-tensor"]], ids=lambda o: o[1])
+def test_another_pipeline(known, options):
+    """What quantize writes with these options."""
+    _, values = calibrated(known, "n_c2", *options)
+    assert quantize(known, *options, "--check-samples", 0).rc == 0
+    file = constants(known / "q.onnx")
+    for role, name in (("input", "r1"), ("output", "r2"), ("weight", "c2_w")):
+        got, scales = values[role]["integers"], file[f"{name}_scale"]
+        assert np.float32(got["scale"]) == pytest.approx(scales.max(), rel=1e-6) and got["scales"] == scales.size
+        if role != "weight":
+            assert got["type"] == str(file[f"{name}_zero_point"].dtype)
+    used = [o["name"] for o in values["input"]["observers"] if o["used"]]
+    assert used == [options[1].split("{")[0] if options[0] == "--observer" else "mse"]
+    text = run_command("explain", known / "m.onnx", "n_c2", "--calibration", known / "m.qcal", *options).stdout
+    assert ("  <- chosen" in text) == (options[0] == "--observer")
+
+
+def test_overrides(known):
+    (known / "o.json").write_text(json.dumps({"nodes": {"n_c2": {"float": True}}}))
+    answer, _ = calibrated(known, "n_c2", "--overrides", known / "o.json")
+    assert answer["runs"] == "float"
+    assert calibrated(known, "n_c3", "--overrides", known / "o.json")[0]["runs"] == "integers"
+
+
+def test_error_of_a_node(known):
+    """Its own is that of evaluate --layers; the share is what the outputs' noise loses with the node in float, in ONNX Runtime."""
+    def noise(*options):
+        assert quantize(known, *options, "--check-samples", 0).rc == 0
+        got, want = (np.concatenate([s.run(None, {"x": np.load(f)})[0] for f in sorted((known / "data").glob("*.npy"))])
+                     for s in (session(known / "q.onnx"), session(known / "m.onnx")))
+        return ((got - want) ** 2).sum() / (want.astype(float) ** 2).sum()
+
+    shares = []
+    for node in ("n_c2", "n_y"):
+        error = calibrated(known, node, "--data", known / "data", "--limit", 24)[0]["error"]
+        without, whole = noise("--exclude", f"^{node}$"), noise()
+        rows = json.loads(run_command("evaluate", known / "m.onnx", known / "q.onnx", "--data", known / "data", "--layers",
+                                      "--limit", 24, "--json").stdout)["layers"]
+        row, = (r for r in rows if r["name"] == node)
+        assert error["samples"] == 24
+        assert error["own"]["sqnr_db"] == pytest.approx(row["own"]["sqnr_db"], abs=0.05)
+        assert error["accumulated"]["sqnr_db"] == pytest.approx(row["accumulated"]["sqnr_db"], abs=0.05)
+        assert error["outputs_sqnr_db"] == pytest.approx(-10 * np.log10(whole), abs=0.1)
+        assert error["outputs_sqnr_db_without"] == pytest.approx(-10 * np.log10(without), abs=0.1)
+        assert error["share"] == pytest.approx(1 - without / whole, abs=0.02)
+        shares.append(error["share"])
+    assert max(shares) > 0.3
+    text = run_command("explain", known / "m.onnx", "n_y", "--calibration", known / "m.qcal", "--data", known / "data").stdout
+    assert f"with this node alone in float" in text and "% of their noise (16 samples)" in text
+    assert calibrated(known, "n_y")[0]["error"] is None
+
+
 def test_what_was_seen(known):
     """Extremes, channels and the clipped share, from the values themselves."""
     for node, role, name in (("n_c1", "input", "x"), ("n_c2", "input", "r1"), ("n_c3", "output", "c3")):
@@ -177,6 +230,11 @@ def test_refused(known):
         (["m.onnx", "n_c4"], 1, "no node is called 'n_c4', nor what one gives; did you mean 'n_c1'?"),
         (["m.onnx", "nothing_like_it"], 1, "no node is called 'nothing_like_it', nor what one gives; 'qonnx lint -v' names all"),
         (["m.onnx", "x"], 1, "no node is called 'x'"),
+        (["m.onnx", "n_c1", "--data", "data"], 2, "give these, too, with --calibration M.qcal"),
+        (["m.onnx", "n_c1", "--weights", "int9"], 2, "explain: --weights has no type 'int9'"),
+        (["m.onnx", "n_c1", "--observer", "minmux"], 2, "did you mean 'minmax'"),
+        (["m.onnx", "n_c1", "--overrides", "gone.json"], 1, "gone.json"),
+        (["m.onnx", "n_c1", "--calibration", "m.qcal", "--data", "gone"], 1, "gone"),
         (["m.onnx"], 2, "explain"),
         (["m.onnx", "n_c1", "n_c2"], 2, "n_c2"),
         (["m.onnx", "n_c1", "--target", "ort-x87"], 2, "did you mean 'ort-x86'"),
