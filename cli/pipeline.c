@@ -216,15 +216,6 @@ bool passes_insert_choice(qonnx_ctx *cx, const Args *args, Passes *p)
     return true;
 }
 
-void passes_keep_float(Passes *p, const char *node)
-{
-    char *text = NULL, *quoted = needed(qonnx_pipeline_quote(node));
-    if (asprintf(&text, "override{node=%s,float=true}", quoted) < 0) needed(NULL);
-    passes_insert(p, text);
-    free(text);
-    free(quoted);
-}
-
 int passes_split_at(const Passes *p)
 {
     int at = passes_find(p, "calibrate");

@@ -28,8 +28,6 @@ void passes_insert_at(Passes *p, int at, const char *pass);
  * `calibrate`: passes override and keep-float. False: a file of --overrides is none; the message is
  * in the context. */
 bool passes_insert_choice(qonnx_ctx *cx, const Args *args, Passes *p);
-/* Puts a pass right before `calibrate` that keeps the node of that name in float. */
-void passes_keep_float(Passes *p, const char *node);
 /* Index of `calibrate`, or of the first such pass right before it: what is in front of it does not
  * depend on what is quantized. The number of passes where it is not there. */
 int passes_split_at(const Passes *p);

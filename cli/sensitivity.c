@@ -20,8 +20,7 @@ void passes_keep(Passes *p, const char *layer)
 
 /* ---- candidates ------------------------------------------------------------------------------ */
 
-/* Without the passes that look at samples. */
-static Passes without_samples(const Passes *p)
+Passes passes_without_samples(const Passes *p)
 {
     Passes cheap = passes_copy(p);
     passes_drop(&cheap, "gptq");
@@ -51,7 +50,7 @@ bool maker_try(const Maker *m, const Passes *p, double *db, double *bytes)
 
 bool maker_size(const Maker *m, const Passes *p, double *bytes)
 {
-    Passes cheap = without_samples(p);
+    Passes cheap = passes_without_samples(p);
     qonnx_graph *g = make(m, &cheap, p, bytes);
     passes_free(&cheap);
     qonnx_graph_free(g);
@@ -88,7 +87,7 @@ static bool find(const Maker *m, const Passes *p, Sensitivities *out)
 static bool measure(const Maker *m, const Passes *p, Sensitivities *out)
 {
     double db, bytes, plain, least;
-    Passes cheap = without_samples(p);
+    Passes cheap = passes_without_samples(p);
     bool good = maker_try(m, &cheap, &plain, &least);
     for (int i = 0; i < out->count && good; i++) {
         Layered *l = &out->of[i];

@@ -39,6 +39,8 @@ typedef struct Sensitivities {
 QONNX_CHECKED bool sensitivities_measure(const Maker *m, const Passes *p, Sensitivities *out);
 void sensitivities_free(Sensitivities *s);
 
+/* Without the passes that look at samples. */
+Passes passes_without_samples(const Passes *p);
 /* Keeps a layer in float, in front of the statistics. */
 void passes_keep(Passes *p, const char *layer);
 

@@ -99,10 +99,11 @@ def test_verdict_and_remedy(wild):
 def test_sensitivities(files, done):  # noqa: F811
     """What a layer gains alone in float is what quantize --exclude of it gives."""
     assert quantize(files, "--weights", "per-tensor", "--calibration", done_calibration(files, done)).rc == 0
-    _, r = report(files, "--calibration", files / "m.qcal", "--limit", 16, "--sensitivities", 2)
+    page, r = report(files, "--calibration", files / "m.qcal", "--limit", 16, "--sensitivities", 2)
     gains = {x["name"]: x["gain_in_float_db"] for x in r["layers"] if x["gain_in_float_db"] is not None}
     assert len(gains) == 2
     for name, gain in gains.items():
+        assert f"--exclude '^{name}$'" in html.unescape(page)
         assert quantize(files, "--weights", "per-tensor", "--calibration", files / "m.qcal", "--exclude", f"^{name}$").rc == 0
         m = json.loads(done("evaluate", files / "m.onnx", files / "q.onnx", "--data", files / "data", "--limit", 16, "--json"))
         assert m["models"][1]["sqnr_db"] - r["tried_from_db"] == pytest.approx(gain, abs=1e-6)
@@ -200,6 +201,24 @@ def test_model_of_others(files):  # noqa: F811
     page, r = report(files)
     assert r["command"] is None and not r["tried"] and r["remedy"]["option"] == "--weights per-channel"
     assert "Nothing was tried" in page and "does not say how it was made" in page
+
+
+def test_bodies(tmp_path, done):
+    """What a branch reads is drawn as a line to the If."""
+    n = Net([1, 4])
+    m = n.op("MatMul", ["x", n.weight("w", 4, 4)], "m")
+    branches = [helper.make_graph([helper.make_node(op, [m], [f"{op}_out"], name=f"n_{op}")], op, [],
+                                  [helper.make_tensor_value_info(f"{op}_out", 1, None)]) for op in ("Neg", "Abs")]
+    n.constants.append(numpy_helper.from_array(np.array(True), "yes"))
+    n.op("If", ["yes"], "y", then_branch=branches[0], else_branch=branches[1])
+    onnx.save(n.model("y"), tmp_path / "m.onnx")
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "0.npy", np.ones((1, 4), np.float32))
+    done("quantize", tmp_path / "m.onnx", "--data", tmp_path / "data", "-o", tmp_path / "q.onnx", "-q", "--pipeline",
+         "raise-opset,calibrate,insert-qdq,quantize-weights")
+    page, _ = report(tmp_path)
+    lines = re.search(r'class="lines" d="(.*?)"', page)[1]
+    assert lines.count("M") == 3 and page.count("<rect") == 4  # x, MatMul, If, y: one after the other
 
 
 def test_operators_in_float(files):  # noqa: F811

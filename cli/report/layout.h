@@ -4,7 +4,7 @@
 #ifndef CLI_REPORT_LAYOUT_H
 #define CLI_REPORT_LAYOUT_H
 
-enum { BOX_WIDTH = 150, BOX_HEIGHT = 36, BOX_STEP = 62 /* from one layer to the next */ };
+enum { BOX_WIDTH = 160, BOX_HEIGHT = 36, BOX_STEP = 62 /* from one layer to the next */ };
 
 /* A line between two boxes, by their numbers: from < to. */
 typedef struct Edge {

@@ -3,7 +3,6 @@
 #include "cli/nodes.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/statistics.h"
 #include "report.h"
 #include <qonnx/qonnx.h>
 #include <math.h>
@@ -26,6 +25,20 @@ static void find_passes(Report *r)
     qonnx_ctx_free(quiet);
 }
 
+/* Statistics of some of the samples. */
+static qonnx_stats *observe_some(qonnx_ctx *cx, const Args *args, const qonnx_graph *g,
+                                 const char *prefix)
+{
+    const size_t most = args->limit ? (size_t)args->limit : REPORT_SAMPLES;
+    const qonnx_session_options o = session_options(args);
+    qonnx_graph *copy = shaped_copy(cx, g, args);
+    qonnx_dataset *d = copy ? compared_samples(cx, args, most, copy) : NULL;
+    qonnx_stats *s = d ? qonnx_stats_collect(cx, copy, d, &o, NULL, prefix) : NULL;
+    qonnx_dataset_free(d);
+    qonnx_graph_free(copy);
+    return s;
+}
+
 /* The model as it was when its values were observed. */
 static bool replay(qonnx_ctx *cx, Report *r, const Args *args)
 {
@@ -39,10 +52,7 @@ static bool replay(qonnx_ctx *cx, Report *r, const Args *args)
     good = good && qonnx_pipeline_run(cx, g, prefix, &o) && calibratable(cx, g, args);
     if (good && r->subject.stats) good = qonnx_stats_match(cx, r->subject.stats, g);
     else if (good) {
-        Args some = *args;
-        if (!some.limit) some.limit = REPORT_SAMPLES;
-        r->subject.stats =
-            statistics_collect(cx, g, &some, args->data.text, args->data.count, prefix);
+        r->subject.stats = observe_some(cx, args, g, prefix);
         r->observed = good = r->subject.stats != NULL;
     }
     free(prefix);

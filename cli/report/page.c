@@ -182,8 +182,7 @@ static void put_tried(FILE *f, const Report *r)
     for (int i = 0; i < r->errors.matches.count; i++) {
         const Sheet *s = r->worst[i];
         if (isnan(s->gain)) continue;
-        char *option = NULL;
-        if (asprintf(&option, "--exclude '%s'", layer_error_name(s->error)) < 0) continue;
+        char *option = exclude_option(s);
         put_tried_row(f, option, "that layer alone in float", r->plain + s->gain, s->gain);
         free(option);
     }

@@ -124,16 +124,26 @@ static void add_edge(Picture *p, int from, int to, int first)
     p->edge[p->edges++] = (Edge){.from = from, .to = to};
 }
 
+/* Lines from what a node reads, in its bodies, too: what these make themselves has no box. */
+static void add_inputs(Picture *p, const qonnx_node *n, int to, int first)
+{
+    for (int k = 0; k < qonnx_node_inputs(n); k++) {
+        qonnx_value *v = qonnx_node_input(n, k);
+        if (v) add_edge(p, box_of(p, origin(v)), to, first);
+    }
+    for (int i = 0; i < qonnx_node_subgraphs(n); i++) {
+        const qonnx_graph *g = qonnx_node_subgraph(n, i);
+        for (const qonnx_node *m = qonnx_graph_first(g); m; m = qonnx_node_next(m))
+            add_inputs(p, m, to, first);
+        for (int k = 0; k < qonnx_graph_outputs(g); k++)
+            add_edge(p, box_of(p, origin(qonnx_graph_output(g, k))), to, first);
+    }
+}
+
 static void add_edges(Picture *p)
 {
-    for (int i = 0; i < p->boxes; i++) {
-        if (p->box[i].kind != BOX_NODE) continue;
-        const qonnx_node *n = p->box[i].of;
-        const int first = p->edges;
-        for (int k = 0; k < qonnx_node_inputs(n); k++)
-            if (qonnx_node_input(n, k))
-                add_edge(p, box_of(p, origin(qonnx_node_input(n, k))), i, first);
-    }
+    for (int i = 0; i < p->boxes; i++)
+        if (p->box[i].kind == BOX_NODE) add_inputs(p, p->box[i].of, i, p->edges);
 }
 
 /* Outputs of the model, which stand last. */
@@ -208,14 +218,17 @@ static void put_node_text(FILE *f, const Box *b, double x, int y)
     fputs("</title>", f);
 }
 
-static void put_box(FILE *f, const Box *b, double x, int y)
+static void put_box(FILE *f, const Picture *p, const Box *b, double x, int y)
 {
     const Sheet *s = b->sheet;
-    const bool in_float = s && s->found && s->found->fate == QONNX_FATE_FLOAT;
+    const qonnx_finding *found =
+        b->kind == BOX_NODE ? subject_finding(&p->r->subject, b->of) : NULL;
+    const bool in_float = found && found->fate == QONNX_FATE_FLOAT;
     const int grade = s ? layer_grade(s) : -1;
-    char class[24] = "n";
-    if (b->kind != BOX_NODE) strcpy(class, "n port");
-    else if (grade >= 0) snprintf(class, sizeof class, "n e%d%s", grade, in_float ? " float" : "");
+    static const char *const grades[] = {"", " e0", " e1", " e2", " e3", " e4"};
+    char class[24];
+    snprintf(class, sizeof class, "n%s%s", b->kind == BOX_NODE ? grades[grade + 1] : " port",
+             in_float ? " float" : "");
     if (s) fprintf(f, "<a class=\"%s\" href=\"#layer-%d\">", class, s->error->given);
     else fprintf(f, "<g class=\"%s\">", class);
     fprintf(f, "<rect x=\"%.0f\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"%d\"/>",
@@ -277,7 +290,7 @@ void report_picture(FILE *f, const Report *r)
         "height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\">\n",
         l.width, l.height, l.width, l.height);
     put_edges(f, &l);
-    for (int i = 0; i < p.boxes; i++) put_box(f, &p.box[i], l.x[i], top_of(&l, i));
+    for (int i = 0; i < p.boxes; i++) put_box(f, &p, &p.box[i], l.x[i], top_of(&l, i));
     fputs("</svg>\n</div>\n</section>\n", f);
     layout_free(&l);
     free(p.box);

@@ -94,6 +94,8 @@ char *verdict_text(const Report *r);
 /* What mends it, or gains most: an option of quantize; malloc'd. `why` says in a sentence what it
  * brings; malloc'd. */
 char *remedy_option(const Report *r, char **why);
+/* The option that keeps this layer alone in float, as a shell takes it; malloc'd. */
+char *exclude_option(const Sheet *s);
 /* What may help a layer: an option, malloc'd, or NULL, and why; malloc'd. */
 char *layer_option(const Sheet *s, char **why);
 /* "its largest channel is 12.3 times the median"; malloc'd. */

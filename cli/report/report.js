@@ -110,6 +110,6 @@
   addEventListener("afterprint", () => closed.forEach((d) => { d.open = false; }));
 
   document.querySelector(".tools").hidden = false;
-  if (width > view.clientWidth) view.scrollTo((width - view.clientWidth) / 2, 0);
+  if (boxes.length) view.scrollTo(middle(boxes[0])[0] - view.clientWidth / 2, 0);
   open();
 })();

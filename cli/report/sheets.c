@@ -64,9 +64,9 @@ static void put_value(FILE *f, const Report *r, const Fact *v)
     const Laid *l = &v->laid;
     char type[NAME_ROOM];
     const char *used = qonnx_model_metadata(r->subject.source, "qonnx.observer");
-    fprintf(f, "<h4>%s <code>", role_word(v->role));
+    fprintf(f, "<h3>%s <code>", role_word(v->role));
     page_text(f, v->name);
-    fputs("</code></h4>\n<p>", f);
+    fputs("</code></h3>\n<p>", f);
     page_text(f, type_text(type, sizeof type, v->value));
     if (l->dtype == QONNX_UNDEFINED) fputs("; in float", f);
     else if (l->scales > 1)
@@ -92,9 +92,13 @@ static void put_weight(FILE *f, const Sheet *s)
     fputs("<p>Channels of the weight", f);
     fputs(s->before ? ", before it was quantized: " : ": ", f);
     page_text(f, text);
-    if (l->scales == 1 && l->scale > 0 && s->spread.count > 1)
+    const double steps = l->scale > 0 ? s->spread.smallest / l->scale : 0;
+    if (l->scales == 1 && s->spread.count > 1 && steps < 0.5)
+        fprintf(f, "; the least (channel %d) is lost, with less than half a step of the one scale",
+                s->spread.narrowest);
+    else if (l->scales == 1 && s->spread.count > 1)
         fprintf(f, "; the least (channel %d) has %.3g steps of the one scale", s->spread.narrowest,
-                s->spread.smallest / l->scale);
+                steps);
     fputs(".</p>\n", f);
     chart_channels(f, s);
     free(text);

@@ -2,8 +2,8 @@
  * makes it anew, and it is run on a few samples.
  */
 #include "cli/calibrate.h"
-#include "cli/judge.h"
 #include "cli/progress.h"
+#include "cli/sensitivity.h"
 #include "report.h"
 #include <math.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static bool try_options(Trying *t, const Passes *as_it_is)
                          "biases take back what rounding adds to the mean of each channel", 0},
         [REMEDY_OBSERVER] = {"--observer mse", "ranges are those of the least square error", 0}};
     Report *r = t->report;
-    Tried together = {"", "all of these", 0};
+    Tried together = {"", "these together", 0};
     Passes all = passes_copy(as_it_is);
     bool good = true;
     for (Remedy remedy = REMEDY_CHANNELS; good && remedy < REMEDY_EXCLUDE; remedy++) {
@@ -98,7 +98,7 @@ static bool try_layers(Trying *t, const Passes *as_it_is, long most)
             continue;
         Passes p = passes_copy(as_it_is);
         double db;
-        passes_keep_float(&p, name);
+        passes_keep(&p, name);
         good = judge(t, &p, &db);
         s->gain = good ? db - r->plain : NAN;
         passes_free(&p);
@@ -108,16 +108,6 @@ static bool try_layers(Trying *t, const Passes *as_it_is, long most)
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
-
-/* What looks at samples is slow, and helps all changes alike. */
-static Passes without_samples(const Passes *p)
-{
-    Passes cheap = passes_copy(p);
-    passes_drop(&cheap, "gptq");
-    if (passes_find(&cheap, "match-means") >= 0) passes_insert(&cheap, "correct-bias@match-means");
-    passes_drop(&cheap, "match-means");
-    return cheap;
-}
 
 bool report_try(Report *r, const Args *given)
 {
@@ -131,7 +121,7 @@ bool report_try(Report *r, const Args *given)
     Trying t = {.report = r,
                 .base = {.g = r->before, .stats = r->subject.stats, .split = r->split},
                 .samples = d};
-    Passes p = without_samples(&r->passes);
+    Passes p = passes_without_samples(&r->passes); /* slow, and of help to all alike */
     if (d && judge_open(&t.judge, quiet, &args, r->before, d) && judge(&t, &p, &r->plain)) {
         r->judged = t.judge.ran;
         bool good = try_options(&t, &p) && try_layers(&t, &p, args.sensitivities);

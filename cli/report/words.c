@@ -37,12 +37,47 @@ char *verdict_text(const Report *r)
     char ratio[SQNR_ROOM];
     if (r->output < 0) return text_of("There is no output of floats to compare.");
     const Likeness *l = &r->all.likeness[r->output];
-    if (!l->paired)
+    if (!l->paired || r->verdict == VERDICT_GOOD)
         return text_of("%s: %s: an SQNR of %s.", verdict_word(r), meanings[r->verdict],
                        sqnr_text(ratio, l));
     return text_of("%s: %s: an SQNR of %s, and the same class for %.4g %% of the samples.",
                    verdict_word(r), meanings[r->verdict], sqnr_text(ratio, l),
                    100 * (double)l->agreeing / (double)l->paired);
+}
+
+/* ---- options --------------------------------------------------------------------------------- */
+
+/* Writes ' WORD', in quotes for a shell where it needs some. */
+static void put_word(FILE *f, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+%@";
+    const bool quoted = !*word || strspn(word, plain) != strlen(word);
+    fputs(quoted ? " '" : " ", f);
+    for (const char *p = word; *p; p++)
+        if (*p == '\'') fputs("'\\''", f);
+        else putc(*p, f);
+    if (quoted) putc('\'', f);
+}
+
+char *exclude_option(const Sheet *s)
+{
+    char *pattern = NULL, *option = NULL;
+    size_t size;
+    FILE *f = needed(open_memstream(&pattern, &size));
+    putc('^', f);
+    for (const char *p = layer_error_name(s->error); *p; p++) {
+        if (strchr("\\^$.[]|()*+?{}", *p)) putc('\\', f);
+        putc(*p, f);
+    }
+    putc('$', f);
+    fclose(f);
+    f = needed(open_memstream(&option, &size));
+    fputs("--exclude", f);
+    put_word(f, needed(pattern));
+    fclose(f);
+    free(pattern);
+    return needed(option);
 }
 
 /* ---- what helps ------------------------------------------------------------------------------ */
@@ -79,7 +114,7 @@ static char *remedy_untried(const Report *r, char **why)
     if (worst) {
         *why = text_of("it keeps that layer in float; --max-drop 1%% chooses as few layers as it "
                        "takes");
-        return text_of("--exclude '%s'", layer_error_name(worst->error));
+        return exclude_option(worst);
     }
     *why = text_of("it tries what brings the result nearer");
     return text_of("--optimize");
@@ -101,11 +136,10 @@ char *remedy_option(const Report *r, char **why)
         *why = text_of("it alone in float brings the outputs from %s to %s on %zu samples",
                        decibels_text(from, r->plain), decibels_text(to, r->plain + alone->gain),
                        r->judged);
-        return text_of("--exclude '%s'", layer_error_name(alone->error));
+        return exclude_option(alone);
     }
     if (!r->judged) return remedy_untried(r, why);
-    *why =
-        text_of("no single option or layer gains %.1f dB: it tries more, and both are slow", DEAR);
+    *why = text_of("nothing that was tried gains %.1f dB; this tries more, and takes longer", DEAR);
     return text_of("--optimize");
 }
 
@@ -131,15 +165,12 @@ static const Choice *wider(const Sheet *s)
 
 char *layer_option(const Sheet *s, char **why)
 {
-    const char *name = layer_error_name(s->error);
     if (!strcmp(layer_error_runs(s->error), "float")) {
         *why = text_of("it runs in float: its error is that of its operands' integers");
         return NULL;
     }
     if (wants_channels(s)) {
-        *why = text_of("its weight has one scale for all channels, and the largest is %.3g times "
-                       "the median",
-                       s->spread.largest / s->spread.median);
+        *why = text_of("its weight has one scale for all of its channels");
         return text_of("--weights per-channel");
     }
     const Choice *other = wider(s);
@@ -156,7 +187,7 @@ char *layer_option(const Sheet *s, char **why)
         return text_of("--mixed");
     }
     *why = text_of("it then stays in float");
-    return text_of("--exclude '%s'", name);
+    return exclude_option(s);
 }
 
 char *spread_text(const Sheet *s)
@@ -176,19 +207,6 @@ int layer_grade(const Sheet *s)
 }
 
 /* ---- how it was made ------------------------------------------------------------------------- */
-
-/* Writes ' WORD', in quotes for a shell where it needs some. */
-static void put_word(FILE *f, const char *word)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,+%@";
-    const bool quoted = !*word || strspn(word, plain) != strlen(word);
-    fputs(quoted ? " '" : " ", f);
-    for (const char *p = word; *p; p++)
-        if (*p == '\'') fputs("'\\''", f);
-        else putc(*p, f);
-    if (quoted) putc('\'', f);
-}
 
 /* The options that a preprocessing is, NAME=VALUE parted by blanks; "dct" has none. */
 static void put_pictures(FILE *f, const char *fields)
