@@ -130,9 +130,9 @@ def test_same_bytes(files):  # noqa: F811
     first, r = report(files, "--no-times", "-j", 1)
     second, s = report(files, "--no-times", "-j", 4)
     assert first == second and r == s
-    assert "seconds" not in r["after"] and "time, one thread" not in first
+    assert "latency_seconds" not in r["after"] and "time, one thread" not in first
     timed, r = report(files)
-    assert r["after"]["seconds"] > 0 and "time, one thread" in timed
+    assert r["after"]["latency_seconds"] > 0 and "time, one thread" in timed
 
 
 def test_thresholds(files, done):  # noqa: F811

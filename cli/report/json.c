@@ -14,7 +14,8 @@ static json_t *side_json(const Report *r, const Side *s)
                           "in_float", (json_int_t)s->placed.left.total, "costs", costs);
     scores_json(o, &s->metrics);
     if (!r->args->no_times)
-        json_object_set_new(o, "seconds", s->seconds > 0 ? json_number(s->seconds) : json_null());
+        json_object_set_new(o, "latency_seconds",
+                            s->latency.runs ? json_number(s->latency.seconds) : json_null());
     return o;
 }
 

@@ -50,18 +50,10 @@ static void macs_text(char out[64], const Costs *c)
     snprintf(out, 64, "%.4g M, %d x %d bits", c->macs / 1e6, 1 << a, 1 << b);
 }
 
-static void time_text(char out[32], double seconds)
-{
-    if (!(seconds > 0)) strcpy(out, "-");
-    else
-        snprintf(out, 32, seconds < 1 ? "%.3g ms" : "%.3g s",
-                 seconds < 1 ? 1000 * seconds : seconds);
-}
-
 static void put_costs(FILE *f, const Report *r)
 {
     const Side *a = &r->sides[0], *b = &r->sides[1];
-    char before[SIZE_ROOM], after[SIZE_ROOM], times[2][32], macs[2][64];
+    char before[SIZE_ROOM], after[SIZE_ROOM], macs[2][64];
     put_pair(f, "file", size_text(before, a->bytes), size_text(after, b->bytes));
     put_pair(f, "weights", size_text(before, a->costs.weights), size_text(after, b->costs.weights));
     if (a->memory && b->memory)
@@ -73,9 +65,8 @@ static void put_costs(FILE *f, const Report *r)
     put_pair(f, "energy, estimated", energy_text(before, a->costs.energy),
              energy_text(after, b->costs.energy));
     if (r->args->no_times) return;
-    time_text(times[0], a->seconds);
-    time_text(times[1], b->seconds);
-    put_pair(f, "time, one thread", times[0], times[1]);
+    put_pair(f, "time, one thread", latency_text(before, &a->latency),
+             latency_text(after, &b->latency));
 }
 
 static void put_before_after(FILE *f, const Report *r)
@@ -137,8 +128,7 @@ static void put_first_screen(FILE *f, const Report *r)
             r->all.samples, r->sides[1].placed.integer,
             r->sides[1].placed.integer + r->sides[1].placed.left.total, r->errors.target->name);
     if (!r->args->no_times)
-        fprintf(f, " Times are the median of up to 15 runs of one sample by %s.",
-                qonnx_engine_name(&o));
+        fprintf(f, " Times are the median of runs of one sample by %s.", qonnx_engine_name(&o));
     fputs(" Energy is an estimate by published figures for 45 nm.</p>\n", f);
 }
 

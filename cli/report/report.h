@@ -7,6 +7,7 @@
 #include "cli/check.h"
 #include "cli/costs.h"
 #include "cli/facts.h"
+#include "cli/latency.h"
 #include "cli/layer_errors.h"
 #include "cli/metrics/metric.h"
 #include "cli/placed.h"
@@ -25,9 +26,9 @@ typedef struct Side {
     double bytes;     /* of the file */
     Scorings metrics; /* what it is scored by */
     Costs costs;
-    size_t memory;  /* bytes of a run in a thread; 0: not known */
-    double seconds; /* of a run in one thread, the median; 0: not measured */
-    Placed placed;  /* what runs in integers */
+    size_t memory;   /* bytes of a run in a thread; 0: not known */
+    Latency latency; /* of one sample */
+    Placed placed;   /* what runs in integers */
 } Side;
 
 /* A change of quantize's options, and what the worst output comes to with it. */

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RUNS = 15 }; /* that are timed, at most */
-
 /* A model being run. */
 typedef struct Scorer {
     Report *report;
@@ -37,54 +35,6 @@ static bool on_outputs(void *user, size_t sample, const qonnx_tensor *outputs)
     return !interrupted();
 }
 
-/* ---- times ----------------------------------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static bool on_timed(void *user, size_t sample, const qonnx_tensor *outputs)
-{
-    (void)user;
-    (void)sample;
-    (void)outputs;
-    return !interrupted();
-}
-
-/* The median time of a run of the first sample in one thread; 0: it does not run alone. */
-static double time_runs(const Args *args, const qonnx_graph *g, const qonnx_dataset *d)
-{
-    qonnx_ctx *quiet = qonnx_ctx_new();
-    qonnx_session_options o = session_options(args);
-    const size_t inputs = (size_t)qonnx_dataset_inputs(d);
-    qonnx_tensor *all = needed(calloc(inputs + 1, sizeof *all)),
-                 *in = needed(calloc(inputs + 1, sizeof *in));
-    double times[RUNS], sum = 0;
-    int count = -1; /* the first run is not timed */
-    o.threads = 1;
-    qonnx_session *s =
-        qonnx_dataset_read(quiet, d, 0, all) ? qonnx_session_new(quiet, g, &o) : NULL;
-    for (size_t i = 0, k = 0; i < inputs; i++)
-        if (!qonnx_value_constant(qonnx_graph_input(g, (int)i))) in[k++] = all[i];
-    while (s && count < RUNS && (count < 3 || sum < 1)) {
-        const double began = seconds_now();
-        if (!qonnx_session_run_one(quiet, s, in, on_timed, NULL)) break;
-        if (count >= 0) times[count] = seconds_now() - began;
-        sum += count >= 0 ? times[count] : 0;
-        count++;
-    }
-    qonnx_session_free(s);
-    qonnx_sample_free(all, (int)inputs);
-    free(all);
-    free(in);
-    qonnx_ctx_free(quiet);
-    if (count < 1) return 0;
-    qsort(times, (size_t)count, sizeof *times, compare_doubles);
-    return times[count / 2];
-}
-
 /* ---- both ------------------------------------------------------------------------------------ */
 
 static bool run_side(Scorer *s, const Args *args, const qonnx_graph *g)
@@ -104,9 +54,9 @@ static bool run_side(Scorer *s, const Args *args, const qonnx_graph *g)
            !s->reference->fault && !interrupted();
     if (good) good = !(s->failed = !metrics_end(&side->metrics));
     if (session) side->memory = qonnx_session_memory(session);
+    if (good && !args->no_times) side->latency = latency_measure(session, d);
     qonnx_session_free(session);
     good = good && costs_count(cx, g, &side->costs);
-    if (good && !args->no_times) side->seconds = time_runs(args, g, d);
     metrics_let_go(&side->metrics);
     samples_close(d, g);
     return good;
