@@ -72,48 +72,72 @@ static bool is_near(const Meeting *m, const Mix *c)
     return c->sqnr >= m->min_sqnr && (m->max_drop == INFINITY || c->drop <= m->max_drop + 1e-9);
 }
 
-/* The pipeline with the first so many layers in float. */
-static Passes with_layers(const Meeting *m, int layers)
+/* Whether the i-th of the first so many steps stands: a layer at 16 bits may come to float later.
+ */
+static bool stands(const Meeting *m, int i, int steps)
+{
+    const Layered *l = &m->layers.of[i];
+    for (int k = 0; l->wide && k < steps; k++)
+        if (!m->layers.of[k].wide && !strcmp(m->layers.of[k].name, l->name)) return false;
+    return true;
+}
+
+/* The pipeline with the first so many steps. */
+static Passes with_layers(const Meeting *m, int steps)
 {
     Passes p = passes_copy(m->passes);
-    for (int i = 0; i < layers; i++) passes_keep(&p, m->layers.of[i].name);
+    for (int i = 0; i < steps; i++)
+        if (stands(m, i, steps)) passes_insert(&p, m->layers.of[i].passes);
     return p;
 }
 
-/* Makes a choice; its place among them, by layers, is *at. */
-static bool choose(Meeting *m, int layers, int *at)
+static void count_layers(const Meeting *m, Mix *c)
+{
+    for (int i = 0; i < c->steps; i++) {
+        const Layered *l = &m->layers.of[i];
+        if (!stands(m, i, c->steps)) continue;
+        c->layers += !l->wide;
+        c->wide += l->wide;
+        *(l->wide ? &c->macs16 : &c->macs) += l->macs;
+    }
+}
+
+/* Makes a choice; its place among them, by steps, is *at. */
+static bool choose(Meeting *m, int steps, int *at)
 {
     double score;
-    char db[SQNR_ROOM], size[SIZE_ROOM];
+    char db[SQNR_ROOM], size[SIZE_ROOM], wide[WIDE_ROOM];
     Budgeted *out = m->out;
     const Judge *j = &m->judge;
-    Mix c = {.layers = layers, .drop = NAN};
-    Passes p = with_layers(m, layers);
+    Mix c = {.steps = steps, .drop = NAN};
+    Passes p = with_layers(m, steps);
     bool good = maker_try(&m->maker, &p, &score, &c.bytes);
     passes_free(&p);
     if (!good) return false;
     c.sqnr = judge_worst(j);
-    for (int i = 0; i < layers; i++) c.macs += m->layers.of[i].macs;
+    count_layers(m, &c);
     if (j->classed) c.drop = 100 * ((double)j->right_float - (double)j->right) / (double)j->classed;
     out->choices = needed(reallocarray(out->choices, (size_t)out->count + 1, sizeof *out->choices));
-    for (*at = out->count; *at > 0 && out->choices[*at - 1].layers > layers; --*at)
+    for (*at = out->count; *at > 0 && out->choices[*at - 1].steps > steps; --*at)
         out->choices[*at] = out->choices[*at - 1];
     out->choices[*at] = c;
     out->count++;
-    tell("budget: %d layers in float: %s, %s", layers, decibels_text(db, c.sqnr),
-         size_text(size, c.bytes));
+    tell("budget: %d layers in float%s: %s, %s", c.layers, mix_wide_text(wide, out, &c),
+         decibels_text(db, c.sqnr), size_text(size, c.bytes));
     return true;
 }
 
-static void take(Meeting *m, int layers)
+static void take(Meeting *m, int steps)
 {
-    for (m->out->taken = 0; m->out->choices[m->out->taken].layers != layers;) m->out->taken++;
+    for (m->out->taken = 0; m->out->choices[m->out->taken].steps != steps;) m->out->taken++;
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static bool refuse(const Meeting *m)
 {
+    int all = 0;
+    for (int i = 0; i < m->layers.count; i++) all += !m->layers.of[i].wide;
     const Mix *best = &m->out->choices[0];
     char drop[60] = "", db[SQNR_ROOM];
     for (int i = 1; i < m->out->count; i++)
@@ -124,7 +148,7 @@ static bool refuse(const Meeting *m)
     return qonnx_fail(m->cx, NULL,
                       "no choice of layers in float meets the budget: the best, %d of %d, has an "
                       "SQNR of %s%s%s",
-                      best->layers, m->layers.count, decibels_text(db, best->sqnr), drop,
+                      best->layers, all, decibels_text(db, best->sqnr), drop,
                       m->with->args->optimize ? "" : "; --optimize may reach more");
 }
 
@@ -162,7 +186,7 @@ bool budget_fits(qonnx_ctx *cx, const Args *args, const qonnx_graph *made)
 
 /* ---- the order of layers --------------------------------------------------------------------- */
 
-/* By falling `value`, then by their names. */
+/* By falling `value`, then by their names, and 16 bits before float. */
 typedef struct Ranked {
     Layered layer;
     double value;
@@ -171,26 +195,57 @@ typedef struct Ranked {
 static int compare_ranked(const void *a, const void *b)
 {
     const Ranked *x = a, *y = b;
-    return x->value != y->value ? (x->value < y->value) - (x->value > y->value)
-                                : strcmp(x->layer.name, y->layer.name);
+    return x->value != y->value                   ? (x->value < y->value) - (x->value > y->value)
+           : strcmp(x->layer.name, y->layer.name) ? strcmp(x->layer.name, y->layer.name)
+                                                  : y->layer.wide - x->layer.wide;
 }
 
 /* What a layer gains for what it costs: bytes where these are scarce, else its share of the
- * multiplications, and that it is one more. */
+ * multiplications, and that it is one more. Of those that gain nothing by themselves, as long as
+ * the noise of others is all that can be seen, the cheap ones come first. */
 static double worth(const Meeting *m, const Layered *l)
 {
-    return m->max_size < INFINITY ? l->gain / fmax(l->bytes, 1) : l->gain / (l->macs + 0.01);
+    const double cost = m->max_size < INFINITY ? fmax(l->bytes, 1) : l->cost + 0.01;
+    return l->gain > 0 ? l->gain / cost : l->gain * cost;
 }
 
-/* Measures the layers and puts them in order. */
+/* Whether the layer, in float, is to come to 16 bits first, which the next one is: that gains more
+ * for its cost. */
+static bool widens_first(const Meeting *m, int i)
+{
+    const Layered *l = &m->layers.of[i];
+    return i + 1 < m->layers.count && !l->wide && l[1].wide && worth(m, &l[1]) > worth(m, l);
+}
+
+/* Float behind 16 bits: what comes to both. */
+static Layered beyond(const Layered *l, const Layered *wide)
+{
+    Layered more = *l;
+    more.cost -= wide->cost;
+    more.gain -= wide->gain;
+    more.bytes -= wide->bytes;
+    return more;
+}
+
+/* Measures the layers and puts them in order; 16 bits that gain no more for their cost than float
+ * are left out. */
 static bool rank_layers(Meeting *m)
 {
-    if (!sensitivities_measure(&m->maker, m->passes, &m->layers)) return false;
-    const size_t count = (size_t)m->layers.count;
-    Ranked *r = needed(calloc(count + 1, sizeof *r));
-    for (size_t i = 0; i < count; i++) r[i] = (Ranked){m->layers.of[i], worth(m, &m->layers.of[i])};
-    qsort(r, count, sizeof *r, compare_ranked);
-    for (size_t i = 0; i < count; i++) m->layers.of[i] = r[i].layer;
+    Sensitivities *s = &m->layers;
+    if (!sensitivities_measure(&m->maker, m->passes, s)) return false;
+    Ranked *r = needed(calloc((size_t)s->count + 1, sizeof *r));
+    int count = 0;
+    for (int i = 0; i < s->count; i++) {
+        Layered *l = &s->of[i];
+        const bool first = widens_first(m, i), drops = l->wide && !widens_first(m, i - 1);
+        const Layered more = first ? beyond(l, l + 1) : *l;
+        if (drops) layered_free(l);
+        else r[count++] = (Ranked){more, worth(m, &more)};
+        if (first) r[count - 1].value = fmin(r[count - 1].value, worth(m, l + 1));
+    }
+    qsort(r, (size_t)count, sizeof *r, compare_ranked);
+    for (int i = 0; i < count; i++) s->of[i] = r[i].layer;
+    s->count = count;
     free(r);
     return true;
 }
@@ -219,8 +274,8 @@ static bool search_few(Meeting *m, int at)
     }
     if (!good) return false;
     take(m, enough);
-    const double bytes = m->out->choices[m->out->taken].bytes;
-    return bytes <= m->max_size || refuse_size(m->cx, m->with->args, bytes, enough);
+    const Mix *c = &m->out->choices[m->out->taken];
+    return c->bytes <= m->max_size || refuse_size(m->cx, m->with->args, c->bytes, c->layers);
 }
 
 /* ---- as many as there is room for ------------------------------------------------------------ */
@@ -320,7 +375,18 @@ static bool prepare(Meeting *m)
             "beside them, and an output with a score for each");
     warn_of_drop(m, parted);
     m->out->samples = m->judge.ran;
+    m->out->mixed = args->mixed;
     return true;
+}
+
+/* The names of the layers in float, or at 16 bits, of the first steps; NULL ends them. */
+static char **layer_names(const Meeting *m, int steps, bool wide)
+{
+    char **names = needed(calloc((size_t)steps + 1, sizeof *names));
+    for (int i = 0, count = 0; i < steps; i++)
+        if (m->layers.of[i].wide == wide && stands(m, i, steps))
+            names[count++] = needed(strdup(m->layers.of[i].name));
+    return names;
 }
 
 bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes, Budgeted *out)
@@ -330,12 +396,12 @@ bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes, Budget
     bool good = prepare(&m) && search(&m);
     if (!good && qonnx_error(quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(quiet));
     if (good) {
-        const int layers = out->choices[out->taken].layers;
-        Passes p = with_layers(&m, layers);
+        const int steps = out->choices[out->taken].steps;
+        Passes p = with_layers(&m, steps);
         passes_free(passes);
         *passes = p;
-        out->kept = needed(calloc((size_t)layers + 1, sizeof *out->kept));
-        for (int i = 0; i < layers; i++) out->kept[i] = needed(strdup(m.layers.of[i].name));
+        out->kept = layer_names(&m, steps, false);
+        out->wide = layer_names(&m, steps, true);
     }
     judge_close(&m.judge);
     sensitivities_free(&m.layers);
@@ -343,49 +409,4 @@ bool budget_meet(qonnx_ctx *cx, const Optimization *with, Passes *passes, Budget
     qonnx_dataset_free(m.judging);
     qonnx_ctx_free(quiet);
     return good;
-}
-
-void budgeted_free(Budgeted *b)
-{
-    for (int i = 0; b->kept && b->kept[i]; i++) free(b->kept[i]);
-    free(b->kept);
-    free(b->choices);
-    *b = (Budgeted){0};
-}
-
-/* ---- the summary ----------------------------------------------------------------------------- */
-
-void budgeted_print(const Budgeted *b)
-{
-    char drop[40] = "", name[NAME_ROOM], db[SQNR_ROOM], size[SIZE_ROOM];
-    if (!b->samples) return;
-    for (int i = 0; i < b->count; i++) {
-        const Mix *c = &b->choices[i];
-        if (!isnan(c->drop)) snprintf(drop, sizeof drop, ", %.2f points of top-1 lost", c->drop);
-        print_line("%s %d layers in float, %.1f %% of the multiplications: %s, %s%s%s",
-                   i ? "            " : "budget      ", c->layers, 100 * c->macs,
-                   size_text(size, c->bytes), decibels_text(db, c->sqnr), drop,
-                   i == b->taken ? ", taken" : "");
-    }
-    for (int i = 0; b->kept[i]; i++)
-        print_line("%s %s", i ? "            " : "kept float  ",
-                   clean_name(name, sizeof name, b->kept[i]));
-}
-
-json_t *budgeted_json(const Budgeted *b)
-{
-    if (!b->samples) return json_null();
-    json_t *choices = json_array(), *kept = json_array();
-    for (int i = 0; i < b->count; i++) {
-        const Mix *c = &b->choices[i];
-        json_array_append_new(
-            choices,
-            json_pack("{si so sI so so sb}", "layers", c->layers, "macs", json_number(c->macs),
-                      "bytes", (json_int_t)c->bytes, "sqnr_db",
-                      isfinite(c->sqnr) ? json_number(c->sqnr) : json_null(), "drop",
-                      isnan(c->drop) ? json_null() : json_number(c->drop), "taken", i == b->taken));
-    }
-    for (int i = 0; b->kept[i]; i++) json_array_append_new(kept, json_text(b->kept[i]));
-    return json_pack("{sI so so}", "samples", (json_int_t)b->samples, "choices", choices,
-                     "kept_float", kept);
 }

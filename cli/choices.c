@@ -108,9 +108,10 @@ int choices_fit(const Verb *verb, const Args *args, const Passes *p)
     if (args->optimize && !args->requantize && !args->data.count)
         return options_misuse(verb,
                               "quantize: --optimize judges by samples; give them with --data");
-    if (args->mixed && !args->optimize)
+    if (args->mixed && !args->optimize && !budget_given(args))
         return options_misuse(verb,
-                              "quantize: --mixed says what --optimize may do; give that, too");
+                              "quantize: --mixed says what --optimize, --min-sqnr, --max-drop "
+                              "and --max-size may do; give one of them, too");
     if (args->fix_shape && !args->shapes.count)
         return options_misuse(verb,
                               "quantize: --fix-shape writes the shapes of --shape; give them");

@@ -165,13 +165,9 @@ static bool is_output(const qonnx_graph *g, const char *name)
     return v && qonnx_value_is_output(v);
 }
 
-/* Puts a value of 16 bits right before `calibrate`. There are integers enough for a range with room
- * for what the samples have not shown, half of it at each end: clipping would be all that is left.
- */
-static void widen(const Search *s, Passes *p, const char *name)
+char *wide_pass(const char *target, const qonnx_stats *stats, const char *name)
 {
-    const qonnx_target *t = qonnx_target_find(s->with->args->target);
-    const qonnx_stats *stats = s->base.stats;
+    const qonnx_target *t = qonnx_target_find(target);
     const qonnx_histogram *h = qonnx_stats_histogram(stats, qonnx_stats_find(stats, "", name));
     char *text = NULL, *quoted = needed(qonnx_pipeline_quote(name)), range[80] = "";
     const float lo = h ? fminf(h->min, 0) : 0, hi = h ? fmaxf(h->max, 0) : 0, room = (hi - lo) / 2;
@@ -181,9 +177,16 @@ static void widen(const Search *s, Passes *p, const char *name)
     if (asprintf(&text, "override{value=%s,dtype=%s%s}", quoted,
                  t->activation.dtype == QONNX_INT8 ? "int16" : "uint16", range) < 0)
         needed(NULL);
+    free(quoted);
+    return text;
+}
+
+/* Puts a value of 16 bits right before `calibrate`. */
+static void widen(const Search *s, Passes *p, const char *name)
+{
+    char *text = wide_pass(s->with->args->target, s->base.stats, name);
     passes_insert(p, text);
     free(text);
-    free(quoted);
 }
 
 /* The names of the first `most` values, or of all outputs, that are quantized to 8 bits; owned,

@@ -39,6 +39,10 @@ typedef struct Optimization {
  * False: a pass failed, or there is nothing to judge by; the message is in the context. */
 QONNX_CHECKED bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes,
                             Optimized *out);
+/* The text of a pass that gives a value of that name 16 bits; owned. There are integers enough for
+ * a range with room for what the samples have not shown, half of it at each end: clipping would be
+ * all that is left. */
+char *wide_pass(const char *target, const qonnx_stats *stats, const char *name);
 void optimized_free(Optimized *o);
 
 /* Lines of the summary; with `all` those that were not taken, too. */

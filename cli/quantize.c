@@ -405,7 +405,8 @@ static const Option options[] = {
      "samples that are kept aside"},
     {"mixed", 0, OPTION_FLAG, offsetof(Args, mixed), NULL, NULL,
      "with --optimize: the outputs, and up to three of the\n"
-     "first activations, may have 16 bits"},
+     "first activations, may have 16 bits; with a budget any\n"
+     "layer, before it stays in float"},
     {"min-sqnr", 0, OPTION_REAL, offsetof(Args, min_sqnr), "DB", NULL,
      "keep as few layers in float as it takes for every\n"
      "output to have so many dB against the model"},

@@ -117,7 +117,9 @@ static bool fits(const json_t *row, const Layered *l)
 {
     const char *name = json_string_value(json_object_get(row, "name"));
     const json_t *gain = json_object_get(row, "gain"), *bytes = json_object_get(row, "bytes");
-    return name && !strcmp(name, l->name) && json_is_number(gain) && json_is_number(bytes) &&
+    const json_t *wide = json_object_get(row, "wide");
+    return name && !strcmp(name, l->name) && json_is_boolean(wide) &&
+           json_is_true(wide) == l->wide && json_is_number(gain) && json_is_number(bytes) &&
            isfinite(json_number_value(gain)) && isfinite(json_number_value(bytes));
 }
 
@@ -157,8 +159,9 @@ void remembered_write(const Remembered *r, const Sensitivities *s)
     if (!free_place) return;
     json_t *layers = json_array();
     for (int i = 0; i < s->count; i++)
-        json_array_append_new(layers, json_pack("{so sf sf}", "name", json_text(s->of[i].name),
-                                                "gain", s->of[i].gain, "bytes", s->of[i].bytes));
+        json_array_append_new(layers, json_pack("{so sb sf sf}", "name", json_text(s->of[i].name),
+                                                "wide", s->of[i].wide, "gain", s->of[i].gain,
+                                                "bytes", s->of[i].bytes));
     key_text(key, r->key);
     json_t *root = json_pack("{ss ss so}", "kind", kind, "key", key, "layers", layers);
     qonnx_ctx *quiet = qonnx_ctx_new();

@@ -217,9 +217,44 @@ def test_remembered(files, done):  # noqa: F811
     assert not path.exists(), "without --calibration"
 
 
+def sixteen(path):
+    """The names of Conv and Gemm that read or give 16 bits."""
+    graph = onnx.load(path).graph
+    made = {o: n for n in graph.node for o in n.output}
+    scales = {t.name: t.data_type for t in graph.initializer}
+    wide = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"
+            and scales.get(n.input[2], 0) in (onnx.TensorProto.UINT16, onnx.TensorProto.INT16)}
+    return {n.name for n in graph.node if n.op_type in ("Conv", "Gemm") and n.input[0] in wide}
+
+
+@pytest.mark.parametrize("target", ["qnn", X86])
+def test_mixed(large, target):
+    """Layers at 16 bits before float: cheaper where they run in integers, and where bytes are scarce."""
+    def run(*options):
+        done = run_command("quantize", large / "m.onnx", "--data", large / "data", "--target", target, "-o", large / "q.onnx",
+                           "--json", *options)
+        assert done.rc == 0, done.stderr
+        return json.loads(done.stdout)["budget"]
+
+    run()
+    plain, bytes8 = sqnr(large), size(large)
+    options = ["--min-sqnr", plain + 6] if target == "qnn" else ["--min-sqnr", plain + 18, "--max-size", bytes8 + 3000]
+    said = run(*options, "--mixed")
+    taken, = (c for c in said["choices"] if c["taken"])
+    assert taken["layers_16"] == len(said["at_16_bits"]) > 0 and taken["layers"] == len(said["kept_float"])
+    assert set(said["at_16_bits"]) <= sixteen(large / "q.onnx") and not set(said["at_16_bits"]) & set(said["kept_float"])
+    assert 0 < taken["macs_16"] <= 1 and taken["bytes"] == size(large)
+    assert sqnr(large) == pytest.approx(taken["sqnr_db"], abs=0.2)
+    if target == "qnn":
+        without = run(*options)
+        assert without["at_16_bits"] == [] and sum(c["layers"] for c in without["choices"] if c["taken"]) > taken["layers"]
+    everything = run("--min-sqnr", 120, "--mixed")
+    assert len(everything["kept_float"]) == 4 and everything["at_16_bits"] == [], "float comes after 16 bits"
+
+
 @pytest.mark.parametrize("change", [
     lambda t: t.replace('"gain": ', '"gain": "', 1).replace(",", '",', 3), lambda t: t[:-20], lambda t: "", lambda t: "[" * 100000,
-    lambda t: t.replace('"bytes"', '"bites"'), lambda t: t.replace('"layers": [', '"layers": [{},'), lambda t: t.replace("n_c2", "n_c9"),
+    lambda t: t.replace('"bytes"', '"bites"'), lambda t: t.replace('"layers": [', '"layers": [{},'), lambda t: t.replace("n_c2", "n_c9").replace("n_c1", "n_c8"),
     lambda t: t.replace('"gain": ', '"gain": 1e999, "g": '), lambda t: t.replace("sensitivities 1", "sensitivities 2"),
     lambda t: t.replace('"layers"', '"layers": 7, "l"')], ids=range(10))
 def test_remembered_is_hostile(files, done, change):  # noqa: F811

@@ -133,7 +133,7 @@ def test_text(tmp_path):
 @pytest.mark.parametrize("options, words", [
     (["--optimize", "--pipeline", "calibrate", "--data", "data"], "leave out one of them"),
     (["--optimize", "--calibration", "m.qcal"], "--optimize judges by samples; give them with --data"),
-    (["--mixed", "--data", "data"], "--mixed says what --optimize may do"),
+    (["--mixed", "--data", "data"], "--mixed says what --optimize, --min-sqnr, --max-drop and --max-size may do"),
     (["--optimize", "--requantize"], "leave out --optimize")])
 def test_misuse(tmp_path, options, words):
     done = run_command("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", *options)
