@@ -5,6 +5,7 @@
 #define CLI_FACTS_H
 
 #include "options.h"
+#include <jansson.h>
 #include <qonnx/lint.h>
 #include <qonnx/run.h>
 
@@ -91,6 +92,9 @@ typedef struct Fact {
  * is computed behind it. Returns how many;
  * `facts` is freed by free(). */
 int facts_of(qonnx_ctx *cx, const Subject *s, const qonnx_node *n, Fact **facts);
+/* Objects of all that is known of a value, and of its channels: null where they are not known. */
+json_t *fact_json(const Fact *f);
+json_t *spread_json(const Spread *s);
 /* "input", "weight", "bias" or "output". */
 const char *role_word(Role role);
 

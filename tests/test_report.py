@@ -146,7 +146,10 @@ def test_thresholds(files, done):  # noqa: F811
     for name, laid in [("in the file", output["integers"]), *((o["name"], o) for o in output["observers"])]:
         want = [f"{laid['lo']:.4g}", f"{laid['hi']:.4g}", f"{100 * laid['clipped']:.3g} %"]
         assert any(row[0] in (name, f"{name} (used)") and row[1:] == want for row in rows), name
-    assert "values observed on the samples given" in report(files)[0]
+    observed, r = report(files)
+    assert "values observed on the samples given" in observed
+    mine = next(x for x in r["layers"] if x["name"] == "n_c2")["values"]
+    assert mine == answer["values"]  # there are 24 samples in both
 
 
 # ---- the page ------------------------------------------------------------------------------------

@@ -28,14 +28,20 @@ static json_t *remedy_json(const Report *r)
     return o;
 }
 
-static json_t *spread_json(const Sheet *s)
+/* Channels of the weight. */
+static json_t *channels_json(const Sheet *s)
 {
-    if (s->spread.count < 2) return json_null();
-    const Spread *p = &s->spread;
-    return json_pack("{si si so so so si si sb}", "axis", p->axis, "count", p->count, "largest",
-                     json_number(p->largest), "median", json_number(p->median), "smallest",
-                     json_number(p->smallest), "widest", p->widest, "narrowest", p->narrowest,
-                     "before_quantization", s->before);
+    json_t *o = spread_json(&s->spread);
+    if (s->spread.count) json_object_set_new(o, "before_quantization", json_boolean(s->before));
+    return o;
+}
+
+static json_t *values_json(const Sheet *s)
+{
+    json_t *values = json_array();
+    for (const Fact *f = s->facts; f && f < s->facts + s->nfacts; f++)
+        json_array_append_new(values, fact_json(f));
+    return values;
 }
 
 static json_t *sheet_json(const Sheet *s)
@@ -43,7 +49,8 @@ static json_t *sheet_json(const Sheet *s)
     char *why, *option = layer_option(s, &why);
     json_t *o = layer_error_json(s->error);
     json_object_set_new(o, "place", json_integer(s->place));
-    json_object_set_new(o, "channels", spread_json(s));
+    json_object_set_new(o, "channels", channels_json(s));
+    json_object_set_new(o, "values", values_json(s));
     json_object_set_new(o, "option", option ? json_text(option) : json_null());
     json_object_set_new(o, "advice", json_text(why));
     json_object_set_new(o, "gain_in_float_db", isnan(s->gain) ? json_null() : json_number(s->gain));
