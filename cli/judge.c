@@ -191,12 +191,12 @@ qonnx_graph *candidate_make(Judge *j, const Base *base, const qonnx_dataset *sam
     return NULL;
 }
 
-bool judge_graph(Judge *j, const qonnx_graph *made, double *db)
+bool judge_graph(Judge *j, const qonnx_graph *g, double *db)
 {
     reference_rewind(&j->reference);
     memset(j->likeness, 0, 2 * (size_t)j->outputs * sizeof *j->likeness);
     j->ran = j->right = 0;
-    bool good = run(j, made) && !fails(j) && !interrupted();
+    bool good = run(j, g) && !fails(j) && !interrupted();
     *db = good ? score(j) : 0;
     return good;
 }

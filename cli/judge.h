@@ -53,6 +53,8 @@ QONNX_CHECKED bool judge_graph(Judge *j, const qonnx_graph *made, double *db);
 /* Makes one and runs it: the mean over the outputs of the SQNR of what is judged, in dB. */
 QONNX_CHECKED bool judge_passes(Judge *j, const Base *base, const qonnx_dataset *samples,
                                 const Passes *p, double *db);
+/* Runs a graph that has the model's outputs: the same mean of it. */
+QONNX_CHECKED bool judge_graph(Judge *j, const qonnx_graph *g, double *db);
 /* SQNR of the worst output of what was run last, in dB, as evaluate has it. */
 double judge_worst(const Judge *j);
 /* Whether a change that gained so many dB is to be taken: it gains `least` and by more than two

@@ -11,18 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* dB beyond which a model in float counts as the same one. */
+#define SAME 40.0
+
 enum {
-    LEAST = 8,  /* samples */
-    JUDGES = 64 /* samples that judge, at most */
+    LEAST = 8,     /* samples */
+    JUDGES = 64,   /* samples that judge, at most */
+    MOST_BASES = 3 /* passes that are tried in front of the statistics */
 };
 
 typedef struct Search {
     const Optimization *with;
     Base base;
-    qonnx_graph
-        *own_g; /* that of the base, where a change made it; it shares the model's weights */
-    qonnx_stats *own_stats;
-    qonnx_ctx *quiet; /* of the trials: what is to be said, the passes that are taken say */
+    qonnx_graph *own[MOST_BASES]; /* [nown] bases that changes made, the last in use; each shares
+                                     contents with those in front of it */
+    int nown;
+    qonnx_stats *own_stats; /* of the last */
+    qonnx_ctx *quiet;       /* of the trials: what is to be said, the passes that are taken say */
     qonnx_dataset *fit, *judging;
     Judge judge;
     Passes *passes; /* with the changes taken so far */
@@ -108,9 +113,23 @@ static bool differs(const qonnx_graph *copy, const qonnx_graph *g)
     return false;
 }
 
-/* Tries a pass in front of the statistics, which are then taken anew; not where it changes nothing.
+/* What a pass in front of the statistics did to the model in float, on samples that it did not see.
  */
-static bool try_before(Search *s, const char *pass, double least)
+typedef enum Effect { EFFECT_NONE, EFFECT_SAME, EFFECT_OTHER, EFFECT_FAILED } Effect;
+
+static Effect effect_on_floats(Search *s, const qonnx_graph *g, const char *pass)
+{
+    double db = 0;
+    if (!differs(g, s->base.g)) return EFFECT_NONE;
+    if (!judge_graph(&s->judge, g, &db)) return EFFECT_FAILED;
+    if (db >= SAME) return EFFECT_SAME;
+    tell("optimize: %s: %.2f dB in float, not taken", pass, db);
+    return EFFECT_OTHER;
+}
+
+/* Tries a pass in front of the statistics, which are then taken anew; not where it changes nothing,
+ * or changes the model itself. */
+static bool try_before(Search *s, const char *pass, Effect *effect)
 {
     const qonnx_session_options session = session_options(s->with->args);
     const qonnx_pipeline_options o = {
@@ -120,9 +139,9 @@ static bool try_before(Search *s, const char *pass, double least)
     Base base = {.split = s->base.split + 1};
     qonnx_stats *stats = NULL;
     qonnx_graph *g = qonnx_graph_copy(s->base.g);
-    bool taken = false, good = passes_run(s->quiet, g, &p, s->base.split, base.split, &o, NULL),
-         changed = good && differs(g, s->base.g);
-    if (changed) {
+    bool good = passes_run(s->quiet, g, &p, s->base.split, base.split, &o, NULL), taken = false;
+    *effect = good ? effect_on_floats(s, g, pass) : EFFECT_FAILED;
+    if (*effect == EFFECT_SAME) {
         char *prefix = passes_join(&p, 0, base.split);
         const List *data = &s->with->args->data;
         stats = statistics_collect(s->quiet, g, s->with->args, data->text, data->count, prefix);
@@ -131,17 +150,28 @@ static bool try_before(Search *s, const char *pass, double least)
     }
     base.g = g;
     base.stats = stats;
-    if (changed && good) good = try_base(s, &base, p, pass, least, &taken);
+    if (stats) good = try_base(s, &base, p, pass, DEAR, &taken);
     else passes_free(&p);
     if (taken) {
+        qonnx_stats_free(s->own_stats);
         s->base = base;
-        s->own_g = g;
+        s->own[s->nown++] = g;
         s->own_stats = stats;
     } else {
         qonnx_graph_free(g);
         qonnx_stats_free(stats);
     }
-    return good;
+    return good && *effect != EFFECT_FAILED;
+}
+
+/* Those that make channels alike; of the last, where Clips do not let it, what they have no part
+ * in. */
+static bool try_channels(Search *s)
+{
+    Effect effect;
+    if (!try_before(s, "smooth", &effect) || !try_before(s, "equalize{alpha=1}", &effect))
+        return false;
+    return try_before(s, effect == EFFECT_OTHER ? "equalize{clips=false}" : "equalize", &effect);
 }
 
 /* ---- 16 bits --------------------------------------------------------------------------------- */
@@ -262,7 +292,7 @@ static bool search(Search *s)
     judge_keep(&s->judge);
     s->out->first = s->db;
     tell("optimize: as it is: %.2f dB", s->db);
-    bool good = (args->calibrations.count || try_before(s, "smooth", DEAR)) &&
+    bool good = (args->calibrations.count || try_channels(s)) &&
                 (args->observer || try_observers(s)) &&
                 (!args->mixed || (try_firsts(s) && try_outputs(s))) && (!biases || try_biases(s)) &&
                 (passes_find(s->passes, "gptq") >= 0 || try_rounding(s));
@@ -296,7 +326,7 @@ bool optimize(qonnx_ctx *cx, const Optimization *with, Passes *passes, Optimized
     bool good = prepare(&s) && search(&s);
     if (!good && qonnx_error(s.quiet)) qonnx_fail(cx, NULL, "%s", qonnx_error(s.quiet));
     judge_close(&s.judge);
-    qonnx_graph_free(s.own_g);
+    while (s.nown) qonnx_graph_free(s.own[--s.nown]);
     qonnx_stats_free(s.own_stats);
     qonnx_dataset_free(s.fit);
     qonnx_dataset_free(s.judging);

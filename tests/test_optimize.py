@@ -118,7 +118,7 @@ def test_what_was_chosen_stays(tmp_path):
     """A given observer is not tried against others, nor are biases that were to stay."""
     scores(tmp_path)
     tried = [t["change"] for t in optimized(tmp_path, "--observer", "entropy", "--no-correct-bias")["optimize"]["trials"]]
-    assert tried == ["gptq"]
+    assert tried == ["equalize{alpha=1}", "equalize", "gptq"]
 
 
 def test_text(tmp_path):
