@@ -1,4 +1,6 @@
 /* cli/remembered.c - see remembered.h. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include "remembered.h"
 #include "calibrate.h"
 #include "output.h"
@@ -17,39 +19,29 @@ enum { LARGEST = 1 << 24 }; /* bytes: a file of more is none of ours */
 
 /* ---- the key --------------------------------------------------------------------------------- */
 
-/* FNV-1a, 64 bits, by words where there are some. */
-static void add(uint64_t *key, const void *data, size_t bytes)
+/* A text, with its end. */
+static void add_text(XXH3_state_t *key, const char *text)
 {
-    const uint8_t *at = data;
-    for (; bytes >= sizeof *key; at += sizeof *key, bytes -= sizeof *key) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        *key = (*key ^ word) * 0x100000001b3;
-        *key ^= *key >> 32; /* the highest bytes of a word would reach no other bit */
-    }
-    for (; bytes; at++, bytes--) *key = (*key ^ *at) * 0x100000001b3;
+    XXH3_64bits_update(key, text, strlen(text) + 1);
 }
 
-/* A text, with its end. */
-static void add_text(uint64_t *key, const char *text) { add(key, text, strlen(text) + 1); }
-
-static void add_tensor(uint64_t *key, const qonnx_tensor *t)
+static void add_tensor(XXH3_state_t *key, const qonnx_tensor *t)
 {
     const int64_t head[] = {t->dtype, t->rank, (int64_t)t->bytes};
-    add(key, head, sizeof head);
-    add(key, t->dims, (size_t)t->rank * sizeof *t->dims);
-    if (t->dtype != QONNX_STRING) add(key, t->data, t->bytes);
+    XXH3_64bits_update(key, head, sizeof head);
+    XXH3_64bits_update(key, t->dims, (size_t)t->rank * sizeof *t->dims);
+    if (t->dtype != QONNX_STRING) XXH3_64bits_update(key, t->data, t->bytes);
 }
 
 /* The model: its text, and the constants, which are not in it. */
-static void add_graph(uint64_t *key, const qonnx_graph *g)
+static void add_graph(XXH3_state_t *key, const qonnx_graph *g)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *f = needed(open_memstream(&text, &size));
     qonnx_graph_dump(g, f);
     fclose(f);
-    add(key, text, size);
+    XXH3_64bits_update(key, text, size);
     free(text);
     for (; g; g = qonnx_graph_next(g))
         for (int i = 0; i < qonnx_graph_values(g); i++) {
@@ -58,19 +50,19 @@ static void add_graph(uint64_t *key, const qonnx_graph *g)
         }
 }
 
-static void add_statistics(qonnx_ctx *cx, uint64_t *key, const qonnx_stats *s)
+static void add_statistics(qonnx_ctx *cx, XXH3_state_t *key, const qonnx_stats *s)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *f = needed(open_memstream(&text, &size));
     (void)!qonnx_stats_write(cx, s, f);
     fclose(f);
-    add(key, text, size);
+    XXH3_64bits_update(key, text, size);
     free(text);
 }
 
 /* What the model makes of the samples that judge: they are in it, and the engine. */
-static void add_outputs(uint64_t *key, Judge *j)
+static void add_outputs(XXH3_state_t *key, Judge *j)
 {
     qonnx_tensor t;
     reference_rewind(&j->reference);
@@ -83,16 +75,19 @@ Remembered remembered_of(const Maker *m, const Passes *p)
 {
     const Args *args = m->with->args;
     const qonnx_session_options session = session_options(args);
-    Remembered r = {NULL, 0xcbf29ce484222325};
+    Remembered r = {NULL, 0};
     if (!args->calibrations.count) return r;
+    XXH3_state_t key;
+    XXH3_64bits_reset(&key);
     if (asprintf(&r.path, "%s.sens", args->calibrations.text[0]) < 0) needed(NULL);
     char *pipeline = passes_join(p, 0, p->count), *plugins = qonnx_pipeline_plugins(pipeline);
     const char *const words[] = {qonnx_version(), args->target, pipeline, plugins ? plugins : "",
                                  qonnx_engine_name(&session)};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) add_text(&r.key, words[i]);
-    add_graph(&r.key, m->with->g);
-    add_statistics(m->cx, &r.key, m->with->stats);
-    add_outputs(&r.key, m->judge);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) add_text(&key, words[i]);
+    add_graph(&key, m->with->g);
+    add_statistics(m->cx, &key, m->with->stats);
+    add_outputs(&key, m->judge);
+    r.key = XXH3_64bits_digest(&key);
     free(pipeline);
     free(plugins);
     return r;
