@@ -5,7 +5,8 @@
 
 DIR holds models/NAME/model.onnx and tools/score.py, which writes the data sets as .npy. A cell is the metric of the
 quantized model (top-1 in per cent, or the mean squared reconstruction error) and its SQNR in dB against the float model,
-both from `qonnx evaluate` in integers. Needs numpy and pillow.
+both from `qonnx evaluate` in integers. With --recovery the statistics are not given, since passes in front of them need new
+ones, and --rows takes some of the rows alone. Needs numpy and pillow.
 """
 import argparse
 import importlib.util
@@ -38,6 +39,7 @@ RECOVERY = [
     ("match-means for correct-bias", MATCH),
     ("gptq", ["--pass", "gptq@fit-scales"]),
     ("gptq, match-means", [*MATCH, "--pass", "gptq@fit-scales"]),
+    ("equalize", ["--pass", "equalize"]),
     ("--optimize", ["--optimize"]),
     ("--optimize --mixed", ["--optimize", "--mixed"]),
     ("per-tensor weights", TENSOR),
@@ -60,12 +62,11 @@ def write_data(shared, dataset, folder):
     (folder / "labels.txt").write_text("".join(f"{i:05d}.npy {y}\n" for i, y in enumerate(labels)))
 
 
-def evaluate(qonnx, shared, name, dataset, folder, options):
+def evaluate(qonnx, shared, name, dataset, folder, options, given):
     model = shared / "models" / name / "model.onnx"
     out = folder / "out.onnx"
     began = time.monotonic()
-    subprocess.run([qonnx, "quantize", model, "--calibration", folder / "stats.qcal", "-o", out, "-q", *options],
-                   check=True)
+    subprocess.run([qonnx, "quantize", model, *given, "-o", out, "-q", *options], check=True)
     seconds = time.monotonic() - began
     labels = [] if dataset == "ad" else ["--labels", folder / "labels.txt"]
     text = subprocess.run([qonnx, "evaluate", model, out, "--data", folder / "test", "--json", "-q", *labels],
@@ -81,19 +82,22 @@ def main():
     p.add_argument("--qonnx", default="build/qonnx")
     p.add_argument("--models", default=",".join(MODELS))
     p.add_argument("--recovery", action="store_true", help="the passes that look at samples, and the seconds that they take")
+    p.add_argument("--rows", help="only rows whose titles have this in them")
     a = p.parse_args()
     names, settings = a.models.split(","), RECOVERY if a.recovery else SETTINGS
+    settings = [s for s in settings if not a.rows or a.rows in s[0]]
     cells = {}
     with tempfile.TemporaryDirectory() as tmp:
         for name in names:
             folder = Path(tmp) / name
             write_data(a.shared, MODELS[name], folder)
             model = a.shared / "models" / name / "model.onnx"
-            subprocess.run([a.qonnx, "calibrate", model, folder / "calibration", "-o", folder / "stats.qcal", "-q"],
-                           check=True)
-            samples = ["--data", folder / "calibration", "--check-samples", "0"] if a.recovery else []
+            given = ["--data", folder / "calibration", "--check-samples", "0"]
+            if not a.recovery:
+                given = ["--calibration", folder / "stats.qcal"]
+                subprocess.run([a.qonnx, "calibrate", model, folder / "calibration", "-o", folder / "stats.qcal", "-q"], check=True)
             for title, options in settings:
-                cells["float", name], cell, seconds = evaluate(a.qonnx, a.shared, name, MODELS[name], folder, [*samples, *options])
+                cells["float", name], cell, seconds = evaluate(a.qonnx, a.shared, name, MODELS[name], folder, options, given)
                 cells[title, name] = f"{cell}, {seconds:.1f} s" if a.recovery else cell
     print("| setting | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
