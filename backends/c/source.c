@@ -336,22 +336,24 @@ void c_list_calls(CModel *m, const Program *p)
 /* ---- the run function -------------------------------------------------------------------------
  */
 
-/* Whether a call reads the program's input of that number. */
-static bool is_read(const Program *p, int input)
+/* Says of the program's inputs that no call reads, and of the outputs that none writes, for they
+ * have no elements, that they are meant to be so. */
+static void print_unused(const Program *p, FILE *f)
 {
-    for (int i = 0; i < p->ncall; i++)
-        for (int k = 0; k < p->calls[i].nin; k++)
-            if (p->calls[i].in[k] && p->calls[i].in[k]->port == input + 1) return true;
-    return false;
-}
-
-/* Whether a call writes the program's output of that number: none does where it has no elements. */
-static bool is_written(const Program *p, int output)
-{
-    for (int i = 0; i < p->ncall; i++)
-        for (int k = 0; k < p->calls[i].nout; k++)
-            if (p->calls[i].out[k] && p->calls[i].out[k]->port == -output - 1) return true;
-    return false;
+    bool *read = xcalloc((size_t)p->ninput + 1, sizeof *read);
+    bool *written = xcalloc((size_t)p->noutput + 1, sizeof *written);
+    for (const Call *c = p->calls; c < p->calls + p->ncall; c++) {
+        for (int k = 0; k < c->nin; k++)
+            if (c->in[k] && c->in[k]->port > 0) read[c->in[k]->port - 1] = true;
+        for (int k = 0; k < c->nout; k++)
+            if (c->out[k] && c->out[k]->port < 0) written[-c->out[k]->port - 1] = true;
+    }
+    for (int i = 0; i < p->ninput; i++)
+        if (!read[i]) fprintf(f, "    (void)in%d;\n", i);
+    for (int i = 0; i < p->noutput; i++)
+        if (!written[i]) fprintf(f, "    (void)out%d;\n", i);
+    free(read);
+    free(written);
 }
 
 static void print_run(const CModel *m, FILE *f)
@@ -361,10 +363,7 @@ static void print_run(const CModel *m, FILE *f)
     c_print_signature(m, true, f);
     fprintf(f, "\n{\n    CHECK_POINTER(arena, %d);\n", C_ALIGN);
     if (m->weights_apart) fprintf(f, "    CHECK_POINTER(weights, %d);\n", C_ALIGN);
-    for (int i = 0; i < m->program->ninput; i++)
-        if (!is_read(m->program, i)) fprintf(f, "    (void)in%d;\n", i);
-    for (int i = 0; i < m->program->noutput; i++)
-        if (!is_written(m->program, i)) fprintf(f, "    (void)out%d;\n", i);
+    print_unused(m->program, f);
     print_calls(m, &m->programs[m->nprogram - 1], f);
     fputs("    return 0;\n}\n", f);
 }
