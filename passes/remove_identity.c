@@ -116,12 +116,14 @@ static bool produce_directly(const qonnx_node *n, qonnx_value *x, qonnx_value *y
     return true;
 }
 
-/* Lets a Shape read the output of the Relu that reads the same value. */
+/* Lets a Shape read the output of the Relu that reads the same value, where that is among its first
+ * readers: thousands of Shapes may read one value. */
 static void read_behind_relu(qonnx_node *n)
 {
+    enum { FIRST = 64 };
     const qonnx_value *x = qonnx_node_input(n, 0);
     if (!x || !(qonnx_node_is(n, "Shape") || qonnx_node_is(n, "Size"))) return;
-    for (int i = 0; i < qonnx_value_uses(x); i++) {
+    for (int i = 0; i < qonnx_value_uses(x) && i < FIRST; i++) {
         qonnx_node *relu = qonnx_value_use(x, i, NULL);
         if (!qonnx_node_is(relu, "Relu") || qonnx_node_graph(relu) != qonnx_node_graph(n) ||
             !qonnx_node_output(relu, 0))
