@@ -319,9 +319,7 @@ static int evaluate(const Verb *verb, const Args *args)
 }
 
 static const Option options[] = {
-    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
-     "samples: PATH, or NAME=PATH once per input;\n"
-     "required"},
+    OPTION_SCORED_DATA,
     {"labels", 0, OPTION_TEXT, offsetof(Args, labels), "PATH", NULL,
      "lines of 'FILE CLASS', for samples that do not stand\n"
      "in one folder a class; default: DATA/labels.txt. For\n"
@@ -330,8 +328,7 @@ static const Option options[] = {
      "score by this instead of top1 and top5; again for\n"
      "more. ./PROGRAM or 'COMMAND ARGUMENT...' is run with the\n"
      "folder of outputs and the labels, and prints a number"},
-    {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
-     "how long a program may take; 0: any time"},
+    OPTION_METRIC_TIMEOUT,
     {"costs", 0, OPTION_FLAG, offsetof(Args, costs), NULL, NULL,
      "what a run of each model takes: weights, memory, time\n"
      "of one sample in one thread, MACs, and an estimate of\n"

@@ -138,6 +138,19 @@ typedef struct Option {
             "says, one sample, or samples along its first axis"                                    \
     }
 
+/* The rows of --data and --metric-timeout, for verbs that score models on samples. */
+#define OPTION_SCORED_DATA                                                                         \
+    {                                                                                              \
+        "data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,                                \
+            "samples: PATH, or NAME=PATH once per input;\n"                                        \
+            "required"                                                                             \
+    }
+#define OPTION_METRIC_TIMEOUT                                                                      \
+    {                                                                                              \
+        "metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",        \
+            "how long a program may take; 0: any time"                                             \
+    }
+
 /* The row of --force, for verbs that add statistics. */
 #define OPTION_FORCE                                                                               \
     {                                                                                              \

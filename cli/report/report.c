@@ -94,9 +94,7 @@ static int report(const Verb *verb, const Args *args)
 }
 
 static const Option options[] = {
-    {"data", 0, OPTION_LIST, offsetof(Args, data), "DATA", NULL,
-     "samples: PATH, or NAME=PATH once per input;\n"
-     "required"},
+    OPTION_SCORED_DATA,
     {"output", 'o', OPTION_TEXT, offsetof(Args, output), "PAGE.html", NULL,
      "the page to write; required but with --json"},
     {"calibration", 0, OPTION_LIST, offsetof(Args, calibrations), "M.qcal", NULL,
@@ -108,8 +106,7 @@ static const Option options[] = {
     {"metric", 0, OPTION_LIST, offsetof(Args, metrics), "NAME[{...}]|PROGRAM", NULL,
      "score by this instead of top1 and top5, as evaluate\n"
      "has it; again for more"},
-    {"metric-timeout", 0, OPTION_REAL, offsetof(Args, metric_timeout), "SECONDS", "600",
-     "how long a program may take; 0: any time"},
+    OPTION_METRIC_TIMEOUT,
     {"sensitivities", 0, OPTION_COUNT, offsetof(Args, sensitivities), "N", "5",
      "of so many of the worst layers, measure what the\n"
      "outputs gain with that layer alone in float; 0: none"},
