@@ -55,13 +55,12 @@ json_t *budgeted_json(const Budgeted *b)
     json_t *choices = json_array(), *kept = json_array(), *wide = json_array();
     for (int i = 0; i < b->count; i++) {
         const Mix *c = &b->choices[i];
-        json_array_append_new(
-            choices,
-            json_pack("{si so si so sI so so sb}", "layers", c->layers, "macs",
-                      json_number(c->macs), "layers_16", c->wide, "macs_16", json_number(c->macs16),
-                      "bytes", (json_int_t)c->bytes, "sqnr_db",
-                      isfinite(c->sqnr) ? json_number(c->sqnr) : json_null(), "drop",
-                      isnan(c->drop) ? json_null() : json_number(c->drop), "taken", i == b->taken));
+        json_array_append_new(choices,
+                              json_pack("{si so si so sI so so sb}", "layers", c->layers, "macs",
+                                        json_number(c->macs), "layers_16", c->wide, "macs_16",
+                                        json_number(c->macs16), "bytes", (json_int_t)c->bytes,
+                                        "sqnr_db", json_number(c->sqnr), "drop",
+                                        json_number(c->drop), "taken", i == b->taken));
     }
     for (int i = 0; b->kept[i]; i++) json_array_append_new(kept, json_text(b->kept[i]));
     for (int i = 0; b->wide[i]; i++) json_array_append_new(wide, json_text(b->wide[i]));

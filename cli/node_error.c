@@ -98,8 +98,6 @@ void node_error_print(const NodeError *e)
     printf(" (%zu samples)\n", e->samples);
 }
 
-static json_t *decibels_json(double db) { return isfinite(db) ? json_number(db) : json_null(); }
-
 json_t *node_error_json(const NodeError *e)
 {
     if (!e->samples) return json_null();
@@ -109,7 +107,7 @@ json_t *node_error_json(const NodeError *e)
     json_object_del(own, "agreement");
     json_object_del(accumulated, "agreement");
     return json_pack("{sI so so so so so}", "samples", (json_int_t)e->samples, "own", own,
-                     "accumulated", accumulated, "outputs_sqnr_db", decibels_json(e->all),
-                     "outputs_sqnr_db_without", decibels_json(e->without), "share",
+                     "accumulated", accumulated, "outputs_sqnr_db", json_number(e->all),
+                     "outputs_sqnr_db_without", json_number(e->without), "share",
                      json_number(e->share));
 }
